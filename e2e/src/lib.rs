@@ -1,0 +1,8 @@
+//! The workbench: everything the end-to-end tests, the demo and the benchmark stand on.
+
+pub mod controlplane;
+pub mod demo;
+pub mod gateway;
+pub mod node;
+pub mod process;
+pub mod tools;

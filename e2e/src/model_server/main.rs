@@ -1,0 +1,2 @@
+//! model-server
+fn main() {}

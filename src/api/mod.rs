@@ -1,0 +1,2 @@
+//! The contract.
+pub mod gateway;

@@ -1,0 +1,4 @@
+//! The record of every decision.
+mod entry;
+
+pub use entry::{Entry, EntryKind};

@@ -1,0 +1,10 @@
+//! What to do: pure, total functions from (resource, observed, now) to a [`Plan`].
+//!
+//! Nothing here reads a clock, draws a random number, or talks to anything:
+//! whatever a decision rests on comes in as an argument, so everything that
+//! matters is tested without a cluster. `tests/architecture.rs` holds this
+//! folder to it.
+
+mod plan;
+
+pub use plan::{Child, ChildKind, Event, EventType, Op, Plan, Precondition};

@@ -1,0 +1,2 @@
+//! kubectl werkbank
+fn main() {}

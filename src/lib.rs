@@ -1,0 +1,5 @@
+//! Werkbank.
+
+pub mod api;
+pub mod audit;
+pub mod decide;

@@ -1,0 +1,2 @@
+//! werkbank
+fn main() {}
