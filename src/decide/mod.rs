@@ -7,4 +7,4 @@
 
 mod plan;
 
-pub use plan::{Child, ChildKind, Event, EventType, Op, Plan, Precondition};
+pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition};
