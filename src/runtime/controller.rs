@@ -37,6 +37,21 @@ pub struct Controller<M: Machine> {
     concurrency: u16,
 }
 
+/// What the controllers of all kinds share.
+#[derive(Clone)]
+pub struct Shared {
+    /// For live reads.
+    pub client: Client,
+    /// Carries plans out.
+    pub actor: Actor,
+    /// Counts passes.
+    pub metrics: Arc<Metrics>,
+    /// Gets the loops' beats.
+    pub health: Arc<Health>,
+    /// Passes under way at the same time, per kind.
+    pub concurrency: u16,
+}
+
 /// What passes of one kind share.
 pub struct Loop<M: Machine> {
     machine: M,
@@ -55,15 +70,18 @@ impl<M: Machine> Controller<M> {
     #[must_use]
     pub fn new(
         machine: M,
-        client: Client,
         cache: Cache<M::Resource>,
         queue: Queue<M::Resource>,
         watches: &Watches,
-        actor: Actor,
-        runtime: (Arc<Metrics>, &Health),
-        concurrency: u16,
+        shared: &Shared,
     ) -> Self {
-        let (metrics, health) = runtime;
+        let Shared {
+            client,
+            actor,
+            metrics,
+            health,
+            concurrency,
+        } = shared.clone();
         let context = Loop {
             machine,
             client,

@@ -27,7 +27,7 @@ mod telemetry;
 mod watch;
 
 pub use client::{ClientOptions, connect};
-pub use controller::{Controller, Loop};
+pub use controller::{Controller, Loop, Shared};
 pub use guard::Guarded;
 pub use health::{Health, serve};
 pub use lease::{Leadership, LeaseError, LeaseOptions};

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat,
-    Machine, Metrics, Queue, Scope, Shutdown, Watches, connect, serve,
+    Machine, Metrics, Queue, Scope, Shared, Shutdown, Watches, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -78,11 +78,7 @@ pub struct Registration<'a> {
     pub client: Client,
     /// Where its watches are added.
     pub watches: &'a mut Watches,
-    /// What carries plans out.
-    actor: Actor,
-    metrics: Arc<Metrics>,
-    health: &'a Health,
-    concurrency: u16,
+    shared: Shared,
     controllers: Vec<Runner>,
 }
 
@@ -101,16 +97,7 @@ impl Registration<'_> {
         cache: Cache<M::Resource>,
         queue: Queue<M::Resource>,
     ) {
-        let controller = Controller::new(
-            machine,
-            self.client.clone(),
-            cache,
-            queue,
-            self.watches,
-            self.actor.clone(),
-            (self.metrics.clone(), self.health),
-            self.concurrency,
-        );
+        let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
         let wake = controller.waker();
         self.controllers.push(Runner {
             wake,
@@ -158,13 +145,17 @@ pub async fn run(
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
     let actor = Actor::new(client.clone(), trail, authority.clone(), events);
+    let shared = Shared {
+        client: client.clone(),
+        actor,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        concurrency: options.concurrency,
+    };
     let mut registration = Registration {
         client: client.clone(),
         watches: &mut watches,
-        actor,
-        metrics: metrics.clone(),
-        health: &health,
-        concurrency: options.concurrency,
+        shared,
         controllers: Vec::new(),
     };
     register(&mut registration);

@@ -133,7 +133,7 @@ impl<M: Machine> Loop<M> {
             End::Deleted | End::NotLeader => ("stopped", Action::await_change()),
             End::TrailUnavailable(error) => self.trail_is_down(memory, &error),
             End::SequenceTaken(intent) => {
-                memory.lost.push(intent);
+                memory.lost.push(*intent);
                 self.conflict(memory, "SequenceTaken")
             }
             End::StatusConflict { intents } => {
