@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod audit;
+pub mod build;
 pub mod decide;
+pub mod text;
