@@ -1,5 +1,6 @@
 //! Werkbank.
 
+pub mod act;
 pub mod api;
 pub mod audit;
 pub mod build;
