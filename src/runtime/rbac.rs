@@ -297,7 +297,7 @@ mod tests {
         let shipped = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             shipped == expected,
-            "{} is not what src/runtime/rbac.rs generates: run `UPDATE=1 cargo test rbac` and review the difference",
+            "{} is not what src/runtime/rbac.rs generates: run `make generated` and review the difference",
             path.display()
         );
     }

@@ -54,6 +54,11 @@ file:///var/lib/werkbank/trail
 {{- if and (eq .Values.trail.store "PersistentVolumeClaim") (not .Values.trail.persistentVolumeClaim.existingClaim) -}}
 {{- fail "trail.store is PersistentVolumeClaim but trail.persistentVolumeClaim.existingClaim is empty: set it to the name of a claim in the release's namespace" -}}
 {{- end -}}
+{{- with .Values.leaderElection -}}
+{{- if not (and (lt (int .retryPeriodSeconds) (int .renewDeadlineSeconds)) (lt (int .renewDeadlineSeconds) (int .leaseDurationSeconds))) -}}
+{{- fail (printf "leaderElection needs retryPeriodSeconds < renewDeadlineSeconds < leaseDurationSeconds, got %v, %v, %v: else two replicas could lead, or none" .retryPeriodSeconds .renewDeadlineSeconds .leaseDurationSeconds) -}}
+{{- end -}}
+{{- end -}}
 {{- if gt (int .Values.kubeApi.qps) (int .Values.kubeApi.burst) -}}
 {{- fail (printf "kubeApi.burst (%v) is below kubeApi.qps (%v): raise the burst to at least the rate" .Values.kubeApi.burst .Values.kubeApi.qps) -}}
 {{- end -}}

@@ -8,9 +8,9 @@
 - --kube-api-qps={{ .Values.kubeApi.qps }}
 - --kube-api-burst={{ .Values.kubeApi.burst }}
 - --lease-name={{ include "werkbank.fullname" . }}
-- --lease-duration={{ .Values.leaderElection.leaseDuration }}
-- --lease-renew-deadline={{ .Values.leaderElection.renewDeadline }}
-- --lease-retry-period={{ .Values.leaderElection.retryPeriod }}
+- --lease-duration={{ .Values.leaderElection.leaseDurationSeconds }}s
+- --lease-renew-deadline={{ .Values.leaderElection.renewDeadlineSeconds }}s
+- --lease-retry-period={{ .Values.leaderElection.retryPeriodSeconds }}s
 - --regions-file=/etc/werkbank/regions.json
 - --trail={{ include "werkbank.trailUrl" . }}
 {{- range .Values.watchNamespaces }}
