@@ -50,7 +50,7 @@ bench: ## 1,000 deployments of four steps: time, requests, CPU and memory, again
 	cargo run --locked --release --quiet --package werkbank-e2e --bin workbench -- bench
 
 .PHONY: generated
-generated: ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
+generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
 	@.ci/preflight cargo go python3
 	UPDATE=1 cargo test --locked --package werkbank
 	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart
