@@ -49,21 +49,33 @@ fn render(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn documents(rendered: &str) -> Vec<Value> {
-    rendered
-        .split("\n---\n")
-        .map(|document| serde_yaml::from_str::<Value>(document).expect("what Helm renders is YAML"))
-        .filter(|document| !document.is_null())
-        .collect()
+fn documents(rendered: &str) -> Result<Vec<Value>> {
+    let mut documents = Vec::new();
+    for text in rendered.split("\n---\n") {
+        let document: Value = serde_yaml::from_str(text).context("what Helm renders is YAML")?;
+        if !document.is_null() {
+            documents.push(document);
+        }
+    }
+    Ok(documents)
 }
 
-fn only(kind: &str, documents: &[Value]) -> Value {
-    let found: Vec<&Value> = documents
+fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn only(kind: &str, documents: &[Value]) -> Result<Value> {
+    let mut found = documents
         .iter()
-        .filter(|document| document["kind"] == kind)
-        .collect();
-    assert_eq!(found.len(), 1, "exactly one {kind}");
-    found[0].clone()
+        .filter(|document| text(document, "/kind") == kind);
+    let first = found
+        .next()
+        .with_context(|| format!("no {kind} is rendered"))?;
+    ensure!(found.next().is_none(), "more than one {kind} is rendered");
+    Ok(first.clone())
 }
 
 /// The CRDs are left out: they are compared with `crds/` below.
@@ -185,15 +197,12 @@ fn every_value_is_described_in_the_schema_and_in_the_readme() -> Result<()> {
 }
 
 fn leaves(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
-    let Some(properties) = schema["properties"].as_object() else {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         into.insert(prefix.to_owned());
         return;
     };
-    assert_eq!(
-        schema["additionalProperties"],
-        Value::Bool(false),
-        "`{prefix}` takes anything"
-    );
+    let strict = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    assert!(strict, "`{prefix}` takes anything");
     for (name, property) in properties {
         let path = if prefix.is_empty() {
             name.clone()
@@ -206,15 +215,9 @@ fn leaves(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
 
 fn crds_of_the_repository() -> Result<BTreeMap<String, Value>> {
     let mut crds = BTreeMap::new();
-    for entry in std::fs::read_dir(root().join("crds"))? {
+    for entry in std::fs::read_dir(root().join("crds")).context("crds/ is missing")? {
         let crd: Value = serde_yaml::from_slice(&std::fs::read(entry?.path())?)?;
-        crds.insert(
-            crd["metadata"]["name"]
-                .as_str()
-                .context("a name")?
-                .to_owned(),
-            crd,
-        );
+        crds.insert(text(&crd, "/metadata/name").to_owned(), crd);
     }
     ensure!(!crds.is_empty(), "crds/ is empty");
     Ok(crds)
@@ -223,7 +226,7 @@ fn crds_of_the_repository() -> Result<BTreeMap<String, Value>> {
 #[test]
 fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
     let mut rendered = BTreeMap::new();
-    for mut document in documents(&render(&[])?) {
+    for mut document in documents(&render(&[])?)? {
         if document["kind"] == "CustomResourceDefinition" {
             let annotations = document["metadata"]["annotations"]
                 .as_object_mut()
@@ -257,9 +260,9 @@ fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
 
 #[test]
 fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
-    let everywhere = documents(&render(&[])?);
-    only("ClusterRoleBinding", &everywhere);
-    let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"])?);
+    let everywhere = documents(&render(&[])?)?;
+    only("ClusterRoleBinding", &everywhere)?;
+    let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"])?)?;
     assert!(
         watched
             .iter()
@@ -284,7 +287,7 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
     ))?;
     let kubeconfig = cluster.kubeconfig();
-    let installed = helm(&[
+    let install = [
         "install",
         "werkbank",
         &chart,
@@ -292,7 +295,8 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
         NAMESPACE,
         "--kubeconfig",
         &kubeconfig,
-    ])?;
+    ];
+    let installed = helm(&install)?;
     ensure!(
         installed.status.success(),
         "{}",
@@ -305,7 +309,7 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
     );
 
     // A Deployment is only warned about; its pods are what PodSecurity refuses.
-    let pod = pod_of(&only("Deployment", &documents(&render(&[])?)));
+    let pod = pod_of(&only("Deployment", &documents(&render(&[])?)?)?)?;
     cluster.apply(&pod.to_string())?;
 
     let mut privileged = pod;
@@ -343,15 +347,48 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
             "may the operator {verb} {resource} in {group_namespace}? {answer}"
         );
     }
+
+    // What an uninstallation keeps, the next installation takes over.
+    let uninstalled = helm(&[
+        "uninstall",
+        "werkbank",
+        "--namespace",
+        NAMESPACE,
+        "--kubeconfig",
+        &kubeconfig,
+    ])?;
+    ensure!(
+        uninstalled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&uninstalled.stderr)
+    );
+    for name in crds_of_the_repository()?.keys() {
+        let kept = cluster.kubectl(&["get", "crd", name])?;
+        ensure!(kept.status.success(), "{name} went with the release");
+    }
+    let again = helm(&install)?;
+    ensure!(
+        again.status.success(),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
     Ok(())
 }
 
-fn pod_of(deployment: &Value) -> Value {
-    let template = &deployment["spec"]["template"];
-    serde_json::json!({
+fn pod_of(deployment: &Value) -> Result<Value> {
+    let part = |pointer: &str| {
+        deployment
+            .pointer(pointer)
+            .with_context(|| format!("the Deployment has no {pointer}"))
+    };
+    Ok(serde_json::json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "operator", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]},
-        "spec": template["spec"],
-    })
+        "metadata": {
+            "name": "operator",
+            "namespace": NAMESPACE,
+            "labels": part("/spec/template/metadata/labels")?,
+        },
+        "spec": part("/spec/template/spec")?,
+    }))
 }
