@@ -34,7 +34,7 @@ class Features(unittest.TestCase):
     def test_the_mail_is_for_repeat_customers_who_are_not_lost(self):
         history = {
             "once": ([day(6, 1)], [(1, 1.0)]),
-            "lost": ([day(1, 1), day(1, 2)], [(1, 1.0)] * 2),
+            "lost": ([day(12, 30, 1996), day(1, 1)], [(1, 1.0)] * 2),
             "leaves": ([day(5, 1), day(6, 1)], [(1, 1.0)] * 2),
             "returns on the last day": ([day(5, 1), day(6, 1), day(9, 28)], [(1, 1.0)] * 3),
             "returns a day late": ([day(5, 1), day(6, 1), day(9, 29)], [(1, 1.0)] * 3),
