@@ -3,7 +3,6 @@
 pub mod act;
 pub mod api;
 pub mod audit;
+pub mod build;
 pub mod decide;
-pub mod runtime;
-#[cfg(test)]
-mod sim;
+pub mod text;

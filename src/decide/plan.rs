@@ -36,14 +36,7 @@ pub struct Plan<Status> {
 
 impl<Status> Default for Plan<Status> {
     fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            status: None,
-            ops: Vec::new(),
-            finalizer: None,
-            events: Vec::new(),
-            requeue: None,
-        }
+        Self { entries: Vec::new(), status: None, ops: Vec::new(), finalizer: None, events: Vec::new(), requeue: None }
     }
 }
 
