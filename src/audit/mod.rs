@@ -4,10 +4,12 @@
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
+mod trail;
 
 use futures::future::BoxFuture;
 
 pub use entry::{Entry, EntryKind};
+pub use trail::ObjectStoreTrail;
 
 /// An append-only record with one place per resource, sequence number and kind of entry.
 pub trait Trail: Send + Sync + 'static {
@@ -33,16 +35,12 @@ pub enum Appended {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrailError {
     /// The sequence number belongs to another decision; decide again with a higher one.
-    #[error(
-        "sequence {sequence} is taken by another decision; the next decision uses a higher one"
-    )]
+    #[error("sequence {sequence} is taken by another decision; the next decision uses a higher one")]
     SequenceTaken {
         /// The number that is spent.
         sequence: i64,
     },
     /// The trail does not answer, or not as it should.
-    #[error(
-        "the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers"
-    )]
+    #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]
     Unavailable(String),
 }
