@@ -14,18 +14,18 @@ use thiserror::Error;
 
 const FORMAT: &str = "werkbank-example/logistic-v1";
 
-/// Why an artifact cannot serve.
+/// Why an artifact cannot serve. Each message is whole: a cause is in it, not behind it.
 #[derive(Debug, Error)]
 pub(crate) enum ArtifactError {
-    #[error("cannot read {}: {source}; check WERKBANK_MODEL_PATH and the init container that fetches it", path.display())]
+    #[error("cannot read {}: {cause}; check WERKBANK_MODEL_PATH and the init container that fetches it", path.display())]
     Read {
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
-    #[error("{} is not a {FORMAT} artifact: {source}; write it with examples/churn/train.py", path.display())]
+    #[error("{} is not a {FORMAT} artifact: {cause}; write it with examples/churn/train.py", path.display())]
     Parse {
         path: PathBuf,
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     #[error("{} cannot score: {why}; train it again", path.display())]
     CannotScore { path: PathBuf, why: String },
@@ -80,14 +80,14 @@ impl Model {
         } else {
             path.to_owned()
         };
-        let bytes = std::fs::read(&file).map_err(|source| ArtifactError::Read {
+        let bytes = std::fs::read(&file).map_err(|cause| ArtifactError::Read {
             path: file.clone(),
-            source,
+            cause,
         })?;
         let artifact: Artifact =
-            serde_json::from_slice(&bytes).map_err(|source| ArtifactError::Parse {
+            serde_json::from_slice(&bytes).map_err(|cause| ArtifactError::Parse {
                 path: file.clone(),
-                source,
+                cause,
             })?;
         let model = Self { artifact };
         match model.flaw() {
