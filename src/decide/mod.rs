@@ -5,6 +5,8 @@
 //! matters is tested without a cluster. `tests/architecture.rs` holds this
 //! folder to it.
 
+mod measurement;
 mod plan;
 
+pub use measurement::Measurement;
 pub use plan::{Child, ChildKind, Event, EventType, Op, Plan, Precondition};

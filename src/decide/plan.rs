@@ -33,7 +33,13 @@ pub struct Plan<Status> {
 
 impl<Status> Default for Plan<Status> {
     fn default() -> Self {
-        Self { entries: Vec::new(), status: None, ops: Vec::new(), events: Vec::new(), requeue: None }
+        Self {
+            entries: Vec::new(),
+            status: None,
+            ops: Vec::new(),
+            events: Vec::new(),
+            requeue: None,
+        }
     }
 }
 
