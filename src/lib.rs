@@ -1,7 +1,9 @@
 //! Werkbank.
 
+pub mod act;
 pub mod api;
 pub mod audit;
+pub mod build;
 pub mod connect;
 pub mod decide;
 pub mod text;

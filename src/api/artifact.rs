@@ -42,9 +42,7 @@ pub enum ArtifactUriError {
     #[error("`{0}` is not a URI; write s3://bucket/path or file:///path")]
     NotAUri(String),
     /// A scheme nobody here can open. Only the scheme is repeated: the rest may hold a secret.
-    #[error(
-        "scheme `{0}` is not supported; use s3:// (any S3-compatible store) or file:// (a path in the pod)"
-    )]
+    #[error("scheme `{0}` is not supported; use s3:// (any S3-compatible store) or file:// (a path in the pod)")]
     UnknownScheme(String),
     /// `user:password@`.
     #[error(
@@ -57,9 +55,7 @@ pub enum ArtifactUriError {
     )]
     QueryOrFragment,
     /// No path, or a whole bucket.
-    #[error(
-        "the URI names no file or directory; add a path after the bucket, as in s3://bucket/path"
-    )]
+    #[error("the URI names no file or directory; add a path after the bucket, as in s3://bucket/path")]
     NoPath,
     /// The part between `//` and `/` fits the scheme not.
     #[error("`{0}` is not a bucket name; use letters, digits, `.`, `-` and `_`")]
@@ -104,10 +100,7 @@ pub fn check_relative_path(path: &str) -> Result<(), PathError> {
     if path.len() > 1024 {
         return Err(PathError::TooLong);
     }
-    if path
-        .chars()
-        .any(|c| c.is_control() || c == '\\' || c == '%')
-    {
+    if path.chars().any(|c| c.is_control() || c == '\\' || c == '%') {
         return Err(PathError::Character);
     }
     for segment in path.split('/') {
@@ -163,19 +156,13 @@ impl FromStr for ArtifactUri {
             return Err(ArtifactUriError::TooLong);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(ArtifactUriError::NotAUri(
-                text.chars().filter(|c| !c.is_control()).take(40).collect(),
-            ));
+            return Err(ArtifactUriError::NotAUri(text.chars().filter(|c| !c.is_control()).take(40).collect()));
         };
         let scheme = match scheme {
             "file" => ArtifactScheme::File,
             "s3" => ArtifactScheme::S3,
             other => {
-                let shown = other
-                    .chars()
-                    .filter(char::is_ascii_alphanumeric)
-                    .take(20)
-                    .collect();
+                let shown = other.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
                 return Err(ArtifactUriError::UnknownScheme(shown));
             }
         };
@@ -193,12 +180,7 @@ impl FromStr for ArtifactUri {
             return Err(ArtifactUriError::NoPath);
         }
         check_relative_path(path)?;
-        Ok(Self {
-            scheme,
-            bucket: authority.to_owned(),
-            path: path.to_owned(),
-            directory,
-        })
+        Ok(Self { scheme, bucket: authority.to_owned(), path: path.to_owned(), directory })
     }
 }
 
@@ -208,17 +190,9 @@ fn check_authority(scheme: ArtifactScheme, authority: &str) -> Result<(), Artifa
         ArtifactScheme::File => Err(ArtifactUriError::FileHost),
         ArtifactScheme::S3 => {
             let fits = (1..=255).contains(&authority.len())
-                && authority
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+                && authority.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
                 && !authority.starts_with('.');
-            if fits {
-                Ok(())
-            } else {
-                Err(ArtifactUriError::Bucket(
-                    authority.chars().take(40).collect(),
-                ))
-            }
+            if fits { Ok(()) } else { Err(ArtifactUriError::Bucket(authority.chars().take(40).collect())) }
         }
     }
 }
@@ -254,37 +228,22 @@ mod tests {
     #[test]
     fn a_file_in_a_bucket_and_one_on_a_volume_are_taken_apart() {
         let uri = parse("s3://models/churn/2026-11/model.json").unwrap();
-        assert_eq!(
-            (uri.bucket(), uri.path(), uri.basename()),
-            ("models", "churn/2026-11/model.json", "model.json")
-        );
+        assert_eq!((uri.bucket(), uri.path(), uri.basename()), ("models", "churn/2026-11/model.json", "model.json"));
         let uri = parse("file:///data/churn/").unwrap();
-        assert_eq!(
-            (uri.bucket(), uri.path(), uri.is_marked_directory()),
-            ("", "data/churn", true)
-        );
+        assert_eq!((uri.bucket(), uri.path(), uri.is_marked_directory()), ("", "data/churn", true));
     }
 
     #[test]
     fn the_model_path_is_the_last_segment_below_the_directory() {
-        assert_eq!(
-            model_path(&parse("s3://models/churn/model.json").unwrap(), "/model"),
-            "/model/model.json"
-        );
-        assert_eq!(
-            model_path(&parse("s3://models/churn/v1/").unwrap(), "/model/"),
-            "/model/v1"
-        );
+        assert_eq!(model_path(&parse("s3://models/churn/model.json").unwrap(), "/model"), "/model/model.json");
+        assert_eq!(model_path(&parse("s3://models/churn/v1/").unwrap(), "/model/"), "/model/v1");
     }
 
     #[test]
     fn what_could_hold_a_secret_or_leave_its_place_is_refused() {
         for (text, error) in [
             ("s3://AKIA:secret@models/x", ArtifactUriError::Userinfo),
-            (
-                "s3://models/x?X-Amz-Signature=abc",
-                ArtifactUriError::QueryOrFragment,
-            ),
+            ("s3://models/x?X-Amz-Signature=abc", ArtifactUriError::QueryOrFragment),
             ("s3://models/x#part", ArtifactUriError::QueryOrFragment),
             ("s3://models", ArtifactUriError::NoPath),
             ("s3://models/", ArtifactUriError::NoPath),
@@ -302,10 +261,7 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_answered_with_those_that_work() {
         let message = parse("gs://models/x").unwrap_err().to_string();
-        assert!(
-            message.contains("`gs`") && message.contains("s3://") && message.contains("file://"),
-            "{message}"
-        );
+        assert!(message.contains("`gs`") && message.contains("s3://") && message.contains("file://"), "{message}");
     }
 
     proptest! {

@@ -48,13 +48,9 @@ impl Sha256Digest {
 }
 
 /// The digest of a directory from its files' paths and digests, in any order.
-pub fn directory_digest<P: AsRef<str>>(
-    files: impl IntoIterator<Item = (P, Sha256Digest)>,
-) -> Sha256Digest {
-    let mut lines: Vec<String> = files
-        .into_iter()
-        .map(|(path, digest)| format!("{digest}  {}\n", path.as_ref()))
-        .collect();
+pub fn directory_digest<P: AsRef<str>>(files: impl IntoIterator<Item = (P, Sha256Digest)>) -> Sha256Digest {
+    let mut lines: Vec<String> =
+        files.into_iter().map(|(path, digest)| format!("{digest}  {}\n", path.as_ref())).collect();
     lines.sort_unstable();
     let mut hasher = Sha256::new();
     for line in lines {
@@ -103,28 +99,16 @@ mod tests {
     use super::*;
 
     fn files() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {
-        prop::collection::btree_map(
-            "[a-zA-Z0-9 äß._-]{1,6}x(/[a-zA-Z]{1,4}y){0,2}",
-            any::<Vec<u8>>(),
-            1..6,
-        )
+        prop::collection::btree_map("[a-zA-Z0-9 äß._-]{1,6}x(/[a-zA-Z]{1,4}y){0,2}", any::<Vec<u8>>(), 1..6)
     }
 
     fn digest(files: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {
-        directory_digest(
-            files
-                .iter()
-                .map(|(path, bytes)| (path, Sha256Digest::of(bytes))),
-        )
+        directory_digest(files.iter().map(|(path, bytes)| (path, Sha256Digest::of(bytes))))
     }
 
     fn digest_by_shell(dir: &std::path::Path) -> String {
         let pipeline = r"find . -type f -print0 | xargs -0 sha256sum | sed 's|  \./|  |' | LC_ALL=C sort | sha256sum";
-        let output = Command::new("sh")
-            .args(["-c", pipeline])
-            .current_dir(dir)
-            .output()
-            .unwrap();
+        let output = Command::new("sh").args(["-c", pipeline]).current_dir(dir).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()[..64].to_owned()
     }
@@ -175,15 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_no_digest_is_refused() {
-        for text in [
-            "",
-            "sha256:",
-            "abc",
-            &"g".repeat(64),
-            &"0".repeat(63),
-            &"0".repeat(65),
-            &"é".repeat(32),
-        ] {
+        for text in ["", "sha256:", "abc", &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
             assert_eq!(text.parse::<Sha256Digest>(), Err(DigestError), "{text}");
         }
     }

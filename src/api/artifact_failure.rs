@@ -90,12 +90,8 @@ impl ArtifactFailure {
     /// A failure; the message is cut so that the line survives the kubelet.
     #[must_use]
     pub fn new(reason: ArtifactFailureReason, message: impl AsRef<str>) -> Self {
-        let message = message
-            .as_ref()
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MAX_MESSAGE_CHARS)
-            .collect();
+        let message =
+            message.as_ref().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE_CHARS).collect();
         Self { reason, message }
     }
 
@@ -110,10 +106,7 @@ impl ArtifactFailure {
     /// are passed over; `None` when there is none, or its reason is unknown.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let found = text
-            .lines()
-            .rev()
-            .find_map(|line| serde_json::from_str::<Self>(line.trim()).ok())?;
+        let found = text.lines().rev().find_map(|line| serde_json::from_str::<Self>(line.trim()).ok())?;
         Some(Self::new(found.reason, found.message))
     }
 }
@@ -146,14 +139,8 @@ mod tests {
 
     #[test]
     fn unknown_reasons_and_truncated_lines_are_passed_over() {
-        assert_eq!(
-            ArtifactFailure::parse(r#"{"reason":"Other","message":"x"}"#),
-            None
-        );
-        assert_eq!(
-            ArtifactFailure::parse(r#"{"reason":"ArtifactNotFound","mess"#),
-            None
-        );
+        assert_eq!(ArtifactFailure::parse(r#"{"reason":"Other","message":"x"}"#), None);
+        assert_eq!(ArtifactFailure::parse(r#"{"reason":"ArtifactNotFound","mess"#), None);
     }
 
     #[test]

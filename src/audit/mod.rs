@@ -1,9 +1,7 @@
 //! The record of every decision.
 //!
-//! A decision is on the record before its effect: the loop appends its intent and
-//! goes on only when the trail says it is stored. Two leaders may try at once, and
-//! an answer may get lost; so a place in the trail is given once
-//! (`put-if-absent`), and appending the same decision again is no error.
+//! A decision is on the record before its effect: the loop appends the intent,
+//! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
 mod trail;
@@ -13,34 +11,36 @@ use futures::future::BoxFuture;
 pub use entry::{Entry, EntryKind};
 pub use trail::ObjectStoreTrail;
 
-/// Where decisions are recorded.
+/// An append-only record with one place per resource, sequence number and kind of entry.
 pub trait Trail: Send + Sync + 'static {
-    /// Stores an entry at its place (uid, sequence, kind), unless the place is taken. Once
-    /// this returned `Ok`, the entry is stored. Ends within seconds.
+    /// Stores the entry, durably, before it returns.
+    ///
+    /// The same decision ([`Entry::id`]) appended twice is [`Appended::AlreadyThere`], whatever
+    /// its time. An intent is refused as [`TrailError::SequenceTaken`] when another decision
+    /// has its sequence number, and also when that number was closed by a `Void`: a voided
+    /// intent must never take effect later.
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
 }
 
-/// The entry is stored.
+/// What [`Trail::append`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// By this call.
+    /// Stored now.
     New,
-    /// By an earlier one, or by another leader who decided the same.
+    /// Stored before: this is a repetition.
     AlreadyThere,
 }
 
-/// The entry is not known to be stored.
+/// Why an entry is not on the record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrailError {
-    /// Another decision has this sequence number; decide again with the next.
-    #[error(
-        "sequence number {sequence} belongs to another decision; decide again from the newest status"
-    )]
+    /// The sequence number belongs to another decision; decide again with a higher one.
+    #[error("sequence {sequence} is taken by another decision; the next decision uses a higher one")]
     SequenceTaken {
         /// The number that is spent.
         sequence: i64,
     },
-    /// The store does not answer as it should. Says what to do.
-    #[error("{0}")]
+    /// The trail does not answer, or not as it should.
+    #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]
     Unavailable(String),
 }

@@ -4,6 +4,11 @@
 //! 8785). A key is the place of one entry, so whoever creates it first has it; who
 //! comes second reads it back and learns whether the decision was the same. An
 //! answer that got lost is settled in the same way.
+//!
+//! An intent and its void are two places, so no single write can decide between
+//! them: after an intent is stored, its void is looked for, and if there is one
+//! the number is spent. (An intent that another leader had given up may arrive
+//! late; it must not be acted upon.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,20 +47,11 @@ impl ObjectStoreTrail {
     /// # Errors
     /// The address is not usable, the store does not answer, or it overwrites.
     pub async fn open(url: &str) -> Result<Self, TrailError> {
-        let uri: ArtifactUri = url
-            .parse()
-            .map_err(|error| TrailError::Unavailable(format!("{error}")))?;
-        let patience = Patience {
-            answer: PUT_LIMIT,
-            retries: 1,
-        };
-        let (store, prefix) = open_object_store(&uri, patience)
-            .map_err(|error| TrailError::Unavailable(error.to_string()))?;
-        let trail = Self {
-            store,
-            prefix,
-            what: uri.to_string(),
-        };
+        let uri: ArtifactUri = url.parse().map_err(|error| TrailError::Unavailable(format!("{error}")))?;
+        let patience = Patience { answer: PUT_LIMIT, retries: 1 };
+        let (store, prefix) =
+            open_object_store(&uri, patience).map_err(|error| TrailError::Unavailable(error.to_string()))?;
+        let trail = Self { store, prefix, what: uri.to_string() };
         trail.probe().await?;
         Ok(trail)
     }
@@ -82,69 +78,75 @@ impl ObjectStoreTrail {
     /// # Errors
     /// The store does not answer, or holds something that is no entry.
     pub async fn list(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
-        let list = async {
-            let mut places: Vec<Path> = self
-                .store
-                .list(Some(&self.prefix.clone().join(uid)))
-                .map_ok(|meta| meta.location)
-                .try_collect()
-                .await
-                .map_err(|error| self.unavailable(&error))?;
-            places.sort_unstable();
-            let mut entries = Vec::with_capacity(places.len());
-            for place in places {
-                let entry = self.read(&place).await?;
-                entries.push(entry.ok_or_else(|| {
-                    TrailError::Unavailable(format!("{place} vanished while listing; list again"))
-                })?);
-            }
-            Ok(entries)
-        };
-        timeout(LIST_LIMIT, list)
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT)))
+        let list =
+            async {
+                let mut places: Vec<Path> = self
+                    .store
+                    .list(Some(&self.prefix.clone().join(uid)))
+                    .map_ok(|meta| meta.location)
+                    .try_collect()
+                    .await
+                    .map_err(|error| self.unavailable(&error))?;
+                places.sort_unstable();
+                let mut entries = Vec::with_capacity(places.len());
+                for place in places {
+                    let entry = self.read(&place).await?;
+                    entries.push(entry.ok_or_else(|| {
+                        TrailError::Unavailable(format!("{place} vanished while listing; list again"))
+                    })?);
+                }
+                Ok(entries)
+            };
+        timeout(LIST_LIMIT, list).await.unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT)))
     }
 
-    fn place(&self, entry: &Entry) -> Path {
-        let kind = match entry.kind {
+    fn place(&self, uid: &str, sequence: i64, kind: EntryKind) -> Path {
+        let kind = match kind {
             EntryKind::Intent => "intent",
             EntryKind::Outcome => "outcome",
             EntryKind::Void => "void",
         };
-        self.prefix
-            .clone()
-            .join(entry.uid.as_str())
-            .join(format!("{:010}.{kind}.json", entry.sequence))
+        self.prefix.clone().join(uid).join(format!("{sequence:010}.{kind}.json"))
     }
 
     async fn append_entry(&self, entry: &Entry) -> Result<Appended, TrailError> {
-        let place = self.place(entry);
+        let place = self.place(&entry.uid, entry.sequence, entry.kind);
         let json = serde_json_canonicalizer::to_vec(entry).map_err(|error| {
-            TrailError::Unavailable(format!(
-                "the entry cannot be written as JSON: {error}; report it"
-            ))
+            TrailError::Unavailable(format!("the entry cannot be written as JSON: {error}; report it"))
         })?;
-        let unclear = match self.create(&place, json).await {
-            Ok(()) => return Ok(Appended::New),
-            Err(PutError::Taken) => None,
-            Err(PutError::Unclear(why)) => Some(why),
-        };
-        let found = timeout(READ_LIMIT, self.read(&place))
-            .await
-            .unwrap_or_else(|_| Err(self.too_slow(READ_LIMIT)));
-        match (found, unclear) {
-            (Ok(Some(found)), _) if found.id() == entry.id() && found.kind == entry.kind => {
-                Ok(Appended::AlreadyThere)
+        let created = self.create(&place, json).await;
+        let settle = async {
+            let appended = match created {
+                Ok(()) => Appended::New,
+                Err(refused) => self.settle_by_reading(entry, &place, refused).await?,
+            };
+            if entry.kind == EntryKind::Intent && self.is_voided(entry).await? {
+                return Err(TrailError::SequenceTaken { sequence: entry.sequence });
             }
-            (Ok(Some(_)), _) => Err(TrailError::SequenceTaken {
-                sequence: entry.sequence,
-            }),
+            Ok(appended)
+        };
+        timeout(READ_LIMIT, settle).await.unwrap_or_else(|_| Err(self.too_slow(READ_LIMIT)))
+    }
+
+    /// The place is taken, or the answer got lost: what is there decides.
+    async fn settle_by_reading(&self, entry: &Entry, place: &Path, refused: PutError) -> Result<Appended, TrailError> {
+        match (self.read(place).await, refused) {
+            (Ok(Some(found)), _) if found.id() == entry.id() && found.kind == entry.kind => Ok(Appended::AlreadyThere),
+            (Ok(Some(_)), _) => Err(TrailError::SequenceTaken { sequence: entry.sequence }),
             // Not there now; a write under way may still land, and is then found by the next call.
-            (_, Some(why)) | (Err(why), None) => Err(why),
-            (Ok(None), None) => Err(TrailError::Unavailable(format!(
+            (_, PutError::Unclear(why)) | (Err(why), PutError::Taken) => Err(why),
+            (Ok(None), PutError::Taken) => Err(TrailError::Unavailable(format!(
                 "{place} in {} was taken and then gone; nothing may be deleted from the trail",
                 self.what
             ))),
+        }
+    }
+
+    async fn is_voided(&self, intent: &Entry) -> Result<bool, TrailError> {
+        match self.store.head(&self.place(&intent.uid, intent.sequence, EntryKind::Void)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.unavailable(&error)),
         }
     }
 
@@ -152,9 +154,7 @@ impl ObjectStoreTrail {
         let options = PutOptions::from(PutMode::Create);
         match timeout(PUT_LIMIT, self.store.put_opts(place, bytes.into(), options)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
-                Err(PutError::Taken)
-            }
+            Ok(Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => Err(PutError::Taken),
             Ok(Err(error)) => Err(PutError::Unclear(self.unavailable(&error))),
             Err(_) => Err(PutError::Unclear(self.too_slow(PUT_LIMIT))),
         }
@@ -165,16 +165,10 @@ impl ObjectStoreTrail {
             Err(Error::NotFound { .. }) => return Ok(None),
             got => got.map_err(|error| self.unavailable(&error))?,
         };
-        let bytes = got
-            .bytes()
-            .await
-            .map_err(|error| self.unavailable(&error))?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|_| {
-            TrailError::Unavailable(format!(
-                "{place} in {} is no trail entry; move it away",
-                self.what
-            ))
-        })
+        let bytes = got.bytes().await.map_err(|error| self.unavailable(&error))?;
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| TrailError::Unavailable(format!("{place} in {} is no trail entry; move it away", self.what)))
     }
 
     fn unavailable(&self, error: &Error) -> TrailError {

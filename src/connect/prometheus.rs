@@ -30,9 +30,7 @@ pub struct Prometheus {
 #[derive(Debug, thiserror::Error)]
 pub enum PrometheusError {
     /// Not `http(s)://host…`.
-    #[error(
-        "the Prometheus address is not a URL; write http://prometheus.monitoring:9090 (a path prefix may follow)"
-    )]
+    #[error("the Prometheus address is not a URL; write http://prometheus.monitoring:9090 (a path prefix may follow)")]
     Address,
     /// The TLS library does not start.
     #[error("the HTTP client cannot be made: {0}; check the node's root certificates")]
@@ -47,9 +45,7 @@ impl Prometheus {
     /// The address is no HTTP URL.
     pub fn new(base: &str) -> Result<Self, PrometheusError> {
         let mut endpoint = Url::parse(base).map_err(|_| PrometheusError::Address)?;
-        if !matches!(endpoint.scheme(), "http" | "https")
-            || endpoint.query().is_some()
-            || endpoint.fragment().is_some()
+        if !matches!(endpoint.scheme(), "http" | "https") || endpoint.query().is_some() || endpoint.fragment().is_some()
         {
             return Err(PrometheusError::Address);
         }
@@ -74,19 +70,11 @@ impl Prometheus {
         }
     }
 
-    async fn answer(
-        &self,
-        query: &str,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<(u16, Vec<u8>), String> {
+    async fn answer(&self, query: &str, at: Option<DateTime<Utc>>) -> Result<(u16, Vec<u8>), String> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("query", query)
-            .append_pair("timeout", &format!("{}s", TIMEOUT.as_secs()));
+        form.append_pair("query", query).append_pair("timeout", &format!("{}s", TIMEOUT.as_secs()));
         if let Some(at) = at {
-            form.append_pair(
-                "time",
-                &at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            );
+            form.append_pair("time", &at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
         }
         let request = self
             .client
@@ -102,16 +90,9 @@ impl Prometheus {
             ));
         }
         let mut body = Vec::new();
-        while let Some(piece) = response
-            .chunk()
-            .await
-            .map_err(|error| self.explain(&error))?
-        {
+        while let Some(piece) = response.chunk().await.map_err(|error| self.explain(&error))? {
             if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err(
-                    "the answer is larger than 1 MiB; aggregate to one series, e.g. sum(...)"
-                        .to_owned(),
-                );
+                return Err("the answer is larger than 1 MiB; aggregate to one series, e.g. sum(...)".to_owned());
             }
             body.extend_from_slice(&piece);
         }
@@ -121,9 +102,7 @@ impl Prometheus {
     /// Host and port only: the address may hold a password.
     fn host(&self) -> String {
         let host = self.endpoint.host_str().unwrap_or_default();
-        self.endpoint
-            .port()
-            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        self.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     fn explain(&self, error: &reqwest::Error) -> String {
@@ -134,10 +113,7 @@ impl Prometheus {
         } else {
             "broke off its answer".to_owned()
         };
-        format!(
-            "Prometheus at {} {what}; check its address, that it runs, and the network policies",
-            self.host()
-        )
+        format!("Prometheus at {} {what}; check its address, that it runs, and the network policies", self.host())
     }
 }
 
@@ -174,9 +150,7 @@ fn read_answer(status: u16, body: &[u8]) -> Measurement {
     if answer.status != "success" || !(200..300).contains(&status) {
         let kind = answer.error_type.unwrap_or_default();
         let text = trimmed(&answer.error.unwrap_or_default());
-        return Measurement::ProviderError(format!(
-            "Prometheus refuses the query (HTTP {status} {kind}): {text}"
-        ));
+        return Measurement::ProviderError(format!("Prometheus refuses the query (HTTP {status} {kind}): {text}"));
     }
     match answer.data {
         Some(Data::Scalar((_, value))) => number(&value),
@@ -194,7 +168,8 @@ fn one_series(series: &[Series]) -> Measurement {
         [] => Measurement::NoData("the query returned no series".to_owned()),
         [Series { value: Some((_, value)) }] => number(value),
         [Series { value: None }] => Measurement::ProviderError(
-            "the query returned a native histogram; reduce it to a number, e.g. histogram_quantile(0.95, ...)".to_owned(),
+            "the query returned a native histogram; reduce it to a number, e.g. histogram_quantile(0.95, ...)"
+                .to_owned(),
         ),
         many => Measurement::ProviderError(format!(
             "the query returned {} series; aggregate to one, e.g. sum(...)",
@@ -206,18 +181,12 @@ fn one_series(series: &[Series]) -> Measurement {
 fn number(text: &str) -> Measurement {
     match text.parse::<f64>() {
         Ok(value) => Measurement::of(value),
-        Err(_) => Measurement::ProviderError(format!(
-            "`{}` is not a number; check the address",
-            trimmed(text)
-        )),
+        Err(_) => Measurement::ProviderError(format!("`{}` is not a number; check the address", trimmed(text))),
     }
 }
 
 fn trimmed(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_ERROR_CHARS)
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_ERROR_CHARS).collect()
 }
 
 #[cfg(test)]

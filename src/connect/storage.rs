@@ -43,10 +43,7 @@ pub struct Patience {
 
 impl Patience {
     /// For downloads: a pod that waits is better than a pod that restarts.
-    pub const DOWNLOAD: Self = Self {
-        answer: Duration::from_secs(30),
-        retries: 3,
-    };
+    pub const DOWNLOAD: Self = Self { answer: Duration::from_secs(30), retries: 3 };
 }
 
 /// Opens the store a URI lies in; the path returned is the URI's within that store.
@@ -63,8 +60,8 @@ pub fn open_object_store(
             let root = local_path(uri);
             let what = uri.to_string();
             std::fs::create_dir_all(&root).map_err(|error| StorageError::of_io(&error, &what))?;
-            let store = LocalFileSystem::new_with_prefix(root)
-                .map_err(|error| StorageError::of_store(&error, &what))?;
+            let store =
+                LocalFileSystem::new_with_prefix(root).map_err(|error| StorageError::of_store(&error, &what))?;
             Ok((Arc::new(store), object_store::path::Path::default()))
         }
         ArtifactScheme::S3 => open_s3(uri, patience),
@@ -75,8 +72,7 @@ fn open_s3(
     uri: &ArtifactUri,
     patience: Patience,
 ) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path), StorageError> {
-    let key = object_store::path::Path::parse(uri.path())
-        .map_err(|error| StorageError::Unusable(error.to_string()))?;
+    let key = object_store::path::Path::parse(uri.path()).map_err(|error| StorageError::Unusable(error.to_string()))?;
     let retry = RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(200),
@@ -92,10 +88,10 @@ fn open_s3(
         .with_connect_timeout(Duration::from_secs(5))
         .with_timeout_disabled()
         .with_allow_http(env_is_true("AWS_ALLOW_HTTP"));
-    let endpoint =
-        std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
+    let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL"));
     if endpoint.is_ok_and(|url| url.starts_with("http://")) && !env_is_true("AWS_ALLOW_HTTP") {
-        let message = "AWS_ENDPOINT_URL is plain http://; use https://, or set AWS_ALLOW_HTTP=true if the network is trusted";
+        let message =
+            "AWS_ENDPOINT_URL is plain http://; use https://, or set AWS_ALLOW_HTTP=true if the network is trusted";
         return Err(StorageError::Unusable(message.to_owned()));
     }
     let store = AmazonS3Builder::from_env()
@@ -103,7 +99,12 @@ fn open_s3(
         .with_client_options(options)
         .with_retry(retry)
         .build()
-        .map_err(|_| StorageError::Unusable("the AWS_* variables do not fit together; check AWS_ENDPOINT_URL, AWS_REGION and the credentials".to_owned()))?;
+        .map_err(|_| {
+            StorageError::Unusable(
+                "the AWS_* variables do not fit together; check AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+                    .to_owned(),
+            )
+        })?;
     Ok((Arc::new(store), key))
 }
 
@@ -160,11 +161,7 @@ impl ArtifactSource {
                 Place::Store(store, key)
             }
         };
-        Ok(Self {
-            uri: uri.clone(),
-            patience,
-            place,
-        })
+        Ok(Self { uri: uri.clone(), patience, place })
     }
 
     /// What is there. Names that could leave the target directory are refused.
@@ -189,10 +186,7 @@ impl ArtifactSource {
                 "{what} is not what the URI says (a trailing `/` means a directory); correct the URI"
             )));
         }
-        Ok(ArtifactContent::File(ArtifactFile {
-            path: String::new(),
-            size: meta.len(),
-        }))
+        Ok(ArtifactContent::File(ArtifactFile { path: String::new(), size: meta.len() }))
     }
 
     async fn stored_content(
@@ -204,10 +198,7 @@ impl ArtifactSource {
         if !self.uri.is_marked_directory() {
             match self.patiently(store.head(key)).await? {
                 Ok(meta) => {
-                    return Ok(ArtifactContent::File(ArtifactFile {
-                        path: String::new(),
-                        size: meta.size,
-                    }));
+                    return Ok(ArtifactContent::File(ArtifactFile { path: String::new(), size: meta.size }));
                 }
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(StorageError::of_store(&error, &what)),
@@ -217,12 +208,7 @@ impl ArtifactSource {
         let mut files = BTreeMap::new();
         while let Some(meta) = self.patiently(listing.next()).await? {
             let meta = meta.map_err(|error| StorageError::of_store(&error, &what))?;
-            let path = meta
-                .location
-                .as_ref()
-                .strip_prefix(key.as_ref())
-                .unwrap_or_default()
-                .trim_start_matches('/');
+            let path = meta.location.as_ref().strip_prefix(key.as_ref()).unwrap_or_default().trim_start_matches('/');
             // Consoles mark a directory by an empty object named like it.
             if !path.is_empty() {
                 files.insert(path.to_owned(), meta.size);
@@ -236,15 +222,8 @@ impl ArtifactSource {
         let paths: Vec<String> = files.keys().cloned().collect();
         for path in &paths {
             check_relative_path(path).map_err(|error| {
-                let shown: String = path
-                    .chars()
-                    .map(|c| if c.is_control() { '?' } else { c })
-                    .take(120)
-                    .collect();
-                StorageError::Unusable(format!(
-                    "`{shown}` in {} cannot be used: {error}; rename it",
-                    self.uri
-                ))
+                let shown: String = path.chars().map(|c| if c.is_control() { '?' } else { c }).take(120).collect();
+                StorageError::Unusable(format!("`{shown}` in {} cannot be used: {error}; rename it", self.uri))
             })?;
             let mut parent = path.as_str();
             while let Some((above, _)) = parent.rsplit_once('/') {
@@ -263,12 +242,7 @@ impl ArtifactSource {
                 self.uri
             )));
         }
-        Ok(ArtifactContent::Directory(
-            files
-                .into_iter()
-                .map(|(path, size)| ArtifactFile { path, size })
-                .collect(),
-        ))
+        Ok(ArtifactContent::Directory(files.into_iter().map(|(path, size)| ArtifactFile { path, size }).collect()))
     }
 
     /// The bytes of one file, piece by piece.
@@ -279,54 +253,35 @@ impl ArtifactSource {
         &self,
         file: &ArtifactFile,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
-        let what = if file.path.is_empty() {
-            self.uri.to_string()
-        } else {
-            format!("{} in {}", file.path, self.uri)
-        };
+        let what = if file.path.is_empty() { self.uri.to_string() } else { format!("{} in {}", file.path, self.uri) };
         let pieces = match &self.place {
             Place::Local(root) => {
-                let path = if file.path.is_empty() {
-                    root.clone()
-                } else {
-                    root.join(&file.path)
-                };
+                let path = if file.path.is_empty() { root.clone() } else { root.join(&file.path) };
                 Either::Left(read_local(&path, what.clone()).await?)
             }
             Place::Store(store, key) => {
-                let full = if file.path.is_empty() {
-                    key.to_string()
-                } else {
-                    format!("{key}/{}", file.path)
-                };
-                let location = object_store::path::Path::parse(full)
-                    .map_err(|error| StorageError::Unusable(error.to_string()))?;
+                let full = if file.path.is_empty() { key.to_string() } else { format!("{key}/{}", file.path) };
+                let location =
+                    object_store::path::Path::parse(full).map_err(|error| StorageError::Unusable(error.to_string()))?;
                 let got = self.patiently(store.get(&location)).await?;
                 let told = what.clone();
-                let body = got
-                    .map_err(|error| StorageError::of_store(&error, &what))?
-                    .into_stream();
+                let body = got.map_err(|error| StorageError::of_store(&error, &what))?.into_stream();
                 Either::Right(body.map_err(move |error| StorageError::of_store(&error, &told)))
             }
         };
         let limit = self.patience.answer;
         // `timeout` per piece: a body that trickles for ever must not hold the pod.
-        Ok(Box::pin(stream::try_unfold(
-            (pieces, what),
-            move |(mut pieces, what)| async move {
-                match timeout(limit, pieces.try_next()).await {
-                    Ok(piece) => Ok(piece?.map(|piece| (piece, (pieces, what)))),
-                    Err(_) => Err(StorageError::timeout(&what, limit.as_secs())),
-                }
-            },
-        )))
+        Ok(Box::pin(stream::try_unfold((pieces, what), move |(mut pieces, what)| async move {
+            match timeout(limit, pieces.try_next()).await {
+                Ok(piece) => Ok(piece?.map(|piece| (piece, (pieces, what)))),
+                Err(_) => Err(StorageError::timeout(&what, limit.as_secs())),
+            }
+        })))
     }
 
     async fn patiently<T>(&self, call: impl Future<Output = T>) -> Result<T, StorageError> {
         let limit = self.patience.answer;
-        timeout(limit, call)
-            .await
-            .map_err(|_| StorageError::timeout(&self.uri.to_string(), limit.as_secs()))
+        timeout(limit, call).await.map_err(|_| StorageError::timeout(&self.uri.to_string(), limit.as_secs()))
     }
 }
 
@@ -334,32 +289,22 @@ async fn read_local(
     path: &Path,
     what: String,
 ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
-    let file = tokio::fs::File::open(path)
-        .await
-        .map_err(|error| StorageError::of_io(&error, &what))?;
-    Ok(Box::pin(stream::try_unfold(
-        (file, what),
-        |(mut file, what)| async move {
-            let mut piece = Vec::with_capacity(CHUNK_BYTES);
-            let read = (&mut file)
-                .take(CHUNK_BYTES as u64)
-                .read_to_end(&mut piece)
-                .await;
-            match read.map_err(|error| StorageError::of_io(&error, &what))? {
-                0 => Ok(None),
-                _ => Ok(Some((Bytes::from(piece), (file, what)))),
-            }
-        },
-    )))
+    let file = tokio::fs::File::open(path).await.map_err(|error| StorageError::of_io(&error, &what))?;
+    Ok(Box::pin(stream::try_unfold((file, what), |(mut file, what)| async move {
+        let mut piece = Vec::with_capacity(CHUNK_BYTES);
+        let read = (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut piece).await;
+        match read.map_err(|error| StorageError::of_io(&error, &what))? {
+            0 => Ok(None),
+            _ => Ok(Some((Bytes::from(piece), (file, what)))),
+        }
+    })))
 }
 
 fn limit_files(count: usize, what: &str) -> Result<(), StorageError> {
     if count <= MAX_FILES {
         return Ok(());
     }
-    Err(StorageError::TooLarge(format!(
-        "{what} holds more than {MAX_FILES} files; pack them into fewer"
-    )))
+    Err(StorageError::TooLarge(format!("{what} holds more than {MAX_FILES} files; pack them into fewer")))
 }
 
 /// The files below a local directory and their sizes, by relative path.
@@ -372,25 +317,16 @@ pub fn list_directory(root: &Path) -> Result<BTreeMap<String, u64>, StorageError
     while let Some(dir) = waiting.pop() {
         let here = root.join(&dir);
         let what = format!("file://{}", here.display());
-        let entries =
-            std::fs::read_dir(&here).map_err(|error| StorageError::of_io(&error, &what))?;
+        let entries = std::fs::read_dir(&here).map_err(|error| StorageError::of_io(&error, &what))?;
         for entry in entries {
             let entry = entry.map_err(|error| StorageError::of_io(&error, &what))?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
-                return Err(StorageError::Unusable(format!(
-                    "{what} holds a name that is not UTF-8; rename it"
-                )));
+                return Err(StorageError::Unusable(format!("{what} holds a name that is not UTF-8; rename it")));
             };
-            let path = if dir.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{dir}/{name}")
-            };
+            let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
             // Unlike `Path::metadata`, this does not follow links.
-            let meta = entry
-                .metadata()
-                .map_err(|error| StorageError::of_io(&error, &what))?;
+            let meta = entry.metadata().map_err(|error| StorageError::of_io(&error, &what))?;
             if meta.is_dir() {
                 waiting.push(path);
             } else if meta.is_file() {

@@ -40,25 +40,21 @@ impl StorageError {
     #[must_use]
     pub fn of_store(error: &object_store::Error, what: &str) -> Self {
         let code = error_code(&error.to_string());
-        let told = code
-            .as_deref()
-            .map(|code| format!(" ({code})"))
-            .unwrap_or_default();
+        let told = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
         let denied = format!(
             "the store refuses access to {what}{told}; check the AWS_* credentials of the pod and their right to read and list it"
         );
         match error {
-            object_store::Error::NotFound { .. } => Self::NotFound(format!(
-                "{what} does not exist{told}; correct the URI or upload it"
-            )),
-            object_store::Error::PermissionDenied { .. }
-            | object_store::Error::Unauthenticated { .. } => Self::Denied(denied),
+            object_store::Error::NotFound { .. } => {
+                Self::NotFound(format!("{what} does not exist{told}; correct the URI or upload it"))
+            }
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Self::Denied(denied)
+            }
             object_store::Error::InvalidPath { .. } => Self::Unusable(format!(
                 "below {what} there is an object whose key is no path (`..`, `//` or control characters); rename or remove it"
             )),
-            _ if code.is_some_and(|code| CREDENTIAL_CODES.contains(&code.as_str())) => {
-                Self::Denied(denied)
-            }
+            _ if code.is_some_and(|code| CREDENTIAL_CODES.contains(&code.as_str())) => Self::Denied(denied),
             _ => Self::Unreachable(format!(
                 "the store of {what} does not answer as it should{told}: {}; check AWS_ENDPOINT_URL, AWS_REGION and the network",
                 root_cause(error)
@@ -70,12 +66,12 @@ impl StorageError {
     #[must_use]
     pub fn of_io(error: &std::io::Error, what: &str) -> Self {
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::NotFound(
-                format!("{what} does not exist; correct the URI or mount the volume that holds it"),
-            ),
-            std::io::ErrorKind::PermissionDenied => Self::Denied(format!(
-                "{what} may not be read; give the pod's user the right to read it"
-            )),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Self::NotFound(format!("{what} does not exist; correct the URI or mount the volume that holds it"))
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                Self::Denied(format!("{what} may not be read; give the pod's user the right to read it"))
+            }
             kind => Self::Unreachable(format!("{what} cannot be read: {kind}; check the volume")),
         }
     }
@@ -120,32 +116,20 @@ mod tests {
     use super::*;
 
     fn generic(body: &'static str) -> object_store::Error {
-        object_store::Error::Generic {
-            store: "S3",
-            source: body.into(),
-        }
+        object_store::Error::Generic { store: "S3", source: body.into() }
     }
 
     #[test]
     fn a_refusal_names_the_code_and_nothing_else_of_the_answer() {
         let body = "400: <Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>";
         let error = StorageError::of_store(&generic(body), "s3://models/x");
-        assert!(
-            matches!(&error, StorageError::Denied(message) if message.contains("InvalidAccessKeyId")),
-            "{error:?}"
-        );
+        assert!(matches!(&error, StorageError::Denied(message) if message.contains("InvalidAccessKeyId")), "{error:?}");
         assert!(!error.to_string().contains("AKIASECRET"));
     }
 
     #[test]
     fn an_error_of_the_stores_own_is_unreachable_whatever_it_says() {
-        let error = StorageError::of_store(
-            &generic("500: <Code>sig=abc&x</Code> https://a/?sig=abc"),
-            "s3://models/x",
-        );
-        assert!(
-            matches!(&error, StorageError::Unreachable(message) if !message.contains("sig=")),
-            "{error:?}"
-        );
+        let error = StorageError::of_store(&generic("500: <Code>sig=abc&x</Code> https://a/?sig=abc"), "s3://models/x");
+        assert!(matches!(&error, StorageError::Unreachable(message) if !message.contains("sig=")), "{error:?}");
     }
 }

@@ -42,9 +42,7 @@ mod as_text {
         let text = String::deserialize(deserializer)?;
         match text.parse::<f64>() {
             Ok(value) if !value.is_nan() => Ok(value),
-            _ => Err(D::Error::custom(
-                "a measurement's value is a number, not NaN",
-            )),
+            _ => Err(D::Error::custom("a measurement's value is a number, not NaN")),
         }
     }
 }
@@ -66,10 +64,7 @@ mod tests {
 
     #[test]
     fn infinity_is_a_value_and_nan_is_no_data() {
-        assert_eq!(
-            serde_json::to_string(&Measurement::of(f64::INFINITY)).unwrap(),
-            r#"{"value":"inf"}"#
-        );
+        assert_eq!(serde_json::to_string(&Measurement::of(f64::INFINITY)).unwrap(), r#"{"value":"inf"}"#);
         assert!(matches!(Measurement::of(f64::NAN), Measurement::NoData(_)));
     }
 }

@@ -6,7 +6,9 @@
 //! folder to it.
 
 mod measurement;
+pub mod model_deployment;
+pub mod model_registry_entry;
 mod plan;
 
 pub use measurement::Measurement;
-pub use plan::{Child, ChildKind, Event, EventType, Op, Plan, Precondition};
+pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition};

@@ -30,14 +30,8 @@ pub enum BindError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Bare,
-    Quoted {
-        quote: char,
-        regex: bool,
-        escaping: bool,
-    },
-    Raw {
-        regex: bool,
-    },
+    Quoted { quote: char, regex: bool, escaping: bool },
+    Raw { regex: bool },
     Comment,
 }
 
@@ -53,11 +47,7 @@ pub(super) struct Binder {
 impl Binder {
     /// An empty query.
     pub(super) fn new() -> Self {
-        Self {
-            query: String::new(),
-            place: Place::Bare,
-            operator: [' '; 2],
-        }
+        Self { query: String::new(), place: Place::Bare, operator: [' '; 2] }
     }
 
     /// Appends what the author wrote.
@@ -75,32 +65,13 @@ impl Binder {
     fn after(&self, c: char) -> Place {
         let regex = matches!(self.operator, ['=' | '!', '~']);
         match (self.place, c) {
-            (Place::Bare, '"' | '\'') => Place::Quoted {
-                quote: c,
-                regex,
-                escaping: false,
-            },
+            (Place::Bare, '"' | '\'') => Place::Quoted { quote: c, regex, escaping: false },
             (Place::Bare, '`') => Place::Raw { regex },
             (Place::Bare, '#') => Place::Comment,
             (Place::Comment, '\n') => Place::Bare,
             (Place::Raw { .. }, '`') => Place::Bare,
-            (
-                Place::Quoted {
-                    quote,
-                    regex,
-                    escaping: true,
-                },
-                _,
-            ) => Place::Quoted {
-                quote,
-                regex,
-                escaping: false,
-            },
-            (Place::Quoted { quote, regex, .. }, '\\') => Place::Quoted {
-                quote,
-                regex,
-                escaping: true,
-            },
+            (Place::Quoted { quote, regex, escaping: true }, _) => Place::Quoted { quote, regex, escaping: false },
+            (Place::Quoted { quote, regex, .. }, '\\') => Place::Quoted { quote, regex, escaping: true },
             (Place::Quoted { quote, .. }, _) if c == quote => Place::Bare,
             (place, _) => place,
         }
@@ -134,10 +105,7 @@ impl Binder {
 }
 
 fn is_token(value: &str) -> bool {
-    !value.is_empty()
-        && value
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.'))
+    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.'))
 }
 
 /// The value, or the regular expression (RE2) that matches exactly it.

@@ -50,9 +50,7 @@ pub enum TemplateError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The template or its result is too long, or it takes too many steps.
-    #[error(
-        "the template is too long or takes too many steps; shorten it (at most 16 KiB, the query at most 64 KiB)"
-    )]
+    #[error("the template is too long or takes too many steps; shorten it (at most 16 KiB, the query at most 64 KiB)")]
     TooLarge,
     /// A NUL character in the template or a value.
     #[error("the template or a value holds a NUL character, or prints captured output; remove it")]
@@ -65,16 +63,11 @@ pub enum TemplateError {
 /// Says what to correct in the template.
 pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<String, TemplateError> {
     let names = used_variables(template)?;
-    if let Some(name) = names
-        .into_iter()
-        .find(|name| !variables.contains_key(name.as_str()))
-    {
+    if let Some(name) = names.into_iter().find(|name| !variables.contains_key(name.as_str())) {
         let known = variables.keys().copied().collect::<Vec<_>>().join(", ");
         return Err(TemplateError::UnknownVariable { name, known });
     }
-    let marked = environment()
-        .render_str(template, variables)
-        .map_err(|error| explain(&error))?;
+    let marked = environment().render_str(template, variables).map_err(|error| explain(&error))?;
     let mut query = Binder::new();
     for (index, part) in marked.split(MARK).enumerate() {
         if index % 2 == 0 {
@@ -84,11 +77,7 @@ pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<Stri
         }
     }
     let query = query.finish();
-    if query.len() > MAX_QUERY_BYTES {
-        Err(TemplateError::TooLarge)
-    } else {
-        Ok(query)
-    }
+    if query.len() > MAX_QUERY_BYTES { Err(TemplateError::TooLarge) } else { Ok(query) }
 }
 
 /// Whether a template depends on a variable, e.g. to know if a query looks at one revision only.
@@ -96,9 +85,7 @@ pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<Stri
 /// # Errors
 /// The template is not one.
 pub fn uses(template: &str, variable: &str) -> Result<bool, TemplateError> {
-    Ok(used_variables(template)?
-        .iter()
-        .any(|name| name == variable))
+    Ok(used_variables(template)?.iter().any(|name| name == variable))
 }
 
 /// The variables a template asks for, sorted.
@@ -110,9 +97,7 @@ fn used_variables(template: &str) -> Result<Vec<String>, TemplateError> {
         return Err(TemplateError::Nul);
     }
     let environment = environment();
-    let parsed = environment
-        .template_from_str(template)
-        .map_err(|error| explain(&error))?;
+    let parsed = environment.template_from_str(template).map_err(|error| explain(&error))?;
     let mut names: Vec<String> = parsed.undeclared_variables(false).into_iter().collect();
     names.sort_unstable();
     Ok(names)
@@ -141,9 +126,7 @@ fn explain(error: &Error) -> TemplateError {
         ErrorKind::BadEscape => TemplateError::Nul,
         kind => TemplateError::Syntax {
             line: error.line().unwrap_or(1),
-            problem: error
-                .detail()
-                .map_or_else(|| kind.to_string(), str::to_owned),
+            problem: error.detail().map_or_else(|| kind.to_string(), str::to_owned),
         },
     }
 }
@@ -155,14 +138,8 @@ mod tests {
     use super::*;
 
     fn variables<'a>(revision: &str) -> BTreeMap<&'a str, String> {
-        let values = [
-            ("deployment", "churn"),
-            ("namespace", "crm"),
-            ("window", "1m"),
-            ("windowStart", "1763900000.5"),
-        ];
-        let mut variables: BTreeMap<_, _> =
-            values.map(|(name, value)| (name, value.to_owned())).into();
+        let values = [("deployment", "churn"), ("namespace", "crm"), ("window", "1m"), ("windowStart", "1763900000.5")];
+        let mut variables: BTreeMap<_, _> = values.map(|(name, value)| (name, value.to_owned())).into();
         variables.insert("revision", revision.to_owned());
         variables
     }
@@ -193,28 +170,18 @@ mod tests {
 
     #[test]
     fn a_branch_not_taken_does_not_hide_an_unknown_variable() {
-        let error = render(
-            "{% if window == '1m' %}1{% else %}{{ other }}{% endif %}",
-            &variables("r"),
-        )
-        .unwrap_err();
+        let error = render("{% if window == '1m' %}1{% else %}{{ other }}{% endif %}", &variables("r")).unwrap_err();
         assert!(matches!(error, TemplateError::UnknownVariable { name, .. } if name == "other"));
     }
 
     #[test]
     fn mistakes_name_their_line() {
-        for template in [
-            "up\n{{ revision",
-            "up\n{{ revision | upper }}",
-            "up\n{{ revision.name }}",
-            "up\n{{ range(3) }}",
-        ] {
+        for template in
+            ["up\n{{ revision", "up\n{{ revision | upper }}", "up\n{{ revision.name }}", "up\n{{ range(3) }}"]
+        {
             let error = render(template, &variables("r")).unwrap_err();
             assert!(
-                matches!(
-                    &error,
-                    TemplateError::Syntax { line: 2, .. } | TemplateError::UnknownVariable { .. }
-                ),
+                matches!(&error, TemplateError::Syntax { line: 2, .. } | TemplateError::UnknownVariable { .. }),
                 "{template}: {error:?}"
             );
         }
@@ -234,17 +201,10 @@ mod tests {
                 "{{% for a in {hundred} %}}{{% for b in {hundred} %}}{{% for c in {hundred} %}}x{{% endfor %}}{{% endfor %}}{{% endfor %}}"
             ),
             r#"{{ "aaaaaaaaaa" * 100000000 }}"#.to_owned(),
-            format!(
-                "{{% set x = 'aaaaaaaaaa' %}}{}{{{{ x }}}}",
-                "{% set x = x ~ x %}".repeat(40)
-            ),
+            format!("{{% set x = 'aaaaaaaaaa' %}}{}{{{{ x }}}}", "{% set x = x ~ x %}".repeat(40)),
             "x".repeat(MAX_TEMPLATE_BYTES + 1),
         ] {
-            assert!(
-                render(&template, &variables("r")).is_err(),
-                "{}",
-                &template[..40]
-            );
+            assert!(render(&template, &variables("r")).is_err(), "{}", &template[..40]);
         }
     }
 
@@ -256,14 +216,8 @@ mod tests {
 
     #[test]
     fn a_value_matched_as_a_regex_matches_only_itself() {
-        let query = render(
-            r#"x{r=~"{{ revision }}|old",s !~ `{{ revision }}`,t="{{ revision }}"}"#,
-            &variables("a.*"),
-        );
-        assert_eq!(
-            query.unwrap(),
-            r#"x{r=~"a\\.\\*|old",s !~ `a\.\*`,t="a.*"}"#
-        );
+        let query = render(r#"x{r=~"{{ revision }}|old",s !~ `{{ revision }}`,t="{{ revision }}"}"#, &variables("a.*"));
+        assert_eq!(query.unwrap(), r#"x{r=~"a\\.\\*|old",s !~ `a\.\*`,t="a.*"}"#);
     }
 
     #[test]
@@ -275,21 +229,13 @@ mod tests {
             ("x{r=`{{ revision }}`}", "`} or up", BindError::Backquote),
             ("x # {{ revision }}", "a\n or up", BindError::Comment),
         ] {
-            assert_eq!(
-                render(template, &variables(revision)),
-                Err(TemplateError::Bind(error)),
-                "{template}"
-            );
+            assert_eq!(render(template, &variables(revision)), Err(TemplateError::Bind(error)), "{template}");
         }
     }
 
     #[test]
     fn captured_output_cannot_smuggle_a_value_out_of_its_marks() {
-        let error = render(
-            "{% set x %}{{ revision }}{% endset %}{{ x }}",
-            &variables("a"),
-        )
-        .unwrap_err();
+        let error = render("{% set x %}{{ revision }}{% endset %}{{ x }}", &variables("a")).unwrap_err();
         assert_eq!(error, TemplateError::Nul);
     }
 
@@ -304,8 +250,7 @@ mod tests {
                 '\\' if quote != '`' => match chars.next()?.1 {
                     'n' => content.push('\n'),
                     'x' => {
-                        let digits: String =
-                            [chars.next()?.1, chars.next()?.1].into_iter().collect();
+                        let digits: String = [chars.next()?.1, chars.next()?.1].into_iter().collect();
                         content.push(char::from(u8::from_str_radix(&digits, 16).ok()?));
                     }
                     c if c == '\\' || c == quote => content.push(c),

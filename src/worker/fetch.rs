@@ -34,9 +34,7 @@ use sha2::{Digest, Sha256};
 use crate::api::artifact::{ArtifactUri, STAGING_DIR, model_path};
 use crate::api::artifact_digest::{Sha256Digest, directory_digest};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
-use crate::connect::storage::{
-    ArtifactContent, ArtifactFile, ArtifactSource, Patience, StorageError, list_directory,
-};
+use crate::connect::storage::{ArtifactContent, ArtifactFile, ArtifactSource, Patience, StorageError, list_directory};
 
 /// Where the kubelet looks for the reason of a failure, unless told otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -56,11 +54,7 @@ pub struct FetchArgs {
     #[arg(long, env = "WERKBANK_MODEL_DIR")]
     pub to: Option<PathBuf>,
     /// Refuse artifacts larger than this
-    #[arg(
-        long,
-        env = "WERKBANK_ARTIFACT_MAX_BYTES",
-        default_value = "107374182400"
-    )]
+    #[arg(long, env = "WERKBANK_ARTIFACT_MAX_BYTES", default_value = "107374182400")]
     pub max_bytes: String,
 }
 
@@ -77,23 +71,15 @@ pub struct Fetched {
 pub async fn run(args: FetchArgs) -> ExitCode {
     match fetch(&args).await {
         Ok(fetched) => {
-            say(&format!(
-                "verified: {} ({} bytes fetched)",
-                fetched.path.display(),
-                fetched.bytes
-            ));
+            say(&format!("verified: {} ({} bytes fetched)", fetched.path.display(), fetched.bytes));
             ExitCode::SUCCESS
         }
         Err(failure) => {
             say(&format!("{}: {}", failure.reason.as_str(), failure.message));
-            let path = std::env::var("TERMINATION_MESSAGE_PATH")
-                .unwrap_or_else(|_| TERMINATION_LOG.to_owned());
+            let path = std::env::var("TERMINATION_MESSAGE_PATH").unwrap_or_else(|_| TERMINATION_LOG.to_owned());
             // Outside of a pod there is no such file; the line above has said it all.
             if let Err(error) = fs::write(&path, failure.to_line()) {
-                say(&format!(
-                    "the termination message cannot be written to {path}: {}",
-                    error.kind()
-                ));
+                say(&format!("the termination message cannot be written to {path}: {}", error.kind()));
             }
             ExitCode::from(failure.reason.exit_code())
         }
@@ -108,14 +94,8 @@ pub async fn run(args: FetchArgs) -> ExitCode {
 pub async fn fetch(args: &FetchArgs) -> Result<Fetched, ArtifactFailure> {
     let job = Job::from_args(args)?;
     if job.target_is_correct() {
-        say(&format!(
-            "{} is there already and has the right digest",
-            job.target.display()
-        ));
-        return Ok(Fetched {
-            path: job.target,
-            bytes: 0,
-        });
+        say(&format!("{} is there already and has the right digest", job.target.display()));
+        return Ok(Fetched { path: job.target, bytes: 0 });
     }
     let source = ArtifactSource::open(&job.uri, Patience::DOWNLOAD)?;
     let content = source.content().await?;
@@ -123,10 +103,7 @@ pub async fn fetch(args: &FetchArgs) -> Result<Fetched, ArtifactFailure> {
     job.clear_staging()?;
     let result = job.download(&source, &content).await;
     let done = match result {
-        Ok(bytes) => job.put_in_place().map(|()| Fetched {
-            path: job.target.clone(),
-            bytes,
-        }),
+        Ok(bytes) => job.put_in_place().map(|()| Fetched { path: job.target.clone(), bytes }),
         Err(failure) => Err(failure),
     };
     // What was refused shall not fill the volume until the next attempt.
@@ -152,38 +129,19 @@ struct Job {
 impl Job {
     fn from_args(args: &FetchArgs) -> Result<Self, ArtifactFailure> {
         let invalid = |message: String| ArtifactFailure::new(Reason::ArtifactInvalidUri, message);
-        let missing =
-            |what: &str, env: &str| invalid(format!("no {what} is given; set --{what} or {env}"));
-        let uri = args
-            .uri
-            .as_deref()
-            .ok_or_else(|| missing("uri", "WERKBANK_ARTIFACT_URI"))?;
+        let missing = |what: &str, env: &str| invalid(format!("no {what} is given; set --{what} or {env}"));
+        let uri = args.uri.as_deref().ok_or_else(|| missing("uri", "WERKBANK_ARTIFACT_URI"))?;
         let uri: ArtifactUri = uri.parse().map_err(|error| invalid(format!("{error}")))?;
-        let sha256 = args
-            .sha256
-            .as_deref()
-            .ok_or_else(|| missing("sha256", "WERKBANK_ARTIFACT_SHA256"))?;
-        let digest = sha256
+        let sha256 = args.sha256.as_deref().ok_or_else(|| missing("sha256", "WERKBANK_ARTIFACT_SHA256"))?;
+        let digest = sha256.parse().map_err(|error| invalid(format!("{error}")))?;
+        let dir = args.to.as_deref().ok_or_else(|| missing("to", "WERKBANK_MODEL_DIR"))?;
+        let dir_text = dir.to_str().ok_or_else(|| invalid("--to is not UTF-8; choose another directory".to_owned()))?;
+        let max_bytes = args
+            .max_bytes
             .parse()
-            .map_err(|error| invalid(format!("{error}")))?;
-        let dir = args
-            .to
-            .as_deref()
-            .ok_or_else(|| missing("to", "WERKBANK_MODEL_DIR"))?;
-        let dir_text = dir
-            .to_str()
-            .ok_or_else(|| invalid("--to is not UTF-8; choose another directory".to_owned()))?;
-        let max_bytes = args.max_bytes.parse().map_err(|_| {
-            invalid("--max-bytes is not a number of bytes; write e.g. 10737418240".to_owned())
-        })?;
+            .map_err(|_| invalid("--max-bytes is not a number of bytes; write e.g. 10737418240".to_owned()))?;
         let target = PathBuf::from(model_path(&uri, dir_text));
-        Ok(Self {
-            uri,
-            digest,
-            target,
-            staging: dir.join(STAGING_DIR),
-            max_bytes,
-        })
+        Ok(Self { uri, digest, target, staging: dir.join(STAGING_DIR), max_bytes })
     }
 
     /// Unreadable or strange content there counts as wrong: it will be replaced.
@@ -191,40 +149,24 @@ impl Job {
         let Ok(meta) = fs::symlink_metadata(&self.target) else {
             return false;
         };
-        let digest = if meta.is_dir() {
-            digest_local_directory(&self.target)
-        } else {
-            digest_local_file(&self.target)
-        };
+        let digest = if meta.is_dir() { digest_local_directory(&self.target) } else { digest_local_file(&self.target) };
         !meta.is_symlink() && digest == Some(self.digest)
     }
 
     fn check_size(&self, content: &ArtifactContent) -> Result<(), ArtifactFailure> {
         let (files, bytes) = match content {
             ArtifactContent::File(file) => (1, file.size),
-            ArtifactContent::Directory(files) => (
-                files.len(),
-                files
-                    .iter()
-                    .fold(0_u64, |sum, file| sum.saturating_add(file.size)),
-            ),
+            ArtifactContent::Directory(files) => {
+                (files.len(), files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size)))
+            }
         };
-        say(&format!(
-            "fetching {}: {files} file(s), {bytes} bytes, at most {} allowed",
-            self.uri, self.max_bytes
-        ));
-        if bytes > self.max_bytes {
-            Err(self.too_large())
-        } else {
-            Ok(())
-        }
+        say(&format!("fetching {}: {files} file(s), {bytes} bytes, at most {} allowed", self.uri, self.max_bytes));
+        if bytes > self.max_bytes { Err(self.too_large()) } else { Ok(()) }
     }
 
     fn too_large(&self) -> ArtifactFailure {
-        let message = format!(
-            "{} is larger than {} bytes; raise --max-bytes or shrink the artifact",
-            self.uri, self.max_bytes
-        );
+        let message =
+            format!("{} is larger than {} bytes; raise --max-bytes or shrink the artifact", self.uri, self.max_bytes);
         ArtifactFailure::new(Reason::ArtifactTooLarge, message)
     }
 
@@ -243,24 +185,14 @@ impl Job {
     }
 
     /// Downloads into the staging directory and compares the digest; returns the bytes read.
-    async fn download(
-        &self,
-        source: &ArtifactSource,
-        content: &ArtifactContent,
-    ) -> Result<u64, ArtifactFailure> {
-        let mut progress = Progress {
-            bytes: 0,
-            told: Instant::now(),
-        };
+    async fn download(&self, source: &ArtifactSource, content: &ArtifactContent) -> Result<u64, ArtifactFailure> {
+        let mut progress = Progress { bytes: 0, told: Instant::now() };
         let actual = match content {
             ArtifactContent::File(file) => self.download_file(source, file, &mut progress).await?,
             ArtifactContent::Directory(files) => {
                 let mut digests = Vec::with_capacity(files.len());
                 for file in files {
-                    digests.push((
-                        &file.path,
-                        self.download_file(source, file, &mut progress).await?,
-                    ));
+                    digests.push((&file.path, self.download_file(source, file, &mut progress).await?));
                 }
                 directory_digest(digests)
             }
@@ -283,11 +215,7 @@ impl Job {
         file: &ArtifactFile,
         progress: &mut Progress,
     ) -> Result<Sha256Digest, ArtifactFailure> {
-        let staged = if file.path.is_empty() {
-            self.staged()
-        } else {
-            self.staged().join(&file.path)
-        };
+        let staged = if file.path.is_empty() { self.staged() } else { self.staged().join(&file.path) };
         if let Some(parent) = staged.parent() {
             fs::create_dir_all(parent).map_err(|error| self.not_writable(&error))?;
         }
@@ -301,8 +229,7 @@ impl Job {
                 return Err(self.too_large());
             }
             hasher.update(&piece);
-            out.write_all(&piece)
-                .map_err(|error| self.not_writable(&error))?;
+            out.write_all(&piece).map_err(|error| self.not_writable(&error))?;
             progress.tell();
         }
         out.sync_all().map_err(|error| self.not_writable(&error))?;
@@ -316,17 +243,13 @@ impl Job {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         };
-        removed
-            .and_then(|()| fs::rename(self.staged(), &self.target))
-            .map_err(|error| self.not_writable(&error))
+        removed.and_then(|()| fs::rename(self.staged(), &self.target)).map_err(|error| self.not_writable(&error))
     }
 
     fn not_writable(&self, error: &std::io::Error) -> ArtifactFailure {
         let dir = self.staging.parent().unwrap_or(&self.staging).display();
-        let message = format!(
-            "{dir} cannot be written: {}; give the pod a writable volume there with enough room",
-            error.kind()
-        );
+        let message =
+            format!("{dir} cannot be written: {}; give the pod a writable volume there with enough room", error.kind());
         ArtifactFailure::new(Reason::ArtifactNotWritable, message)
     }
 }
@@ -372,13 +295,9 @@ fn digest_local_file(path: &Path) -> Option<Sha256Digest> {
 
 fn digest_local_directory(root: &Path) -> Option<Sha256Digest> {
     let files = list_directory(root).ok()?;
-    let digests: Option<Vec<_>> = files
-        .into_keys()
-        .map(|path| Some((digest_local_file(&root.join(&path))?, path)))
-        .collect();
-    Some(directory_digest(
-        digests?.into_iter().map(|(digest, path)| (path, digest)),
-    ))
+    let digests: Option<Vec<_>> =
+        files.into_keys().map(|path| Some((digest_local_file(&root.join(&path))?, path))).collect();
+    Some(directory_digest(digests?.into_iter().map(|(digest, path)| (path, digest))))
 }
 
 /// One plain line for `kubectl logs`. A closed stdout is no reason to fail.

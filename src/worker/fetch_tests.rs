@@ -10,9 +10,7 @@ struct World {
 
 impl World {
     fn with(files: &[(&str, &str)]) -> Self {
-        let world = Self {
-            root: tempfile::tempdir().unwrap(),
-        };
+        let world = Self { root: tempfile::tempdir().unwrap() };
         fs::create_dir_all(world.store()).unwrap();
         fs::create_dir_all(world.model()).unwrap();
         for (path, text) in files {
@@ -42,33 +40,18 @@ impl World {
 
     async fn refused(&self, path: &str, digest: Sha256Digest) -> Reason {
         let failure = fetch(&self.args(path, digest)).await.unwrap_err();
-        assert!(
-            !self.model().join(STAGING_DIR).exists(),
-            "staged bytes stay behind"
-        );
+        assert!(!self.model().join(STAGING_DIR).exists(), "staged bytes stay behind");
         failure.reason
     }
 
     fn in_model(&self) -> BTreeMap<String, String> {
         let files = list_directory(&self.model()).unwrap();
-        files
-            .into_keys()
-            .map(|path| {
-                (
-                    path.clone(),
-                    fs::read_to_string(self.model().join(path)).unwrap(),
-                )
-            })
-            .collect()
+        files.into_keys().map(|path| (path.clone(), fs::read_to_string(self.model().join(path)).unwrap())).collect()
     }
 }
 
 fn of(files: &[(&str, &str)]) -> Sha256Digest {
-    directory_digest(
-        files
-            .iter()
-            .map(|(path, text)| (path, Sha256Digest::of(text.as_bytes()))),
-    )
+    directory_digest(files.iter().map(|(path, text)| (path, Sha256Digest::of(text.as_bytes()))))
 }
 
 const CHURN: [(&str, &str); 3] = [("v1/a.bin", "aaa"), ("v1/sub/b.bin", "bb"), ("v1/a/z", "")];
@@ -77,20 +60,9 @@ const CHURN_V1: [(&str, &str); 3] = [("a.bin", "aaa"), ("sub/b.bin", "bb"), ("a/
 #[tokio::test]
 async fn a_file_lands_under_its_own_name() {
     let world = World::with(&[("model.json", "{}")]);
-    let fetched = fetch(&world.args("model.json", Sha256Digest::of(b"{}")))
-        .await
-        .unwrap();
-    assert_eq!(
-        fetched,
-        Fetched {
-            path: world.model().join("model.json"),
-            bytes: 2
-        }
-    );
-    assert_eq!(
-        world.in_model(),
-        [("model.json".to_owned(), "{}".to_owned())].into()
-    );
+    let fetched = fetch(&world.args("model.json", Sha256Digest::of(b"{}"))).await.unwrap();
+    assert_eq!(fetched, Fetched { path: world.model().join("model.json"), bytes: 2 });
+    assert_eq!(world.in_model(), [("model.json".to_owned(), "{}".to_owned())].into());
 }
 
 #[tokio::test]
@@ -98,12 +70,7 @@ async fn a_directory_lands_under_its_own_name_with_or_without_the_slash() {
     for uri in ["v1", "v1/"] {
         let world = World::with(&CHURN);
         fetch(&world.args(uri, of(&CHURN_V1))).await.unwrap();
-        assert_eq!(
-            world.in_model(),
-            CHURN
-                .map(|(path, text)| (path.to_owned(), text.to_owned()))
-                .into()
-        );
+        assert_eq!(world.in_model(), CHURN.map(|(path, text)| (path.to_owned(), text.to_owned())).into());
     }
 }
 
@@ -120,11 +87,7 @@ async fn a_restart_fetches_nothing_again_even_if_the_store_is_gone() {
 async fn wrong_content_at_the_place_is_replaced() {
     let world = World::with(&CHURN);
     let args = world.args("v1", of(&CHURN_V1));
-    fs::write(
-        world.model().join("v1"),
-        "a file where the directory belongs",
-    )
-    .unwrap();
+    fs::write(world.model().join("v1"), "a file where the directory belongs").unwrap();
     fetch(&args).await.unwrap();
     fs::write(world.model().join("v1/added"), "x").unwrap();
     assert_eq!(fetch(&args).await.unwrap().bytes, 5);
@@ -144,30 +107,19 @@ async fn leftovers_of_a_killed_run_do_not_matter() {
 async fn other_bytes_fewer_bytes_and_another_file_are_mismatches_that_leave_nothing() {
     for bytes in ["{]", "{", "{}x", ""] {
         let world = World::with(&[("model.json", bytes)]);
-        assert_eq!(
-            world.refused("model.json", Sha256Digest::of(b"{}")).await,
-            Reason::ArtifactDigestMismatch
-        );
+        assert_eq!(world.refused("model.json", Sha256Digest::of(b"{}")).await, Reason::ArtifactDigestMismatch);
         assert!(world.in_model().is_empty());
     }
     let world = World::with(&CHURN);
     fs::write(world.store().join("v1/extra"), "").unwrap();
-    assert_eq!(
-        world.refused("v1", of(&CHURN_V1)).await,
-        Reason::ArtifactDigestMismatch
-    );
+    assert_eq!(world.refused("v1", of(&CHURN_V1)).await, Reason::ArtifactDigestMismatch);
 }
 
 #[tokio::test]
 async fn a_mismatch_leaves_what_was_there() {
     let world = World::with(&[("model.json", "new")]);
     fs::write(world.model().join("model.json"), "old").unwrap();
-    assert_eq!(
-        world
-            .refused("model.json", Sha256Digest::of(b"other"))
-            .await,
-        Reason::ArtifactDigestMismatch
-    );
+    assert_eq!(world.refused("model.json", Sha256Digest::of(b"other")).await, Reason::ArtifactDigestMismatch);
     assert_eq!(world.in_model()["model.json"], "old");
 }
 
@@ -176,11 +128,7 @@ async fn missing_and_empty_are_not_found() {
     let world = World::with(&[("model.json", "{}")]);
     fs::create_dir(world.store().join("empty")).unwrap();
     for path in ["gone", "empty", "empty/", "model.json/", "model.json/x"] {
-        assert_eq!(
-            world.refused(path, Sha256Digest::of(b"{}")).await,
-            Reason::ArtifactNotFound,
-            "{path}"
-        );
+        assert_eq!(world.refused(path, Sha256Digest::of(b"{}")).await, Reason::ArtifactNotFound, "{path}");
     }
 }
 
@@ -189,10 +137,7 @@ async fn more_bytes_than_allowed_are_too_large() {
     let world = World::with(&CHURN);
     let mut args = world.args("v1", of(&CHURN_V1));
     args.max_bytes = "4".to_owned();
-    assert_eq!(
-        fetch(&args).await.unwrap_err().reason,
-        Reason::ArtifactTooLarge
-    );
+    assert_eq!(fetch(&args).await.unwrap_err().reason, Reason::ArtifactTooLarge);
     args.max_bytes = "5".to_owned();
     assert!(fetch(&args).await.is_ok());
 }
@@ -201,10 +146,7 @@ async fn more_bytes_than_allowed_are_too_large() {
 async fn a_link_out_of_the_directory_is_not_followed() {
     let world = World::with(&CHURN);
     symlink("/etc/hostname", world.store().join("v1/link")).unwrap();
-    assert_eq!(
-        world.refused("v1", of(&CHURN_V1)).await,
-        Reason::ArtifactInvalidUri
-    );
+    assert_eq!(world.refused("v1", of(&CHURN_V1)).await, Reason::ArtifactInvalidUri);
     assert!(world.in_model().is_empty());
 }
 
@@ -214,9 +156,7 @@ async fn a_link_at_the_target_is_replaced_not_written_through() {
     let outside = world.root.path().join("outside");
     fs::write(&outside, "{}").unwrap();
     symlink(&outside, world.model().join("model.json")).unwrap();
-    fetch(&world.args("model.json", Sha256Digest::of(b"{}")))
-        .await
-        .unwrap();
+    fetch(&world.args("model.json", Sha256Digest::of(b"{}"))).await.unwrap();
     assert!(!world.model().join("model.json").is_symlink());
 }
 
@@ -224,11 +164,7 @@ async fn a_link_at_the_target_is_replaced_not_written_through() {
 async fn strange_names_in_the_directory_are_refused() {
     for name in ["v1/a\nb", "v1/a\\b", "v1/a%2fb", "v1/.werkbank-fetch"] {
         let world = World::with(&[(name, "x")]);
-        assert_eq!(
-            world.refused("v1", Sha256Digest::of(b"")).await,
-            Reason::ArtifactInvalidUri,
-            "{name}"
-        );
+        assert_eq!(world.refused("v1", Sha256Digest::of(b"")).await, Reason::ArtifactInvalidUri, "{name}");
     }
 }
 
@@ -237,55 +173,13 @@ async fn bad_arguments_say_which() {
     let world = World::with(&[("model.json", "{}")]);
     let good = world.args("model.json", Sha256Digest::of(b"{}"));
     for (args, word) in [
-        (
-            FetchArgs {
-                uri: None,
-                ..good.clone()
-            },
-            "--uri",
-        ),
-        (
-            FetchArgs {
-                uri: Some("gs://a/b".to_owned()),
-                ..good.clone()
-            },
-            "s3://",
-        ),
-        (
-            FetchArgs {
-                uri: Some("file:///a/../b".to_owned()),
-                ..good.clone()
-            },
-            "..",
-        ),
-        (
-            FetchArgs {
-                sha256: None,
-                ..good.clone()
-            },
-            "--sha256",
-        ),
-        (
-            FetchArgs {
-                sha256: Some("abc".to_owned()),
-                ..good.clone()
-            },
-            "64 hex digits",
-        ),
-        (
-            FetchArgs {
-                to: None,
-                ..good.clone()
-            },
-            "--to",
-        ),
-        (
-            FetchArgs {
-                max_bytes: "5G".to_owned(),
-                ..good.clone()
-            },
-            "--max-bytes",
-        ),
+        (FetchArgs { uri: None, ..good.clone() }, "--uri"),
+        (FetchArgs { uri: Some("gs://a/b".to_owned()), ..good.clone() }, "s3://"),
+        (FetchArgs { uri: Some("file:///a/../b".to_owned()), ..good.clone() }, ".."),
+        (FetchArgs { sha256: None, ..good.clone() }, "--sha256"),
+        (FetchArgs { sha256: Some("abc".to_owned()), ..good.clone() }, "64 hex digits"),
+        (FetchArgs { to: None, ..good.clone() }, "--to"),
+        (FetchArgs { max_bytes: "5G".to_owned(), ..good.clone() }, "--max-bytes"),
     ] {
         let failure = fetch(&args).await.unwrap_err();
         assert_eq!(failure.reason, Reason::ArtifactInvalidUri);
@@ -299,22 +193,13 @@ async fn a_place_that_cannot_be_written_says_so() {
     let mut args = world.args("model.json", Sha256Digest::of(b"{}"));
     // A file where the directory belongs: works for root too, whom permissions do not stop.
     args.to = Some(world.store().join("model.json"));
-    assert_eq!(
-        fetch(&args).await.unwrap_err().reason,
-        Reason::ArtifactNotWritable
-    );
+    assert_eq!(fetch(&args).await.unwrap_err().reason, Reason::ArtifactNotWritable);
 }
 
 #[tokio::test]
 async fn the_server_may_read_what_another_user_fetched() {
     let world = World::with(&CHURN);
     fetch(&world.args("v1", of(&CHURN_V1))).await.unwrap();
-    let mode = |path: &str| {
-        fs::metadata(world.model().join(path))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o444
-    };
+    let mode = |path: &str| fs::metadata(world.model().join(path)).unwrap().permissions().mode() & 0o444;
     assert_eq!((mode("v1/a.bin"), mode("v1")), (0o444, 0o444));
 }
