@@ -25,18 +25,18 @@ impl Drop for Ended {
 }
 
 /// A running control plane.
-pub struct ControlPlane {
-    pub server: String,
-    pub ca_pem: String,
-    pub dir: TempDir,
-    pub client: Client,
+pub(crate) struct ControlPlane {
+    pub(crate) server: String,
+    pub(crate) ca_pem: String,
+    pub(crate) dir: TempDir,
+    pub(crate) client: Client,
     // Ended first to last: the controller manager before what it talks to.
     _processes: Vec<Ended>,
 }
 
 impl ControlPlane {
     /// Starts everything and waits until it is ready.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
         let (client_port, peer_port, api_port, manager_port) = (port(), port(), port(), port());
@@ -86,7 +86,11 @@ impl ControlPlane {
         let client = Client::try_from(config.await.unwrap()).unwrap();
         until("the API server", async || {
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
-            client.request_text(request).await.ok()
+            client
+                .request_text(request)
+                .await
+                .inspect_err(|e| eprintln!("{e:?}"))
+                .ok()
         })
         .await;
         let manager = format!(
@@ -144,7 +148,7 @@ fn port() -> u16 {
 }
 
 /// Waits, at most a minute, until there is an answer.
-pub async fn until<T>(what: &str, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..1200 {
         if let Some(found) = answer().await {
             return found;
