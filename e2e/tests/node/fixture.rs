@@ -48,11 +48,9 @@ impl ControlPlane {
             format!("{TOKEN},admin,admin,system:masters\n"),
         )
         .unwrap();
-        std::fs::write(
-            at("sa.key"),
-            rcgen::KeyPair::generate().unwrap().serialize_pem(),
-        )
-        .unwrap();
+        let signer = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(at("sa.key"), signer.serialize_pem()).unwrap();
+        std::fs::write(at("sa.pub"), signer.public_key_pem()).unwrap();
 
         let etcd = format!(
             "--data-dir={} --unsafe-no-fsync --listen-client-urls={etcd_url} --advertise-client-urls={etcd_url} \
@@ -65,7 +63,7 @@ impl ControlPlane {
              --service-account-key-file={} --service-account-signing-key-file={} --service-cluster-ip-range=10.0.0.0/24",
             at("certs"),
             at("tokens.csv"),
-            at("sa.key"),
+            at("sa.pub"),
             at("sa.key")
         );
         let mut processes = vec![
@@ -89,7 +87,7 @@ impl ControlPlane {
             client
                 .request_text(request)
                 .await
-                .inspect_err(|e| eprintln!("{e:?}"))
+                
                 .ok()
         })
         .await;
