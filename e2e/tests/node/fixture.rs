@@ -84,11 +84,7 @@ impl ControlPlane {
         let client = Client::try_from(config.await.unwrap()).unwrap();
         until("the API server", async || {
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
-            client
-                .request_text(request)
-                .await
-                
-                .ok()
+            client.request_text(request).await.ok()
         })
         .await;
         let manager = format!(
