@@ -46,7 +46,7 @@ pub(crate) fn bootstrap(address: &str, admin_port: u16) -> Value {
     json!({
         "node": {"id": "workbench", "cluster": "workbench"},
         "admin": {"address": {"socket_address": {"address": address, "port_value": admin_port}}},
-        "dynamic_resources": {"cds_config": source("./clusters.json"), "lds_config": source("listeners.json")},
+        "dynamic_resources": {"cds_config": source("./clusters.json"), "lds_config": source("./listeners.json")},
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [
             {"prefix": "cluster_manager."},
             {"prefix": "listener_manager."},
