@@ -1,5 +1,8 @@
 //! Werkbank.
 
+pub mod act;
 pub mod api;
 pub mod audit;
+pub mod build;
 pub mod decide;
+pub mod text;
