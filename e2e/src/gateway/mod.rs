@@ -121,16 +121,7 @@ impl GatewayController {
             ports: Arc::clone(&ports),
         };
         tasks.spawn(passes.run(changed.clone()));
-        Ok(Self {
-            envoy: Mutex::new(envoy),
-            admin,
-            admin_url,
-            address: options.address,
-            xds,
-            ports,
-            changed,
-            tasks,
-        })
+        Ok(Self { envoy: Mutex::new(envoy), admin, admin_url, address: options.address, xds, ports, changed, tasks })
     }
 
     /// Base URL (`http://address:port`) of the Gateway's first port, as soon as it is open (at most 10 s).
@@ -149,9 +140,7 @@ impl GatewayController {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        bail!(
-            "Gateway {namespace}/{name} has no open port after 10 s: read its status for the reason"
-        )
+        bail!("Gateway {namespace}/{name} has no open port after 10 s: read its status for the reason")
     }
 
     /// Base URL of Envoy's admin interface.

@@ -34,11 +34,7 @@ pub(crate) struct Caches {
 
 impl Caches {
     /// Starts the watches and returns when all caches are filled.
-    pub(crate) async fn start(
-        client: &Client,
-        tasks: &mut JoinSet<()>,
-        changed: &Arc<Notify>,
-    ) -> Result<Self> {
+    pub(crate) async fn start(client: &Client, tasks: &mut JoinSet<()>, changed: &Arc<Notify>) -> Result<Self> {
         let caches = Self {
             classes: cache(client, tasks, changed),
             gateways: cache(client, tasks, changed),
@@ -70,29 +66,18 @@ impl Caches {
         world.services = self.services.state();
         world.pods = self.pods.state();
         let namespaces = self.namespaces.state();
-        world.namespaces = namespaces
-            .iter()
-            .map(|it| (it.name_any(), it.labels().clone()))
-            .collect();
+        world.namespaces = namespaces.iter().map(|it| (it.name_any(), it.labels().clone())).collect();
     }
 }
 
 fn cache<K>(client: &Client, tasks: &mut JoinSet<()>, changed: &Arc<Notify>) -> Store<K>
 where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq,
 {
     let (store, writer) = reflector::store();
     let changed = changed.clone();
-    let watch = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
-        .reflect(writer);
+    let watch = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().reflect(writer);
     tasks.spawn(watch.for_each(move |event| {
         match event {
             Ok(_) => changed.notify_one(),

@@ -41,12 +41,7 @@ pub(crate) struct StatusWriter {
 impl StatusWriter {
     /// A writer through this client.
     pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            permits: Arc::new(Semaphore::new(PARALLEL)),
-            tasks: JoinSet::new(),
-            asked: HashMap::new(),
-        }
+        Self { client, permits: Arc::new(Semaphore::new(PARALLEL)), tasks: JoinSet::new(), asked: HashMap::new() }
     }
 
     /// Writes the status of the object in the background.
@@ -61,11 +56,7 @@ impl StatusWriter {
             return;
         };
         let asked = (version.clone(), status.clone());
-        if self
-            .asked
-            .insert(object.uid().unwrap_or_default(), asked.clone())
-            == Some(asked)
-        {
+        if self.asked.insert(object.uid().unwrap_or_default(), asked.clone()) == Some(asked) {
             return;
         }
         let resource = ApiResource::erase::<K>(&());
@@ -79,9 +70,7 @@ impl StatusWriter {
             let Ok(_permit) = permits.acquire().await else {
                 return;
             };
-            let written = api
-                .patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))
-                .await;
+            let written = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
             match written {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {}
@@ -99,17 +88,11 @@ impl StatusWriter {
 }
 
 /// The verdicts as conditions; times are taken over from `before` where the status is the same.
-pub(crate) fn conditions(
-    verdicts: &[Verdict],
-    generation: Option<i64>,
-    before: &[Condition],
-) -> Vec<Condition> {
+pub(crate) fn conditions(verdicts: &[Verdict], generation: Option<i64>, before: &[Condition]) -> Vec<Condition> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let each = verdicts.iter().map(|verdict| {
         let status = if verdict.holds { "True" } else { "False" };
-        let same = before
-            .iter()
-            .find(|it| it.type_ == verdict.kind && it.status == status);
+        let same = before.iter().find(|it| it.type_ == verdict.kind && it.status == status);
         Condition {
             type_: verdict.kind.to_owned(),
             status: status.to_owned(),
@@ -132,15 +115,8 @@ mod tests {
         let mut before = conditions(&[Verdict::yes("Accepted", "Accepted")], Some(1), &[]);
         before[0].last_transition_time = old.clone();
         let same = conditions(&[Verdict::yes("Accepted", "Accepted")], Some(2), &before);
-        assert_eq!(
-            (same[0].observed_generation, &same[0].last_transition_time),
-            (Some(2), &old)
-        );
-        let other = conditions(
-            &[Verdict::no("Accepted", "UnsupportedValue", "no")],
-            Some(2),
-            &before,
-        );
+        assert_eq!((same[0].observed_generation, &same[0].last_transition_time), (Some(2), &old));
+        let other = conditions(&[Verdict::no("Accepted", "UnsupportedValue", "no")], Some(2), &before);
         assert_ne!(other[0].last_transition_time, old);
     }
 }
