@@ -33,6 +33,8 @@ enum Action {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
         scrape_interval: u64,
     },
+    /// A churn model's canary on real data: one version rolled back, the next promoted.
+    Demo,
     /// Find or build every tool and print where it is.
     Tools,
 }
@@ -72,6 +74,7 @@ fn run(arguments: Arguments) -> Result<()> {
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
             runtime.block_on(up(options))
         }
+        Action::Demo => runtime.block_on(werkbank_e2e::demo::run()),
         Action::Tools => runtime.block_on(tools()),
     }
 }

@@ -103,6 +103,19 @@ impl Prometheus {
         self.wait_until_ready().await
     }
 
+    /// Scrapes an address that is no pod's, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the list of targets cannot be written.
+    pub fn scrape(&self, name: &str, address: SocketAddr) -> Result<()> {
+        let dir = self.dir.join("targets");
+        std::fs::create_dir_all(&dir)?;
+        let (file, part) = (dir.join(format!("{name}.json")), self.dir.join(format!("{name}.part")));
+        std::fs::write(&part, json!([{"targets": [address.to_string()], "labels": {"job": name}}]).to_string())?;
+        Ok(std::fs::rename(part, file)?)
+    }
+
     async fn wait_until_ready(&self) -> Result<()> {
         let deadline = tokio::time::Instant::now() + READY_WITHIN;
         let url = format!("{}/-/ready", self.url());
@@ -149,6 +162,11 @@ fn configuration(control_plane: &ControlPlane, interval: Duration) -> Result<ser
                 "tls_config": {"ca_file": ca},
             }],
             "relabel_configs": relabelling(),
+        }, {
+            // What is no pod, such as a client that counts outcomes; it labels revisions itself.
+            "job_name": "targets",
+            "honor_labels": true,
+            "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": "1s"}],
         }],
     }))
 }
