@@ -5,4 +5,5 @@ pub mod api;
 pub mod audit;
 pub mod build;
 pub mod decide;
+pub mod runtime;
 pub mod text;

@@ -26,10 +26,7 @@ fn the_chart_carries_exactly_the_crds_of_the_repository() -> io::Result<()> {
     assert!(!expected.is_empty(), "crds/ is empty: run `make crds`");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(&copies)?;
-        for stale in files(&copies)?
-            .keys()
-            .filter(|name| !expected.contains_key(*name))
-        {
+        for stale in files(&copies)?.keys().filter(|name| !expected.contains_key(*name)) {
             std::fs::remove_file(copies.join(stale))?;
         }
         for (name, content) in &expected {

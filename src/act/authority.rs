@@ -40,9 +40,7 @@ impl Authority {
     /// [`Authority::epoch`] at a given instant.
     #[must_use]
     pub fn epoch_at(&self, now: Instant) -> Option<i64> {
-        (*self.lock())
-            .filter(|grant| now < grant.until)
-            .map(|grant| grant.epoch)
+        (*self.lock()).filter(|grant| now < grant.until).map(|grant| grant.epoch)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Grant>> {

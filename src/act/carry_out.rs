@@ -116,18 +116,8 @@ pub enum End {
 impl Actor {
     /// Writes with this client, as far as the authority goes.
     #[must_use]
-    pub fn new(
-        client: Client,
-        trail: Arc<dyn Trail>,
-        authority: Authority,
-        events: EventSink,
-    ) -> Self {
-        Self {
-            client,
-            trail,
-            authority,
-            events,
-        }
+    pub fn new(client: Client, trail: Arc<dyn Trail>, authority: Authority, events: EventSink) -> Self {
+        Self { client, trail, authority, events }
     }
 
     /// The right to write.
@@ -155,21 +145,10 @@ impl Actor {
         K: Resource<DynamicType = ()> + Sync,
         S: Serialize + Send + Sync,
     {
-        let mut pass = Pass {
-            actor: self,
-            target: Target::of(resource),
-            written: Vec::new(),
-            recorded: false,
-        };
+        let mut pass = Pass { actor: self, target: Target::of(resource), written: Vec::new(), recorded: false };
         let held = resource.meta().finalizers.as_deref().unwrap_or_default();
-        let end = pass
-            .run(plan, stamp, finalizer.map(|name| (name, held)))
-            .await;
-        Report {
-            written: pass.written,
-            recorded: pass.recorded,
-            end: end.err().unwrap_or(End::Done),
-        }
+        let end = pass.run(plan, stamp, finalizer.map(|name| (name, held))).await;
+        Report { written: pass.written, recorded: pass.recorded, end: end.err().unwrap_or(End::Done) }
     }
 
     /// Closes an intent that never took effect.
@@ -177,11 +156,7 @@ impl Actor {
     /// # Errors
     /// When the trail does not take it. That the `Void` is there already is no error.
     pub async fn void(&self, intent: &Entry) -> Result<(), TrailError> {
-        let void = Entry {
-            kind: EntryKind::Void,
-            time: chrono::Utc::now(),
-            ..intent.clone()
-        };
+        let void = Entry { kind: EntryKind::Void, time: chrono::Utc::now(), ..intent.clone() };
         match self.trail.append(&void).await {
             Ok(_) | Err(TrailError::SequenceTaken { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -207,12 +182,8 @@ impl Pass<'_> {
         if let (Some(Finalizer::Hold), Some((name, held))) = (plan.finalizer, finalizer) {
             self.finalizer(name, held, true).await?;
         }
-        let intents: Vec<Entry> = plan
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == EntryKind::Intent)
-            .cloned()
-            .collect();
+        let intents: Vec<Entry> =
+            plan.entries.iter().filter(|entry| entry.kind == EntryKind::Intent).cloned().collect();
         self.record(plan.entries).await?;
         if let Some(status) = plan.status {
             self.status(status, stamp, intents).await?;
@@ -243,10 +214,7 @@ impl Pass<'_> {
     async fn record(&mut self, entries: Vec<Entry>) -> Result<(), End> {
         self.recorded = !entries.is_empty();
         for entry in entries {
-            let entry = Entry {
-                lease_epoch: self.epoch()?,
-                ..entry
-            };
+            let entry = Entry { lease_epoch: self.epoch()?, ..entry };
             let refused = match self.actor.trail.append(&entry).await {
                 Ok(_) => continue,
                 // Outcomes and voids of this number are on the record, whoever put them there.
@@ -269,10 +237,7 @@ impl Pass<'_> {
         intents: Vec<Entry>,
     ) -> Result<(), End> {
         stamp(&mut status, self.epoch()?);
-        let answer = self
-            .target
-            .replace_status(&self.actor.client, &status)
-            .await;
+        let answer = self.target.replace_status(&self.actor.client, &status).await;
         self.own(answer, intents)
     }
 
@@ -285,37 +250,25 @@ impl Pass<'_> {
         if hold {
             finalizers.push(name.to_owned());
         }
-        let answer = self
-            .target
-            .replace_finalizers(&self.actor.client, &finalizers)
-            .await;
+        let answer = self.target.replace_finalizers(&self.actor.client, &finalizers).await;
         self.own(answer, Vec::new())
     }
 
     /// Takes the answer to a write of the resource itself; later writes of this pass build on it.
-    fn own(
-        &mut self,
-        answer: Result<Written, kube::Error>,
-        intents: Vec<Entry>,
-    ) -> Result<(), End> {
+    fn own(&mut self, answer: Result<Written, kube::Error>, intents: Vec<Entry>) -> Result<(), End> {
         match answer {
             Ok(written) => {
-                if let Left::Present {
-                    resource_version, ..
-                } = &written.left
-                {
+                if let Left::Present { resource_version, .. } = &written.left {
                     self.target.resource_version.clone_from(resource_version);
                 }
                 self.written.push(written);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Err(End::Deleted),
-            Err(error) => Err(
-                match request::end_of(&self.target.kind, &self.target.name, error) {
-                    End::Conflict { .. } => End::StatusConflict { intents },
-                    end => end,
-                },
-            ),
+            Err(error) => Err(match request::end_of(&self.target.kind, &self.target.name, error) {
+                End::Conflict { .. } => End::StatusConflict { intents },
+                end => end,
+            }),
         }
     }
 
@@ -323,11 +276,7 @@ impl Pass<'_> {
         self.epoch()?;
         let (kind, name, observed) = match &op {
             Op::Create(child) => (child.kind(), child.name().to_owned(), None),
-            Op::Apply(child, observed) => (
-                child.kind(),
-                child.name().to_owned(),
-                Some(observed.clone()),
-            ),
+            Op::Apply(child, observed) => (child.kind(), child.name().to_owned(), Some(observed.clone())),
             Op::Delete(kind, name, observed) => (*kind, name.clone(), Some(observed.clone())),
         };
         match request::send(&self.actor.client, &self.target.namespace, op).await {
@@ -336,11 +285,7 @@ impl Pass<'_> {
                 Ok(())
             }
             Err(error) => Err(match request::end_of(kind.name(), &name, error) {
-                End::Conflict { kind, name, .. } => End::Conflict {
-                    kind,
-                    name,
-                    stale: observed,
-                },
+                End::Conflict { kind, name, .. } => End::Conflict { kind, name, stale: observed },
                 end => end,
             }),
         }

@@ -49,15 +49,8 @@ impl Subject {
     /// An object by its coordinates.
     #[must_use]
     pub fn new(api_version: &str, kind: &str, namespace: &str, name: &str, uid: &str) -> Self {
-        let [api_version, kind, namespace, name, uid] =
-            [api_version, kind, namespace, name, uid].map(str::to_owned);
-        Self {
-            api_version,
-            kind,
-            namespace,
-            name,
-            uid,
-        }
+        let [api_version, kind, namespace, name, uid] = [api_version, kind, namespace, name, uid].map(str::to_owned);
+        Self { api_version, kind, namespace, name, uid }
     }
 }
 
@@ -74,12 +67,7 @@ impl EventSink {
     #[must_use]
     pub fn start(client: Client, instance: String, dropped: Counter) -> Self {
         let (queue, tellings) = mpsc::channel(QUEUE);
-        let teller = Teller {
-            client,
-            instance,
-            told: HashMap::new(),
-            dropped: dropped.clone(),
-        };
+        let teller = Teller { client, instance, told: HashMap::new(), dropped: dropped.clone() };
         tokio::spawn(teller.run(tellings));
         Self { queue, dropped }
     }
@@ -132,8 +120,7 @@ impl Teller {
     /// How many times it has been told with this one; `None` while a repetition is no news.
     fn due(&mut self, name: &str, now: Instant) -> Option<i32> {
         if self.told.len() >= REMEMBERED {
-            self.told
-                .retain(|_, told| now.duration_since(told.at) < QUIET);
+            self.told.retain(|_, told| now.duration_since(told.at) < QUIET);
         }
         if self.told.len() >= REMEMBERED {
             self.told.clear();
@@ -145,23 +132,11 @@ impl Teller {
         }
     }
 
-    async fn write(
-        &self,
-        name: &str,
-        times: i32,
-        subject: &Subject,
-        event: Event,
-    ) -> kube::Result<()> {
+    async fn write(&self, name: &str, times: i32, subject: &Subject, event: Event) -> kube::Result<()> {
         let api = Api::<events::Event>::namespaced(self.client.clone(), &subject.namespace);
         if times == 1 {
-            let params = PostParams {
-                field_manager: Some(FIELD_MANAGER.into()),
-                ..PostParams::default()
-            };
-            match api
-                .create(&params, &self.object(name, subject, event.clone()))
-                .await
-            {
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+            match api.create(&params, &self.object(name, subject, event.clone())).await {
                 // Told by a predecessor of this process: count up.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {}
                 answer => return answer.map(drop),
@@ -170,15 +145,11 @@ impl Teller {
         let series = serde_json::json!({"series": {
             "count": times.max(2), "lastObservedTime": MicroTime(Timestamp::now()),
         }});
-        match api
-            .patch(name, &PatchParams::default(), &Patch::Merge(series))
-            .await
-        {
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(series)).await {
             // Expired (an hour by default): it is news again.
-            Err(kube::Error::Api(status)) if status.is_not_found() => api
-                .create(&PostParams::default(), &self.object(name, subject, event))
-                .await
-                .map(drop),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                api.create(&PostParams::default(), &self.object(name, subject, event)).await.map(drop)
+            }
             answer => answer.map(drop),
         }
     }
@@ -220,27 +191,13 @@ fn type_name(type_: EventType) -> &'static str {
 /// Deterministic: the same thing said of the same object has the same name.
 fn event_name(subject: &Subject, event: &Event) -> String {
     let mut hash = Sha256::new();
-    for part in [
-        &subject.kind,
-        &subject.uid,
-        &event.reason,
-        &event.action,
-        &event.note,
-    ] {
+    for part in [&subject.kind, &subject.uid, &event.reason, &event.action, &event.note] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
     hash.update(type_name(event.type_));
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!(
-        "{}.{digest}",
-        cut(subject.name.clone(), 200).trim_end_matches(['.', '-'])
-    )
+    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}.{digest}", cut(subject.name.clone(), 200).trim_end_matches(['.', '-']))
 }
 
 /// At most `bytes` bytes, on a character boundary.
@@ -255,25 +212,12 @@ mod tests {
 
     fn event(note: &str) -> Event {
         let [reason, action] = ["RolledBack", "RollBack"].map(str::to_owned);
-        Event {
-            type_: EventType::Warning,
-            reason,
-            action,
-            note: note.into(),
-        }
+        Event { type_: EventType::Warning, reason, action, note: note.into() }
     }
 
     #[test]
     fn the_same_event_has_the_same_name_and_another_one_has_not() {
-        let subject = |uid| {
-            Subject::new(
-                "werkbank.dev/v1alpha1",
-                "ModelDeployment",
-                "crm",
-                "churn",
-                uid,
-            )
-        };
+        let subject = |uid| Subject::new("werkbank.dev/v1alpha1", "ModelDeployment", "crm", "churn", uid);
         let name = event_name(&subject("1"), &event("a"));
         assert_eq!(name, event_name(&subject("1"), &event("a")));
         assert_ne!(name, event_name(&subject("1"), &event("b")));

@@ -64,11 +64,7 @@ impl Target {
 
     /// PUTs the status, refused with 409 unless uid and resourceVersion are still these. Spec and
     /// metadata are left out: the API server takes only status from a write to `/status`.
-    pub(super) async fn replace_status(
-        &self,
-        client: &Client,
-        status: &impl Serialize,
-    ) -> Result<Written, Error> {
+    pub(super) async fn replace_status(&self, client: &Client, status: &impl Serialize) -> Result<Written, Error> {
         let body = json!({
             "apiVersion": self.api_version,
             "kind": self.kind,
@@ -86,18 +82,11 @@ impl Target {
     }
 
     /// Sets the resource's finalizers, refused with 409 unless it is still this version.
-    pub(super) async fn replace_finalizers(
-        &self,
-        client: &Client,
-        finalizers: &[String],
-    ) -> Result<Written, Error> {
+    pub(super) async fn replace_finalizers(&self, client: &Client, finalizers: &[String]) -> Result<Written, Error> {
         let patch = json!({"metadata": {
             "uid": self.uid, "resourceVersion": self.resource_version, "finalizers": finalizers,
         }});
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.into()),
-            ..PatchParams::default()
-        };
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let request = Request::new(self.collection.as_str())
             .patch(&self.name, &params, &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
@@ -105,45 +94,28 @@ impl Target {
     }
 
     fn written(&self, Answer { metadata }: Answer) -> Written {
-        let left = Left::Present {
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
-        };
-        Written {
-            kind: self.kind.clone(),
-            name: self.name.clone(),
-            left,
-        }
+        let left = Left::Present { uid: metadata.uid, resource_version: metadata.resource_version };
+        Written { kind: self.kind.clone(), name: self.name.clone(), left }
     }
 }
 
 /// Sends one op. `Ok(None)`: there was nothing to do any more.
-pub(super) async fn send(
-    client: &Client,
-    namespace: &str,
-    op: Op,
-) -> Result<Option<Written>, Error> {
+pub(super) async fn send(client: &Client, namespace: &str, op: Op) -> Result<Option<Written>, Error> {
     match op {
         Op::Create(child) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
             let body = serde_json::to_vec(&body(child)?).map_err(Error::SerdeError)?;
-            let request = collection(kind, namespace)
-                .create(&post_params(), body)
-                .map_err(Error::BuildRequest)?;
+            let request = collection(kind, namespace).create(&post_params(), body).map_err(Error::BuildRequest)?;
             Ok(Some(present(kind, name, client.request(request).await?)))
         }
         Op::Apply(child, precondition) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
             let patch = Patch::Apply(pinned(body(child)?, &precondition));
             let params = PatchParams::apply(FIELD_MANAGER).force();
-            let request = collection(kind, namespace)
-                .patch(&name, &params, &patch)
-                .map_err(Error::BuildRequest)?;
+            let request = collection(kind, namespace).patch(&name, &params, &patch).map_err(Error::BuildRequest)?;
             Ok(Some(present(kind, name, client.request(request).await?)))
         }
-        Op::Delete(kind, name, precondition) => {
-            delete(client, namespace, kind, name, precondition).await
-        }
+        Op::Delete(kind, name, precondition) => delete(client, namespace, kind, name, precondition).await,
     }
 }
 
@@ -158,21 +130,13 @@ async fn delete(
         uid: Some(precondition.uid.clone()),
         resource_version: Some(precondition.resource_version),
     });
-    let request = collection(kind, namespace)
-        .delete(&name, &params)
-        .map_err(Error::BuildRequest)?;
+    let request = collection(kind, namespace).delete(&name, &params).map_err(Error::BuildRequest)?;
     match client.request::<Answer>(request).await {
         // Finalizers keep it for a while: it was answered as it is now.
         Ok(answer) if !answer.metadata.uid.is_empty() => Ok(Some(present(kind, name, answer))),
         Ok(_) => {
-            let left = Left::Gone {
-                uid: precondition.uid,
-            };
-            Ok(Some(Written {
-                kind: kind.name().to_owned(),
-                name,
-                left,
-            }))
+            let left = Left::Gone { uid: precondition.uid };
+            Ok(Some(Written { kind: kind.name().to_owned(), name, left }))
         }
         Err(Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -180,22 +144,12 @@ async fn delete(
 }
 
 fn present(kind: ChildKind, name: String, Answer { metadata }: Answer) -> Written {
-    let left = Left::Present {
-        uid: metadata.uid,
-        resource_version: metadata.resource_version,
-    };
-    Written {
-        kind: kind.name().to_owned(),
-        name,
-        left,
-    }
+    let left = Left::Present { uid: metadata.uid, resource_version: metadata.resource_version };
+    Written { kind: kind.name().to_owned(), name, left }
 }
 
 fn post_params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PostParams::default()
-    }
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
 fn collection(kind: ChildKind, namespace: &str) -> Request {
@@ -225,10 +179,7 @@ fn body(child: Child) -> Result<Value, Error> {
 fn pinned(mut body: Value, precondition: &Precondition) -> Value {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("uid".into(), precondition.uid.clone().into());
-        metadata.insert(
-            "resourceVersion".into(),
-            precondition.resource_version.clone().into(),
-        );
+        metadata.insert("resourceVersion".into(), precondition.resource_version.clone().into());
         metadata.remove("managedFields");
     }
     body
@@ -239,21 +190,11 @@ pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
     let (kind, name) = (kind.to_owned(), name.to_owned());
     match error {
         Error::Api(status) if status.is_already_exists() => End::AlreadyExists { kind, name },
-        Error::Api(status) if status.is_conflict() => End::Conflict {
-            kind,
-            name,
-            stale: None,
-        },
-        Error::Api(status) if status.is_forbidden() || status.is_invalid() => End::Refused {
-            kind,
-            name,
-            message: status.message,
-        },
-        error => End::Failed {
-            kind,
-            name,
-            error: brief(&error),
-        },
+        Error::Api(status) if status.is_conflict() => End::Conflict { kind, name, stale: None },
+        Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
+            End::Refused { kind, name, message: status.message }
+        }
+        error => End::Failed { kind, name, error: brief(&error) },
     }
 }
 

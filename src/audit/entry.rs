@@ -55,19 +55,10 @@ impl Entry {
     #[must_use]
     pub fn id(&self) -> String {
         let mut hash = Sha256::new();
-        for part in [
-            &self.uid,
-            &self.attempt,
-            &self.sequence.to_string(),
-            &self.decision,
-        ] {
+        for part in [&self.uid, &self.attempt, &self.sequence.to_string(), &self.decision] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        hash.finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }

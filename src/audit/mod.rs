@@ -33,16 +33,12 @@ pub enum Appended {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrailError {
     /// The sequence number belongs to another decision; decide again with a higher one.
-    #[error(
-        "sequence {sequence} is taken by another decision; the next decision uses a higher one"
-    )]
+    #[error("sequence {sequence} is taken by another decision; the next decision uses a higher one")]
     SequenceTaken {
         /// The number that is spent.
         sequence: i64,
     },
     /// The trail does not answer, or not as it should.
-    #[error(
-        "the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers"
-    )]
+    #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]
     Unavailable(String),
 }

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::{
-    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat,
-    Machine, Metrics, Queue, Scope, Shared, Shutdown, Watches, connect, serve,
+    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics, Queue,
+    Scope, Shared, Shutdown, Watches, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -91,18 +91,10 @@ struct Runner {
 impl Registration<'_> {
     /// Runs this machine over the resources in `cache`, woken through `queue`. Add every watch
     /// that feeds its observing before.
-    pub fn controller<M: Machine>(
-        &mut self,
-        machine: M,
-        cache: Cache<M::Resource>,
-        queue: Queue<M::Resource>,
-    ) {
+    pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
         let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
         let wake = controller.waker();
-        self.controllers.push(Runner {
-            wake,
-            run: Box::new(|shutdown| Box::pin(controller.run(shutdown))),
-        });
+        self.controllers.push(Runner { wake, run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) });
     }
 }
 
@@ -117,28 +109,15 @@ pub async fn run(
     register: impl FnOnce(&mut Registration<'_>) + Send,
 ) -> Result<(), OperatorError> {
     let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
-    let listener =
-        TcpListener::bind(options.listen)
-            .await
-            .map_err(|error| OperatorError::Listen {
-                address: options.listen,
-                error,
-            })?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| OperatorError::Listen { address: options.listen, error })?;
     // Probes and metrics are answered until the very end, after the loops have stopped.
     let end = Shutdown::default();
-    let server = tokio::spawn(serve(
-        listener,
-        health.clone(),
-        metrics.clone(),
-        end.clone(),
-    ));
+    let server = tokio::spawn(serve(listener, health.clone(), metrics.clone(), end.clone()));
     let client = connect(Config::infer().await?, options.client, metrics.clone())?;
     let authority = Authority::default();
-    let events = EventSink::start(
-        client.clone(),
-        options.lease.identity.clone(),
-        metrics.dropped_events.clone(),
-    );
+    let events = EventSink::start(client.clone(), options.lease.identity.clone(), metrics.dropped_events.clone());
     let scope = match options.watch_namespaces.as_slice() {
         [] => Scope::Cluster,
         names => Scope::Namespaces(names.to_vec()),
@@ -152,12 +131,8 @@ pub async fn run(
         health: health.clone(),
         concurrency: options.concurrency,
     };
-    let mut registration = Registration {
-        client: client.clone(),
-        watches: &mut watches,
-        shared,
-        controllers: Vec::new(),
-    };
+    let mut registration =
+        Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
     register(&mut registration);
     let controllers = registration.controllers;
     tokio::select! {
@@ -209,4 +184,30 @@ async fn lead(
     );
     metrics.leader.set(0);
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: OperatorOptions,
+    }
+
+    #[test]
+    fn options_have_the_documented_defaults_and_no_two_share_a_name() {
+        Cli::command().debug_assert();
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail-url=file:///c"];
+        let options = Cli::try_parse_from(needed).unwrap().options;
+        assert_eq!(options.client, ClientOptions { qps: 200, burst: 400, concurrency: 64 });
+        assert_eq!((options.concurrency, options.watch_namespaces.len()), (16, 0));
+        let lease = &options.lease;
+        let times = (lease.duration_seconds, lease.renew_deadline_seconds, lease.retry_seconds);
+        assert_eq!(times, (15, 10, 2));
+        assert!(Cli::try_parse_from(["werkbank"]).is_err());
+    }
 }

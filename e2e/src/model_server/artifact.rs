@@ -18,15 +18,9 @@ const FORMAT: &str = "werkbank-example/logistic-v1";
 #[derive(Debug, Error)]
 pub(crate) enum ArtifactError {
     #[error("cannot read {}: {source}; check WERKBANK_MODEL_PATH and the init container that fetches it", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("{} is not a {FORMAT} artifact: {source}; write it with examples/churn/train.py", path.display())]
-    Parse {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Parse { path: PathBuf, source: serde_json::Error },
     #[error("{} cannot score: {why}; train it again", path.display())]
     CannotScore { path: PathBuf, why: String },
 }
@@ -75,20 +69,10 @@ pub(crate) struct Prediction {
 impl Model {
     /// Loads and checks the artifact at `path`: a file, or a directory with `model.json`.
     pub(crate) fn load(path: &Path) -> Result<Self, ArtifactError> {
-        let file = if path.is_dir() {
-            path.join("model.json")
-        } else {
-            path.to_owned()
-        };
-        let bytes = std::fs::read(&file).map_err(|source| ArtifactError::Read {
-            path: file.clone(),
-            source,
-        })?;
+        let file = if path.is_dir() { path.join("model.json") } else { path.to_owned() };
+        let bytes = std::fs::read(&file).map_err(|source| ArtifactError::Read { path: file.clone(), source })?;
         let artifact: Artifact =
-            serde_json::from_slice(&bytes).map_err(|source| ArtifactError::Parse {
-                path: file.clone(),
-                source,
-            })?;
+            serde_json::from_slice(&bytes).map_err(|source| ArtifactError::Parse { path: file.clone(), source })?;
         let model = Self { artifact };
         match model.flaw() {
             Some(why) => Err(ArtifactError::CannotScore { path: file, why }),
@@ -97,17 +81,9 @@ impl Model {
     }
 
     fn flaw(&self) -> Option<String> {
-        let Artifact {
-            format,
-            features,
-            threshold,
-            intercept,
-            ..
-        } = &self.artifact;
+        let Artifact { format, features, threshold, intercept, .. } = &self.artifact;
         if format != FORMAT {
-            return Some(format!(
-                "its format is `{format}`, this server reads `{FORMAT}`"
-            ));
+            return Some(format!("its format is `{format}`, this server reads `{FORMAT}`"));
         }
         if features.is_empty() {
             return Some("it has no features".into());
@@ -119,28 +95,15 @@ impl Model {
             return Some("its intercept is not finite".into());
         }
         for (i, f) in features.iter().enumerate() {
-            if features
-                .iter()
-                .skip(i + 1)
-                .any(|other| other.name == f.name)
-            {
+            if features.iter().skip(i + 1).any(|other| other.name == f.name) {
                 return Some(format!("feature `{}` appears twice", f.name));
             }
-            if f.scale <= 0.0
-                || ![f.mean, f.scale, f.coefficient]
-                    .iter()
-                    .all(|v| v.is_finite())
-            {
-                return Some(format!(
-                    "feature `{}` needs finite numbers and a scale above 0",
-                    f.name
-                ));
+            if f.scale <= 0.0 || ![f.mean, f.scale, f.coefficient].iter().all(|v| v.is_finite()) {
+                return Some(format!("feature `{}` needs finite numbers and a scale above 0", f.name));
             }
         }
         let probe = vec![0.0; features.len()];
-        self.score(&probe)
-            .is_none()
-            .then(|| "it has no finite score for a row of zeros".into())
+        self.score(&probe).is_none().then(|| "it has no finite score for a row of zeros".into())
     }
 
     /// The model's name in URLs.
@@ -172,10 +135,7 @@ impl Model {
             return None;
         }
         let churn_probability = 1.0 / (1.0 + (-z).exp());
-        Some(Prediction {
-            churn_probability,
-            at_risk: churn_probability >= self.artifact.threshold,
-        })
+        Some(Prediction { churn_probability, at_risk: churn_probability >= self.artifact.threshold })
     }
 }
 
@@ -207,9 +167,7 @@ pub(crate) mod tests {
         let prediction = model.score(&[60.0, 0.0]).unwrap();
         assert!((prediction.churn_probability - 0.731_058_578_630_004_9).abs() < 1e-12);
         assert!(prediction.at_risk);
-        let loyal = model
-            .score(&[60.0, std::f64::consts::E.powi(2) - 1.0])
-            .unwrap();
+        let loyal = model.score(&[60.0, std::f64::consts::E.powi(2) - 1.0]).unwrap();
         assert!((loyal.churn_probability - 0.268_941_421_369_995_1).abs() < 1e-12);
         assert!(!loyal.at_risk);
     }
@@ -224,42 +182,22 @@ pub(crate) mod tests {
         let cases: [(&str, Value, &str); 6] = [
             ("/format", json!("onnx"), "its format is `onnx`"),
             ("/features", json!([]), "it has no features"),
-            (
-                "/threshold",
-                json!(1.5),
-                "threshold 1.5 is not a probability",
-            ),
-            (
-                "/features/0/scale",
-                json!(0.0),
-                "feature `recency_days` needs",
-            ),
+            ("/threshold", json!(1.5), "threshold 1.5 is not a probability"),
+            ("/features/0/scale", json!(0.0), "feature `recency_days` needs"),
             ("/features/1/name", json!("recency_days"), "appears twice"),
-            (
-                "/features/0/transform",
-                json!("sqrt"),
-                "unknown variant `sqrt`",
-            ),
+            ("/features/0/transform", json!("sqrt"), "unknown variant `sqrt`"),
         ];
         for (pointer, value, message) in cases {
             let mut bad = artifact();
             *bad.pointer_mut(pointer).unwrap() = value;
             let error = load(&bad).unwrap_err().to_string();
-            assert!(
-                error.contains(message) && !error.contains('\n'),
-                "{pointer}: {error}"
-            );
+            assert!(error.contains(message) && !error.contains('\n'), "{pointer}: {error}");
         }
     }
 
     #[test]
     fn a_missing_file_names_the_path_and_the_variable() {
-        let error = Model::load(Path::new("/nowhere/model.json"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/nowhere/model.json") && error.contains("WERKBANK_MODEL_PATH"),
-            "{error}"
-        );
+        let error = Model::load(Path::new("/nowhere/model.json")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/model.json") && error.contains("WERKBANK_MODEL_PATH"), "{error}");
     }
 }

@@ -38,8 +38,6 @@ pub(crate) async fn serve(
         state.stop_being_ready();
         tokio::time::sleep(drain).await;
     };
-    axum::serve(listener, server.router())
-        .with_graceful_shutdown(stop_accepting)
-        .await?;
+    axum::serve(listener, server.router()).with_graceful_shutdown(stop_accepting).await?;
     Ok(())
 }

@@ -36,14 +36,9 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env(|name| std::env::var(name).ok())?;
     let model = Model::load(&settings.model_path)?;
-    let listener = tokio::net::TcpListener::bind((settings.host.as_str(), settings.port))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {}:{}; set HOST and PORT to a free address",
-                settings.host, settings.port
-            )
-        })?;
+    let listener = tokio::net::TcpListener::bind((settings.host.as_str(), settings.port)).await.with_context(|| {
+        format!("cannot listen on {}:{}; set HOST and PORT to a free address", settings.host, settings.port)
+    })?;
     eprintln!(
         "model-server: revision {} serves {} {} on {}",
         settings.revision,
@@ -51,8 +46,7 @@ async fn run() -> anyhow::Result<()> {
         model.version(),
         listener.local_addr()?
     );
-    let terminated =
-        drain::terminated().context("cannot listen for SIGTERM; is this a Unix system?")?;
+    let terminated = drain::terminated().context("cannot listen for SIGTERM; is this a Unix system?")?;
     let drain = settings.drain;
     let server = ModelServer::new(model, &settings)?;
     drain::serve(listener, &server, terminated, drain).await

@@ -15,9 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::artifact::Prediction;
 
 /// Upper bounds in seconds; scoring takes microseconds, an injected latency up to seconds.
-const BUCKETS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-];
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Code {
@@ -42,11 +40,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
-        registry.register(
-            "inference_requests",
-            "Inference requests by HTTP status",
-            requests.clone(),
-        );
+        registry.register("inference_requests", "Inference requests by HTTP status", requests.clone());
         let duration = Histogram::new(BUCKETS);
         registry.register_with_unit(
             "inference_request_duration",
@@ -56,30 +50,17 @@ impl Metrics {
         );
         let predictions = Family::default();
         registry.register("predictions", "Predictions by class", predictions.clone());
-        Self {
-            registry,
-            requests,
-            duration,
-            predictions,
-        }
+        Self { registry, requests, duration, predictions }
     }
 
     pub(crate) fn answered(&self, code: StatusCode, took: Duration) {
-        self.requests
-            .get_or_create(&Code {
-                code: code.as_u16(),
-            })
-            .inc();
+        self.requests.get_or_create(&Code { code: code.as_u16() }).inc();
         self.duration.observe(took.as_secs_f64());
     }
 
     pub(crate) fn predicted(&self, predictions: &[Prediction]) {
         for prediction in predictions {
-            let class = if prediction.at_risk {
-                "at_risk"
-            } else {
-                "stays"
-            };
+            let class = if prediction.at_risk { "at_risk" } else { "stays" };
             self.predictions.get_or_create(&Class { class }).inc();
         }
     }

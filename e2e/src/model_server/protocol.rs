@@ -53,10 +53,7 @@ pub(crate) struct ProtocolError {
 
 impl ProtocolError {
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            message: message.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
 }
 
@@ -68,8 +65,7 @@ impl IntoResponse for ProtocolError {
 
 /// Model metadata: the tensors it takes and gives.
 pub(crate) fn metadata(model: &Model) -> Value {
-    let tensor =
-        |name: &str, datatype: &str| json!({"name": name, "datatype": datatype, "shape": [-1]});
+    let tensor = |name: &str, datatype: &str| json!({"name": name, "datatype": datatype, "shape": [-1]});
     json!({
         "name": model.name(),
         "versions": [model.version()],
@@ -80,29 +76,15 @@ pub(crate) fn metadata(model: &Model) -> Value {
 }
 
 /// Scores every row of the request.
-pub(crate) fn predict(
-    model: &Model,
-    request: &InferRequest,
-) -> Result<Vec<Prediction>, ProtocolError> {
+pub(crate) fn predict(model: &Model, request: &InferRequest) -> Result<Vec<Prediction>, ProtocolError> {
     for (i, input) in request.inputs.iter().enumerate() {
-        if request
-            .inputs
-            .iter()
-            .skip(i + 1)
-            .any(|other| other.name == input.name)
-        {
-            return Err(ProtocolError::bad_request(format!(
-                "input `{}` is given twice; send it once",
-                input.name
-            )));
+        if request.inputs.iter().skip(i + 1).any(|other| other.name == input.name) {
+            return Err(ProtocolError::bad_request(format!("input `{}` is given twice; send it once", input.name)));
         }
     }
     for output in &request.outputs {
         if ![CHURN_PROBABILITY, AT_RISK].contains(&output.name.as_str()) {
-            let message = format!(
-                "there is no output `{}`; ask for `{CHURN_PROBABILITY}` or `{AT_RISK}`",
-                output.name
-            );
+            let message = format!("there is no output `{}`; ask for `{CHURN_PROBABILITY}` or `{AT_RISK}`", output.name);
             return Err(ProtocolError::bad_request(message));
         }
     }
@@ -110,14 +92,9 @@ pub(crate) fn predict(
     let rows = columns.first().map_or(0, Vec::len);
     (0..rows)
         .map(|n| {
-            let row: Vec<f64> = columns
-                .iter()
-                .filter_map(|column| column.get(n).copied())
-                .collect();
+            let row: Vec<f64> = columns.iter().filter_map(|column| column.get(n).copied()).collect();
             model.score(&row).ok_or_else(|| {
-                ProtocolError::bad_request(format!(
-                    "row {n} has a value outside the model's range; check its inputs"
-                ))
+                ProtocolError::bad_request(format!("row {n} has a value outside the model's range; check its inputs"))
             })
         })
         .collect()
@@ -126,21 +103,13 @@ pub(crate) fn predict(
 fn columns(model: &Model, inputs: &[Tensor]) -> Result<Vec<Vec<f64>>, ProtocolError> {
     let mut columns: Vec<Vec<f64>> = Vec::new();
     for name in model.features() {
-        let input = inputs
-            .iter()
-            .find(|input| input.name == name)
-            .ok_or_else(|| {
-                ProtocolError::bad_request(format!(
-                    "input `{name}` is missing; GET /v2/models/{} lists them",
-                    model.name()
-                ))
-            })?;
+        let input = inputs.iter().find(|input| input.name == name).ok_or_else(|| {
+            ProtocolError::bad_request(format!("input `{name}` is missing; GET /v2/models/{} lists them", model.name()))
+        })?;
         let values = column(input).map_err(ProtocolError::bad_request)?;
         if let Some(first) = columns.first().filter(|first| first.len() != values.len()) {
             let (got, wanted) = (values.len(), first.len());
-            let message = format!(
-                "input `{name}` has {got} rows, the inputs before it have {wanted}; send as many"
-            );
+            let message = format!("input `{name}` has {got} rows, the inputs before it have {wanted}; send as many");
             return Err(ProtocolError::bad_request(message));
         }
         columns.push(values);
@@ -149,11 +118,7 @@ fn columns(model: &Model, inputs: &[Tensor]) -> Result<Vec<Vec<f64>>, ProtocolEr
 }
 
 /// The response to `request` with `predictions`.
-pub(crate) fn respond(
-    model: &Model,
-    request: InferRequest,
-    predictions: &[Prediction],
-) -> InferResponse {
+pub(crate) fn respond(model: &Model, request: InferRequest, predictions: &[Prediction]) -> InferResponse {
     let rows = predictions.len() as u64;
     let output = |name: &str, datatype: &str, data: Vec<Value>| Tensor {
         name: name.to_owned(),
@@ -162,27 +127,11 @@ pub(crate) fn respond(
         data: Value::Array(data),
     };
     let mut outputs = vec![
-        output(
-            CHURN_PROBABILITY,
-            "FP64",
-            predictions
-                .iter()
-                .map(|p| p.churn_probability.into())
-                .collect(),
-        ),
-        output(
-            AT_RISK,
-            "BOOL",
-            predictions.iter().map(|p| p.at_risk.into()).collect(),
-        ),
+        output(CHURN_PROBABILITY, "FP64", predictions.iter().map(|p| p.churn_probability.into()).collect()),
+        output(AT_RISK, "BOOL", predictions.iter().map(|p| p.at_risk.into()).collect()),
     ];
     if !request.outputs.is_empty() {
-        outputs.retain(|output| {
-            request
-                .outputs
-                .iter()
-                .any(|wanted| wanted.name == output.name)
-        });
+        outputs.retain(|output| request.outputs.iter().any(|wanted| wanted.name == output.name));
     }
     InferResponse {
         model_name: model.name().to_owned(),

@@ -45,9 +45,8 @@ struct Shared {
 impl ModelServer {
     /// A server that is ready at once: `model` has been checked when it was loaded.
     pub(crate) fn new(model: Model, settings: &Settings) -> anyhow::Result<Self> {
-        let revision = HeaderValue::from_str(&settings.revision).context(
-            "WERKBANK_REVISION cannot be sent as a header; use letters, digits and dashes",
-        )?;
+        let revision = HeaderValue::from_str(&settings.revision)
+            .context("WERKBANK_REVISION cannot be sent as a header; use letters, digits and dashes")?;
         Ok(Self {
             shared: Arc::new(Shared {
                 model,
@@ -67,28 +66,17 @@ impl ModelServer {
 
     pub(crate) fn router(&self) -> Router {
         Router::new()
-            .route(
-                "/v2/health/live",
-                get(|| async { Json(json!({ "live": true })) }),
-            )
+            .route("/v2/health/live", get(|| async { Json(json!({ "live": true })) }))
             .route("/v2/health/ready", get(ready))
             .route("/v2/models/{name}", get(model_metadata))
             .route("/v2/models/{name}/ready", get(model_ready))
             .route("/v2/models/{name}/infer", post(infer))
             .route("/metrics", get(metrics))
             .fallback(|| async {
-                let message =
-                    "no such path; see GET /v2/models/{name} and POST /v2/models/{name}/infer"
-                        .to_owned();
-                ProtocolError {
-                    status: StatusCode::NOT_FOUND,
-                    message,
-                }
+                let message = "no such path; see GET /v2/models/{name} and POST /v2/models/{name}/infer".to_owned();
+                ProtocolError { status: StatusCode::NOT_FOUND, message }
             })
-            .layer(middleware::from_fn_with_state(
-                self.clone(),
-                name_the_revision,
-            ))
+            .layer(middleware::from_fn_with_state(self.clone(), name_the_revision))
             .with_state(self.clone())
     }
 
@@ -97,22 +85,15 @@ impl ModelServer {
         if model.name() == name {
             return Ok(model);
         }
-        let message = format!(
-            "there is no model `{name}` here; this server has `{}`",
-            model.name()
-        );
-        Err(ProtocolError {
-            status: StatusCode::NOT_FOUND,
-            message,
-        })
+        let message = format!("there is no model `{name}` here; this server has `{}`", model.name());
+        Err(ProtocolError { status: StatusCode::NOT_FOUND, message })
     }
 
     fn answer(&self, name: &str, body: &[u8]) -> Result<InferResponse, ProtocolError> {
         let model = self.model(name)?;
         self.inject_error()?;
-        let request: InferRequest = serde_json::from_slice(body).map_err(|e| {
-            ProtocolError::bad_request(format!("the body is not an inference request: {e}"))
-        })?;
+        let request: InferRequest = serde_json::from_slice(body)
+            .map_err(|e| ProtocolError::bad_request(format!("the body is not an inference request: {e}")))?;
         let predictions = predict(model, &request)?;
         self.shared.metrics.predicted(&predictions);
         Ok(respond(model, request, &predictions))
@@ -124,34 +105,21 @@ impl ModelServer {
         let rate = self.shared.fault.error_rate;
         if (n * rate).floor() < ((n + 1.0) * rate).floor() {
             let message = "injected by FAULT_ERROR_RATE; unset it to get answers".to_owned();
-            return Err(ProtocolError {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                message,
-            });
+            return Err(ProtocolError { status: StatusCode::INTERNAL_SERVER_ERROR, message });
         }
         Ok(())
     }
 }
 
-async fn name_the_revision(
-    State(server): State<ModelServer>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn name_the_revision(State(server): State<ModelServer>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response
-        .headers_mut()
-        .insert(REVISION, server.shared.revision.clone());
+    response.headers_mut().insert(REVISION, server.shared.revision.clone());
     response
 }
 
 async fn ready(State(server): State<ModelServer>) -> Response {
     let ready = server.shared.ready.load(Ordering::Acquire);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready }))).into_response()
 }
 
@@ -169,11 +137,7 @@ async fn model_metadata(State(server): State<ModelServer>, Path(name): Path<Stri
     }
 }
 
-async fn infer(
-    State(server): State<ModelServer>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Response {
+async fn infer(State(server): State<ModelServer>, Path(name): Path<String>, body: Bytes) -> Response {
     let started = Instant::now();
     let latency = server.shared.fault.latency;
     if !latency.is_zero() {
@@ -183,10 +147,7 @@ async fn infer(
         Ok(answer) => Json(answer).into_response(),
         Err(error) => error.into_response(),
     };
-    server
-        .shared
-        .metrics
-        .answered(response.status(), started.elapsed());
+    server.shared.metrics.answered(response.status(), started.elapsed());
     response
 }
 

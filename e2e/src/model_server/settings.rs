@@ -42,38 +42,20 @@ impl Settings {
     /// Reads the settings from `var`, which is the environment outside tests.
     pub(crate) fn from_env(var: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let Some(model_path) = var("WERKBANK_MODEL_PATH").filter(|path| !path.is_empty()) else {
-            bail!(
-                "WERKBANK_MODEL_PATH is not set; point it at a model.json or the directory that holds one"
-            );
+            bail!("WERKBANK_MODEL_PATH is not set; point it at a model.json or the directory that holds one");
         };
         let drain: f64 = parse(&var, "DRAIN_SECONDS", "2", "a number of seconds such as 2")?;
-        let latency: u64 = parse(
-            &var,
-            "FAULT_LATENCY_MS",
-            "0",
-            "a whole number of milliseconds",
-        )?;
+        let latency: u64 = parse(&var, "FAULT_LATENCY_MS", "0", "a whole number of milliseconds")?;
         let error_rate: f64 = parse(&var, "FAULT_ERROR_RATE", "0", "a share from 0 to 1")?;
-        ensure!(
-            (0.0..=1.0).contains(&error_rate),
-            "FAULT_ERROR_RATE={error_rate} is not a share from 0 to 1"
-        );
-        ensure!(
-            (0.0..=3600.0).contains(&drain),
-            "DRAIN_SECONDS={drain} is not between 0 and 3600"
-        );
+        ensure!((0.0..=1.0).contains(&error_rate), "FAULT_ERROR_RATE={error_rate} is not a share from 0 to 1");
+        ensure!((0.0..=3600.0).contains(&drain), "DRAIN_SECONDS={drain} is not between 0 and 3600");
         Ok(Self {
             model_path: model_path.into(),
-            revision: var("WERKBANK_REVISION")
-                .filter(|r| !r.is_empty())
-                .unwrap_or_else(|| "unknown".into()),
+            revision: var("WERKBANK_REVISION").filter(|r| !r.is_empty()).unwrap_or_else(|| "unknown".into()),
             host: var("HOST").unwrap_or_else(|| "0.0.0.0".into()),
             port: parse(&var, "PORT", "8080", "a port number such as 8080")?,
             drain: Duration::from_secs_f64(drain),
-            fault: Fault {
-                error_rate,
-                latency: Duration::from_millis(latency),
-            },
+            fault: Fault { error_rate, latency: Duration::from_millis(latency) },
         })
     }
 }
@@ -85,9 +67,7 @@ fn parse<T: FromStr>(
     wanted: &str,
 ) -> anyhow::Result<T> {
     let text = var(name).unwrap_or_else(|| default.to_owned());
-    text.parse()
-        .ok()
-        .with_context(|| format!("{name}={text} is not {wanted}"))
+    text.parse().ok().with_context(|| format!("{name}={text} is not {wanted}"))
 }
 
 #[cfg(test)]
@@ -95,27 +75,16 @@ mod tests {
     use super::*;
 
     fn read(vars: &[(&str, &str)]) -> anyhow::Result<Settings> {
-        let vars: Vec<(String, String)> = vars
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let vars: Vec<(String, String)> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Settings::from_env(|name| vars.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
     }
 
     #[test]
     fn only_the_model_path_is_required() {
         let settings = read(&[("WERKBANK_MODEL_PATH", "/models")]).unwrap();
-        assert_eq!(
-            (settings.port, settings.drain),
-            (8080, Duration::from_secs(2))
-        );
+        assert_eq!((settings.port, settings.drain), (8080, Duration::from_secs(2)));
         assert_eq!(settings.fault, Fault::default());
-        assert!(
-            read(&[])
-                .unwrap_err()
-                .to_string()
-                .starts_with("WERKBANK_MODEL_PATH is not set")
-        );
+        assert!(read(&[]).unwrap_err().to_string().starts_with("WERKBANK_MODEL_PATH is not set"));
     }
 
     #[test]
@@ -130,12 +99,7 @@ mod tests {
             ("FAULT_LATENCY_MS", "1.5"),
         ] {
             let error = read(&[("WERKBANK_MODEL_PATH", "/models"), (name, value)]).unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("{name}={value} is not")),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with(&format!("{name}={value} is not")), "{error}");
         }
     }
 }

@@ -40,9 +40,7 @@ fn start(program: &str, arguments: &[String], directory: &Path) -> Result<Proces
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .with_context(|| {
-            format!("{program} is not on PATH: `make test` builds it and puts it there")
-        })?;
+        .with_context(|| format!("{program} is not on PATH: `make test` builds it and puts it there"))?;
     Ok(Process(child))
 }
 
@@ -82,11 +80,7 @@ impl ApiServer {
             ],
             directory.path(),
         )?;
-        let cluster = Self {
-            directory,
-            _server: server,
-            _etcd: etcd,
-        };
+        let cluster = Self { directory, _server: server, _etcd: etcd };
         cluster.wait()?;
         Ok(cluster)
     }
@@ -110,11 +104,7 @@ impl ApiServer {
     }
 
     pub(crate) fn kubeconfig(&self) -> String {
-        self.directory
-            .path()
-            .join("kubeconfig")
-            .display()
-            .to_string()
+        self.directory.path().join("kubeconfig").display().to_string()
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
@@ -129,13 +119,8 @@ impl ApiServer {
     pub(crate) fn apply(&self, document: &str) -> Result<()> {
         let file = self.directory.path().join("document.yaml");
         std::fs::write(&file, document)?;
-        let output =
-            self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()])?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = self.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 }
@@ -146,14 +131,8 @@ fn write_credentials(directory: &Path, port: u16) -> Result<()> {
     std::fs::write(directory.join("serviceaccount.key"), key.serialize_pem())?;
     std::fs::write(directory.join("serviceaccount.pub"), key.public_key_pem())?;
     // As hard to guess as a fresh private key.
-    let token: String = Sha256::digest(key.serialized_der())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    std::fs::write(
-        directory.join("tokens.csv"),
-        format!("{token},admin,admin,system:masters\n"),
-    )?;
+    let token: String = Sha256::digest(key.serialized_der()).iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(directory.join("tokens.csv"), format!("{token},admin,admin,system:masters\n"))?;
     let kubeconfig = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -41,11 +41,7 @@ fn render(arguments: &[&str]) -> Result<String> {
     let mut all = vec!["template", "werkbank", &chart, "--namespace", NAMESPACE];
     all.extend_from_slice(arguments);
     let output = helm(&all)?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -61,19 +57,12 @@ fn documents(rendered: &str) -> Result<Vec<Value>> {
 }
 
 fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
-    document
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn only(kind: &str, documents: &[Value]) -> Result<Value> {
-    let mut found = documents
-        .iter()
-        .filter(|document| text(document, "/kind") == kind);
-    let first = found
-        .next()
-        .with_context(|| format!("no {kind} is rendered"))?;
+    let mut found = documents.iter().filter(|document| text(document, "/kind") == kind);
+    let first = found.next().with_context(|| format!("no {kind} is rendered"))?;
     ensure!(found.next().is_none(), "more than one {kind} is rendered");
     Ok(first.clone())
 }
@@ -113,11 +102,7 @@ fn helm_lint_has_no_complaint() -> Result<()> {
         let mut arguments = vec!["lint", "--strict", "--quiet", &chart];
         arguments.extend(values.iter().map(String::as_str));
         let output = helm(&arguments)?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
     Ok(())
 }
@@ -131,26 +116,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("log.format=xml", "/log/format"),
     ("kubeApi.qps=0", "/kubeApi/qps"),
     ("port=80", "/port"),
-    (
-        "leaderElection.leaseDurationSeconds=soon",
-        "/leaderElection/leaseDurationSeconds",
-    ),
+    ("leaderElection.leaseDurationSeconds=soon", "/leaderElection/leaseDurationSeconds"),
     ("prometheus.url=prometheus:9090", "/prometheus/url"),
     ("trail.store=Disk", "/trail/store"),
     ("trail.store=S3", "set it to s3://bucket/prefix"),
-    (
-        "trail.store=PersistentVolumeClaim",
-        "set it to the name of a claim",
-    ),
+    ("trail.store=PersistentVolumeClaim", "set it to the name of a claim"),
     ("kubeApi.burst=10", "raise the burst to at least the rate"),
-    (
-        "prometheus.url=http://p:9090,prometheus.allowedNamespaces=null",
-        "nobody could query it",
-    ),
-    (
-        "leaderElection.leaseDurationSeconds=5",
-        "two replicas could lead",
-    ),
+    ("prometheus.url=http://p:9090,prometheus.allowedNamespaces=null", "nobody could query it"),
+    ("leaderElection.leaseDurationSeconds=5", "two replicas could lead"),
 ];
 
 #[test]
@@ -160,10 +133,7 @@ fn a_wrong_value_is_refused_by_name() -> Result<()> {
             Ok(_) => anyhow::bail!("`{set}` was accepted"),
             Err(refusal) => {
                 let said = refusal.to_string();
-                ensure!(
-                    said.contains(expected),
-                    "`{set}` was refused without `{expected}`: {said}"
-                );
+                ensure!(said.contains(expected), "`{set}` was refused without `{expected}`: {said}");
             }
         }
     }
@@ -172,26 +142,19 @@ fn a_wrong_value_is_refused_by_name() -> Result<()> {
 
 #[test]
 fn every_value_is_described_in_the_schema_and_in_the_readme() -> Result<()> {
-    let schema: Value =
-        serde_json::from_slice(&std::fs::read(chart().join("values.schema.json"))?)?;
+    let schema: Value = serde_json::from_slice(&std::fs::read(chart().join("values.schema.json"))?)?;
     let readme = std::fs::read_to_string(chart().join("README.md"))?;
     let mut described = BTreeSet::new();
     leaves("", &schema, &mut described);
     described.remove("global");
     for value in &described {
-        ensure!(
-            readme.contains(&format!("| `{value}` |")),
-            "README.md does not describe `{value}`"
-        );
+        ensure!(readme.contains(&format!("| `{value}` |")), "README.md does not describe `{value}`");
     }
     let values: Value = serde_yaml::from_slice(&std::fs::read(chart().join("values.yaml"))?)?;
     for value in &described {
         let pointer = format!("/{}", value.replace('.', "/"));
         let optional = value.starts_with("resources.");
-        ensure!(
-            optional || values.pointer(&pointer).is_some(),
-            "values.yaml does not show `{value}`"
-        );
+        ensure!(optional || values.pointer(&pointer).is_some(), "values.yaml does not show `{value}`");
     }
     Ok(())
 }
@@ -204,11 +167,7 @@ fn leaves(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
     let strict = schema.get("additionalProperties") == Some(&Value::Bool(false));
     assert!(strict, "`{prefix}` takes anything");
     for (name, property) in properties {
-        let path = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         leaves(&path, property, into);
     }
 }
@@ -228,33 +187,16 @@ fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
     let mut rendered = BTreeMap::new();
     for mut document in documents(&render(&[])?)? {
         if document["kind"] == "CustomResourceDefinition" {
-            let annotations = document["metadata"]["annotations"]
-                .as_object_mut()
-                .context("annotated")?;
+            let annotations = document["metadata"]["annotations"].as_object_mut().context("annotated")?;
             let kept = annotations.remove("helm.sh/resource-policy");
-            ensure!(
-                kept == Some(Value::from("keep")),
-                "would be deleted with the release"
-            );
+            ensure!(kept == Some(Value::from("keep")), "would be deleted with the release");
             if annotations.is_empty() {
-                document["metadata"]
-                    .as_object_mut()
-                    .context("an object")?
-                    .remove("annotations");
+                document["metadata"].as_object_mut().context("an object")?.remove("annotations");
             }
-            rendered.insert(
-                document["metadata"]["name"]
-                    .as_str()
-                    .context("a name")?
-                    .to_owned(),
-                document,
-            );
+            rendered.insert(document["metadata"]["name"].as_str().context("a name")?.to_owned(), document);
         }
     }
-    ensure!(
-        rendered == crds_of_the_repository()?,
-        "the chart's CRDs differ from crds/"
-    );
+    ensure!(rendered == crds_of_the_repository()?, "the chart's CRDs differ from crds/");
     Ok(())
 }
 
@@ -263,16 +205,10 @@ fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
     let everywhere = documents(&render(&[])?)?;
     only("ClusterRoleBinding", &everywhere)?;
     let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"])?)?;
-    assert!(
-        watched
-            .iter()
-            .all(|document| document["kind"] != "ClusterRoleBinding")
-    );
+    assert!(watched.iter().all(|document| document["kind"] != "ClusterRoleBinding"));
     let bound: BTreeSet<&str> = watched
         .iter()
-        .filter(|document| {
-            document["kind"] == "RoleBinding" && document["roleRef"]["kind"] == "ClusterRole"
-        })
+        .filter(|document| document["kind"] == "RoleBinding" && document["roleRef"]["kind"] == "ClusterRole")
         .filter_map(|document| document["metadata"]["namespace"].as_str())
         .collect();
     assert_eq!(bound, BTreeSet::from(["crm", "shop"]));
@@ -287,26 +223,11 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
     ))?;
     let kubeconfig = cluster.kubeconfig();
-    let install = [
-        "install",
-        "werkbank",
-        &chart,
-        "--namespace",
-        NAMESPACE,
-        "--kubeconfig",
-        &kubeconfig,
-    ];
+    let install = ["install", "werkbank", &chart, "--namespace", NAMESPACE, "--kubeconfig", &kubeconfig];
     let installed = helm(&install)?;
-    ensure!(
-        installed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&installed.stderr)
-    );
+    ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     let notes = String::from_utf8(installed.stdout)?;
-    ensure!(
-        notes.contains("DOES NOT SURVIVE THE POD"),
-        "the notes hide what an emptyDir loses"
-    );
+    ensure!(notes.contains("DOES NOT SURVIVE THE POD"), "the notes hide what an emptyDir loses");
 
     // A Deployment is only warned about; its pods are what PodSecurity refuses.
     let pod = pod_of(&only("Deployment", &documents(&render(&[])?)?)?)?;
@@ -314,15 +235,9 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
 
     let mut privileged = pod;
     privileged["metadata"]["name"] = Value::from("privileged");
-    privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] =
-        Value::from(true);
-    let refusal = cluster
-        .apply(&privileged.to_string())
-        .expect_err("the namespace enforces nothing");
-    ensure!(
-        refusal.to_string().contains("violates PodSecurity"),
-        "{refusal}"
-    );
+    privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = Value::from(true);
+    let refusal = cluster.apply(&privileged.to_string()).expect_err("the namespace enforces nothing");
+    ensure!(refusal.to_string().contains("violates PodSecurity"), "{refusal}");
 
     let operator = format!("--as=system:serviceaccount:{NAMESPACE}:werkbank");
     for (verb, resource, group_namespace, allowed) in [
@@ -332,55 +247,25 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
         ("get", "secrets", "crm", false),
         ("delete", "pods", "crm", false),
     ] {
-        let output = cluster.kubectl(&[
-            "auth",
-            "can-i",
-            verb,
-            resource,
-            "-n",
-            group_namespace,
-            &operator,
-        ])?;
+        let output = cluster.kubectl(&["auth", "can-i", verb, resource, "-n", group_namespace, &operator])?;
         let answer = String::from_utf8_lossy(&output.stdout).trim() == "yes";
-        ensure!(
-            answer == allowed,
-            "may the operator {verb} {resource} in {group_namespace}? {answer}"
-        );
+        ensure!(answer == allowed, "may the operator {verb} {resource} in {group_namespace}? {answer}");
     }
 
     // What an uninstallation keeps, the next installation takes over.
-    let uninstalled = helm(&[
-        "uninstall",
-        "werkbank",
-        "--namespace",
-        NAMESPACE,
-        "--kubeconfig",
-        &kubeconfig,
-    ])?;
-    ensure!(
-        uninstalled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&uninstalled.stderr)
-    );
+    let uninstalled = helm(&["uninstall", "werkbank", "--namespace", NAMESPACE, "--kubeconfig", &kubeconfig])?;
+    ensure!(uninstalled.status.success(), "{}", String::from_utf8_lossy(&uninstalled.stderr));
     for name in crds_of_the_repository()?.keys() {
         let kept = cluster.kubectl(&["get", "crd", name])?;
         ensure!(kept.status.success(), "{name} went with the release");
     }
     let again = helm(&install)?;
-    ensure!(
-        again.status.success(),
-        "{}",
-        String::from_utf8_lossy(&again.stderr)
-    );
+    ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     Ok(())
 }
 
 fn pod_of(deployment: &Value) -> Result<Value> {
-    let part = |pointer: &str| {
-        deployment
-            .pointer(pointer)
-            .with_context(|| format!("the Deployment has no {pointer}"))
-    };
+    let part = |pointer: &str| deployment.pointer(pointer).with_context(|| format!("the Deployment has no {pointer}"));
     Ok(serde_json::json!({
         "apiVersion": "v1",
         "kind": "Pod",

@@ -66,12 +66,7 @@ pub struct Options {
 
 impl Options {
     /// Options with outcomes at once, 5 s of patience and 128 requests in flight.
-    pub fn new(
-        gateway: impl Into<String>,
-        host: impl Into<String>,
-        requests: impl Into<PathBuf>,
-        rate: f64,
-    ) -> Self {
+    pub fn new(gateway: impl Into<String>, host: impl Into<String>, requests: impl Into<PathBuf>, rate: f64) -> Self {
         Self {
             gateway: gateway.into(),
             host: host.into(),
@@ -99,37 +94,19 @@ impl Replay {
     /// Reads the requests, binds the metrics listener and starts sending.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let rate = options.rate;
-        ensure!(
-            rate.is_finite() && rate > 0.0,
-            "the replay rate is {rate}; give requests per second above 0"
-        );
-        ensure!(
-            options.max_in_flight > 0,
-            "max_in_flight is 0; allow at least one request"
-        );
+        ensure!(rate.is_finite() && rate > 0.0, "the replay rate is {rate}; give requests per second above 0");
+        ensure!(options.max_in_flight > 0, "max_in_flight is 0; allow at least one request");
         let recorded = requests::read(&options.requests).await?;
-        let listener = TcpListener::bind(options.metrics).await.with_context(|| {
-            format!(
-                "cannot serve metrics on {}; choose a free address",
-                options.metrics
-            )
-        })?;
+        let listener = TcpListener::bind(options.metrics)
+            .await
+            .with_context(|| format!("cannot serve metrics on {}; choose a free address", options.metrics))?;
         let metrics = listener.local_addr()?;
         let tally = Arc::new(Tally::new());
         let client = Client::new(&options, Arc::clone(&tally))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_metrics(listener, Arc::clone(&tally)));
-        tasks.spawn(send(
-            client,
-            recorded,
-            Duration::from_secs_f64(1.0 / rate),
-            options.max_in_flight,
-        ));
-        Ok(Self {
-            metrics,
-            tally,
-            _tasks: tasks,
-        })
+        tasks.spawn(send(client, recorded, Duration::from_secs_f64(1.0 / rate), options.max_in_flight));
+        Ok(Self { metrics, tally, _tasks: tasks })
     }
 
     /// Where Prometheus scrapes.
@@ -144,12 +121,9 @@ impl Replay {
 }
 
 async fn serve_metrics(listener: TcpListener, tally: Arc<Tally>) {
-    let metrics = |State(tally): State<Arc<Tally>>| async move {
-        ([(header::CONTENT_TYPE, OPENMETRICS)], tally.text())
-    };
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .with_state(tally);
+    let metrics =
+        |State(tally): State<Arc<Tally>>| async move { ([(header::CONTENT_TYPE, OPENMETRICS)], tally.text()) };
+    let router = Router::new().route("/metrics", get(metrics)).with_state(tally);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the replay's metrics are no longer served; start the replay again");
     }
@@ -207,35 +181,17 @@ struct Output {
 
 impl Answer {
     fn at_risk(&self) -> Option<bool> {
-        self.outputs
-            .iter()
-            .find(|o| o.name == "at_risk")?
-            .data
-            .first()?
-            .as_bool()
+        self.outputs.iter().find(|o| o.name == "at_risk")?.data.first()?.as_bool()
     }
 }
 
 impl Client {
     fn new(options: &Options, tally: Arc<Tally>) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(options.timeout)
-            .build()?;
-        let url = format!(
-            "{}/v2/models/{}/infer",
-            options.gateway.trim_end_matches('/'),
-            options.model
-        );
+        let http = reqwest::Client::builder().no_proxy().timeout(options.timeout).build()?;
+        let url = format!("{}/v2/models/{}/infer", options.gateway.trim_end_matches('/'), options.model);
         reqwest::Url::parse(&url)
             .with_context(|| format!("{url} is not a URL; give the gateway as http://host:port"))?;
-        Ok(Self {
-            http,
-            url,
-            host: options.host.clone(),
-            outcome_delay: options.outcome_delay,
-            tally,
-        })
+        Ok(Self { http, url, host: options.host.clone(), outcome_delay: options.outcome_delay, tally })
     }
 
     /// Sends one request and counts its answer; a selected customer comes back to be judged.
@@ -250,30 +206,17 @@ impl Client {
             self.tally.requested(NO_REVISION, Code::NoAnswer);
             return None;
         };
-        let revision = response
-            .headers()
-            .get(REVISION)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or(NO_REVISION)
-            .to_owned();
+        let revision = response.headers().get(REVISION).and_then(|v| v.to_str().ok()).unwrap_or(NO_REVISION).to_owned();
         let status = response.status();
         if !status.is_success() {
             self.tally.requested(&revision, Code::Http(status.as_u16()));
             return None;
         }
-        match response
-            .json::<Answer>()
-            .await
-            .ok()
-            .and_then(|answer| answer.at_risk())
-        {
+        match response.json::<Answer>().await.ok().and_then(|answer| answer.at_risk()) {
             Some(at_risk) => {
                 self.tally.requested(&revision, Code::Http(status.as_u16()));
                 // The model said "will not buy": it came true when the customer did not.
-                at_risk.then_some(Judged {
-                    revision,
-                    hit: !record.bought,
-                })
+                at_risk.then_some(Judged { revision, hit: !record.bought })
             }
             None => {
                 self.tally.requested(&revision, Code::NoPrediction);

@@ -31,37 +31,20 @@ struct Outcome {
 
 /// Reads `requests.jsonl`, refusing a file that is not in time order.
 pub(super) async fn read(path: &Path) -> anyhow::Result<Vec<Recorded>> {
-    let text = tokio::fs::read_to_string(path).await.with_context(|| {
-        format!(
-            "cannot read {}; write it with examples/churn/train.py",
-            path.display()
-        )
-    })?;
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .with_context(|| format!("cannot read {}; write it with examples/churn/train.py", path.display()))?;
     let mut recorded = Vec::new();
     let mut before = String::new();
     for (n, line) in (1..).zip(text.lines()) {
         let line: Line<'_> = serde_json::from_str(line).with_context(|| {
-            format!(
-                "line {n} of {} is not a recorded request; write it with examples/churn/train.py",
-                path.display()
-            )
+            format!("line {n} of {} is not a recorded request; write it with examples/churn/train.py", path.display())
         })?;
-        ensure!(
-            line.snapshot >= before,
-            "line {n} of {} goes back in time; sort it by snapshot",
-            path.display()
-        );
+        ensure!(line.snapshot >= before, "line {n} of {} goes back in time; sort it by snapshot", path.display());
         before = line.snapshot;
         let request = Bytes::copy_from_slice(line.request.get().as_bytes());
-        recorded.push(Recorded {
-            request,
-            bought: line.outcome.bought,
-        });
+        recorded.push(Recorded { request, bought: line.outcome.bought });
     }
-    ensure!(
-        !recorded.is_empty(),
-        "{} has no requests; write it with examples/churn/train.py",
-        path.display()
-    );
+    ensure!(!recorded.is_empty(), "{} has no requests; write it with examples/churn/train.py", path.display());
     Ok(recorded)
 }

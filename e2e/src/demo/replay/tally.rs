@@ -104,9 +104,7 @@ impl Snapshot {
             };
             (revision.clone(), between)
         });
-        Self {
-            revisions: revisions.collect(),
-        }
+        Self { revisions: revisions.collect() }
     }
 }
 
@@ -124,30 +122,12 @@ impl Tally {
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
-        registry.register(
-            "replay_requests",
-            "Requests by the revision that answered",
-            requests.clone(),
-        );
+        registry.register("replay_requests", "Requests by the revision that answered", requests.clone());
         let judged = Family::default();
-        registry.register(
-            "outcome_judged",
-            "Selected customers whose outcome is known",
-            judged.clone(),
-        );
+        registry.register("outcome_judged", "Selected customers whose outcome is known", judged.clone());
         let hits = Family::default();
-        registry.register(
-            "outcome_hits",
-            "Selected customers who did not buy, as predicted",
-            hits.clone(),
-        );
-        Self {
-            registry,
-            requests,
-            judged,
-            hits,
-            snapshot: Mutex::default(),
-        }
+        registry.register("outcome_hits", "Selected customers who did not buy, as predicted", hits.clone());
+        Self { registry, requests, judged, hits, snapshot: Mutex::default() }
     }
 
     pub(super) fn requested(&self, revision: &str, code: Code) {
@@ -155,12 +135,7 @@ impl Tally {
         let tally = snapshot.revisions.entry(revision.to_owned()).or_default();
         tally.requests += 1;
         tally.errors += u64::from(code.is_error());
-        self.requests
-            .get_or_create(&RequestLabels {
-                revision: revision.to_owned(),
-                code,
-            })
-            .inc();
+        self.requests.get_or_create(&RequestLabels { revision: revision.to_owned(), code }).inc();
     }
 
     pub(super) fn judged(&self, revision: &str, hit: bool) {
@@ -168,9 +143,7 @@ impl Tally {
         let tally = snapshot.revisions.entry(revision.to_owned()).or_default();
         tally.judged += 1;
         tally.hits += u64::from(hit);
-        let label = RevisionLabel {
-            revision: revision.to_owned(),
-        };
+        let label = RevisionLabel { revision: revision.to_owned() };
         self.judged.get_or_create(&label).inc();
         // Created even at zero hits: a rate over a missing series is no data, not 0 %.
         self.hits.get_or_create(&label).inc_by(u64::from(hit));

@@ -21,11 +21,7 @@ async fn gateway() -> String {
         let selected = json!({"outputs": [{"name": "at_risk", "data": [true]}]}).to_string();
         match n.fetch_add(1, Ordering::SeqCst) % 4 {
             0 | 1 => ([("x-werkbank-revision", "a")], selected).into_response(),
-            2 => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                [("x-werkbank-revision", "b")],
-            )
-                .into_response(),
+            2 => (StatusCode::INTERNAL_SERVER_ERROR, [("x-werkbank-revision", "b")]).into_response(),
             _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     };
@@ -39,9 +35,7 @@ async fn gateway() -> String {
 fn recorded(bought: &[bool]) -> tempfile::NamedTempFile {
     let lines = bought.iter().enumerate().map(|(n, bought)| {
         let request = json!({"id": n.to_string(), "inputs": []});
-        json!({"snapshot": "1998-02-01", "request": request, "outcome": {"bought": bought}})
-            .to_string()
-            + "\n"
+        json!({"snapshot": "1998-02-01", "request": request, "outcome": {"bought": bought}}).to_string() + "\n"
     });
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), lines.collect::<String>()).unwrap();
@@ -68,26 +62,12 @@ async fn counts_requests_errors_and_hits_by_the_revision_that_answered() {
     let seen = until(&replay, |s| s.requests() >= 40).await;
     let a = &seen.revisions["a"];
     assert_eq!(a.errors, 0);
-    assert!(
-        a.judged.abs_diff(a.requests) <= 1 && a.judged.abs_diff(2 * a.hits) <= 1,
-        "{a:?}"
-    );
-    assert_eq!(
-        (seen.revisions["b"].judged, seen.revisions["b"].hit_rate()),
-        (0, None)
-    );
-    assert_eq!(
-        seen.revisions[NO_REVISION].errors,
-        seen.revisions[NO_REVISION].requests
-    );
+    assert!(a.judged.abs_diff(a.requests) <= 1 && a.judged.abs_diff(2 * a.hits) <= 1, "{a:?}");
+    assert_eq!((seen.revisions["b"].judged, seen.revisions["b"].hit_rate()), (0, None));
+    assert_eq!(seen.revisions[NO_REVISION].errors, seen.revisions[NO_REVISION].requests);
     assert!((seen.share("a") - 0.5).abs() < 0.05);
 
-    let text = reqwest::get(format!("http://{}/metrics", replay.metrics_addr()))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let text = reqwest::get(format!("http://{}/metrics", replay.metrics_addr())).await.unwrap().text().await.unwrap();
     for series in [
         "replay_requests_total{revision=\"a\",code=\"200\"} ",
         "replay_requests_total{revision=\"b\",code=\"500\"} ",
@@ -113,18 +93,8 @@ async fn an_outcome_is_not_known_before_its_delay() {
 #[tokio::test]
 async fn a_dead_gateway_is_counted_and_not_fatal() {
     let file = recorded(&[false]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let replay = Replay::start(Options::new(
-        format!("http://{free}"),
-        "h",
-        file.path(),
-        100.0,
-    ))
-    .await
-    .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let replay = Replay::start(Options::new(format!("http://{free}"), "h", file.path(), 100.0)).await.unwrap();
     let seen = until(&replay, |s| s.errors() >= 5).await;
     assert_eq!(seen.errors(), seen.requests());
 }
@@ -136,10 +106,7 @@ async fn a_snapshot_since_another_is_what_came_between() {
     let replay = Replay::start(options).await.unwrap();
     let first = until(&replay, |s| s.requests() >= 8).await;
     let second = until(&replay, |s| s.requests() >= 16).await;
-    assert_eq!(
-        second.since(&first).requests(),
-        second.requests() - first.requests()
-    );
+    assert_eq!(second.since(&first).requests(), second.requests() - first.requests());
     assert_eq!(second.since(&second).requests(), 0);
 }
 
@@ -147,31 +114,11 @@ async fn a_snapshot_since_another_is_what_came_between() {
 async fn refuses_a_file_or_a_rate_it_cannot_replay() {
     let file = recorded(&[]);
     let start = |options| async move { Replay::start(options).await.unwrap_err().to_string() };
-    assert!(
-        start(Options::new("http://h", "h", file.path(), 1.0))
-            .await
-            .contains("has no requests")
-    );
-    assert!(
-        start(Options::new("http://h", "h", file.path(), 0.0))
-            .await
-            .contains("replay rate is 0")
-    );
-    assert!(
-        start(Options::new("http://h", "h", "/nowhere", 1.0))
-            .await
-            .contains("cannot read /nowhere")
-    );
+    assert!(start(Options::new("http://h", "h", file.path(), 1.0)).await.contains("has no requests"));
+    assert!(start(Options::new("http://h", "h", file.path(), 0.0)).await.contains("replay rate is 0"));
+    assert!(start(Options::new("http://h", "h", "/nowhere", 1.0)).await.contains("cannot read /nowhere"));
     std::fs::write(file.path(), "{}\n").unwrap();
-    assert!(
-        start(Options::new("http://h", "h", file.path(), 1.0))
-            .await
-            .contains("line 1 of")
-    );
+    assert!(start(Options::new("http://h", "h", file.path(), 1.0)).await.contains("line 1 of"));
     let file = recorded(&[false]);
-    assert!(
-        start(Options::new("not a url", "h", file.path(), 1.0))
-            .await
-            .contains("is not a URL")
-    );
+    assert!(start(Options::new("not a url", "h", file.path(), 1.0)).await.contains("is not a URL"));
 }

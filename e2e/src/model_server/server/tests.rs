@@ -27,20 +27,13 @@ impl Running {
             drain,
             fault,
         };
-        let listener = TcpListener::bind((settings.host.as_str(), 0))
-            .await
-            .unwrap();
+        let listener = TcpListener::bind((settings.host.as_str(), 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = ModelServer::new(load(&artifact()).unwrap(), &settings).unwrap();
         let (terminate, terminated) = oneshot::channel();
         let signal = async move { terminated.await.unwrap_or(()) };
-        let serving =
-            tokio::spawn(async move { drain::serve(listener, &server, signal, drain).await });
-        Self {
-            url,
-            terminate: Some(terminate),
-            serving,
-        }
+        let serving = tokio::spawn(async move { drain::serve(listener, &server, signal, drain).await });
+        Self { url, terminate: Some(terminate), serving }
     }
 
     async fn healthy() -> Self {
@@ -53,12 +46,7 @@ impl Running {
 
     async fn infer(&self, body: &Value) -> (StatusCode, Value) {
         let url = format!("{}/v2/models/churn/infer", self.url);
-        let response = reqwest::Client::new()
-            .post(url)
-            .json(body)
-            .send()
-            .await
-            .unwrap();
+        let response = reqwest::Client::new().post(url).json(body).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
     }
 
@@ -80,10 +68,7 @@ async fn answers_every_row_and_echoes_the_id() {
     let server = Running::healthy().await;
     let (status, body) = server.infer(&customers(&[60.0, 20.0], &[0.0, 3.0])).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(
-        (&body["id"], &body["model_version"]),
-        (&json!("morning"), &json!("v1"))
-    );
+    assert_eq!((&body["id"], &body["model_version"]), (&json!("morning"), &json!("v1")));
     assert_eq!(body["outputs"][0]["shape"], json!([2]));
     assert_eq!(body["outputs"][1]["data"], json!([true, false]));
 }
@@ -94,10 +79,7 @@ async fn gives_only_the_outputs_asked_for() {
     let mut request = customers(&[60.0], &[0.0]);
     request["outputs"] = json!([{"name": "at_risk"}]);
     let (_, body) = server.infer(&request).await;
-    assert_eq!(
-        body["outputs"],
-        json!([{"name": "at_risk", "shape": [1], "datatype": "BOOL", "data": [true]}])
-    );
+    assert_eq!(body["outputs"], json!([{"name": "at_risk", "shape": [1], "datatype": "BOOL", "data": [true]}]));
     request["outputs"] = json!([{"name": "segment"}]);
     assert_eq!(server.infer(&request).await.0, StatusCode::BAD_REQUEST);
 }
@@ -112,14 +94,8 @@ async fn refuses_what_it_cannot_answer_and_says_why() {
     for (request, message) in [
         (twice, "input `recency_days` is given twice"),
         (missing, "input `orders` is missing"),
-        (
-            customers(&[60.0, 1.0], &[0.0]),
-            "input `orders` has 1 rows, the inputs before it have 2",
-        ),
-        (
-            customers(&[60.0], &[-5.0]),
-            "row 0 has a value outside the model's range",
-        ),
+        (customers(&[60.0, 1.0], &[0.0]), "input `orders` has 1 rows, the inputs before it have 2"),
+        (customers(&[60.0], &[-5.0]), "row 0 has a value outside the model's range"),
         (json!({"inputs": 1}), "the body is not an inference request"),
     ] {
         let (status, body) = server.infer(&request).await;
@@ -132,14 +108,8 @@ async fn refuses_what_it_cannot_answer_and_says_why() {
 async fn describes_its_model_and_knows_no_other() {
     let server = Running::healthy().await;
     let metadata: Value = server.get("/v2/models/churn").await.json().await.unwrap();
-    assert_eq!(
-        metadata["inputs"][0],
-        json!({"name": "recency_days", "datatype": "FP64", "shape": [-1]})
-    );
-    assert_eq!(
-        server.get("/v2/models/churn/ready").await.status(),
-        StatusCode::OK
-    );
+    assert_eq!(metadata["inputs"][0], json!({"name": "recency_days", "datatype": "FP64", "shape": [-1]}));
+    assert_eq!(server.get("/v2/models/churn/ready").await.status(), StatusCode::OK);
     for path in ["/v2/models/uplift", "/v2/models/uplift/ready", "/nowhere"] {
         let response = server.get(path).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
@@ -154,12 +124,7 @@ async fn counts_requests_durations_and_predictions() {
     server.infer(&customers(&[60.0, 20.0], &[0.0, 3.0])).await;
     server.infer(&json!({})).await;
     let response = server.get("/metrics").await;
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("application/openmetrics-text")
-    );
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = response.text().await.unwrap();
     for line in [
         "inference_requests_total{code=\"200\"} 1",
@@ -174,10 +139,7 @@ async fn counts_requests_durations_and_predictions() {
 
 #[tokio::test]
 async fn injected_faults_have_exactly_the_rate_and_at_least_the_latency() {
-    let fault = Fault {
-        error_rate: 0.25,
-        latency: Duration::from_millis(20),
-    };
+    let fault = Fault { error_rate: 0.25, latency: Duration::from_millis(20) };
     let server = Running::start(fault, Duration::ZERO).await;
     let started = std::time::Instant::now();
     let mut errors = 0;
@@ -191,35 +153,15 @@ async fn injected_faults_have_exactly_the_rate_and_at_least_the_latency() {
 
 #[tokio::test]
 async fn draining_is_not_ready_still_serves_and_finishes_what_is_in_flight() {
-    let fault = Fault {
-        error_rate: 0.0,
-        latency: Duration::from_millis(600),
-    };
+    let fault = Fault { error_rate: 0.0, latency: Duration::from_millis(600) };
     let mut server = Running::start(fault, Duration::from_millis(300)).await;
-    assert_eq!(
-        server.get("/v2/health/ready").await.status(),
-        StatusCode::OK
-    );
+    assert_eq!(server.get("/v2/health/ready").await.status(), StatusCode::OK);
     server.terminate();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(
-        server.get("/v2/health/ready").await.status(),
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    assert_eq!(server.get("/v2/health/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(server.get("/v2/health/live").await.status(), StatusCode::OK);
     // Arrives while draining, answered after the server has stopped accepting.
-    assert_eq!(
-        server.infer(&customers(&[60.0], &[0.0])).await.0,
-        StatusCode::OK
-    );
-    tokio::time::timeout(Duration::from_secs(5), server.serving)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    assert!(
-        reqwest::get(format!("{}/v2/health/live", server.url))
-            .await
-            .is_err()
-    );
+    assert_eq!(server.infer(&customers(&[60.0], &[0.0])).await.0, StatusCode::OK);
+    tokio::time::timeout(Duration::from_secs(5), server.serving).await.unwrap().unwrap().unwrap();
+    assert!(reqwest::get(format!("{}/v2/health/live", server.url)).await.is_err());
 }
