@@ -3,6 +3,10 @@
 pub mod controlplane;
 pub mod demo;
 pub mod gateway;
+pub mod helm;
+pub mod load;
 pub mod node;
 pub mod process;
+pub mod prometheus;
 pub mod tools;
+pub mod workbench;

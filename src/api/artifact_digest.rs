@@ -13,7 +13,7 @@
 //! coreutils; in the directory:
 //!
 //! ```sh
-//! find . -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort | sha256sum
+//! find . -type f -print0 | xargs -0 sha256sum | sed 's|  \./|  |' | LC_ALL=C sort | sha256sum
 //! ```
 //!
 //! Paths with control characters or backslashes, which `sha256sum` would escape,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn digest_by_shell(dir: &std::path::Path) -> String {
-        let pipeline = r"find . -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort | sha256sum";
+        let pipeline = r"find . -type f -print0 | xargs -0 sha256sum | sed 's|  \./|  |' | LC_ALL=C sort | sha256sum";
         let output = Command::new("sh").args(["-c", pipeline]).current_dir(dir).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()[..64].to_owned()

@@ -4,10 +4,12 @@
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
+mod trail;
 
 use futures::future::BoxFuture;
 
 pub use entry::{Entry, EntryKind};
+pub use trail::ObjectStoreTrail;
 
 /// An append-only record with one place per resource, sequence number and kind of entry.
 pub trait Trail: Send + Sync + 'static {

@@ -24,20 +24,32 @@ pub struct OperatorOptions {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Namespaces to watch, separated by commas; all if none is given.
-    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    /// Namespace to watch; may be given several times. All namespaces if none is given.
+    #[arg(long = "watch-namespace")]
     pub watch_namespaces: Vec<String>,
     /// Passes under way at the same time, for each kind.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
-    /// How log lines look; RUST_LOG filters them.
+    /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
+    /// Which log lines there are: a level or a filter such as `info,werkbank=debug`; RUST_LOG overrides it.
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
     /// The Prometheus that metrics are asked of.
     #[arg(long, env = "PROMETHEUS_URL")]
     pub prometheus_url: Option<url::Url>,
+    /// Namespace whose deployments may query it; may be given several times. `*`, or none: all.
+    #[arg(long = "prometheus-allowed-namespace")]
+    pub prometheus_allowed_namespaces: Vec<String>,
+    /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.
+    #[arg(long)]
+    pub regions_file: Option<std::path::PathBuf>,
+    /// Image of the init container that fetches artifacts: the operator's own.
+    #[arg(long, env = "WERKBANK_IMAGE")]
+    pub fetch_image: String,
     /// Where the trail of decisions is stored (file:// or s3://).
-    #[arg(long, env = "TRAIL_URL")]
+    #[arg(long = "trail", env = "TRAIL_URL")]
     pub trail_url: url::Url,
     /// How much the API server is asked.
     #[command(flatten)]

@@ -49,18 +49,8 @@ pub struct Right {
     pub verb: &'static str,
 }
 
-const fn rule(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    why: &'static str,
-) -> Rule {
-    Rule {
-        group,
-        resource,
-        verbs,
-        why,
-    }
+const fn rule(group: &'static str, resource: &'static str, verbs: &'static [&'static str], why: &'static str) -> Rule {
+    Rule { group, resource, verbs, why }
 }
 
 const CORE: &str = "";
@@ -83,24 +73,14 @@ pub const OPERATOR: Role = Role {
             &["patch"],
             "Phase, weight, verdicts and conditions; the spec stays the user's.",
         ),
-        rule(
-            WERKBANK,
-            "modelregistryentries",
-            READ,
-            "Where a model's bytes are, and the digest they must have.",
-        ),
+        rule(WERKBANK, "modelregistryentries", READ, "Where a model's bytes are, and the digest they must have."),
         rule(
             WERKBANK,
             "modelregistryentries/status",
             &["patch"],
             "Whether an entry is usable, and by which deployments it is used.",
         ),
-        rule(
-            APPS,
-            "controllerrevisions",
-            OWN,
-            "The record of each revision; it owns the revision's other children.",
-        ),
+        rule(APPS, "controllerrevisions", OWN, "The record of each revision; it owns the revision's other children."),
         rule(
             APPS,
             "deployments",
@@ -125,12 +105,7 @@ pub const OPERATOR: Role = Role {
             &["list", "watch"],
             "Readiness and image digests of a revision's pods; pods are never written.",
         ),
-        rule(
-            "gateway.networking.k8s.io",
-            "httproutes",
-            OWN,
-            "The weights, and whether the gateway accepted them.",
-        ),
+        rule("gateway.networking.k8s.io", "httproutes", OWN, "The weights, and whether the gateway accepted them."),
         rule(
             "events.k8s.io",
             "events",
@@ -157,24 +132,9 @@ pub const VIEWER: Role = Role {
     name: "viewer",
     purpose: "People who may look; aggregated to the cluster role `view`.",
     rules: &[
-        rule(
-            WERKBANK,
-            "modeldeployments",
-            READ,
-            "See rollouts, their verdicts and conditions.",
-        ),
-        rule(
-            WERKBANK,
-            "modeldeployments/scale",
-            &["get"],
-            "See how many replicas are asked for.",
-        ),
-        rule(
-            WERKBANK,
-            "modelregistryentries",
-            READ,
-            "See which models exist and where from.",
-        ),
+        rule(WERKBANK, "modeldeployments", READ, "See rollouts, their verdicts and conditions."),
+        rule(WERKBANK, "modeldeployments/scale", &["get"], "See how many replicas are asked for."),
+        rule(WERKBANK, "modelregistryentries", READ, "See which models exist and where from."),
     ],
 };
 
@@ -183,24 +143,14 @@ pub const EDITOR: Role = Role {
     name: "editor",
     purpose: "People who may change; aggregated to the cluster role `edit`. Reading comes with `viewer`.",
     rules: &[
-        rule(
-            WERKBANK,
-            "modeldeployments",
-            EDIT,
-            "Start, change, abort and remove rollouts.",
-        ),
+        rule(WERKBANK, "modeldeployments", EDIT, "Start, change, abort and remove rollouts."),
         rule(
             WERKBANK,
             "modeldeployments/scale",
             &["patch", "update"],
             "`kubectl scale` changes replicas and starts no rollout.",
         ),
-        rule(
-            WERKBANK,
-            "modelregistryentries",
-            EDIT,
-            "Register models and take them back.",
-        ),
+        rule(WERKBANK, "modelregistryentries", EDIT, "Register models and take them back."),
     ],
 };
 
@@ -210,13 +160,9 @@ pub const ROLES: [Role; 4] = [OPERATOR, OPERATOR_NAMESPACE, VIEWER, EDITOR];
 impl Role {
     /// Everything it grants, one verb at a time.
     pub fn rights(&self) -> impl Iterator<Item = Right> + use<> {
-        self.rules.iter().flat_map(|rule| {
-            rule.verbs.iter().map(|verb| Right {
-                group: rule.group,
-                resource: rule.resource,
-                verb,
-            })
-        })
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.verbs.iter().map(|verb| Right { group: rule.group, resource: rule.resource, verb }))
     }
 
     /// The list under `rules:` as the chart ships it, each rule under its reason.
@@ -226,20 +172,11 @@ impl Role {
             "# Generated from src/runtime/rbac.rs; `UPDATE=1 cargo test rbac` rewrites it.\n# {}\n",
             self.purpose
         );
-        for Rule {
-            group,
-            resource,
-            verbs,
-            why,
-        } in self.rules
-        {
+        for Rule { group, resource, verbs, why } in self.rules {
             let group = if group.is_empty() { "\"\"" } else { group };
             let verbs = verbs.join(", ");
             // Writing to a String cannot fail.
-            let _ = write!(
-                yaml,
-                "# {why}\n- apiGroups: [{group}]\n  resources: [{resource}]\n  verbs: [{verbs}]\n"
-            );
+            let _ = write!(yaml, "# {why}\n- apiGroups: [{group}]\n  resources: [{resource}]\n  verbs: [{verbs}]\n");
         }
         yaml
     }
@@ -260,19 +197,9 @@ pub fn reference_page() -> String {
             "\n## {}\n\n{}\n\n| API group | resource | verbs | why |\n|---|---|---|---|\n",
             role.name, role.purpose
         );
-        for Rule {
-            group,
-            resource,
-            verbs,
-            why,
-        } in role.rules
-        {
+        for Rule { group, resource, verbs, why } in role.rules {
             let group = if group.is_empty() { "core" } else { group };
-            let _ = writeln!(
-                page,
-                "| {group} | `{resource}` | {} | {why} |",
-                verbs.join(", ")
-            );
+            let _ = writeln!(page, "| {group} | `{resource}` | {} | {why} |", verbs.join(", "));
         }
     }
     page
@@ -310,14 +237,9 @@ mod tests {
         }
         // And nothing else: a file of a role that is gone would go on granting.
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/werkbank/files/rbac");
-        let shipped: BTreeSet<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        let expected = ROLES
-            .iter()
-            .map(|role| format!("{}.yaml", role.name))
-            .collect();
+        let shipped: BTreeSet<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let expected = ROLES.iter().map(|role| format!("{}.yaml", role.name)).collect();
         assert_eq!(shipped, expected);
     }
 
@@ -340,10 +262,7 @@ mod tests {
                     }
                 }
             }
-            let expected = role
-                .rights()
-                .map(|right| (right.group, right.resource, right.verb))
-                .collect();
+            let expected = role.rights().map(|right| (right.group, right.resource, right.verb)).collect();
             assert_eq!(granted, expected, "{}", role.name);
         }
     }
@@ -354,10 +273,7 @@ mod tests {
             for part in [right.group, right.resource, right.verb] {
                 assert!(!part.contains('*'), "{right:?}");
             }
-            assert!(
-                !["bind", "escalate", "impersonate"].contains(&right.verb),
-                "{right:?}"
-            );
+            assert!(!["bind", "escalate", "impersonate"].contains(&right.verb), "{right:?}");
             assert_ne!(right.group, "rbac.authorization.k8s.io", "{right:?}");
         }
     }
@@ -366,10 +282,7 @@ mod tests {
     fn nothing_is_granted_on_secrets_nodes_or_tokens() {
         for right in ROLES.iter().flat_map(Role::rights) {
             let resource = right.resource.split('/').next().unwrap();
-            assert!(
-                !["secrets", "nodes", "serviceaccounts"].contains(&resource),
-                "{right:?}"
-            );
+            assert!(!["secrets", "nodes", "serviceaccounts"].contains(&resource), "{right:?}");
         }
     }
 
@@ -388,15 +301,9 @@ mod tests {
         for role in ROLES {
             let mut seen = BTreeSet::new();
             for rule in role.rules {
-                assert!(
-                    seen.insert((rule.group, rule.resource)),
-                    "two rows for {rule:?}"
-                );
+                assert!(seen.insert((rule.group, rule.resource)), "two rows for {rule:?}");
                 assert!(!rule.verbs.is_empty(), "{rule:?}");
-                assert!(
-                    rule.verbs.is_sorted_by(|a, b| a < b),
-                    "unsorted or twice: {rule:?}"
-                );
+                assert!(rule.verbs.is_sorted_by(|a, b| a < b), "unsorted or twice: {rule:?}");
                 assert!(rule.why.ends_with('.'), "a reason is a sentence: {rule:?}");
             }
         }

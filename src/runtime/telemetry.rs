@@ -19,17 +19,17 @@ pub enum LogFormat {
     Text,
 }
 
-/// Without `RUST_LOG`.
-const FILTER: &str = "info,kube_client=error,kube_runtime=warn,hyper=warn";
+/// What is not worth a line unless asked for.
+const QUIET: &str = "kube_client=error,kube_runtime=warn,hyper=warn";
 
-/// Logs to standard error from now on, filtered by `RUST_LOG`.
+/// Logs to standard error from now on, filtered by `level` or, if set, `RUST_LOG`.
 ///
 /// # Errors
-/// When `RUST_LOG` is no filter, or the process logs already.
-pub fn start_logging(format: LogFormat) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// When the level is no filter, or the process logs already.
+pub fn start_logging(format: LogFormat, level: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => EnvFilter::try_new(filter)?,
-        Err(_) => EnvFilter::try_new(FILTER)?,
+        Err(_) => EnvFilter::try_new(format!("{QUIET},{level}"))?,
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

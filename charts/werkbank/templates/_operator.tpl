@@ -8,9 +8,9 @@
 - --kube-api-qps={{ .Values.kubeApi.qps }}
 - --kube-api-burst={{ .Values.kubeApi.burst }}
 - --lease-name={{ include "werkbank.fullname" . }}
-- --lease-duration={{ .Values.leaderElection.leaseDurationSeconds }}s
-- --lease-renew-deadline={{ .Values.leaderElection.renewDeadlineSeconds }}s
-- --lease-retry-period={{ .Values.leaderElection.retryPeriodSeconds }}s
+- --lease-duration-seconds={{ .Values.leaderElection.leaseDurationSeconds }}
+- --lease-renew-deadline-seconds={{ .Values.leaderElection.renewDeadlineSeconds }}
+- --lease-retry-seconds={{ .Values.leaderElection.retryPeriodSeconds }}
 - --regions-file=/etc/werkbank/regions.json
 - --trail={{ include "werkbank.trailUrl" . }}
 {{- range .Values.watchNamespaces }}

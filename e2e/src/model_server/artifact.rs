@@ -14,7 +14,7 @@ use thiserror::Error;
 
 const FORMAT: &str = "werkbank-example/logistic-v1";
 
-/// Why an artifact cannot serve.
+/// Why an artifact cannot serve. Each message is whole: a cause is in it, not behind it.
 #[derive(Debug, Error)]
 pub(crate) enum ArtifactError {
     #[error("cannot read {}: {source}; check WERKBANK_MODEL_PATH and the init container that fetches it", path.display())]

@@ -133,16 +133,17 @@ async fn send(client: Client, recorded: Vec<Recorded>, period: Duration, max_in_
     let slots = Arc::new(Semaphore::new(max_in_flight));
     let mut in_flight: JoinSet<()> = JoinSet::new();
     let mut ticks = tokio::time::interval(period);
-    // Ticks missed by less than a stall are made up for: a rate above the timer's 1 ms would else be lost.
+    // A rate above the timer's 1 ms is met by making up for missed ticks; a stall's are forgotten.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for record in recorded.iter().cycle() {
         ticks.tick().await;
-        if slots.available_permits() == 0 {
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
+        let stalled = slots.available_permits() == 0;
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
+        if stalled {
+            ticks.reset();
+        }
         let (client, record) = (client.clone(), record.clone());
         in_flight.spawn(async move {
             let judged = client.ask(&record).await;

