@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn options_have_the_documented_defaults_and_no_two_share_a_name() {
         Cli::command().debug_assert();
-        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail-url=file:///c"];
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
         let options = Cli::try_parse_from(needed).unwrap().options;
         assert_eq!(options.client, ClientOptions { qps: 200, burst: 400, concurrency: 64 });
         assert_eq!((options.concurrency, options.watch_namespaces.len()), (16, 0));
