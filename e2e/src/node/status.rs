@@ -106,13 +106,6 @@ fn conditions(
         .filter(|r| !r.initialized())
         .map(|r| r.name.as_str())
         .collect();
-    let unready: Vec<&str> = facts
-        .main
-        .iter()
-        .chain(facts.init.iter().filter(|record| record.sidecar))
-        .filter(|record| facts.deleting || !record.ready)
-        .map(|record| record.name.as_str())
-        .collect();
     let initialized = if pending_init.is_empty() || phase == "Succeeded" {
         Ok(())
     } else {
@@ -124,15 +117,7 @@ fn conditions(
             ),
         ))
     };
-    let ready = match (over, unready.is_empty()) {
-        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
-        (true, _) => Err(("PodFailed", String::new())),
-        (false, true) => Ok(()),
-        (false, false) => Err((
-            "ContainersNotReady",
-            format!("containers with unready status: [{}]", unready.join(" ")),
-        )),
-    };
+    let ready = readiness(facts, phase);
     let bound = pod
         .spec
         .as_ref()
@@ -159,6 +144,26 @@ fn conditions(
     .into_iter()
     .map(|(type_, verdict)| condition(type_, verdict, before, now))
     .collect()
+}
+
+/// Why the pod is not ready, if it is not.
+fn readiness(facts: &Facts, phase: &str) -> Result<(), (&'static str, String)> {
+    let unready: Vec<&str> = facts
+        .main
+        .iter()
+        .chain(facts.init.iter().filter(|record| record.sidecar))
+        .filter(|record| facts.deleting || !record.ready)
+        .map(|record| record.name.as_str())
+        .collect();
+    match (matches!(phase, "Succeeded" | "Failed"), unready.is_empty()) {
+        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
+        (true, _) => Err(("PodFailed", String::new())),
+        (false, true) => Ok(()),
+        (false, false) => Err((
+            "ContainersNotReady",
+            format!("containers with unready status: [{}]", unready.join(" ")),
+        )),
+    }
 }
 
 fn condition(
