@@ -60,26 +60,26 @@ pub(super) fn restart_policy(pod: &Pod) -> &str {
 
 fn conditions(pod: &Pod, facts: &Facts, phase: &str, before: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
     let over = matches!(phase, "Succeeded" | "Failed");
-    let pending_init: Vec<&str> = facts.init.iter().filter(|r| !r.initialized()).map(|r| r.name.as_str()).collect();
-    let unready: Vec<&str> = facts
-        .main
+    let pending_init: Vec<&str> = facts
+        .init
         .iter()
-        .chain(facts.init.iter().filter(|record| record.sidecar))
-        .filter(|record| facts.deleting || !record.ready)
-        .map(|record| record.name.as_str())
+        .filter(|r| !r.initialized())
+        .map(|r| r.name.as_str())
         .collect();
     let initialized = if pending_init.is_empty() || phase == "Succeeded" {
         Ok(())
     } else {
         Err(("ContainersNotInitialized", format!("containers with incomplete status: [{}]", pending_init.join(" "))))
     };
-    let ready = match (over, unready.is_empty()) {
-        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
-        (true, _) => Err(("PodFailed", String::new())),
-        (false, true) => Ok(()),
-        (false, false) => {
-            Err(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))))
-        }
+    let ready = readiness(facts, phase);
+    let bound = pod
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.node_name.is_some());
+    let scheduled = if bound {
+        Ok(())
+    } else {
+        Err(("Unschedulable", String::new()))
     };
     let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     let scheduled = if bound { Ok(()) } else { Err(("Unschedulable", String::new())) };
@@ -93,6 +93,26 @@ fn conditions(pod: &Pod, facts: &Facts, phase: &str, before: &[PodCondition], no
     .into_iter()
     .map(|(type_, verdict)| condition(type_, verdict, before, now))
     .collect()
+}
+
+/// Why the pod is not ready, if it is not.
+fn readiness(facts: &Facts, phase: &str) -> Result<(), (&'static str, String)> {
+    let unready: Vec<&str> = facts
+        .main
+        .iter()
+        .chain(facts.init.iter().filter(|record| record.sidecar))
+        .filter(|record| facts.deleting || !record.ready)
+        .map(|record| record.name.as_str())
+        .collect();
+    match (matches!(phase, "Succeeded" | "Failed"), unready.is_empty()) {
+        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
+        (true, _) => Err(("PodFailed", String::new())),
+        (false, true) => Ok(()),
+        (false, false) => Err((
+            "ContainersNotReady",
+            format!("containers with unready status: [{}]", unready.join(" ")),
+        )),
+    }
 }
 
 fn condition(
