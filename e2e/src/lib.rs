@@ -3,6 +3,7 @@
 pub mod controlplane;
 pub mod demo;
 pub mod gateway;
+pub mod load;
 pub mod node;
 pub mod process;
 pub mod tools;

@@ -70,7 +70,7 @@ pub enum End {
     /// The trail did not take an entry; nothing else was written.
     TrailUnavailable(String),
     /// The trail has another decision under this sequence number; nothing else was written.
-    SequenceTaken(Entry),
+    SequenceTaken(Box<Entry>),
     /// The status, or the finalizers, of the resource changed since the decision. The
     /// intents on the trail may have to be closed.
     StatusConflict {
@@ -221,7 +221,7 @@ impl Pass<'_> {
                 Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {
                     continue;
                 }
-                Err(TrailError::SequenceTaken { .. }) => End::SequenceTaken(entry),
+                Err(TrailError::SequenceTaken { .. }) => End::SequenceTaken(Box::new(entry)),
                 Err(TrailError::Unavailable(error)) => End::TrailUnavailable(error),
             };
             self.recorded = false;

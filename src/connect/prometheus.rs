@@ -71,16 +71,11 @@ impl Prometheus {
     }
 
     async fn answer(&self, query: &str, at: Option<DateTime<Utc>>) -> Result<(u16, Vec<u8>), String> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("query", query).append_pair("timeout", &format!("{}s", TIMEOUT.as_secs()));
-        if let Some(at) = at {
-            form.append_pair("time", &at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
-        }
         let request = self
             .client
             .post(self.endpoint.clone())
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(form.finish());
+            .body(form(query, at));
         let mut response = request.send().await.map_err(|error| self.explain(&error))?;
         let status = response.status();
         if status.is_redirection() {
@@ -187,6 +182,16 @@ fn number(text: &str) -> Measurement {
 
 fn trimmed(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_ERROR_CHARS).collect()
+}
+
+/// The body of a query request.
+fn form(query: &str, at: Option<DateTime<Utc>>) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("query", query).append_pair("timeout", &format!("{}s", TIMEOUT.as_secs()));
+    if let Some(at) = at {
+        form.append_pair("time", &at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    }
+    form.finish()
 }
 
 #[cfg(test)]

@@ -20,11 +20,7 @@ pub(super) fn after_failure(uid: &str, attempt: u32) -> Duration {
 
 /// The wait after `attempt` conflicts in a row, counted from 1.
 pub(super) fn after_conflict(uid: &str, attempt: u32) -> Duration {
-    spread(
-        doubled(FIRST_CONFLICT, LONGEST_CONFLICT, attempt),
-        uid,
-        attempt,
-    )
+    spread(doubled(FIRST_CONFLICT, LONGEST_CONFLICT, attempt), uid, attempt)
 }
 
 /// When to look again although nothing happened: ten minutes, spread.
@@ -53,9 +49,7 @@ mod tests {
 
     #[test]
     fn waits_double_from_a_second_to_a_minute() {
-        let seconds: Vec<u64> = (1..=8)
-            .map(|attempt| doubled(FIRST, LONGEST, attempt).as_secs())
-            .collect();
+        let seconds: Vec<u64> = (1..=8).map(|attempt| doubled(FIRST, LONGEST, attempt).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
@@ -70,9 +64,7 @@ mod tests {
 
     #[test]
     fn resources_that_fail_together_do_not_come_back_together() {
-        let waits: std::collections::HashSet<_> = (0..100)
-            .map(|uid| after_failure(&uid.to_string(), 3))
-            .collect();
+        let waits: std::collections::HashSet<_> = (0..100).map(|uid| after_failure(&uid.to_string(), 3)).collect();
         assert!(waits.len() > 50, "{}", waits.len());
     }
 }

@@ -19,11 +19,7 @@ pub struct ClientOptions {
     #[arg(long = "kube-api-burst", env = "KUBE_API_BURST", default_value_t = 400)]
     pub burst: u32,
     /// Requests under way at the same time, watches apart.
-    #[arg(
-        long = "kube-api-concurrency",
-        env = "KUBE_API_CONCURRENCY",
-        default_value_t = 64
-    )]
+    #[arg(long = "kube-api-concurrency", env = "KUBE_API_CONCURRENCY", default_value_t = 64)]
     pub concurrency: usize,
 }
 
@@ -31,11 +27,7 @@ pub struct ClientOptions {
 ///
 /// # Errors
 /// When the configuration's certificates or credentials cannot be used.
-pub fn connect(
-    mut config: Config,
-    options: ClientOptions,
-    metrics: Arc<Metrics>,
-) -> kube::Result<Client> {
+pub fn connect(mut config: Config, options: ClientOptions, metrics: Arc<Metrics>) -> kube::Result<Client> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     let bounds = Bounds {

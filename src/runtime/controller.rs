@@ -37,6 +37,21 @@ pub struct Controller<M: Machine> {
     concurrency: u16,
 }
 
+/// What the controllers of all kinds share.
+#[derive(Clone)]
+pub struct Shared {
+    /// For live reads.
+    pub client: Client,
+    /// Carries plans out.
+    pub actor: Actor,
+    /// Counts passes.
+    pub metrics: Arc<Metrics>,
+    /// Gets the loops' beats.
+    pub health: Arc<Health>,
+    /// Passes under way at the same time, per kind.
+    pub concurrency: u16,
+}
+
 /// What passes of one kind share.
 pub struct Loop<M: Machine> {
     machine: M,
@@ -55,15 +70,12 @@ impl<M: Machine> Controller<M> {
     #[must_use]
     pub fn new(
         machine: M,
-        client: Client,
         cache: Cache<M::Resource>,
         queue: Queue<M::Resource>,
         watches: &Watches,
-        actor: Actor,
-        runtime: (Arc<Metrics>, &Health),
-        concurrency: u16,
+        shared: &Shared,
     ) -> Self {
-        let (metrics, health) = runtime;
+        let Shared { client, actor, metrics, health, concurrency } = shared.clone();
         let context = Loop {
             machine,
             client,
@@ -74,11 +86,7 @@ impl<M: Machine> Controller<M> {
             memories: Memories::default(),
             pulse: health.pulse(M::KIND),
         };
-        Self {
-            queue,
-            context: Arc::new(context),
-            concurrency: concurrency.max(1),
-        }
+        Self { queue, context: Arc::new(context), concurrency: concurrency.max(1) }
     }
 
     /// Wakes every resource; for when this process becomes the leader.
@@ -90,16 +98,10 @@ impl<M: Machine> Controller<M> {
 
     /// Runs until shutdown, and until the passes under way have ended.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self {
-            queue,
-            context,
-            concurrency,
-        } = self;
+        let Self { queue, context, concurrency } = self;
         let Queue { sender, receiver } = queue;
         let stop = shutdown.clone();
-        let requests = receiver
-            .map(Ok::<_, Infallible>)
-            .take_until(async move { stop.requested().await }.boxed());
+        let requests = receiver.map(Ok::<_, Infallible>).take_until(async move { stop.requested().await }.boxed());
         let passes = applier(
             |resource, context: Arc<Loop<M>>| context.task(resource).boxed(),
             |_, never: &Infallible, _| match *never {},
@@ -111,9 +113,7 @@ impl<M: Machine> Controller<M> {
         let loop_ = context.clone();
         let passes = passes.for_each(move |done| {
             if let Err(Error::ObjectNotFound(gone)) = done {
-                loop_
-                    .memories
-                    .forget(&(gone.namespace.unwrap_or_default(), gone.name));
+                loop_.memories.forget(&(gone.namespace.unwrap_or_default(), gone.name));
             }
             std::future::ready(())
         });
@@ -153,48 +153,25 @@ impl<M: Machine> Loop<M> {
         let Some(epoch) = self.actor.authority().epoch() else {
             return Ok(Action::await_change());
         };
-        let kind = Kind {
-            kind: M::KIND.to_owned(),
-        };
+        let kind = Kind { kind: M::KIND.to_owned() };
         let started = Instant::now();
         self.metrics.in_flight.get_or_create(&kind).inc();
         let (this, about) = (self.clone(), resource.clone());
-        let pass = tokio::spawn(async move {
-            tokio::time::timeout(PASS_DEADLINE, this.pass(about, epoch)).await
-        });
+        let pass = tokio::spawn(async move { tokio::time::timeout(PASS_DEADLINE, this.pass(about, epoch)).await });
         let ended = match pass.await {
             Ok(Ok(ended)) => ended,
-            Ok(Err(_)) => self.broke(
-                &resource,
-                "PassDeadline",
-                "a pass took longer than two minutes",
-            ),
-            Err(_) => self.broke(
-                &resource,
-                "Panic",
-                "a pass panicked; please report it with the message above",
-            ),
+            Ok(Err(_)) => self.broke(&resource, "PassDeadline", "a pass took longer than two minutes"),
+            Err(_) => self.broke(&resource, "Panic", "a pass panicked; please report it with the message above"),
         };
         self.metrics.in_flight.get_or_create(&kind).dec();
-        self.metrics
-            .duration
-            .get_or_create(&kind)
-            .observe(started.elapsed().as_secs_f64());
-        let outcome = KindOutcome {
-            kind: M::KIND,
-            outcome: ended.0,
-        };
+        self.metrics.duration.get_or_create(&kind).observe(started.elapsed().as_secs_f64());
+        let outcome = KindOutcome { kind: M::KIND, outcome: ended.0 };
         self.metrics.reconciles.get_or_create(&outcome).inc();
         Ok(ended.1)
     }
 
     /// A pass that left no word of what it learned.
-    fn broke(
-        &self,
-        resource: &M::Resource,
-        reason: &'static str,
-        what: &str,
-    ) -> (&'static str, Action) {
+    fn broke(&self, resource: &M::Resource, reason: &'static str, what: &str) -> (&'static str, Action) {
         let (key, uid) = identity(resource);
         tracing::error!(kind = M::KIND, namespace = key.0, name = key.1, "{what}");
         let mut memory = self.memories.recall(&key, &uid);

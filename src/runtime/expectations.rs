@@ -55,12 +55,7 @@ pub(super) enum Sight {
 impl Expectations {
     /// Expects to see a write.
     pub(super) fn written(&mut self, written: &Written, now: Instant) {
-        self.expect(
-            &written.kind,
-            &written.name,
-            What::Written(written.left.clone()),
-            now,
-        );
+        self.expect(&written.kind, &written.name, What::Written(written.left.clone()), now);
     }
 
     /// Expects to see something else than `stale`, which was refused with a conflict.
@@ -69,29 +64,16 @@ impl Expectations {
     }
 
     fn expect(&mut self, kind: &str, name: &str, what: What, now: Instant) {
-        self.expected
-            .retain(|it| it.kind != kind || it.name != name);
-        self.expected.push(Expected {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            what,
-        });
+        self.expected.retain(|it| it.kind != kind || it.name != name);
+        self.expected.push(Expected { kind: kind.to_owned(), name: name.to_owned(), what });
         self.since.get_or_insert(now);
     }
 
     /// Drops what `seen` shows by now, and tells whether anything is left. `seen` answers for
     /// (kind, name): `None` if that kind is not watched, else what its cache holds.
-    pub(super) fn sight(
-        &mut self,
-        now: Instant,
-        seen: impl Fn(&str, &str) -> Option<Option<Seen>>,
-    ) -> Sight {
-        self.expected.retain(|it| {
-            seen(&it.kind, &it.name).is_some_and(|seen| !it.what.is_met(seen.as_ref()))
-        });
-        let waited = self
-            .since
-            .map_or(Duration::ZERO, |since| now.duration_since(since));
+    pub(super) fn sight(&mut self, now: Instant, seen: impl Fn(&str, &str) -> Option<Option<Seen>>) -> Sight {
+        self.expected.retain(|it| seen(&it.kind, &it.name).is_some_and(|seen| !it.what.is_met(seen.as_ref())));
+        let waited = self.since.map_or(Duration::ZERO, |since| now.duration_since(since));
         if self.expected.is_empty() {
             self.since = None;
             return Sight::Clear;
@@ -109,13 +91,9 @@ impl What {
         match (self, seen) {
             (Self::Written(Left::Gone { uid }), seen) => seen.is_none_or(|seen| seen.uid != *uid),
             (Self::Written(Left::Present { .. }), None) => false,
-            (
-                Self::Written(Left::Present {
-                    uid,
-                    resource_version,
-                }),
-                Some(seen),
-            ) => seen.uid != *uid || at_least(&seen.resource_version, resource_version),
+            (Self::Written(Left::Present { uid, resource_version }), Some(seen)) => {
+                seen.uid != *uid || at_least(&seen.resource_version, resource_version)
+            }
             (Self::Changed(stale), seen) => stale.as_ref() != seen,
         }
     }
@@ -134,25 +112,15 @@ mod tests {
     use super::*;
 
     fn written(left: Left) -> Written {
-        Written {
-            kind: "Service".into(),
-            name: "churn".into(),
-            left,
-        }
+        Written { kind: "Service".into(), name: "churn".into(), left }
     }
 
     fn present(uid: &str, version: &str) -> Left {
-        Left::Present {
-            uid: uid.into(),
-            resource_version: version.into(),
-        }
+        Left::Present { uid: uid.into(), resource_version: version.into() }
     }
 
     fn seen(uid: &str, version: &str) -> Option<Seen> {
-        Some(Seen {
-            uid: uid.into(),
-            resource_version: version.into(),
-        })
+        Some(Seen { uid: uid.into(), resource_version: version.into() })
     }
 
     /// What a pass would do right after `left` was written, with this in the cache.
@@ -168,16 +136,8 @@ mod tests {
         assert_eq!(sight(present("1", "10"), seen("1", "9")), Sight::Waiting);
         assert_eq!(sight(present("1", "10"), seen("1", "10")), Sight::Clear);
         assert_eq!(sight(present("1", "10"), seen("1", "11")), Sight::Clear);
-        assert_eq!(
-            sight(present("1", "10"), seen("2", "5")),
-            Sight::Clear,
-            "replaced since"
-        );
-        assert_eq!(
-            sight(present("1", "b"), seen("1", "c")),
-            Sight::Waiting,
-            "not comparable"
-        );
+        assert_eq!(sight(present("1", "10"), seen("2", "5")), Sight::Clear, "replaced since");
+        assert_eq!(sight(present("1", "b"), seen("1", "c")), Sight::Waiting, "not comparable");
     }
 
     #[test]
@@ -192,33 +152,18 @@ mod tests {
     fn after_a_conflict_a_pass_waits_for_any_other_version() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
         expectations.changed("Service", "churn", seen("1", "10"), now);
-        assert_eq!(
-            expectations.sight(now, |_, _| Some(seen("1", "10"))),
-            Sight::Waiting
-        );
-        assert_eq!(
-            expectations.sight(now, |_, _| Some(seen("1", "12"))),
-            Sight::Clear
-        );
+        assert_eq!(expectations.sight(now, |_, _| Some(seen("1", "10"))), Sight::Waiting);
+        assert_eq!(expectations.sight(now, |_, _| Some(seen("1", "12"))), Sight::Clear);
     }
 
     #[test]
     fn patience_ends_and_starts_anew_with_the_next_write() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
         expectations.written(&written(present("1", "10")), now);
-        assert_eq!(
-            expectations.sight(now + PATIENCE, |_, _| Some(None)),
-            Sight::Overdue
-        );
-        assert_eq!(
-            expectations.sight(now + PATIENCE, |_, _| Some(None)),
-            Sight::Clear
-        );
+        assert_eq!(expectations.sight(now + PATIENCE, |_, _| Some(None)), Sight::Overdue);
+        assert_eq!(expectations.sight(now + PATIENCE, |_, _| Some(None)), Sight::Clear);
         expectations.written(&written(present("1", "11")), now + PATIENCE);
-        assert_eq!(
-            expectations.sight(now + PATIENCE, |_, _| Some(None)),
-            Sight::Waiting
-        );
+        assert_eq!(expectations.sight(now + PATIENCE, |_, _| Some(None)), Sight::Waiting);
     }
 
     #[test]

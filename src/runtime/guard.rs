@@ -34,10 +34,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             Err(error) => {
                 let PartialObjectMeta::<()> { metadata, .. } =
                     serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-                Ok(Self::Malformed {
-                    metadata: Box::new(metadata),
-                    error: error.to_string(),
-                })
+                Ok(Self::Malformed { metadata: Box::new(metadata), error: error.to_string() })
             }
         }
     }
@@ -94,14 +91,10 @@ mod tests {
 
     #[test]
     fn a_list_keeps_its_good_objects_and_names_the_bad_one() {
-        let text = format!(
-            r#"{{"kind":"ServiceList","apiVersion":"v1","metadata":{{}},"items":[{GOOD},{BAD}]}}"#
-        );
+        let text = format!(r#"{{"kind":"ServiceList","apiVersion":"v1","metadata":{{}},"items":[{GOOD},{BAD}]}}"#);
         let list: ObjectList<Guarded<Service>> = serde_json::from_str(&text).unwrap();
         assert!(matches!(&list.items[0], Guarded::Good(service) if service.spec.is_some()));
-        let Guarded::Malformed { metadata, error } = &list.items[1] else {
-            panic!("{:?}", list.items)
-        };
+        let Guarded::Malformed { metadata, error } = &list.items[1] else { panic!("{:?}", list.items) };
         assert_eq!(metadata.name.as_deref(), Some("bad"));
         assert!(error.contains("eighty"), "{error}");
     }
@@ -110,10 +103,7 @@ mod tests {
     fn so_does_a_watch() {
         let text = format!(r#"{{"type":"MODIFIED","object":{BAD}}}"#);
         let event: WatchEvent<Guarded<Service>> = serde_json::from_str(&text).unwrap();
-        assert!(matches!(
-            event,
-            WatchEvent::Modified(Guarded::Malformed { .. })
-        ));
+        assert!(matches!(event, WatchEvent::Modified(Guarded::Malformed { .. })));
     }
 
     #[test]

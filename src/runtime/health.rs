@@ -37,18 +37,13 @@ pub(super) struct Pulse {
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            ready: AtomicBool::new(false),
-            beats: Mutex::default(),
-        }
+        Self { started: Instant::now(), ready: AtomicBool::new(false), beats: Mutex::default() }
     }
 }
 
 impl Pulse {
     pub(super) fn beat(&self) {
-        self.last
-            .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+        self.last.store(self.started.elapsed().as_secs(), Ordering::Relaxed);
     }
 }
 
@@ -60,29 +55,18 @@ impl Health {
 
     /// A loop that beats from now on.
     pub(super) fn pulse(&self, name: &'static str) -> Pulse {
-        let pulse = Pulse {
-            started: self.started,
-            last: Arc::default(),
-        };
+        let pulse = Pulse { started: self.started, last: Arc::default() };
         pulse.beat();
-        self.beats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name, pulse.last.clone()));
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).push((name, pulse.last.clone()));
         pulse
     }
 
     /// The loops that hang at this time since the start.
     fn hanging(&self, uptime: Duration) -> Vec<&'static str> {
         let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = |last: &AtomicU64| {
-            uptime.saturating_sub(Duration::from_secs(last.load(Ordering::Relaxed))) > SILENCE
-        };
-        beats
-            .iter()
-            .filter(|(_, last)| silent(last))
-            .map(|(name, _)| *name)
-            .collect()
+        let silent =
+            |last: &AtomicU64| uptime.saturating_sub(Duration::from_secs(last.load(Ordering::Relaxed))) > SILENCE;
+        beats.iter().filter(|(_, last)| silent(last)).map(|(name, _)| *name).collect()
     }
 }
 
@@ -101,9 +85,7 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
         .with_state((health, metrics));
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move { shutdown.requested().await })
-        .await
+    axum::serve(listener, app).with_graceful_shutdown(async move { shutdown.requested().await }).await
 }
 
 type Shared = State<(Arc<Health>, Arc<Metrics>)>;
@@ -122,11 +104,7 @@ async fn readyz(State((health, _)): Shared) -> Response {
     if health.ready.load(Ordering::Relaxed) {
         "ok\n".into_response()
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the caches are not filled yet\n",
-        )
-            .into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet\n").into_response()
     }
 }
 
@@ -147,9 +125,6 @@ mod tests {
         let health = Health::default();
         let _pulse = health.pulse("ModelDeployment");
         assert!(health.hanging(SILENCE).is_empty());
-        assert_eq!(
-            health.hanging(SILENCE + Duration::from_secs(1)),
-            ["ModelDeployment"]
-        );
+        assert_eq!(health.hanging(SILENCE + Duration::from_secs(1)), ["ModelDeployment"]);
     }
 }

@@ -86,22 +86,11 @@ impl Leadership {
     ///
     /// # Errors
     /// When the times cannot work together.
-    pub fn new(
-        client: Client,
-        options: &LeaseOptions,
-        authority: Authority,
-    ) -> Result<Self, LeaseError> {
-        let (retry, renew, duration) = (
-            options.retry_seconds,
-            options.renew_deadline_seconds,
-            options.duration_seconds,
-        );
+    pub fn new(client: Client, options: &LeaseOptions, authority: Authority) -> Result<Self, LeaseError> {
+        let (retry, renew, duration) =
+            (options.retry_seconds, options.renew_deadline_seconds, options.duration_seconds);
         if retry == 0 || retry >= renew || renew >= duration {
-            return Err(LeaseError::Times {
-                retry,
-                renew,
-                duration,
-            });
+            return Err(LeaseError::Times { retry, renew, duration });
         }
         let elector = Elector {
             name: options.name.clone(),
@@ -112,12 +101,7 @@ impl Leadership {
             held: None,
         };
         let api = Api::namespaced(client, &options.namespace);
-        Ok(Self {
-            api,
-            authority,
-            elector,
-            retry: Duration::from_secs(retry.into()),
-        })
+        Ok(Self { api, authority, elector, retry: Duration::from_secs(retry.into()) })
     }
 
     /// Waits until this replica leads, and returns the epoch; `None` on shutdown.
@@ -155,17 +139,13 @@ impl Leadership {
                 }
                 () = tokio::time::sleep(self.retry) => {}
             }
-            let failure =
-                match tokio::time::timeout(self.elector.renew_deadline, self.attempt()).await {
-                    Ok(Ok(())) => "another replica holds it".to_owned(),
-                    Ok(Err(error)) => brief(&error),
-                    Err(_) => "the API server does not answer".to_owned(),
-                };
+            let failure = match tokio::time::timeout(self.elector.renew_deadline, self.attempt()).await {
+                Ok(Ok(())) => "another replica holds it".to_owned(),
+                Ok(Err(error)) => brief(&error),
+                Err(_) => "the API server does not answer".to_owned(),
+            };
             if self.authority.epoch().is_none() {
-                return Err(LeaseError::Lost {
-                    name: self.elector.name.clone(),
-                    why: failure,
-                });
+                return Err(LeaseError::Lost { name: self.elector.name.clone(), why: failure });
             }
         }
     }
@@ -181,10 +161,7 @@ impl Leadership {
             self.authority.revoke();
             return Ok(());
         };
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.into()),
-            ..PostParams::default()
-        };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let answer = if lease.metadata.resource_version.is_none() {
             self.api.create(&params, &lease).await
         } else {
@@ -207,10 +184,7 @@ impl Leadership {
     async fn release(&mut self) {
         self.authority.revoke();
         if let Some(lease) = self.elector.released(Timestamp::now()) {
-            let replaced = self
-                .api
-                .replace(&self.elector.name, &PostParams::default(), &lease)
-                .await;
+            let replaced = self.api.replace(&self.elector.name, &PostParams::default(), &lease).await;
             if let Err(error) = replaced {
                 tracing::info!(error = %brief(&error), "the lease was not given back; it runs out by itself");
             }
@@ -240,11 +214,7 @@ struct Elector {
 
 impl Elector {
     fn observe(&mut self, lease: Option<Lease>, now: Instant) {
-        let version = |lease: &Option<Lease>| {
-            lease
-                .as_ref()
-                .and_then(|it| it.metadata.resource_version.clone())
-        };
+        let version = |lease: &Option<Lease>| lease.as_ref().and_then(|it| it.metadata.resource_version.clone());
         match &self.seen {
             Some((known, _)) if version(known) == version(&lease) => {}
             _ => self.seen = Some((lease, now)),
@@ -259,23 +229,16 @@ impl Elector {
             return Some(lease);
         }
         let (seen, since) = self.seen.as_ref()?;
-        let spec = seen
-            .as_ref()
-            .and_then(|lease| lease.spec.clone())
-            .unwrap_or_default();
+        let spec = seen.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         let duration = u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0);
-        let valid =
-            !holder.is_empty() && now.duration_since(*since) < Duration::from_secs(duration);
+        let valid = !holder.is_empty() && now.duration_since(*since) < Duration::from_secs(duration);
         // Our own name with a lease we do not hold: an earlier process of the same pod, dead.
         if valid && holder != self.identity {
             return None;
         }
         let metadata = seen.as_ref().map_or_else(
-            || ObjectMeta {
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            },
+            || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             |lease| lease.metadata.clone(),
         );
         Some(Lease {

@@ -42,11 +42,7 @@ pub trait Machine: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Observed, ObserveError>> + Send;
 
     /// Pure and total: what to do. A status equal to the present one (the epoch aside) is `None`.
-    fn decide(
-        resource: &Self::Resource,
-        observed: &Self::Observed,
-        now: DateTime<Utc>,
-    ) -> Plan<Self::Status>;
+    fn decide(resource: &Self::Resource, observed: &Self::Observed, now: DateTime<Utc>) -> Plan<Self::Status>;
 
     /// Sequence number of the newest decision that the resource's status holds; 0 for none.
     fn sequence(resource: &Self::Resource) -> i64;

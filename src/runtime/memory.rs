@@ -70,15 +70,8 @@ pub(super) struct Memories {
 impl Memories {
     /// What is remembered of this uid; a new object under an old name starts afresh.
     pub(super) fn recall(&self, key: &(String, String), uid: &str) -> Memory {
-        let known = self
-            .lock()
-            .get(key)
-            .filter(|memory| memory.uid == uid)
-            .cloned();
-        known.unwrap_or_else(|| Memory {
-            uid: uid.to_owned(),
-            ..Memory::default()
-        })
+        let known = self.lock().get(key).filter(|memory| memory.uid == uid).cloned();
+        known.unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
     }
 
     pub(super) fn keep(&self, key: &(String, String), memory: Memory) {

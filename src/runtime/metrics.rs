@@ -75,9 +75,7 @@ impl Metrics {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("werkbank")),
             reconciles: Family::default(),
-            duration: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
-            }),
+            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_5, 2.0, 16))),
             in_flight: Family::default(),
             errors: Family::default(),
             overdue: Family::default(),
@@ -85,9 +83,7 @@ impl Metrics {
             unavailable: Family::default(),
             malformed: Family::default(),
             requests: Family::default(),
-            request_duration: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.001, 2.0, 14))
-            }),
+            request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             retries: Family::default(),
             dropped_events: Counter::default(),
             leader: Gauge::default(),
@@ -98,52 +94,19 @@ impl Metrics {
     }
 
     fn register(&self, it: &mut Registry) {
-        it.register(
-            "reconciles",
-            "Passes, by kind and outcome",
-            self.reconciles.clone(),
-        );
-        it.register_with_unit(
-            "reconcile_duration",
-            "How long a pass takes",
-            Unit::Seconds,
-            self.duration.clone(),
-        );
-        it.register(
-            "reconciles_in_flight",
-            "Passes under way",
-            self.in_flight.clone(),
-        );
-        it.register(
-            "reconcile_errors",
-            "Passes that failed, by reason",
-            self.errors.clone(),
-        );
+        it.register("reconciles", "Passes, by kind and outcome", self.reconciles.clone());
+        it.register_with_unit("reconcile_duration", "How long a pass takes", Unit::Seconds, self.duration.clone());
+        it.register("reconciles_in_flight", "Passes under way", self.in_flight.clone());
+        it.register("reconcile_errors", "Passes that failed, by reason", self.errors.clone());
         it.register(
             "own_writes_unseen",
             "Passes that went ahead before the caches showed the last pass's writes",
             self.overdue.clone(),
         );
-        it.register(
-            "watch_errors",
-            "Errors of watches",
-            self.watch_errors.clone(),
-        );
-        it.register(
-            "watch_unavailable",
-            "1 while the cluster does not serve this kind",
-            self.unavailable.clone(),
-        );
-        it.register(
-            "malformed_objects",
-            "Objects that do not fit their type",
-            self.malformed.clone(),
-        );
-        it.register(
-            "kube_requests",
-            "Requests to the API server; code 0: no answer",
-            self.requests.clone(),
-        );
+        it.register("watch_errors", "Errors of watches", self.watch_errors.clone());
+        it.register("watch_unavailable", "1 while the cluster does not serve this kind", self.unavailable.clone());
+        it.register("malformed_objects", "Objects that do not fit their type", self.malformed.clone());
+        it.register("kube_requests", "Requests to the API server; code 0: no answer", self.requests.clone());
         it.register_with_unit(
             "kube_request_duration",
             "From sending to the answer's head, without waiting for the limit",
@@ -151,21 +114,9 @@ impl Metrics {
             self.request_duration.clone(),
         );
         it.register("kube_retries", "Requests sent again", self.retries.clone());
-        it.register(
-            "events_dropped",
-            "Kubernetes Events not written",
-            self.dropped_events.clone(),
-        );
-        it.register(
-            "leader",
-            "1 while this process is the leader",
-            self.leader.clone(),
-        );
-        it.register(
-            "lease_epoch",
-            "Epoch of the lease as last seen",
-            self.epoch.clone(),
-        );
+        it.register("events_dropped", "Kubernetes Events not written", self.dropped_events.clone());
+        it.register("leader", "1 while this process is the leader", self.leader.clone());
+        it.register("lease_epoch", "Epoch of the lease as last seen", self.epoch.clone());
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         it.register("build", "The binary", Info::new(build));
         it.register_collector(Box::new(ProcessCollector));
@@ -182,17 +133,12 @@ impl Metrics {
     /// When a collector cannot write itself.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(
-            &mut text,
-            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
-        )?;
+        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(text)
     }
 
     pub(super) fn failed(&self, kind: &'static str, reason: &'static str) {
-        self.errors
-            .get_or_create(&KindReason { kind, reason })
-            .inc();
+        self.errors.get_or_create(&KindReason { kind, reason }).inc();
     }
 }
 
@@ -209,11 +155,7 @@ mod tests {
     #[test]
     fn requests_can_be_summed_by_verb() {
         let metrics = Metrics::new();
-        let labels = RequestLabels {
-            verb: "update",
-            resource: "modeldeployments/status".into(),
-            code: 409,
-        };
+        let labels = RequestLabels { verb: "update", resource: "modeldeployments/status".into(), code: 409 };
         metrics.requests.get_or_create(&labels).inc();
         let text = metrics.text().unwrap();
         let line = r#"werkbank_kube_requests_total{verb="update",resource="modeldeployments/status",code="409"} 1"#;
@@ -224,10 +166,7 @@ mod tests {
     fn the_process_tells_its_cpu_and_memory() {
         let text = Metrics::new().text().unwrap();
         let value = |name: &str| -> f64 {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with(name))
-                .unwrap_or_else(|| panic!("{name}: {text}"));
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
             line.rsplit(' ').next().unwrap().parse().unwrap()
         };
         assert!(value("werkbank_process_resident_memory_bytes ") > 1e6);

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::{
-    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat,
-    Machine, Metrics, Queue, Scope, Shutdown, Watches, connect, serve,
+    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics, Queue,
+    Scope, Shared, Shutdown, Watches, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -24,20 +24,32 @@ pub struct OperatorOptions {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Namespaces to watch, separated by commas; all if none is given.
-    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    /// Namespace to watch; may be given several times. All namespaces if none is given.
+    #[arg(long = "watch-namespace")]
     pub watch_namespaces: Vec<String>,
     /// Passes under way at the same time, for each kind.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
-    /// How log lines look; RUST_LOG filters them.
+    /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
+    /// Which log lines there are: a level or a filter such as `info,werkbank=debug`; RUST_LOG overrides it.
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
     /// The Prometheus that metrics are asked of.
     #[arg(long, env = "PROMETHEUS_URL")]
     pub prometheus_url: Option<url::Url>,
+    /// Namespace whose deployments may query it; may be given several times. `*`, or none: all.
+    #[arg(long = "prometheus-allowed-namespace")]
+    pub prometheus_allowed_namespaces: Vec<String>,
+    /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.
+    #[arg(long)]
+    pub regions_file: Option<std::path::PathBuf>,
+    /// Image of the init container that fetches artifacts: the operator's own.
+    #[arg(long, env = "WERKBANK_IMAGE")]
+    pub fetch_image: String,
     /// Where the trail of decisions is stored (file:// or s3://).
-    #[arg(long, env = "TRAIL_URL")]
+    #[arg(long = "trail", env = "TRAIL_URL")]
     pub trail_url: url::Url,
     /// How much the API server is asked.
     #[command(flatten)]
@@ -78,11 +90,7 @@ pub struct Registration<'a> {
     pub client: Client,
     /// Where its watches are added.
     pub watches: &'a mut Watches,
-    /// What carries plans out.
-    actor: Actor,
-    metrics: Arc<Metrics>,
-    health: &'a Health,
-    concurrency: u16,
+    shared: Shared,
     controllers: Vec<Runner>,
 }
 
@@ -95,27 +103,10 @@ struct Runner {
 impl Registration<'_> {
     /// Runs this machine over the resources in `cache`, woken through `queue`. Add every watch
     /// that feeds its observing before.
-    pub fn controller<M: Machine>(
-        &mut self,
-        machine: M,
-        cache: Cache<M::Resource>,
-        queue: Queue<M::Resource>,
-    ) {
-        let controller = Controller::new(
-            machine,
-            self.client.clone(),
-            cache,
-            queue,
-            self.watches,
-            self.actor.clone(),
-            (self.metrics.clone(), self.health),
-            self.concurrency,
-        );
+    pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
+        let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
         let wake = controller.waker();
-        self.controllers.push(Runner {
-            wake,
-            run: Box::new(|shutdown| Box::pin(controller.run(shutdown))),
-        });
+        self.controllers.push(Runner { wake, run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) });
     }
 }
 
@@ -130,43 +121,30 @@ pub async fn run(
     register: impl FnOnce(&mut Registration<'_>) + Send,
 ) -> Result<(), OperatorError> {
     let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
-    let listener =
-        TcpListener::bind(options.listen)
-            .await
-            .map_err(|error| OperatorError::Listen {
-                address: options.listen,
-                error,
-            })?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| OperatorError::Listen { address: options.listen, error })?;
     // Probes and metrics are answered until the very end, after the loops have stopped.
     let end = Shutdown::default();
-    let server = tokio::spawn(serve(
-        listener,
-        health.clone(),
-        metrics.clone(),
-        end.clone(),
-    ));
+    let server = tokio::spawn(serve(listener, health.clone(), metrics.clone(), end.clone()));
     let client = connect(Config::infer().await?, options.client, metrics.clone())?;
     let authority = Authority::default();
-    let events = EventSink::start(
-        client.clone(),
-        options.lease.identity.clone(),
-        metrics.dropped_events.clone(),
-    );
+    let events = EventSink::start(client.clone(), options.lease.identity.clone(), metrics.dropped_events.clone());
     let scope = match options.watch_namespaces.as_slice() {
         [] => Scope::Cluster,
         names => Scope::Namespaces(names.to_vec()),
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
     let actor = Actor::new(client.clone(), trail, authority.clone(), events);
-    let mut registration = Registration {
+    let shared = Shared {
         client: client.clone(),
-        watches: &mut watches,
         actor,
         metrics: metrics.clone(),
-        health: &health,
+        health: health.clone(),
         concurrency: options.concurrency,
-        controllers: Vec::new(),
     };
+    let mut registration =
+        Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
     register(&mut registration);
     let controllers = registration.controllers;
     tokio::select! {

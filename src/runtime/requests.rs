@@ -57,14 +57,7 @@ struct Shared {
 impl RequestsLayer {
     pub(super) fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
         let slots = Semaphore::new(bounds.concurrency.max(1));
-        Self {
-            shared: Arc::new(Shared {
-                bounds,
-                metrics,
-                slots,
-                next: Mutex::new(None),
-            }),
-        }
+        Self { shared: Arc::new(Shared { bounds, metrics, slots, next: Mutex::new(None) }) }
     }
 }
 
@@ -72,10 +65,7 @@ impl<S> Layer<S> for RequestsLayer {
     type Service = Requests<S>;
 
     fn layer(&self, inner: S) -> Requests<S> {
-        Requests {
-            inner: Arc::new(tokio::sync::Mutex::new(inner)),
-            shared: self.shared.clone(),
-        }
+        Requests { inner: Arc::new(tokio::sync::Mutex::new(inner)), shared: self.shared.clone() }
     }
 }
 
@@ -132,9 +122,7 @@ where
         shared.admit(about, started).await?;
         let answer = {
             let _slot = shared.slots.acquire().await?;
-            match tokio::time::timeout(shared.bounds.timeout, send(inner, shared, about, request))
-                .await
-            {
+            match tokio::time::timeout(shared.bounds.timeout, send(inner, shared, about, request)).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     shared.count(about, 0);
@@ -148,11 +136,7 @@ where
         if started.elapsed() + wait > shared.bounds.deadline {
             return answer;
         }
-        shared
-            .metrics
-            .retries
-            .get_or_create(&VerbLabel { verb: about.verb })
-            .inc();
+        shared.metrics.retries.get_or_create(&VerbLabel { verb: about.verb }).inc();
         tokio::time::sleep(wait).await;
         attempt += 1;
     }
@@ -178,25 +162,14 @@ where
     let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
     shared.count(about, code);
     let verb = VerbLabel { verb: about.verb };
-    shared
-        .metrics
-        .request_duration
-        .get_or_create(&verb)
-        .observe(started.elapsed().as_secs_f64());
+    shared.metrics.request_duration.get_or_create(&verb).observe(started.elapsed().as_secs_f64());
     answer
 }
 
 impl Shared {
     fn count(&self, about: &About, code: u16) {
         let resource = about.resource.clone();
-        self.metrics
-            .requests
-            .get_or_create(&RequestLabels {
-                verb: about.verb,
-                resource,
-                code,
-            })
-            .inc();
+        self.metrics.requests.get_or_create(&RequestLabels { verb: about.verb, resource, code }).inc();
     }
 
     /// Waits for the request's turn.
@@ -240,10 +213,7 @@ impl About {
     fn of<B>(request: &Request<B>) -> Self {
         let path = request.uri().path();
         let (resource, named) = resource(path);
-        let watches = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.split('&').any(|it| it == "watch=true"));
+        let watches = request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "watch=true"));
         let apply = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -260,32 +230,20 @@ impl About {
             Method::DELETE => "deletecollection",
             _ => "other",
         };
-        Self {
-            verb,
-            resource,
-            path: path.to_owned(),
-        }
+        Self { verb, resource, path: path.to_owned() }
     }
 
     /// How long to wait before sending it again, if that is safe and may help.
     fn retry<B>(&self, answer: &Result<Response<B>, BoxError>, attempt: u32) -> Option<Duration> {
         let reads = matches!(self.verb, "get" | "list");
-        let own = || {
-            spread(
-                Duration::from_millis(50) * 2_u32.saturating_pow(attempt - 1),
-                &self.path,
-                attempt,
-            )
-        };
+        let own = || spread(Duration::from_millis(50) * 2_u32.saturating_pow(attempt - 1), &self.path, attempt);
         let Ok(answer) = answer else {
             return reads.then(own);
         };
         match answer.status() {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 let asked = answer.headers().get(header::RETRY_AFTER);
-                let seconds = asked
-                    .and_then(|it| it.to_str().ok())
-                    .and_then(|it| it.parse().ok());
+                let seconds = asked.and_then(|it| it.to_str().ok()).and_then(|it| it.parse().ok());
                 Some(own().max(Duration::from_secs(seconds.unwrap_or(0))))
             }
             StatusCode::GATEWAY_TIMEOUT if reads => Some(own()),

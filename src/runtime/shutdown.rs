@@ -11,9 +11,7 @@ pub struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            sender: watch::Sender::new(false),
-        }
+        Self { sender: watch::Sender::new(false) }
     }
 }
 
@@ -41,10 +39,7 @@ impl Shutdown {
     /// # Errors
     /// When the process may not handle signals.
     pub fn on_signals(&self) -> std::io::Result<()> {
-        let (mut term, mut int) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = self.clone();
         tokio::spawn(async move {
             tokio::select! {

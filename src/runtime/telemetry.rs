@@ -19,28 +19,21 @@ pub enum LogFormat {
     Text,
 }
 
-/// Without `RUST_LOG`.
-const FILTER: &str = "info,kube_client=error,kube_runtime=warn,hyper=warn";
+/// What is not worth a line unless asked for.
+const QUIET: &str = "kube_client=error,kube_runtime=warn,hyper=warn";
 
-/// Logs to standard error from now on, filtered by `RUST_LOG`.
+/// Logs to standard error from now on, filtered by `level` or, if set, `RUST_LOG`.
 ///
 /// # Errors
-/// When `RUST_LOG` is no filter, or the process logs already.
-pub fn start_logging(format: LogFormat) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// When the level is no filter, or the process logs already.
+pub fn start_logging(format: LogFormat, level: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) => EnvFilter::try_new(filter)?,
-        Err(_) => EnvFilter::try_new(FILTER)?,
+        Err(_) => EnvFilter::try_new(format!("{QUIET},{level}"))?,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
         LogFormat::Text => lines.try_init(),
     }
 }
@@ -62,27 +55,14 @@ impl Collector for ProcessCollector {
             )?)?;
         }
         for (name, field, help) in [
-            (
-                "process_resident_memory",
-                "VmRSS:",
-                "Memory this process holds",
-            ),
-            (
-                "process_peak_resident_memory",
-                "VmHWM:",
-                "The most memory this process ever held",
-            ),
+            ("process_resident_memory", "VmRSS:", "Memory this process holds"),
+            ("process_peak_resident_memory", "VmHWM:", "The most memory this process ever held"),
         ] {
             let Some(bytes) = memory_bytes(field) else {
                 continue;
             };
             let metric = ConstGauge::new(bytes);
-            metric.encode(encoder.encode_descriptor(
-                name,
-                help,
-                Some(&Unit::Bytes),
-                metric.metric_type(),
-            )?)?;
+            metric.encode(encoder.encode_descriptor(name, help, Some(&Unit::Bytes), metric.metric_type())?)?;
         }
         Ok(())
     }
@@ -94,21 +74,12 @@ fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the command in parentheses and may hold blanks.
     let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: f64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|it| it.parse::<f64>().ok())
-        .sum();
+    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<f64>().ok()).sum();
     Some(ticks / 100.0)
 }
 
 fn memory_bytes(field: &str) -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<i64>()
-        .ok()?
-        .checked_mul(1024)
+    line.split_whitespace().next()?.parse::<i64>().ok()?.checked_mul(1024)
 }

@@ -32,13 +32,7 @@ use intake::Intake;
 
 /// What can be watched.
 pub trait Watchable:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
 }
 
@@ -90,11 +84,7 @@ impl<K: Watchable> Watch<K> {
     /// Watches what `config` selects.
     #[must_use]
     pub fn new(config: watcher::Config) -> Self {
-        Self {
-            config,
-            trim: Box::new(|_| ()),
-            triggers: Vec::new(),
-        }
+        Self { config, trim: Box::new(|_| ()), triggers: Vec::new() }
     }
 
     /// Drops what nobody reads before it is cached; `managedFields` go in any case.
@@ -106,11 +96,7 @@ impl<K: Watchable> Watch<K> {
 
     /// Every change of an object, its deletion too, wakes these resources.
     #[must_use]
-    pub fn wakes<R>(
-        mut self,
-        queue: &Queue<R>,
-        map: impl Fn(&K) -> Vec<ObjectRef<R>> + Send + Sync + 'static,
-    ) -> Self
+    pub fn wakes<R>(mut self, queue: &Queue<R>, map: impl Fn(&K) -> Vec<ObjectRef<R>> + Send + Sync + 'static) -> Self
     where
         R: Lookup<DynamicType = ()> + 'static,
     {
@@ -138,15 +124,8 @@ impl<K: Watchable> Watch<K> {
     {
         self.wakes(queue, |object| {
             let namespace = object.meta().namespace.as_deref();
-            let owners = object
-                .meta()
-                .owner_references
-                .as_deref()
-                .unwrap_or_default();
-            owners
-                .iter()
-                .filter_map(|owner| ObjectRef::from_owner_ref(namespace, owner, ()))
-                .collect()
+            let owners = object.meta().owner_references.as_deref().unwrap_or_default();
+            owners.iter().filter_map(|owner| ObjectRef::from_owner_ref(namespace, owner, ())).collect()
         })
     }
 }
@@ -198,9 +177,7 @@ pub(super) struct Sights {
 
 impl Sights {
     pub(super) fn see(&self, kind: &str, namespace: &str, name: &str) -> Option<Option<Seen>> {
-        self.by_kind
-            .get(kind)
-            .and_then(|look| look(namespace, name))
+        self.by_kind.get(kind).and_then(|look| look(namespace, name))
     }
 }
 
@@ -220,29 +197,16 @@ impl Watches {
     #[must_use]
     pub fn new(client: Client, scope: Scope, metrics: Arc<Metrics>, events: EventSink) -> Self {
         let (sights, states, tasks) = Default::default();
-        Self {
-            client,
-            scope,
-            metrics,
-            events,
-            sights,
-            states,
-            tasks,
-        }
+        Self { client, scope, metrics, events, sights, states, tasks }
     }
 
     /// Adds the watch of a kind and returns its cache. Once per kind.
     pub fn add<K: Watchable>(&mut self, watch: Watch<K>) -> Cache<K> {
         let (reader, writer) = store();
         let (state, seen_state) = signal::channel(State::Filling);
-        let cache = Cache {
-            store: reader,
-            state: seen_state.clone(),
-        };
+        let cache = Cache { store: reader, state: seen_state.clone() };
         let kind = K::kind(&()).into_owned();
-        self.sights
-            .by_kind
-            .insert(kind.clone(), look(cache.clone()));
+        self.sights.by_kind.insert(kind.clone(), look(cache.clone()));
         self.states.push(seen_state);
         let scopes = match &self.scope {
             Scope::Cluster => vec![None],
@@ -307,9 +271,7 @@ struct Driver<K: Watchable> {
     events: EventSink,
 }
 
-type Streams<K> = SelectAll<
-    futures::stream::BoxStream<'static, (usize, watcher::Result<watcher::Event<Guarded<K>>>)>,
->;
+type Streams<K> = SelectAll<futures::stream::BoxStream<'static, (usize, watcher::Result<watcher::Event<Guarded<K>>>)>>;
 
 impl<K: Watchable> Driver<K> {
     async fn run(mut self, mut streams: Streams<K>) {
@@ -338,10 +300,7 @@ impl<K: Watchable> Driver<K> {
         for (metadata, error) in news.malformed {
             self.report(&metadata, error);
         }
-        self.metrics
-            .malformed
-            .get_or_create(&self.kind)
-            .set(self.intake.malformed());
+        self.metrics.malformed.get_or_create(&self.kind).set(self.intake.malformed());
         if self.intake.is_filled() && *self.state.borrow() != State::Filled {
             self.metrics.unavailable.get_or_create(&self.kind).set(0);
             self.state.send_replace(State::Filled);
@@ -358,26 +317,12 @@ impl<K: Watchable> Driver<K> {
             error,
             "an object does not fit its type and is passed over"
         );
-        let subject = Subject::new(
-            &K::api_version(&()),
-            &self.kind.kind,
-            &namespace,
-            &name,
-            &part(&metadata.uid),
-        );
+        let subject = Subject::new(&K::api_version(&()), &self.kind.kind, &namespace, &name, &part(&metadata.uid));
         let note = format!(
             "The operator cannot read this object and passes it over: {error}. Correct it, or bring CRD and operator to the same version."
         );
         let [reason, action] = ["InvalidResource", "Read"].map(str::to_owned);
-        self.events.tell(
-            &subject,
-            Event {
-                type_: EventType::Warning,
-                reason,
-                action,
-                note,
-            },
-        );
+        self.events.tell(&subject, Event { type_: EventType::Warning, reason, action, note });
     }
 
     fn fail(&mut self, error: &watcher::Error) {
@@ -387,10 +332,7 @@ impl<K: Watchable> Driver<K> {
             return;
         }
         if *self.state.borrow() != State::Unavailable {
-            tracing::warn!(
-                kind = self.kind.kind,
-                "the cluster does not serve this kind; tried again until it does"
-            );
+            tracing::warn!(kind = self.kind.kind, "the cluster does not serve this kind; tried again until it does");
             self.metrics.unavailable.get_or_create(&self.kind).set(1);
             self.state.send_replace(State::Unavailable);
         }
@@ -401,8 +343,7 @@ impl<K: Watchable> Driver<K> {
 fn is_unserved(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
     match error {
-        InitialListFailed(kube::Error::Api(status))
-        | WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
         _ => false,
     }
 }

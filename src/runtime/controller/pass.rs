@@ -41,12 +41,7 @@ impl<M: Machine> Loop<M> {
         let see = |kind: &str, name: &str| self.sights.see(kind, &key.0, name);
         let sight = memory.expectations.sight(Instant::now(), see);
         if sight == Sight::Overdue {
-            self.metrics
-                .overdue
-                .get_or_create(&Kind {
-                    kind: M::KIND.to_owned(),
-                })
-                .inc();
+            self.metrics.overdue.get_or_create(&Kind { kind: M::KIND.to_owned() }).inc();
             tracing::warn!(
                 kind = M::KIND,
                 namespace = key.0,
@@ -54,10 +49,7 @@ impl<M: Machine> Loop<M> {
                 "the caches do not show the last pass's writes; going ahead"
             );
         }
-        memory
-            .pass
-            .already_exists
-            .retain(|(kind, name)| !matches!(see(kind, name), Some(Some(_))));
+        memory.pass.already_exists.retain(|(kind, name)| !matches!(see(kind, name), Some(Some(_))));
         sight
     }
 
@@ -75,10 +67,7 @@ impl<M: Machine> Loop<M> {
         };
         let plan = M::decide(resource, &observed, Utc::now());
         let requeue = plan.requeue;
-        let report = self
-            .actor
-            .carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER)
-            .await;
+        let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER).await;
         self.remember(resource, memory, report, requeue)
     }
 
@@ -114,10 +103,7 @@ impl<M: Machine> Loop<M> {
         let now = Instant::now();
         for written in &report.written {
             memory.expectations.written(written, now);
-            memory
-                .pass
-                .already_exists
-                .remove(&(written.kind.clone(), written.name.clone()));
+            memory.pass.already_exists.remove(&(written.kind.clone(), written.name.clone()));
         }
         if report.recorded {
             memory.pass.trail_outage = None;
@@ -125,35 +111,24 @@ impl<M: Machine> Loop<M> {
         match report.end {
             End::Done => {
                 (memory.failures, memory.conflicts, memory.pass.refusal) = (0, 0, None);
-                (
-                    "done",
-                    Action::requeue(requeue.unwrap_or_else(|| backoff::resync(&memory.uid))),
-                )
+                ("done", Action::requeue(requeue.unwrap_or_else(|| backoff::resync(&memory.uid))))
             }
             End::Deleted | End::NotLeader => ("stopped", Action::await_change()),
             End::TrailUnavailable(error) => self.trail_is_down(memory, &error),
             End::SequenceTaken(intent) => {
-                memory.lost.push(intent);
+                memory.lost.push(*intent);
                 self.conflict(memory, "SequenceTaken")
             }
             End::StatusConflict { intents } => {
                 memory.lost.extend(intents);
                 let (key, uid) = identity(resource.as_ref());
                 let stale = resource.meta().resource_version.clone().unwrap_or_default();
-                let stale = Seen {
-                    uid,
-                    resource_version: stale,
-                };
-                memory
-                    .expectations
-                    .changed(M::KIND, &key.1, Some(stale), now);
+                let stale = Seen { uid, resource_version: stale };
+                memory.expectations.changed(M::KIND, &key.1, Some(stale), now);
                 self.conflict(memory, "StatusConflict")
             }
             End::Conflict { kind, name, stale } => {
-                let stale = stale.map(|it| Seen {
-                    uid: it.uid,
-                    resource_version: it.resource_version,
-                });
+                let stale = stale.map(|it| Seen { uid: it.uid, resource_version: it.resource_version });
                 memory.expectations.changed(&kind, &name, stale, now);
                 self.conflict(memory, "ChildConflict")
             }
@@ -161,27 +136,9 @@ impl<M: Machine> Loop<M> {
                 memory.pass.already_exists.insert((kind, name));
                 self.conflict(memory, "AlreadyExists")
             }
-            End::Refused {
-                kind,
-                name,
-                message,
-            } => self.refused(
-                resource,
-                memory,
-                Refusal {
-                    kind,
-                    name,
-                    message,
-                },
-            ),
+            End::Refused { kind, name, message } => self.refused(resource, memory, Refusal { kind, name, message }),
             End::Failed { kind, name, error } => {
-                tracing::warn!(
-                    about = M::KIND,
-                    kind,
-                    name,
-                    error,
-                    "a write failed; its effect is unknown"
-                );
+                tracing::warn!(about = M::KIND, kind, name, error, "a write failed; its effect is unknown");
                 self.failed(memory, "Write")
             }
         }
@@ -191,10 +148,7 @@ impl<M: Machine> Loop<M> {
     fn trail_is_down(&self, memory: &mut Memory, error: &str) -> Ended {
         let now = Utc::now();
         let since = memory.pass.trail_outage.map(|outage| outage.since);
-        memory.pass.trail_outage = Some(TrailOutage {
-            since: since.unwrap_or(now),
-            last_tried: now,
-        });
+        memory.pass.trail_outage = Some(TrailOutage { since: since.unwrap_or(now), last_tried: now });
         let ended = self.failed(memory, "TrailUnavailable");
         if since.is_some() {
             return ended;
@@ -211,11 +165,7 @@ impl<M: Machine> Loop<M> {
             return ended;
         }
         let (key, _) = identity(resource.as_ref());
-        let Refusal {
-            kind,
-            name,
-            message,
-        } = refusal;
+        let Refusal { kind, name, message } = refusal;
         tracing::warn!(
             about = M::KIND,
             namespace = key.0,
@@ -226,28 +176,18 @@ impl<M: Machine> Loop<M> {
             "the API server refused a write"
         );
         // A different refusal each time must not become a hot loop.
-        if memory.failures > 3 {
-            ended
-        } else {
-            ("refused", Action::requeue(AT_ONCE))
-        }
+        if memory.failures > 3 { ended } else { ("refused", Action::requeue(AT_ONCE)) }
     }
 
     fn conflict(&self, memory: &mut Memory, reason: &'static str) -> Ended {
         memory.conflicts = memory.conflicts.saturating_add(1);
         self.metrics.failed(M::KIND, reason);
-        (
-            "conflict",
-            Action::requeue(backoff::after_conflict(&memory.uid, memory.conflicts)),
-        )
+        ("conflict", Action::requeue(backoff::after_conflict(&memory.uid, memory.conflicts)))
     }
 
     fn failed(&self, memory: &mut Memory, reason: &'static str) -> Ended {
         memory.failures = memory.failures.saturating_add(1);
         self.metrics.failed(M::KIND, reason);
-        (
-            "failed",
-            Action::requeue(backoff::after_failure(&memory.uid, memory.failures)),
-        )
+        ("failed", Action::requeue(backoff::after_failure(&memory.uid, memory.failures)))
     }
 }

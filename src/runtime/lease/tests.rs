@@ -39,10 +39,7 @@ fn the_first_replica_creates_the_lease_with_epoch_one() {
     assert!(a.claim(now, WALL).is_none(), "nothing is claimed unseen");
     a.observe(None, now);
     let lease = a.claim(now, WALL).unwrap();
-    assert_eq!(
-        lease.metadata.resource_version, None,
-        "refused if it exists by then"
-    );
+    assert_eq!(lease.metadata.resource_version, None, "refused if it exists by then");
     assert_eq!(lease.spec.unwrap().lease_transitions, Some(1));
 }
 
@@ -55,16 +52,8 @@ fn others_wait_until_they_have_seen_the_lease_unchanged_for_its_duration() {
     assert!(b.claim(now + seconds(114), WALL).is_none());
     b.observe(Some(lease.clone()), now + seconds(115));
     let claim = b.claim(now + seconds(115), WALL).unwrap();
-    assert_eq!(
-        claim.spec.as_ref().unwrap().lease_transitions,
-        Some(2),
-        "a new epoch"
-    );
-    assert_eq!(
-        claim.metadata.resource_version.as_deref(),
-        Some("1"),
-        "compare-and-swap"
-    );
+    assert_eq!(claim.spec.as_ref().unwrap().lease_transitions, Some(2), "a new epoch");
+    assert_eq!(claim.metadata.resource_version.as_deref(), Some("1"), "compare-and-swap");
 }
 
 #[test]
@@ -73,10 +62,7 @@ fn a_renewal_starts_the_others_wait_anew() {
     let (a, lease) = led_by_a(now);
     let mut b = elector("b");
     b.observe(Some(lease), now);
-    b.observe(
-        Some(stored(a.claim(now, WALL).unwrap(), "2")),
-        now + seconds(14),
-    );
+    b.observe(Some(stored(a.claim(now, WALL).unwrap(), "2")), now + seconds(14));
     assert!(b.claim(now + seconds(28), WALL).is_none());
     assert!(b.claim(now + seconds(29), WALL).is_some());
 }
@@ -105,15 +91,7 @@ fn a_restarted_replica_takes_its_own_lease_at_once_with_a_new_epoch() {
     let (_, lease) = led_by_a(now);
     let mut again = elector("a");
     again.observe(Some(lease), now);
-    assert_eq!(
-        again
-            .claim(now, WALL)
-            .unwrap()
-            .spec
-            .unwrap()
-            .lease_transitions,
-        Some(2)
-    );
+    assert_eq!(again.claim(now, WALL).unwrap().spec.unwrap().lease_transitions, Some(2));
 }
 
 #[test]
@@ -122,12 +100,6 @@ fn a_lease_given_back_is_taken_at_once() {
     let (mut a, _) = led_by_a(now);
     let mut b = elector("b");
     b.observe(Some(stored(a.released(WALL).unwrap(), "2")), now);
-    assert_eq!(
-        b.claim(now, WALL).unwrap().spec.unwrap().lease_transitions,
-        Some(2)
-    );
-    assert!(
-        a.released(WALL).is_none(),
-        "only what is held is given back"
-    );
+    assert_eq!(b.claim(now, WALL).unwrap().spec.unwrap().lease_transitions, Some(2));
+    assert!(a.released(WALL).is_none(), "only what is held is given back");
 }

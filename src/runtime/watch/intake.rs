@@ -38,20 +38,13 @@ pub(super) struct News<K> {
 
 impl<K> Default for News<K> {
     fn default() -> Self {
-        Self {
-            changed: Vec::new(),
-            malformed: Vec::new(),
-        }
+        Self { changed: Vec::new(), malformed: Vec::new() }
     }
 }
 
 impl<K: Watchable> Intake<K> {
     pub(super) fn new(writer: Writer<K>, store: Store<K>, namespaces: Vec<Option<String>>) -> Self {
-        let listing = |namespace| Listing {
-            namespace,
-            listed: HashSet::new(),
-            done: false,
-        };
+        let listing = |namespace| Listing { namespace, listed: HashSet::new(), done: false };
         Self {
             writer,
             store,
@@ -103,18 +96,12 @@ impl<K: Watchable> Intake<K> {
                 self.malformed.remove(&key);
                 let unchanged = self.filled && {
                     let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
-                    known.is_some_and(|known| {
-                        known.meta().resource_version == object.meta().resource_version
-                    })
+                    known.is_some_and(|known| known.meta().resource_version == object.meta().resource_version)
                 };
                 if unchanged {
                     return;
                 }
-                let event = if self.filled {
-                    Event::Apply(*object)
-                } else {
-                    Event::InitApply(*object)
-                };
+                let event = if self.filled { Event::Apply(*object) } else { Event::InitApply(*object) };
                 self.writer.apply_watcher_event(&event);
                 if let Event::Apply(object) = event {
                     news.changed.push(object);
@@ -124,8 +111,7 @@ impl<K: Watchable> Intake<K> {
                 // What was cached of it is not what it is any more.
                 let reference = reference::<K>(&metadata);
                 if let Some(known) = self.store.get(&reference).filter(|_| self.filled) {
-                    self.writer
-                        .apply_watcher_event(&Event::Delete(K::clone(&known)));
+                    self.writer.apply_watcher_event(&Event::Delete(K::clone(&known)));
                     news.changed.push(K::clone(&known));
                 }
                 let version = metadata.resource_version.clone();
@@ -169,19 +155,13 @@ impl<K: Watchable> Intake<K> {
             self.writer.apply_watcher_event(&Event::InitDone);
             self.filled = true;
         }
-        let gone: Vec<_> = self
-            .store
-            .state()
-            .into_iter()
-            .filter(|it| self.is_gone(scope, first, it.meta()))
-            .collect();
+        let gone: Vec<_> = self.store.state().into_iter().filter(|it| self.is_gone(scope, first, it.meta())).collect();
         for object in gone {
             self.forget(K::clone(&object), news);
         }
         self.early.clear();
         if first {
-            news.changed
-                .extend(self.store.state().iter().map(|object| K::clone(object)));
+            news.changed.extend(self.store.state().iter().map(|object| K::clone(object)));
         }
         self.drop_malformed();
         for listing in self.scopes.iter_mut().filter(|listing| listing.done) {
@@ -190,8 +170,7 @@ impl<K: Watchable> Intake<K> {
     }
 
     fn is_gone(&self, scope: usize, first: bool, meta: &ObjectMeta) -> bool {
-        let in_scope =
-            |listing: &Listing| listing.namespace.is_none() || listing.namespace == meta.namespace;
+        let in_scope = |listing: &Listing| listing.namespace.is_none() || listing.namespace == meta.namespace;
         let missing = self.scopes.iter().enumerate().any(|(index, listing)| {
             (first || index == scope) && in_scope(listing) && !listing.listed.contains(&key(meta))
         });
@@ -224,11 +203,7 @@ mod tests {
 
     fn intake(namespaces: &[Option<&str>]) -> Intake<Service> {
         let (reader, writer) = store();
-        Intake::new(
-            writer,
-            reader,
-            namespaces.iter().map(|it| it.map(str::to_owned)).collect(),
-        )
+        Intake::new(writer, reader, namespaces.iter().map(|it| it.map(str::to_owned)).collect())
     }
 
     fn metadata(namespace: &str, name: &str, version: &str) -> ObjectMeta {
@@ -243,39 +218,22 @@ mod tests {
 
     fn good(namespace: &str, name: &str, version: &str) -> Guarded<Service> {
         let metadata = metadata(namespace, name, version);
-        Guarded::Good(Box::new(Service {
-            metadata,
-            ..Service::default()
-        }))
+        Guarded::Good(Box::new(Service { metadata, ..Service::default() }))
     }
 
     fn bad(name: &str, version: &str) -> Guarded<Service> {
-        Guarded::Malformed {
-            metadata: Box::new(metadata("a", name, version)),
-            error: "no".into(),
-        }
+        Guarded::Malformed { metadata: Box::new(metadata("a", name, version)), error: "no".into() }
     }
 
     fn names(news: &News<Service>) -> Vec<&str> {
-        let mut names: Vec<_> = news
-            .changed
-            .iter()
-            .filter_map(|it| it.metadata.name.as_deref())
-            .collect();
+        let mut names: Vec<_> = news.changed.iter().filter_map(|it| it.metadata.name.as_deref()).collect();
         names.sort_unstable();
         names
     }
 
-    fn list(
-        intake: &mut Intake<Service>,
-        scope: usize,
-        objects: Vec<Guarded<Service>>,
-    ) -> News<Service> {
+    fn list(intake: &mut Intake<Service>, scope: usize, objects: Vec<Guarded<Service>>) -> News<Service> {
         let mut news = intake.take(scope, Event::Init);
-        let applied = objects
-            .into_iter()
-            .map(Event::InitApply)
-            .chain([Event::InitDone]);
+        let applied = objects.into_iter().map(Event::InitApply).chain([Event::InitDone]);
         for event in applied {
             let next = intake.take(scope, event);
             news.changed.extend(next.changed);
@@ -287,11 +245,7 @@ mod tests {
     #[test]
     fn what_vanished_while_the_watch_was_down_is_told_as_deleted() {
         let mut intake = intake(&[None]);
-        let first = list(
-            &mut intake,
-            0,
-            vec![good("a", "x", "1"), good("a", "y", "1")],
-        );
+        let first = list(&mut intake, 0, vec![good("a", "x", "1"), good("a", "y", "1")]);
         assert_eq!(names(&first), ["x", "y"]);
         let again = list(&mut intake, 0, vec![good("a", "x", "1")]);
         assert_eq!(names(&again), ["y"], "and what did not change is no news");
@@ -301,16 +255,9 @@ mod tests {
     #[test]
     fn one_namespaces_list_does_not_touch_anothers_objects() {
         let mut intake = intake(&[Some("a"), Some("b")]);
-        assert!(
-            list(&mut intake, 0, vec![good("a", "x", "1")])
-                .changed
-                .is_empty()
-        );
+        assert!(list(&mut intake, 0, vec![good("a", "x", "1")]).changed.is_empty());
         assert!(!intake.is_filled(), "b is not listed yet");
-        assert_eq!(
-            names(&list(&mut intake, 1, vec![good("b", "y", "1")])),
-            ["x", "y"]
-        );
+        assert_eq!(names(&list(&mut intake, 1, vec![good("b", "y", "1")])), ["x", "y"]);
         assert!(intake.is_filled());
         assert_eq!(names(&list(&mut intake, 0, vec![])), ["x"]);
         assert_eq!(intake.store.len(), 1);
@@ -332,15 +279,8 @@ mod tests {
         let news = intake.take(0, Event::Apply(bad("x", "2")));
         assert_eq!((names(&news), news.malformed.len()), (vec!["x"], 1));
         assert_eq!((intake.store.len(), intake.malformed()), (0, 1));
-        assert!(
-            list(&mut intake, 0, vec![bad("x", "2")])
-                .malformed
-                .is_empty()
-        );
-        assert_eq!(
-            intake.take(0, Event::Apply(bad("x", "3"))).malformed.len(),
-            1
-        );
+        assert!(list(&mut intake, 0, vec![bad("x", "2")]).malformed.is_empty());
+        assert_eq!(intake.take(0, Event::Apply(bad("x", "3"))).malformed.len(), 1);
         intake.take(0, Event::Apply(good("a", "x", "4")));
         assert_eq!((intake.store.len(), intake.malformed()), (1, 0));
     }
