@@ -4,11 +4,12 @@
 mod s3;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
 use object_store::aws::AmazonS3Builder;
 use s3::S3;
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
@@ -23,16 +24,16 @@ struct Pod {
 }
 
 impl Pod {
-    fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
+    fn new() -> Result<Self> {
+        Ok(Self { root: tempfile::tempdir()? })
     }
 
     fn model(&self) -> PathBuf {
         self.root.path().join("model")
     }
 
-    fn command(&self, endpoint: &str, uri: &str, digest: Sha256Digest) -> Command {
-        let mut command = Command::new(werkbank());
+    fn command(&self, endpoint: &str, uri: &str, digest: Sha256Digest) -> Result<Command> {
+        let mut command = Command::new(werkbank()?);
         command
             .arg("fetch")
             .env_clear()
@@ -42,14 +43,14 @@ impl Pod {
             .env("WERKBANK_ARTIFACT_SHA256", digest.to_string())
             .env("WERKBANK_MODEL_DIR", self.model())
             .env("TERMINATION_MESSAGE_PATH", self.root.path().join("termination"));
-        command
+        Ok(command)
     }
 
     /// Runs it to its failure; nothing may be left in the model directory, no secret be told.
-    fn failure(&self, mut command: Command) -> ArtifactFailure {
-        let output = command.output().unwrap();
-        let message = fs::read_to_string(self.root.path().join("termination")).unwrap();
-        let failure = ArtifactFailure::parse(&message).expect(&message);
+    fn failure(&self, mut command: Command) -> Result<ArtifactFailure> {
+        let output = command.output()?;
+        let message = fs::read_to_string(self.root.path().join("termination"))?;
+        let failure = ArtifactFailure::parse(&message).with_context(|| message.clone())?;
         assert_eq!(output.status.code(), Some(i32::from(failure.reason.exit_code())), "{}", told(&output));
         let everything = format!("{}{message}", told(&output));
         for secret in [SECRET, "AKIAIOSFODNN7EXAMPLE", "Signature="] {
@@ -57,20 +58,20 @@ impl Pod {
         }
         let left = fs::read_dir(self.model()).map(Iterator::count).unwrap_or(0);
         assert_eq!(left, 0, "something is left in the model directory: {everything}");
-        failure
+        Ok(failure)
     }
 
-    fn refused(&self, s3: &S3, uri: &str, digest: Sha256Digest) -> Reason {
-        self.failure(self.command(&s3.endpoint(), uri, digest)).reason
+    fn refused(&self, s3: &S3, uri: &str, digest: Sha256Digest) -> Result<Reason> {
+        Ok(self.failure(self.command(&s3.endpoint(), uri, digest)?)?.reason)
     }
 }
 
 /// The binary beside this test's directory: `target/debug/werkbank`.
-fn werkbank() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(|deps| deps.parent()).unwrap().join("werkbank");
-    assert!(binary.exists(), "{} is missing; run `cargo build -p werkbank` first", binary.display());
-    binary
+fn werkbank() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let binary = test.parent().and_then(Path::parent).context("no target directory")?.join("werkbank");
+    ensure!(binary.exists(), "{} is missing; run `cargo build -p werkbank` first", binary.display());
+    Ok(binary)
 }
 
 fn told(output: &Output) -> String {
@@ -89,10 +90,10 @@ fn a_file_and_a_directory_arrive_verified_and_a_restart_needs_no_store() {
     s3.put("/models/churn/v1/", b"").unwrap();
     let directory = directory_digest(files.map(|(path, text)| (path, Sha256Digest::of(text.as_bytes()))));
 
-    let pod = Pod::new();
+    let pod = Pod::new().unwrap();
     let endpoint = s3.endpoint();
     for (uri, digest) in [("s3://models/churn/v1", directory), ("s3://models/churn/v10", Sha256Digest::of(b"other"))] {
-        let output = pod.command(&endpoint, uri, digest).output().unwrap();
+        let output = pod.command(&endpoint, uri, digest).unwrap().output().unwrap();
         assert!(output.status.success(), "{}", told(&output));
     }
     for (path, text) in files {
@@ -101,7 +102,7 @@ fn a_file_and_a_directory_arrive_verified_and_a_restart_needs_no_store() {
     assert_eq!(fs::read_to_string(pod.model().join("v10")).unwrap(), "other");
 
     drop(s3);
-    let again = pod.command(&endpoint, "s3://models/churn/v1", directory).output().unwrap();
+    let again = pod.command(&endpoint, "s3://models/churn/v1", directory).unwrap().output().unwrap();
     assert!(again.status.success(), "{}", told(&again));
 }
 
@@ -114,35 +115,35 @@ fn every_refusal_has_its_reason_and_leaves_nothing() {
     s3.put("/models/evil/%2e%2e/%2e%2e/escaped", b"x").unwrap();
     s3.put("/models/double//slash", b"x").unwrap();
 
-    let pod = Pod::new();
-    assert_eq!(pod.refused(&s3, "s3://models/model.json", right), Reason::ArtifactDigestMismatch);
-    assert_eq!(pod.refused(&s3, "s3://models/gone.json", right), Reason::ArtifactNotFound);
-    assert_eq!(pod.refused(&s3, "s3://no-such-bucket/model.json", right), Reason::ArtifactNotFound);
-    assert_eq!(pod.refused(&s3, "s3://models/evil", right), Reason::ArtifactInvalidUri);
-    assert_eq!(pod.refused(&s3, "s3://models/double/", right), Reason::ArtifactInvalidUri);
+    let pod = Pod::new().unwrap();
+    assert_eq!(pod.refused(&s3, "s3://models/model.json", right).unwrap(), Reason::ArtifactDigestMismatch);
+    assert_eq!(pod.refused(&s3, "s3://models/gone.json", right).unwrap(), Reason::ArtifactNotFound);
+    assert_eq!(pod.refused(&s3, "s3://no-such-bucket/model.json", right).unwrap(), Reason::ArtifactNotFound);
+    assert_eq!(pod.refused(&s3, "s3://models/evil", right).unwrap(), Reason::ArtifactInvalidUri);
+    assert_eq!(pod.refused(&s3, "s3://models/double/", right).unwrap(), Reason::ArtifactInvalidUri);
 
-    let mut small = pod.command(&s3.endpoint(), "s3://models/model.json", right);
+    let mut small = pod.command(&s3.endpoint(), "s3://models/model.json", right).unwrap();
     small.args(["--max-bytes", "1"]);
-    assert_eq!(pod.failure(small).reason, Reason::ArtifactTooLarge);
+    assert_eq!(pod.failure(small).unwrap().reason, Reason::ArtifactTooLarge);
 
-    let mut encrypted_only = pod.command(&s3.endpoint(), "s3://models/model.json", right);
+    let mut encrypted_only = pod.command(&s3.endpoint(), "s3://models/model.json", right).unwrap();
     encrypted_only.env_remove("AWS_ALLOW_HTTP");
-    let failure = pod.failure(encrypted_only);
+    let failure = pod.failure(encrypted_only).unwrap();
     assert_eq!(failure.reason, Reason::ArtifactInvalidUri);
     assert!(failure.message.contains("AWS_ALLOW_HTTP"), "{}", failure.message);
 
     s3.refuse_everybody().unwrap();
-    assert_eq!(pod.refused(&s3, "s3://models/model.json", right), Reason::ArtifactAccessDenied);
-    assert_eq!(pod.refused(&s3, "s3://models/evil/", right), Reason::ArtifactAccessDenied);
+    assert_eq!(pod.refused(&s3, "s3://models/model.json", right).unwrap(), Reason::ArtifactAccessDenied);
+    assert_eq!(pod.refused(&s3, "s3://models/evil/", right).unwrap(), Reason::ArtifactAccessDenied);
 }
 
 #[test]
 fn a_store_that_is_gone_is_given_up_on_within_a_minute() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let pod = Pod::new();
+    let pod = Pod::new().unwrap();
     let began = Instant::now();
-    let command = pod.command(&format!("http://{gone}"), "s3://models/model.json", Sha256Digest::of(b""));
-    assert_eq!(pod.failure(command).reason, Reason::ArtifactUnreachable);
+    let command = pod.command(&format!("http://{gone}"), "s3://models/model.json", Sha256Digest::of(b"")).unwrap();
+    assert_eq!(pod.failure(command).unwrap().reason, Reason::ArtifactUnreachable);
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
@@ -151,29 +152,30 @@ fn a_large_file_is_streamed_not_held_in_memory() {
     let s3 = S3::start().unwrap();
     let large = vec![7; 96 * 1024 * 1024];
     s3.put("/models/large.bin", &large).unwrap();
-    let pod = Pod::new();
+    let pod = Pod::new().unwrap();
     let mut fetch = pod
         .command(&s3.endpoint(), "s3://models/large.bin", Sha256Digest::of(&large))
+        .unwrap()
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let peak = peak_memory_kib(&mut fetch);
+    let peak = peak_memory_kib(&mut fetch).unwrap();
     assert!(fetch.wait().unwrap().success());
     assert!((1..48 * 1024).contains(&peak), "peak resident memory was {peak} KiB");
 }
 
 /// The high-water mark of a process's resident memory, asked for until it ends.
-fn peak_memory_kib(process: &mut Child) -> u64 {
+fn peak_memory_kib(process: &mut Child) -> Result<u64> {
     let status = format!("/proc/{}/status", process.id());
     let mut peak = 0;
-    while process.try_wait().unwrap().is_none() {
+    while process.try_wait()?.is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let mark = mark.and_then(|mark| mark.trim().strip_suffix(" kB")?.parse().ok());
         peak = peak.max(mark.unwrap_or(0));
         std::thread::sleep(Duration::from_millis(5));
     }
-    peak
+    Ok(peak)
 }
 
 fn intent(decision: &str) -> Entry {
