@@ -81,9 +81,7 @@ impl Owned {
             process.hang_up();
         }
         for process in &processes {
-            if !process.wait_blocking(process.0.grace + AFTER_GRACE) {
-                tracing::error!(pid = process.pid(), "a process does not end after SIGKILL");
-            }
+            process.wait_blocking();
         }
     }
 }
@@ -218,26 +216,28 @@ impl Process {
         }
     }
 
-    /// What the parent's death does: closes the pipe.
-    fn hang_up(&self) {
+    /// What the parent's death does: the program gets SIGTERM, and SIGKILL
+    /// after its grace. Does not wait; for destructors, which cannot `await`.
+    pub fn hang_up(&self) {
         lock(&self.0.guard).take();
     }
 
-    fn wait_blocking(&self, timeout: Duration) -> bool {
+    /// Waits for the end after [`Process::hang_up`], without a runtime.
+    pub fn wait_blocking(&self) {
         let (ended, changed) = &self.0.ended;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + self.0.grace + AFTER_GRACE;
         let mut ended = lock(ended);
         while !*ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                tracing::error!(pid = self.pid(), "a process does not end after SIGKILL");
+                return;
             }
             ended = changed
                 .wait_timeout(ended, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        true
     }
 }
 
