@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 use werkbank_e2e::controlplane::{ControlPlane, Options};
+use werkbank_e2e::helm::Helm;
 use werkbank_e2e::process::{self, Supervisor};
 use werkbank_e2e::prometheus::Prometheus;
 use werkbank_e2e::tools::Tools;
@@ -191,6 +192,79 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
     let (first, second) = tokio::join!(first.stop(), second.stop());
     first.unwrap();
     second.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
+    let cluster = control_plane().await;
+    let options = Options {
+        kubeconfig: Some(cluster.kubeconfig().to_owned()),
+        dir: None,
+    };
+    let guest = ControlPlane::start(options, &tools()).await.unwrap();
+    assert!(!guest.is_local());
+    assert_eq!(
+        (guest.url(), guest.ca_pem()),
+        (cluster.url(), cluster.ca_pem())
+    );
+
+    let chart = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(chart.path().join(name), text).unwrap();
+    write("Chart.yaml", "apiVersion: v2\nname: tiny\nversion: 0.1.0\n");
+    std::fs::create_dir(chart.path().join("templates")).unwrap();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  word: {{ .Values.word }}\n";
+    write("templates/configmap.yaml", manifest);
+    let program = tools().helm().await.unwrap();
+    let helm = Helm::new(program, guest.kubeconfig(), guest.run_dir());
+    let rendered = helm
+        .template("tiny", chart.path(), "charts", &["--set", "word=hello"])
+        .await;
+    assert!(rendered.unwrap().contains("word: hello"));
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=hello"])
+        .await
+        .unwrap();
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=again"])
+        .await
+        .unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "charts");
+    let data = maps.get("tiny").await.unwrap().data.unwrap();
+    assert_eq!(data.get("word").map(String::as_str), Some("again"));
+    helm.uninstall("tiny", "charts").await.unwrap();
+    assert!(maps.get_opt("tiny").await.unwrap().is_none());
+    let nowhere = chart.path().join("nowhere");
+    assert!(
+        helm.template::<&str>("tiny", &nowhere, "charts", &[])
+            .await
+            .is_err()
+    );
+
+    guest.stop().await.unwrap();
+    let ready = cluster.kubectl(["get", "--raw", "/readyz"]).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&ready.stdout), "ok");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
+    let parent = tempfile::tempdir().unwrap();
+    let options = Options {
+        dir: Some(parent.path().join("kept")),
+        kubeconfig: None,
+    };
+    let first = ControlPlane::start(options.clone(), &tools())
+        .await
+        .unwrap();
+    let made = first
+        .kubectl(["create", "namespace", "kept"])
+        .await
+        .unwrap();
+    assert!(made.status.success());
+    first.stop().await.unwrap();
+
+    let second = ControlPlane::start(options, &tools()).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(second.client());
+    assert!(namespaces.get_opt("kept").await.unwrap().is_some());
+    second.stop().await.unwrap();
 }
 
 #[test]

@@ -81,14 +81,22 @@ impl ControlPlane {
     /// When a tool is missing or a process ends early; the end of its log is
     /// part of the error.
     pub async fn start(options: Options, tools: &Tools) -> Result<Self> {
-        let programs = tools.control_plane().await?;
-        let addresses = AddressBlock::acquire(tools.cache())?;
         let run_dir = RunDir::create(options.dir.as_deref())?;
-        let (kubeconfig, servers) = match options.kubeconfig {
-            Some(kubeconfig) => (std::path::absolute(kubeconfig)?, None),
+        let addresses = AddressBlock::acquire(tools.cache())?;
+        let (kubeconfig, kubectl, servers) = match options.kubeconfig {
+            Some(kubeconfig) => (
+                std::path::absolute(kubeconfig)?,
+                tools.kubectl().await?,
+                None,
+            ),
             None => {
+                let programs = tools.control_plane().await?;
                 let servers = Servers::start(&programs, run_dir.path(), &addresses).await?;
-                (servers.kubeconfig().to_owned(), Some(servers))
+                (
+                    servers.kubeconfig().to_owned(),
+                    programs.kubectl,
+                    Some(servers),
+                )
             }
         };
         let (client, url, ca_pem) = connect(&kubeconfig).await?;
@@ -97,7 +105,7 @@ impl ControlPlane {
             client,
             url,
             ca_pem,
-            kubectl: programs.kubectl,
+            kubectl,
             servers,
             addresses,
             run_dir,
