@@ -102,6 +102,19 @@ impl Tools {
         })
     }
 
+    /// A `kubectl` for a cluster that runs elsewhere: whatever version its
+    /// user has on `PATH`, or else the control plane's.
+    ///
+    /// # Errors
+    ///
+    /// When it is not found and cannot be built; the error says what is missing.
+    pub async fn kubectl(&self) -> Result<PathBuf> {
+        match on_path("kubectl") {
+            Some(found) => Ok(found),
+            None => Ok(self.control_plane().await?.kubectl),
+        }
+    }
+
     /// Helm, version 4.
     ///
     /// # Errors
