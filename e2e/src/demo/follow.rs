@@ -90,8 +90,7 @@ impl Teller {
         if state == self.last && !due {
             return;
         }
-        let traffic =
-            seen.map(|it| it.share(&attempt.revision)).map_or("-".into(), |it| format!("{:.1}%", it * 100.0));
+        let traffic = seen.map(|it| it.share(&attempt.revision)).map_or("-".into(), |it| format!("{:.1}%", it * 100.0));
         let verdicts: Vec<String> = status
             .verdicts
             .iter()

@@ -60,27 +60,13 @@ pub(super) fn restart_policy(pod: &Pod) -> &str {
 
 fn conditions(pod: &Pod, facts: &Facts, phase: &str, before: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
     let over = matches!(phase, "Succeeded" | "Failed");
-    let pending_init: Vec<&str> = facts
-        .init
-        .iter()
-        .filter(|r| !r.initialized())
-        .map(|r| r.name.as_str())
-        .collect();
+    let pending_init: Vec<&str> = facts.init.iter().filter(|r| !r.initialized()).map(|r| r.name.as_str()).collect();
     let initialized = if pending_init.is_empty() || phase == "Succeeded" {
         Ok(())
     } else {
         Err(("ContainersNotInitialized", format!("containers with incomplete status: [{}]", pending_init.join(" "))))
     };
     let ready = readiness(facts, phase);
-    let bound = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_some());
-    let scheduled = if bound {
-        Ok(())
-    } else {
-        Err(("Unschedulable", String::new()))
-    };
     let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     let scheduled = if bound { Ok(()) } else { Err(("Unschedulable", String::new())) };
     [
@@ -108,10 +94,9 @@ fn readiness(facts: &Facts, phase: &str) -> Result<(), (&'static str, String)> {
         (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
         (true, _) => Err(("PodFailed", String::new())),
         (false, true) => Ok(()),
-        (false, false) => Err((
-            "ContainersNotReady",
-            format!("containers with unready status: [{}]", unready.join(" ")),
-        )),
+        (false, false) => {
+            Err(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))))
+        }
     }
 }
 
