@@ -244,6 +244,9 @@ impl<'a> Translator<'a> {
         }
         let (namespace, name) = key(route);
         let mut verdict = Verdict::yes("ResolvedRefs", "ResolvedRefs");
+        if targets.is_empty() {
+            return verdict;
+        }
         for (index, rule) in route.spec.rules.iter().enumerate() {
             let prefix = format!("{namespace}/{name}/{index}");
             let generation = route.metadata.generation.unwrap_or_default();

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use werkbank_e2e::load::{Load, Target, exactly, within_sampling_error};
 use world::{World, backends};
@@ -259,5 +260,40 @@ async fn a_mirror_gets_copies_and_header_filters_change_the_request() -> Result<
     assert_eq!(seen["headers"]["x-share"], "5%");
     assert_eq!(seen["headers"].get("x-secret"), None);
     assert!(world.run_dir.path().join("envoy.log").exists());
+    world.gateway.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_routes_change_together_and_are_all_accepted() -> Result<()> {
+    let world = World::start("thousand", json!({})).await?;
+    world.service("stable").await?;
+    world.service("candidate").await?;
+    let _pod = world.backend("candidate").await?;
+    let spec = |index: usize, share: u32| {
+        json!({"hostnames": [format!("churn-{index}.example")],
+            "rules": [{"backendRefs": backends(&[("stable", 100 - share), ("candidate", share)])}]})
+    };
+    for share in [0, 100] {
+        let started = Instant::now();
+        let applies = stream::iter(0..1000).map(|index| {
+            let (world, spec) = (&world, spec(index, share));
+            async move { world.route(&format!("churn-{index}"), spec).await }
+        });
+        let routes: Vec<_> = applies.buffer_unordered(16).try_collect().await?;
+        let applied = started.elapsed();
+        for route in &routes {
+            world.accepted(route).await?;
+        }
+        let all = started.elapsed();
+        eprintln!("1,000 routes at {share} %: applied after {applied:?}, all accepted after {all:?}");
+        assert!(all < Duration::from_secs(60), "{all:?}");
+    }
+    let last = target(&world, "/").host("churn-999.example");
+    assert_eq!(exactly(&last, 20).await?.header.get("candidate"), Some(&20));
+    let started = Instant::now();
+    let route = world.route("churn-0", spec(0, 50)).await?;
+    world.accepted(&route).await?;
+    eprintln!("one change among 1,000 routes: accepted after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     world.gateway.stop().await
 }

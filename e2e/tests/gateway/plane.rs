@@ -50,6 +50,6 @@ fn gateway_api_crds() -> Result<PathBuf> {
         .context("go is not on PATH: the CRDs of the Gateway API come from its Go module")?;
     let module: serde_json::Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("go mod download {GATEWAY_API}: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let dir = module["Dir"].as_str().context("go mod download names no folder")?;
+    let dir = module.get("Dir").and_then(|it| it.as_str()).context("go mod download names no folder")?;
     Ok(Path::new(dir).join("config/crd/standard"))
 }

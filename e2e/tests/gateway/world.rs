@@ -190,9 +190,13 @@ impl World {
         let cluster = format!("{}/{service}/80", self.namespace);
         for _ in 0..500 {
             let all: Value = reqwest::get(&url).await?.json().await?;
-            let found =
-                all["cluster_statuses"].as_array().into_iter().flatten().find(|it| it["name"] == cluster.as_str());
-            let hosts = found.and_then(|it| it["host_statuses"].as_array()).map_or(0, Vec::len);
+            let found = all
+                .get("cluster_statuses")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .find(|it| it.get("name").and_then(Value::as_str) == Some(&cluster));
+            let hosts = found.and_then(|it| it.get("host_statuses")?.as_array()).map_or(0, Vec::len);
             if hosts == count {
                 return Ok(());
             }
