@@ -74,8 +74,19 @@ fn run(arguments: Arguments) -> Result<()> {
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
             runtime.block_on(up(options))
         }
-        Action::Demo => runtime.block_on(werkbank_e2e::demo::run()),
+        Action::Demo => runtime.block_on(until_told(werkbank_e2e::demo::run())),
         Action::Tools => runtime.block_on(tools()),
+    }
+}
+
+/// Ctrl-C and SIGTERM drop what runs half-way, which ends its processes.
+async fn until_told(story: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = story => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     }
 }
 
