@@ -1,5 +1,26 @@
-//! Werkbank.
+//! Werkbank: a Kubernetes operator that runs the life of marketing models, declared in YAML.
+//!
+//! ```text
+//!                        ┌──────────────────── runtime: one loop for every kind ───────────────────┐
+//!   API server ──watch──►│ observe ──► decide ──► Plan { entries, status, ops, events } ──► act ───┼──► API server
+//!   Prometheus ──query──►│  (I/O in)   (pure)                                            (I/O out) │──► audit trail
+//!                        └─────────────────────────────────────────────────────────────────────────┘
+//!                              api: the contract      build: the children      text: query templates
+//! ```
+//!
+//! Look for a behaviour by the word a user would use for it: a rollout's states are in
+//! [`decide::model_deployment`], verdicts in [`decide::model_deployment::judge`], weights on the gateway in
+//! [`build::route`], the fields and their documentation in [`api`]. What may be imported where is held by
+//! `tests/architecture.rs`.
 
+pub mod act;
 pub mod api;
 pub mod audit;
+pub mod build;
+pub mod connect;
 pub mod decide;
+pub mod observe;
+pub mod runtime;
+pub mod start;
+pub mod text;
+pub mod worker;

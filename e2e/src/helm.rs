@@ -20,11 +20,7 @@ pub struct Helm {
 impl Helm {
     /// Helm for the cluster of `kubeconfig`, with its own files below `run_dir`.
     pub fn new(program: PathBuf, kubeconfig: &Path, run_dir: &Path) -> Self {
-        Self {
-            program,
-            kubeconfig: kubeconfig.to_owned(),
-            home: run_dir.join("helm"),
-        }
+        Self { program, kubeconfig: kubeconfig.to_owned(), home: run_dir.join("helm") }
     }
 
     /// Installs or upgrades a release and waits for it; `args` are further
@@ -42,8 +38,7 @@ impl Helm {
     ) -> Result<String> {
         let own = ["upgrade", "--install", release].map(OsString::from);
         let place = ["--create-namespace", "--namespace", namespace].map(OsString::from);
-        self.succeed(own.into_iter().chain([chart.into()]).chain(place), args)
-            .await
+        self.succeed(own.into_iter().chain([chart.into()]).chain(place), args).await
     }
 
     /// Renders a chart; gives the manifests.
@@ -59,8 +54,7 @@ impl Helm {
         args: &[S],
     ) -> Result<String> {
         let own = ["template", "--namespace", namespace, release].map(OsString::from);
-        self.succeed(own.into_iter().chain([chart.into()]), args)
-            .await
+        self.succeed(own.into_iter().chain([chart.into()]), args).await
     }
 
     /// Removes a release and waits until its objects are gone.
@@ -96,11 +90,7 @@ impl Helm {
             .with_context(|| format!("cannot run {}", self.program.display()))
     }
 
-    async fn succeed<S: AsRef<OsStr>>(
-        &self,
-        own: impl IntoIterator<Item = OsString>,
-        args: &[S],
-    ) -> Result<String> {
+    async fn succeed<S: AsRef<OsStr>>(&self, own: impl IntoIterator<Item = OsString>, args: &[S]) -> Result<String> {
         let args = args.iter().map(|arg| arg.as_ref().to_owned());
         let output = self.run(own.into_iter().chain(args)).await?;
         if !output.status.success() {

@@ -66,11 +66,7 @@ fn guarded(args: Vec<std::ffi::OsString>) -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.command {
-        Action::Up {
-            dir,
-            no_prometheus,
-            scrape_interval,
-        } => {
+        Action::Up { dir, no_prometheus, scrape_interval } => {
             let mut options = Options::from_env();
             options.control_plane.dir = dir;
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
@@ -91,17 +87,11 @@ async fn up(options: Options) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
     };
     let control_plane = workbench.control_plane();
-    println!(
-        "# ready after {:.1} s; Ctrl-C ends it",
-        begin.elapsed().as_secs_f64()
-    );
+    println!("# ready after {:.1} s; Ctrl-C ends it", begin.elapsed().as_secs_f64());
     if let Some(prometheus) = workbench.prometheus() {
         println!("# Prometheus is at {}", prometheus.url());
     }
-    println!(
-        "export KUBECONFIG='{}'",
-        control_plane.kubeconfig().display()
-    );
+    println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
     println!("alias kubectl='{}'", control_plane.kubectl_path().display());
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -113,31 +103,13 @@ async fn up(options: Options) -> Result<()> {
 async fn tools() -> Result<()> {
     let tools = Tools::new(Supervisor::new()?)?;
     let control_plane = tools.control_plane().await?;
-    println!(
-        "kubectl                  {}",
-        control_plane.kubectl.display()
-    );
+    println!("kubectl                  {}", control_plane.kubectl.display());
     println!("etcd                     {}", control_plane.etcd.display());
-    println!(
-        "kube-apiserver           {}",
-        control_plane.apiserver.display()
-    );
-    println!(
-        "kube-controller-manager  {}",
-        control_plane.controller_manager.display()
-    );
-    println!(
-        "Gateway API CRDs         {}",
-        tools.gateway_api_crds().await?.display()
-    );
-    println!(
-        "envoy                    {}",
-        tools.envoy().await?.display()
-    );
+    println!("kube-apiserver           {}", control_plane.apiserver.display());
+    println!("kube-controller-manager  {}", control_plane.controller_manager.display());
+    println!("Gateway API CRDs         {}", tools.gateway_api_crds().await?.display());
+    println!("envoy                    {}", tools.envoy().await?.display());
     println!("helm                     {}", tools.helm().await?.display());
-    println!(
-        "prometheus               {}",
-        tools.prometheus().await?.display()
-    );
+    println!("prometheus               {}", tools.prometheus().await?.display());
     Ok(())
 }

@@ -36,18 +36,12 @@ impl Prometheus {
     /// # Errors
     ///
     /// When the control plane was not started here, or Prometheus does not start.
-    pub async fn start(
-        program: PathBuf,
-        control_plane: &ControlPlane,
-        interval: Duration,
-    ) -> Result<Self> {
+    pub async fn start(program: PathBuf, control_plane: &ControlPlane, interval: Duration) -> Result<Self> {
         let dir = control_plane.run_dir().join("prometheus");
         std::fs::create_dir_all(&dir)?;
         let config = serde_yaml::to_string(&configuration(control_plane, interval)?)?;
         std::fs::write(dir.join("prometheus.yaml"), config)?;
-        let address = control_plane
-            .addresses()
-            .free_port(AddressBlock::PROMETHEUS)?;
+        let address = control_plane.addresses().free_port(AddressBlock::PROMETHEUS)?;
         let supervisor = Supervisor::new()?;
         let process = spawn(&program, &dir, address, &supervisor)?;
         let this = Self {
@@ -56,9 +50,7 @@ impl Prometheus {
             address,
             supervisor,
             process,
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(10))
-                .build()?,
+            http: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
         };
         this.wait_until_ready().await?;
         Ok(this)
@@ -89,10 +81,7 @@ impl Prometheus {
             .context("Prometheus does not answer")?;
         let mut body: serde_json::Value = answer.json().await?;
         match body.get("status").and_then(|status| status.as_str()) {
-            Some("success") => Ok(body
-                .get_mut("data")
-                .map(serde_json::Value::take)
-                .unwrap_or_default()),
+            Some("success") => Ok(body.get_mut("data").map(serde_json::Value::take).unwrap_or_default()),
             _ => bail!("Prometheus refuses the query `{promql}`: {body}"),
         }
     }
@@ -130,21 +119,10 @@ impl Prometheus {
     }
 }
 
-fn spawn(
-    program: &Path,
-    dir: &Path,
-    address: SocketAddr,
-    supervisor: &Supervisor,
-) -> Result<Process> {
+fn spawn(program: &Path, dir: &Path, address: SocketAddr, supervisor: &Supervisor) -> Result<Process> {
     let command = Command::new(program, dir.join("prometheus.log"))
-        .arg(format!(
-            "--config.file={}",
-            dir.join("prometheus.yaml").display()
-        ))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            dir.join("data").display()
-        ))
+        .arg(format!("--config.file={}", dir.join("prometheus.yaml").display()))
+        .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
         .arg("--storage.tsdb.retention.time=1d")
         .arg(format!("--web.listen-address={address}"))
         // A new pod is scraped at once and not after five seconds.

@@ -23,10 +23,7 @@ pub struct Options {
 impl Options {
     /// A whole workbench, or the cluster of `WERKBANK_KUBECONFIG`.
     pub fn from_env() -> Self {
-        Self {
-            control_plane: controlplane::Options::from_env(),
-            prometheus: Some(Duration::from_secs(1)),
-        }
+        Self { control_plane: controlplane::Options::from_env(), prometheus: Some(Duration::from_secs(1)) }
     }
 }
 
@@ -53,18 +50,13 @@ impl Workbench {
         // First, so that no process waits while something is built.
         let helm = tools.helm().await?;
         let prometheus = match options.prometheus {
-            Some(interval) if options.control_plane.kubeconfig.is_none() => {
-                Some((tools.prometheus().await?, interval))
-            }
+            Some(interval) if options.control_plane.kubeconfig.is_none() => Some((tools.prometheus().await?, interval)),
             _ => None,
         };
-        let control_plane = ControlPlane::start(options.control_plane, &tools)
-            .await
-            .context("cannot start the control plane")?;
+        let control_plane =
+            ControlPlane::start(options.control_plane, &tools).await.context("cannot start the control plane")?;
         let prometheus = match prometheus {
-            Some((program, interval)) => {
-                Some(Prometheus::start(program, &control_plane, interval).await?)
-            }
+            Some((program, interval)) => Some(Prometheus::start(program, &control_plane, interval).await?),
             None => None,
         };
         // PLUG: the node (`crate::node`) starts here, with the pods' addresses

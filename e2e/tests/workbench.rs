@@ -1,6 +1,8 @@
 //! What the workbench promises about itself: it is ready, it is the one that
 //! was started, and nothing of it stays behind, however its parent ends.
 
+#![cfg(test)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -25,9 +27,7 @@ fn tools() -> Tools {
 }
 
 async fn control_plane() -> ControlPlane {
-    ControlPlane::start(Options::default(), &tools())
-        .await
-        .unwrap()
+    ControlPlane::start(Options::default(), &tools()).await.unwrap()
 }
 
 fn alive(pid: u32) -> bool {
@@ -40,10 +40,7 @@ fn assert_all_end(pids: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(15);
     while pids.iter().any(|pid| alive(*pid)) {
         let left: Vec<_> = pids.iter().filter(|pid| alive(**pid)).collect();
-        assert!(
-            Instant::now() < deadline,
-            "still alive: {left:?} of {pids:?}"
-        );
+        assert!(Instant::now() < deadline, "still alive: {left:?} of {pids:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -66,11 +63,7 @@ fn processes_of(dir: &Path) -> Vec<u32> {
 
 /// `workbench up`, and the directory it runs in once it says that it is ready.
 fn workbench_up() -> (Child, PathBuf) {
-    let mut child = Command::new(WORKBENCH)
-        .args(["up", "--no-prometheus"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     for line in BufReader::new(stdout).lines() {
         let line = line.unwrap();
@@ -93,41 +86,14 @@ async fn it_is_ready_and_its_kubectl_its_policies_and_its_controllers_work() {
     let control_plane = control_plane().await;
     eprintln!("ready after {:.2} s", begin.elapsed().as_secs_f64());
 
-    let version = control_plane
-        .kubectl(["version", "-o", "json"])
-        .await
-        .unwrap();
-    assert!(
-        version.status.success(),
-        "{}",
-        String::from_utf8_lossy(&version.stderr)
-    );
-    let routes = control_plane
-        .kubectl(["get", "httproutes", "-A"])
-        .await
-        .unwrap();
-    assert!(
-        routes.status.success(),
-        "{}",
-        String::from_utf8_lossy(&routes.stderr)
-    );
+    let version = control_plane.kubectl(["version", "-o", "json"]).await.unwrap();
+    assert!(version.status.success(), "{}", String::from_utf8_lossy(&version.stderr));
+    let routes = control_plane.kubectl(["get", "httproutes", "-A"]).await.unwrap();
+    assert!(routes.status.success(), "{}", String::from_utf8_lossy(&routes.stderr));
 
     // The controller manager: a Deployment gets its pods.
-    let made = control_plane
-        .kubectl([
-            "create",
-            "deployment",
-            "web",
-            "--image=none",
-            "--replicas=2",
-        ])
-        .await
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    let made = control_plane.kubectl(["create", "deployment", "web", "--image=none", "--replicas=2"]).await.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let pods: Api<Pod> = Api::namespaced(control_plane.client(), "default");
     let deadline = Instant::now() + Duration::from_secs(20);
     while pods.list(&ListParams::default()).await.unwrap().items.len() < 2 {
@@ -149,10 +115,7 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
 
     let namespaces: Api<Namespace> = Api::all(first.client());
     let ours = serde_json::from_value(json!({"metadata": {"name": "only-in-first"}})).unwrap();
-    namespaces
-        .create(&PostParams::default(), &ours)
-        .await
-        .unwrap();
+    namespaces.create(&PostParams::default(), &ours).await.unwrap();
     let elsewhere: Api<Namespace> = Api::all(second.client());
     assert!(elsewhere.get_opt("only-in-first").await.unwrap().is_none());
 
@@ -160,34 +123,15 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
     // way round with the first one's token: neither is taken for the other.
     let mixed = |ca: &str| {
         let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
-        reqwest::Client::builder()
-            .tls_built_in_root_certs(false)
-            .add_root_certificate(ca)
-            .build()
-            .unwrap()
+        reqwest::Client::builder().tls_built_in_root_certs(false).add_root_certificate(ca).build().unwrap()
     };
     let token = std::fs::read_to_string(first.token_file().unwrap()).unwrap();
     let ask = |client: reqwest::Client, url: &str| {
-        client
-            .get(format!("{}/api/v1/namespaces", url.trim_end_matches('/')))
-            .bearer_auth(&token)
-            .send()
+        client.get(format!("{}/api/v1/namespaces", url.trim_end_matches('/'))).bearer_auth(&token).send()
     };
     assert!(ask(mixed(second.ca_pem()), first.url()).await.is_err());
-    assert_eq!(
-        ask(mixed(second.ca_pem()), second.url())
-            .await
-            .unwrap()
-            .status(),
-        401
-    );
-    assert_eq!(
-        ask(mixed(first.ca_pem()), first.url())
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(ask(mixed(second.ca_pem()), second.url()).await.unwrap().status(), 401);
+    assert_eq!(ask(mixed(first.ca_pem()), first.url()).await.unwrap().status(), 200);
 
     let (first, second) = tokio::join!(first.stop(), second.stop());
     first.unwrap();
@@ -197,46 +141,31 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
     let cluster = control_plane().await;
-    let options = Options {
-        kubeconfig: Some(cluster.kubeconfig().to_owned()),
-        dir: None,
-    };
+    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), dir: None };
     let guest = ControlPlane::start(options, &tools()).await.unwrap();
     assert!(!guest.is_local());
-    assert_eq!(
-        (guest.url(), guest.ca_pem()),
-        (cluster.url(), cluster.ca_pem())
-    );
+    assert_eq!((guest.url(), guest.ca_pem()), (cluster.url(), cluster.ca_pem()));
 
     let chart = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(chart.path().join(name), text).unwrap();
     write("Chart.yaml", "apiVersion: v2\nname: tiny\nversion: 0.1.0\n");
     std::fs::create_dir(chart.path().join("templates")).unwrap();
-    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  word: {{ .Values.word }}\n";
+    let manifest =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  word: {{ .Values.word }}\n";
     write("templates/configmap.yaml", manifest);
     let program = tools().helm().await.unwrap();
     let helm = Helm::new(program, guest.kubeconfig(), guest.run_dir());
-    let rendered = helm
-        .template("tiny", chart.path(), "charts", &["--set", "word=hello"])
-        .await;
+    let rendered = helm.template("tiny", chart.path(), "charts", &["--set", "word=hello"]).await;
     assert!(rendered.unwrap().contains("word: hello"));
-    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=hello"])
-        .await
-        .unwrap();
-    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=again"])
-        .await
-        .unwrap();
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=hello"]).await.unwrap();
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=again"]).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "charts");
     let data = maps.get("tiny").await.unwrap().data.unwrap();
     assert_eq!(data.get("word").map(String::as_str), Some("again"));
     helm.uninstall("tiny", "charts").await.unwrap();
     assert!(maps.get_opt("tiny").await.unwrap().is_none());
     let nowhere = chart.path().join("nowhere");
-    assert!(
-        helm.template::<&str>("tiny", &nowhere, "charts", &[])
-            .await
-            .is_err()
-    );
+    assert!(helm.template::<&str>("tiny", &nowhere, "charts", &[]).await.is_err());
 
     guest.stop().await.unwrap();
     let ready = cluster.kubectl(["get", "--raw", "/readyz"]).await.unwrap();
@@ -247,17 +176,9 @@ async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
     let parent = tempfile::tempdir().unwrap();
-    let options = Options {
-        dir: Some(parent.path().join("kept")),
-        kubeconfig: None,
-    };
-    let first = ControlPlane::start(options.clone(), &tools())
-        .await
-        .unwrap();
-    let made = first
-        .kubectl(["create", "namespace", "kept"])
-        .await
-        .unwrap();
+    let options = Options { dir: Some(parent.path().join("kept")), kubeconfig: None };
+    let first = ControlPlane::start(options.clone(), &tools()).await.unwrap();
+    let made = first.kubectl(["create", "namespace", "kept"]).await.unwrap();
     assert!(made.status.success());
     first.stop().await.unwrap();
 
@@ -328,9 +249,7 @@ async fn prometheus_scrapes_an_annotated_pod_with_its_labels_also_after_a_restar
     let control_plane = control_plane().await;
     let program = tools().prometheus().await.unwrap();
     let interval = Duration::from_millis(500);
-    let mut prometheus = Prometheus::start(program, &control_plane, interval)
-        .await
-        .unwrap();
+    let mut prometheus = Prometheus::start(program, &control_plane, interval).await.unwrap();
 
     // A pod as a node would report it; what answers at its address is served here.
     let address = control_plane.addresses().free_port(42).unwrap();
@@ -345,18 +264,10 @@ async fn prometheus_scrapes_an_annotated_pod_with_its_labels_also_after_a_restar
                 "prometheus.io/port": address.port().to_string()}},
         "spec": {"nodeName": "local", "containers": [{"name": "c", "image": "i"}]},
     }));
-    pods.create(&PostParams::default(), &pod.unwrap())
-        .await
-        .unwrap();
+    pods.create(&PostParams::default(), &pod.unwrap()).await.unwrap();
     let ip = address.ip();
     let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
-    pods.patch_status(
-        "scraped",
-        &Default::default(),
-        &kube::api::Patch::Merge(status),
-    )
-    .await
-    .unwrap();
+    pods.patch_status("scraped", &Default::default(), &kube::api::Patch::Merge(status)).await.unwrap();
 
     let query = r#"answer{revision="abc",deployment="churn",namespace="default",pod="scraped"}"#;
     assert_eq!(first_value(&prometheus, query).await, "42");
@@ -389,9 +300,8 @@ async fn a_process_that_ignores_sigterm_is_killed_after_its_grace_with_all_it_st
     let supervisor = Supervisor::new().unwrap();
     // A shell only here: it is the program under test.
     let script = "trap '' TERM; sleep 600 & echo $!; wait";
-    let command = process::Command::new("sh", dir.path().join("log"))
-        .args(["-c", script])
-        .grace(Duration::from_millis(300));
+    let command =
+        process::Command::new("sh", dir.path().join("log")).args(["-c", script]).grace(Duration::from_millis(300));
     let stubborn = supervisor.spawn(command).unwrap();
     let child = loop {
         let log = std::fs::read_to_string(stubborn.log()).unwrap();
@@ -417,20 +327,10 @@ async fn exit_codes_and_the_end_of_the_log_are_passed_on() {
     let failing = run("echo first; echo the reason >&2; exit 7");
     assert_eq!(failing.wait().await.code, 7);
     let error = failing.ended_early().to_string();
-    assert!(
-        error.contains("exit code 7") && error.contains("the reason"),
-        "{error}"
-    );
+    assert!(error.contains("exit code 7") && error.contains("the reason"), "{error}");
     assert_eq!(run("kill -SEGV $$").wait().await.code, 128 + 11);
     assert_eq!(run("exit 0").wait().await.code, 0);
-    assert!(
-        supervisor
-            .spawn(process::Command::new(
-                "no-such-program",
-                dir.path().join("log")
-            ))
-            .is_err()
-    );
+    assert!(supervisor.spawn(process::Command::new("no-such-program", dir.path().join("log"))).is_err());
 }
 
 #[tokio::test]
@@ -440,10 +340,7 @@ async fn a_process_ends_even_when_its_guard_is_killed() {
     let command = process::Command::new("sleep", dir.path().join("log")).arg("600");
     let process = supervisor.spawn(command).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let guard = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap();
+    let guard = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     let guard = Pid::from_raw(guard.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(guard, Signal::KILL).unwrap();
     process.wait().await;

@@ -1,2 +1,28 @@
-//! The contract.
+//! The contract: what users write and what the operator answers. No I/O.
+//!
+//! Field documentation here is the reference documentation: it becomes the
+//! descriptions in `crds/` (`kubectl explain modeldeployment.spec.rollout`).
+//! A number, weight or duration keeps the text it was written as; it is read
+//! once, in [`crate::decide::model_deployment::policy`], where a bad one becomes a condition that
+//! names the field, not an object the operator cannot see.
+
+pub mod artifact;
+pub mod artifact_digest;
+pub mod artifact_failure;
+pub mod condition;
+pub mod crd;
+pub mod duration;
 pub mod gateway;
+pub mod labels;
+pub mod model_deployment;
+pub mod model_registry_entry;
+pub mod quantity;
+pub mod revision;
+pub mod weight;
+
+pub use condition::Condition;
+pub use duration::DurationText;
+pub use model_deployment::ModelDeployment;
+pub use model_registry_entry::ModelRegistryEntry;
+pub use quantity::Quantity;
+pub use weight::{Weight, WeightText};

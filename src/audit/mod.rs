@@ -1,4 +1,46 @@
 //! The record of every decision.
+//!
+//! A decision is on the record before its effect: the loop appends the intent,
+//! and only then writes status. What the record is stored in is behind [`Trail`].
+
 mod entry;
+mod trail;
+
+use futures::future::BoxFuture;
 
 pub use entry::{Entry, EntryKind};
+pub use trail::ObjectStoreTrail;
+
+/// An append-only record with one place per resource, sequence number and kind of entry.
+pub trait Trail: Send + Sync + 'static {
+    /// Stores the entry, durably, before it returns.
+    ///
+    /// The same decision ([`Entry::id`]) appended twice is [`Appended::AlreadyThere`], whatever
+    /// its time. An intent is refused as [`TrailError::SequenceTaken`] when another decision
+    /// has its sequence number, and also when that number was closed by a `Void`: a voided
+    /// intent must never take effect later.
+    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
+}
+
+/// What [`Trail::append`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// Stored now.
+    New,
+    /// Stored before: this is a repetition.
+    AlreadyThere,
+}
+
+/// Why an entry is not on the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrailError {
+    /// The sequence number belongs to another decision; decide again with a higher one.
+    #[error("sequence {sequence} is taken by another decision; the next decision uses a higher one")]
+    SequenceTaken {
+        /// The number that is spent.
+        sequence: i64,
+    },
+    /// The trail does not answer, or not as it should.
+    #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]
+    Unavailable(String),
+}

@@ -5,6 +5,10 @@
 //! matters is tested without a cluster. `tests/architecture.rs` holds this
 //! folder to it.
 
+mod measurement;
+pub mod model_deployment;
+pub mod model_registry_entry;
 mod plan;
 
-pub use plan::{Child, ChildKind, Event, EventType, Op, Plan, Precondition};
+pub use measurement::Measurement;
+pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition};

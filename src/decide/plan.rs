@@ -25,6 +25,9 @@ pub struct Plan<Status> {
     pub status: Option<Status>,
     /// Writes to children, in order.
     pub ops: Vec<Op>,
+    /// The kind's finalizer: held before anything else is written, released
+    /// after everything else was.
+    pub finalizer: Option<Finalizer>,
     /// Kubernetes Events, told after the writes they speak of.
     pub events: Vec<Event>,
     /// When to look again if nothing changes before; `None`: when something changes.
@@ -33,8 +36,17 @@ pub struct Plan<Status> {
 
 impl<Status> Default for Plan<Status> {
     fn default() -> Self {
-        Self { entries: Vec::new(), status: None, ops: Vec::new(), events: Vec::new(), requeue: None }
+        Self { entries: Vec::new(), status: None, ops: Vec::new(), finalizer: None, events: Vec::new(), requeue: None }
     }
+}
+
+/// What to do with the kind's finalizer on the resource itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finalizer {
+    /// Deletion has to wait: something still uses the resource.
+    Hold,
+    /// Nothing uses it any more.
+    Release,
 }
 
 /// A write to a child. Closed, idempotent, self-contained, named deterministically.

@@ -47,15 +47,10 @@ impl AddressBlock {
         for third_octet in 0..=u8::MAX {
             let name = format!("loopback-127.{SECOND_OCTET}.{third_octet}");
             if let Some(lock) = cache.try_lock(&name)? {
-                return Ok(Self {
-                    third_octet,
-                    _lock: lock,
-                });
+                return Ok(Self { third_octet, _lock: lock });
             }
         }
-        bail!(
-            "all 256 blocks of loopback addresses are taken: end some of the workbenches that run"
-        )
+        bail!("all 256 blocks of loopback addresses are taken: end some of the workbenches that run")
     }
 
     /// The address of this block with the given last octet.

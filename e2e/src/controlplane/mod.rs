@@ -50,10 +50,7 @@ impl Options {
     /// The options with `WERKBANK_KUBECONFIG` applied.
     pub fn from_env() -> Self {
         let kubeconfig = std::env::var_os("WERKBANK_KUBECONFIG").filter(|path| !path.is_empty());
-        Self {
-            dir: None,
-            kubeconfig: kubeconfig.map(PathBuf::from),
-        }
+        Self { dir: None, kubeconfig: kubeconfig.map(PathBuf::from) }
     }
 }
 
@@ -84,32 +81,15 @@ impl ControlPlane {
         let run_dir = RunDir::create(options.dir.as_deref())?;
         let addresses = AddressBlock::acquire(tools.cache())?;
         let (kubeconfig, kubectl, servers) = match options.kubeconfig {
-            Some(kubeconfig) => (
-                std::path::absolute(kubeconfig)?,
-                tools.kubectl().await?,
-                None,
-            ),
+            Some(kubeconfig) => (std::path::absolute(kubeconfig)?, tools.kubectl().await?, None),
             None => {
                 let programs = tools.control_plane().await?;
                 let servers = Servers::start(&programs, run_dir.path(), &addresses).await?;
-                (
-                    servers.kubeconfig().to_owned(),
-                    programs.kubectl,
-                    Some(servers),
-                )
+                (servers.kubeconfig().to_owned(), programs.kubectl, Some(servers))
             }
         };
         let (client, url, ca_pem) = connect(&kubeconfig).await?;
-        let this = Self {
-            kubeconfig,
-            client,
-            url,
-            ca_pem,
-            kubectl,
-            servers,
-            addresses,
-            run_dir,
-        };
+        let this = Self { kubeconfig, client, url, ca_pem, kubectl, servers, addresses, run_dir };
         crds::ensure(&this.client, &tools.gateway_api_crds().await?).await?;
         if let Some(servers) = &this.servers {
             servers.wait_for_controllers(&this.client).await?;
@@ -219,10 +199,6 @@ async fn connect(kubeconfig: &Path) -> Result<(kube::Client, String, String)> {
         .await
         .with_context(|| format!("cannot use the kubeconfig {}", kubeconfig.display()))?;
     let url = config.cluster_url.to_string();
-    let ca_pem = config
-        .root_cert
-        .as_deref()
-        .map(pki::to_pem)
-        .unwrap_or_default();
+    let ca_pem = config.root_cert.as_deref().map(pki::to_pem).unwrap_or_default();
     Ok((kube::Client::try_from(config)?, url, ca_pem))
 }

@@ -14,8 +14,8 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 /// The files of one run's certificates and tokens.
@@ -107,24 +107,15 @@ pub(super) fn to_pem(certificates: &[Vec<u8>]) -> String {
 fn authority() -> Result<(Issuer<'static, KeyPair>, String)> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "werkbank-run");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.distinguished_name.push(DnType::CommonName, "werkbank-run");
     let key = KeyPair::generate()?;
     let pem = params.self_signed(&key)?.pem();
     Ok((Issuer::new(params, key), pem))
 }
 
 /// One certificate for server and client, as etcd needs both of its peers.
-fn certificate(
-    name: &str,
-    ip: IpAddr,
-    authority: &Issuer<'_, KeyPair>,
-) -> Result<(String, String)> {
+fn certificate(name: &str, ip: IpAddr, authority: &Issuer<'_, KeyPair>) -> Result<(String, String)> {
     let mut params = CertificateParams::new(vec![
         "localhost".to_owned(),
         "kubernetes".to_owned(),
@@ -132,10 +123,7 @@ fn certificate(
     ])?;
     params.subject_alt_names.push(SanType::IpAddress(ip));
     params.distinguished_name.push(DnType::CommonName, name);
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, authority)?;
     Ok((certificate.pem(), key.serialize_pem()))

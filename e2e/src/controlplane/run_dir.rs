@@ -45,15 +45,8 @@ impl RunDir {
             .create(&path)
             .with_context(|| format!("cannot make the directory {}", path.display()))?;
         match lock(&path)? {
-            Some(lock) => Ok(Self {
-                path,
-                temporary,
-                _lock: lock,
-            }),
-            None => bail!(
-                "another workbench runs in {}: end it or choose another directory",
-                path.display()
-            ),
+            Some(lock) => Ok(Self { path, temporary, _lock: lock }),
+            None => bail!("another workbench runs in {}: end it or choose another directory", path.display()),
         }
     }
 
@@ -71,8 +64,7 @@ impl RunDir {
         if !std::mem::take(&mut self.temporary) {
             return Ok(());
         }
-        std::fs::remove_dir_all(&self.path)
-            .with_context(|| format!("cannot remove {}", self.path.display()))
+        std::fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
@@ -86,11 +78,7 @@ impl Drop for RunDir {
 }
 
 fn lock(directory: &Path) -> Result<Option<File>> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

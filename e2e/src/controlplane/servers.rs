@@ -64,11 +64,7 @@ struct Site<'a> {
 
 impl Servers {
     /// Starts the three and waits for the API server.
-    pub(super) async fn start(
-        tools: &ControlPlaneTools,
-        dir: &Path,
-        addresses: &AddressBlock,
-    ) -> Result<Self> {
+    pub(super) async fn start(tools: &ControlPlaneTools, dir: &Path, addresses: &AddressBlock) -> Result<Self> {
         let supervisor = Supervisor::new()?;
         let ip = AddressBlock::CONTROL_PLANE;
         let pki = Pki::create(&dir.join("pki"), addresses.ip(ip).into())?;
@@ -83,25 +79,14 @@ impl Servers {
         let url = format!("https://{}", site.apiserver);
         let kubeconfig = dir.join("kubeconfig");
         pki.write_kubeconfig(&kubeconfig, &url, &pki.admin_token)?;
-        pki.write_kubeconfig(
-            &dir.join("controller-manager.kubeconfig"),
-            &url,
-            &pki.controller_manager_token,
-        )?;
+        pki.write_kubeconfig(&dir.join("controller-manager.kubeconfig"), &url, &pki.controller_manager_token)?;
         // All at once: each retries until the one before it answers.
         let etcd = site.start_etcd(addresses.free_port(ip)?)?;
         let apiserver = site.start_apiserver()?;
         let (client, _, _) = super::connect(&kubeconfig).await?;
         wait_until_ready(&client, &[&etcd, &apiserver]).await?;
         let controller_manager = site.start_controller_manager()?;
-        Ok(Self {
-            etcd,
-            apiserver,
-            controller_manager,
-            pki,
-            kubeconfig,
-            _supervisor: supervisor,
-        })
+        Ok(Self { etcd, apiserver, controller_manager, pki, kubeconfig, _supervisor: supervisor })
     }
 
     /// Waits until the controller manager works: the namespace `default` has
@@ -224,11 +209,7 @@ impl Site<'_> {
             "--kube-api-qps=300".to_owned(),
             "--kube-api-burst=600".to_owned(),
         ];
-        self.start(
-            &self.tools.controller_manager,
-            "kube-controller-manager",
-            flags,
-        )
+        self.start(&self.tools.controller_manager, "kube-controller-manager", flags)
     }
 
     fn file_flag(&self, flag: &str, file: &str) -> String {
@@ -237,10 +218,7 @@ impl Site<'_> {
 
     fn start(&self, program: &Path, name: &str, flags: Vec<String>) -> Result<Process> {
         let log = self.dir.join("logs").join(format!("{name}.log"));
-        let command = Command::new(program, log)
-            .args(flags)
-            .cwd(self.dir)
-            .grace(GRACE);
+        let command = Command::new(program, log).args(flags).cwd(self.dir).grace(GRACE);
         self.supervisor.spawn(command)
     }
 }
@@ -259,15 +237,8 @@ async fn wait_until_ready(client: &kube::Client, processes: &[&Process]) -> Resu
             return Ok(());
         }
         if tokio::time::Instant::now() > deadline {
-            let logs: Vec<String> = processes
-                .iter()
-                .map(|process| crate::process::log_tail(process.log()))
-                .collect();
-            bail!(
-                "the API server is not ready after {} s; {}",
-                READY_WITHIN.as_secs(),
-                logs.join("; ")
-            );
+            let logs: Vec<String> = processes.iter().map(|process| crate::process::log_tail(process.log())).collect();
+            bail!("the API server is not ready after {} s; {}", READY_WITHIN.as_secs(), logs.join("; "));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

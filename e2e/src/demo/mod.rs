@@ -1,1 +1,3 @@
-//! To be written.
+//! The demo: what `make demo` runs.
+
+pub mod replay;

@@ -1,0 +1,62 @@
+# The front door. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Outside the checkout, so that a fresh clone builds in minutes the second time.
+CARGO_TARGET_DIR ?= $(HOME)/.cache/werkbank/target
+export CARGO_TARGET_DIR
+
+# What a run may need to finish; the end-to-end tests share two cores with a control plane.
+E2E_TEST_ARGS ?=
+
+.PHONY: help
+help: ## Print this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: ## A churn model's canary on real data: rolled back, then promoted (KEEP=1 leaves it running)
+	@.ci/preflight cargo go python3
+	cargo build --locked --package werkbank --package werkbank-e2e --bins
+	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo
+
+.PHONY: test
+test: check deny e2e ## Everything CI runs: check, licences, chart and end-to-end tests
+
+.PHONY: check
+check: ## The fast loop: format, clippy, unit tests, architecture, golden plans (no control plane)
+	@.ci/preflight cargo
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo test --locked --package werkbank
+
+.PHONY: deny
+deny: ## Licences, banned crates and sources of everything that is linked
+	@.ci/preflight cargo
+	@.ci/deny
+
+.PHONY: e2e
+e2e: ## Chart and end-to-end tests on the real control plane
+	@.ci/preflight cargo go python3
+	cargo build --locked --package werkbank --package werkbank-e2e --bins
+	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)
+
+.PHONY: bench
+bench: ## 1,000 deployments of four steps: time, requests, CPU and memory, against bare patches
+	@.ci/preflight cargo go python3
+	cargo build --locked --release --package werkbank --package werkbank-e2e --bins
+	cargo run --locked --release --quiet --package werkbank-e2e --bin workbench -- bench
+
+.PHONY: generated
+generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
+	@.ci/preflight cargo go python3
+	UPDATE=1 cargo test --locked --package werkbank
+	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart
+
+.PHONY: crds
+crds: ## Rewrite crds/ from the Rust types, and the chart's copies of them
+	@.ci/preflight cargo
+	UPDATE=1 cargo test --locked --package werkbank crds
+	UPDATE=1 cargo test --locked --package werkbank --test chart

@@ -1,0 +1,293 @@
+//! A plan, carried out: entries → status → ops → events, to the first refusal.
+
+use std::sync::Arc;
+
+use kube::{Client, Resource};
+use serde::Serialize;
+
+use super::request::{self, Target};
+use super::{Authority, EventSink, Subject};
+use crate::audit::{Entry, EntryKind, Trail, TrailError};
+use crate::decide::{Finalizer, Op, Plan, Precondition};
+
+/// Carries plans out. One per process, shared by all kinds.
+#[derive(Clone)]
+pub struct Actor {
+    client: Client,
+    trail: Arc<dyn Trail>,
+    authority: Authority,
+    events: EventSink,
+}
+
+/// What a pass wrote, and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Every accepted write, in order.
+    pub written: Vec<Written>,
+    /// Whether entries were offered to the trail, and it took them all.
+    pub recorded: bool,
+    /// How it ended.
+    pub end: End,
+}
+
+/// An accepted write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Kind of the object, as Kubernetes spells it.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What the write left behind.
+    pub left: Left,
+}
+
+/// What a write left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// The object, in this version or a newer one.
+    Present {
+        /// Its uid.
+        uid: String,
+        /// Its resourceVersion after the write.
+        resource_version: String,
+    },
+    /// Nothing of this uid.
+    Gone {
+        /// The uid that was deleted.
+        uid: String,
+    },
+}
+
+/// How carrying out a plan ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// Everything was done.
+    Done,
+    /// The resource is gone; there is nothing left to do.
+    Deleted,
+    /// This process may not write (any more).
+    NotLeader,
+    /// The trail did not take an entry; nothing else was written.
+    TrailUnavailable(String),
+    /// The trail has another decision under this sequence number; nothing else was written.
+    SequenceTaken(Box<Entry>),
+    /// The status, or the finalizers, of the resource changed since the decision. The
+    /// intents on the trail may have to be closed.
+    StatusConflict {
+        /// The intents this decision had put on the trail.
+        intents: Vec<Entry>,
+    },
+    /// A child changed since it was observed.
+    Conflict {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The version that is stale.
+        stale: Option<Precondition>,
+    },
+    /// A child to be created exists: a foreign object, or a stale cache.
+    AlreadyExists {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The API server will not have it (403, 422), with its own words.
+    Refused {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The API server's message.
+        message: String,
+    },
+    /// It is unknown whether the write happened.
+    Failed {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What happened.
+        error: String,
+    },
+}
+
+impl Actor {
+    /// Writes with this client, as far as the authority goes.
+    #[must_use]
+    pub fn new(client: Client, trail: Arc<dyn Trail>, authority: Authority, events: EventSink) -> Self {
+        Self { client, trail, authority, events }
+    }
+
+    /// The right to write.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Where Events go.
+    #[must_use]
+    pub fn events(&self) -> &EventSink {
+        &self.events
+    }
+
+    /// Carries the plan for `resource` out. `stamp` puts the leader's epoch into its status;
+    /// `finalizer` is the kind's own, if it has one.
+    pub async fn carry_out<K, S>(
+        &self,
+        resource: &K,
+        plan: Plan<S>,
+        stamp: fn(&mut S, i64),
+        finalizer: Option<&str>,
+    ) -> Report
+    where
+        K: Resource<DynamicType = ()> + Sync,
+        S: Serialize + Send + Sync,
+    {
+        let mut pass = Pass { actor: self, target: Target::of(resource), written: Vec::new(), recorded: false };
+        let held = resource.meta().finalizers.as_deref().unwrap_or_default();
+        let end = pass.run(plan, stamp, finalizer.map(|name| (name, held))).await;
+        Report { written: pass.written, recorded: pass.recorded, end: end.err().unwrap_or(End::Done) }
+    }
+
+    /// Closes an intent that never took effect.
+    ///
+    /// # Errors
+    /// When the trail does not take it. That the `Void` is there already is no error.
+    pub async fn void(&self, intent: &Entry) -> Result<(), TrailError> {
+        let void = Entry { kind: EntryKind::Void, time: chrono::Utc::now(), ..intent.clone() };
+        match self.trail.append(&void).await {
+            Ok(_) | Err(TrailError::SequenceTaken { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// One plan on its way.
+struct Pass<'a> {
+    actor: &'a Actor,
+    target: Target,
+    written: Vec<Written>,
+    recorded: bool,
+}
+
+impl Pass<'_> {
+    async fn run<S: Serialize>(
+        &mut self,
+        plan: Plan<S>,
+        stamp: fn(&mut S, i64),
+        finalizer: Option<(&str, &[String])>,
+    ) -> Result<(), End> {
+        if let (Some(Finalizer::Hold), Some((name, held))) = (plan.finalizer, finalizer) {
+            self.finalizer(name, held, true).await?;
+        }
+        let intents: Vec<Entry> =
+            plan.entries.iter().filter(|entry| entry.kind == EntryKind::Intent).cloned().collect();
+        self.record(plan.entries).await?;
+        if let Some(status) = plan.status {
+            self.status(status, stamp, intents).await?;
+        }
+        for op in plan.ops {
+            self.op(op).await?;
+        }
+        let subject = Subject::new(
+            &self.target.api_version,
+            &self.target.kind,
+            &self.target.namespace,
+            &self.target.name,
+            &self.target.uid,
+        );
+        for event in plan.events {
+            self.actor.events.tell(&subject, event);
+        }
+        if let (Some(Finalizer::Release), Some((name, held))) = (plan.finalizer, finalizer) {
+            self.finalizer(name, held, false).await?;
+        }
+        Ok(())
+    }
+
+    fn epoch(&self) -> Result<i64, End> {
+        self.actor.authority.epoch().ok_or(End::NotLeader)
+    }
+
+    async fn record(&mut self, entries: Vec<Entry>) -> Result<(), End> {
+        self.recorded = !entries.is_empty();
+        for entry in entries {
+            let entry = Entry { lease_epoch: self.epoch()?, ..entry };
+            let refused = match self.actor.trail.append(&entry).await {
+                Ok(_) => continue,
+                // Outcomes and voids of this number are on the record, whoever put them there.
+                Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {
+                    continue;
+                }
+                Err(TrailError::SequenceTaken { .. }) => End::SequenceTaken(Box::new(entry)),
+                Err(TrailError::Unavailable(error)) => End::TrailUnavailable(error),
+            };
+            self.recorded = false;
+            return Err(refused);
+        }
+        Ok(())
+    }
+
+    async fn status<S: Serialize>(
+        &mut self,
+        mut status: S,
+        stamp: fn(&mut S, i64),
+        intents: Vec<Entry>,
+    ) -> Result<(), End> {
+        stamp(&mut status, self.epoch()?);
+        let answer = self.target.replace_status(&self.actor.client, &status).await;
+        self.own(answer, intents)
+    }
+
+    async fn finalizer(&mut self, name: &str, held: &[String], hold: bool) -> Result<(), End> {
+        if held.iter().any(|it| it == name) == hold {
+            return Ok(());
+        }
+        self.epoch()?;
+        let mut finalizers: Vec<String> = held.iter().filter(|it| *it != name).cloned().collect();
+        if hold {
+            finalizers.push(name.to_owned());
+        }
+        let answer = self.target.replace_finalizers(&self.actor.client, &finalizers).await;
+        self.own(answer, Vec::new())
+    }
+
+    /// Takes the answer to a write of the resource itself; later writes of this pass build on it.
+    fn own(&mut self, answer: Result<Written, kube::Error>, intents: Vec<Entry>) -> Result<(), End> {
+        match answer {
+            Ok(written) => {
+                if let Left::Present { resource_version, .. } = &written.left {
+                    self.target.resource_version.clone_from(resource_version);
+                }
+                self.written.push(written);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Err(End::Deleted),
+            Err(error) => Err(match request::end_of(&self.target.kind, &self.target.name, error) {
+                End::Conflict { .. } => End::StatusConflict { intents },
+                end => end,
+            }),
+        }
+    }
+
+    async fn op(&mut self, op: Op) -> Result<(), End> {
+        self.epoch()?;
+        let (kind, name, observed) = match &op {
+            Op::Create(child) => (child.kind(), child.name().to_owned(), None),
+            Op::Apply(child, observed) => (child.kind(), child.name().to_owned(), Some(observed.clone())),
+            Op::Delete(kind, name, observed) => (*kind, name.clone(), Some(observed.clone())),
+        };
+        match request::send(&self.actor.client, &self.target.namespace, op).await {
+            Ok(written) => {
+                self.written.extend(written);
+                Ok(())
+            }
+            Err(error) => Err(match request::end_of(kind.name(), &name, error) {
+                End::Conflict { kind, name, .. } => End::Conflict { kind, name, stale: observed },
+                end => end,
+            }),
+        }
+    }
+}

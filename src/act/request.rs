@@ -1,0 +1,208 @@
+//! Writes as API requests: one request each, nothing read before.
+//!
+//! Requests are built by kube but sent as plain requests, so that of the answer only uid and
+//! resourceVersion are parsed: that is all the next pass needs in order to wait for its own
+//! writes, and a fraction of the CPU of decoding a Deployment that is then dropped.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{Request, Resource};
+use kube::{Client, Error};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{End, Left, Written};
+use crate::api::gateway::HttpRoute;
+use crate::decide::{Child, ChildKind, Op, Precondition};
+
+/// Who the API server records as the owner of the fields written here.
+pub const FIELD_MANAGER: &str = "werkbank";
+
+/// What of an API server's answer matters here.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    resource_version: String,
+}
+
+/// The resource a pass is about: where it is, and which version was decided on.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) collection: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+}
+
+impl Target {
+    pub(super) fn of<K: Resource<DynamicType = ()>>(resource: &K) -> Self {
+        let meta = resource.meta();
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        Self {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            collection: K::url_path(&(), Some(&namespace)),
+            namespace,
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+        }
+    }
+
+    /// PUTs the status, refused with 409 unless uid and resourceVersion are still these. Spec and
+    /// metadata are left out: the API server takes only status from a write to `/status`.
+    pub(super) async fn replace_status(&self, client: &Client, status: &impl Serialize) -> Result<Written, Error> {
+        let body = json!({
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": {
+                "name": self.name, "namespace": self.namespace,
+                "uid": self.uid, "resourceVersion": self.resource_version,
+            },
+            "status": status,
+        });
+        let body = serde_json::to_vec(&body).map_err(Error::SerdeError)?;
+        let request = Request::new(self.collection.as_str())
+            .replace_subresource("status", &self.name, &post_params(), body)
+            .map_err(Error::BuildRequest)?;
+        Ok(self.written(client.request(request).await?))
+    }
+
+    /// Sets the resource's finalizers, refused with 409 unless it is still this version.
+    pub(super) async fn replace_finalizers(&self, client: &Client, finalizers: &[String]) -> Result<Written, Error> {
+        let patch = json!({"metadata": {
+            "uid": self.uid, "resourceVersion": self.resource_version, "finalizers": finalizers,
+        }});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let request = Request::new(self.collection.as_str())
+            .patch(&self.name, &params, &Patch::Merge(patch))
+            .map_err(Error::BuildRequest)?;
+        Ok(self.written(client.request(request).await?))
+    }
+
+    fn written(&self, Answer { metadata }: Answer) -> Written {
+        let left = Left::Present { uid: metadata.uid, resource_version: metadata.resource_version };
+        Written { kind: self.kind.clone(), name: self.name.clone(), left }
+    }
+}
+
+/// Sends one op. `Ok(None)`: there was nothing to do any more.
+pub(super) async fn send(client: &Client, namespace: &str, op: Op) -> Result<Option<Written>, Error> {
+    match op {
+        Op::Create(child) => {
+            let (kind, name) = (child.kind(), child.name().to_owned());
+            let body = serde_json::to_vec(&body(child)?).map_err(Error::SerdeError)?;
+            let request = collection(kind, namespace).create(&post_params(), body).map_err(Error::BuildRequest)?;
+            Ok(Some(present(kind, name, client.request(request).await?)))
+        }
+        Op::Apply(child, precondition) => {
+            let (kind, name) = (child.kind(), child.name().to_owned());
+            let patch = Patch::Apply(pinned(body(child)?, &precondition));
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let request = collection(kind, namespace).patch(&name, &params, &patch).map_err(Error::BuildRequest)?;
+            Ok(Some(present(kind, name, client.request(request).await?)))
+        }
+        Op::Delete(kind, name, precondition) => delete(client, namespace, kind, name, precondition).await,
+    }
+}
+
+async fn delete(
+    client: &Client,
+    namespace: &str,
+    kind: ChildKind,
+    name: String,
+    precondition: Precondition,
+) -> Result<Option<Written>, Error> {
+    let params = DeleteParams::background().preconditions(Preconditions {
+        uid: Some(precondition.uid.clone()),
+        resource_version: Some(precondition.resource_version),
+    });
+    let request = collection(kind, namespace).delete(&name, &params).map_err(Error::BuildRequest)?;
+    match client.request::<Answer>(request).await {
+        // Finalizers keep it for a while: it was answered as it is now.
+        Ok(answer) if !answer.metadata.uid.is_empty() => Ok(Some(present(kind, name, answer))),
+        Ok(_) => {
+            let left = Left::Gone { uid: precondition.uid };
+            Ok(Some(Written { kind: kind.name().to_owned(), name, left }))
+        }
+        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn present(kind: ChildKind, name: String, Answer { metadata }: Answer) -> Written {
+    let left = Left::Present { uid: metadata.uid, resource_version: metadata.resource_version };
+    Written { kind: kind.name().to_owned(), name, left }
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+fn collection(kind: ChildKind, namespace: &str) -> Request {
+    let namespace = Some(namespace);
+    Request::new(match kind {
+        ChildKind::Revision => ControllerRevision::url_path(&(), namespace),
+        ChildKind::ConfigMap => ConfigMap::url_path(&(), namespace),
+        ChildKind::Deployment => Deployment::url_path(&(), namespace),
+        ChildKind::Service => Service::url_path(&(), namespace),
+        ChildKind::HttpRoute => HttpRoute::url_path(&(), namespace),
+    })
+}
+
+/// The child as JSON, in the form server-side apply takes.
+fn body(child: Child) -> Result<Value, Error> {
+    let body = match child {
+        Child::Revision(child) => serde_json::to_value(child),
+        Child::ConfigMap(child) => serde_json::to_value(child),
+        Child::Deployment(child) => serde_json::to_value(child),
+        Child::Service(child) => serde_json::to_value(child),
+        Child::HttpRoute(child) => serde_json::to_value(child),
+    };
+    body.map_err(Error::SerdeError)
+}
+
+/// Binds a body to the very object that was observed.
+fn pinned(mut body: Value, precondition: &Precondition) -> Value {
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("uid".into(), precondition.uid.clone().into());
+        metadata.insert("resourceVersion".into(), precondition.resource_version.clone().into());
+        metadata.remove("managedFields");
+    }
+    body
+}
+
+/// What an error answered to a write of `kind`/`name` means for the pass.
+pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
+    let (kind, name) = (kind.to_owned(), name.to_owned());
+    match error {
+        Error::Api(status) if status.is_already_exists() => End::AlreadyExists { kind, name },
+        Error::Api(status) if status.is_conflict() => End::Conflict { kind, name, stale: None },
+        Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
+            End::Refused { kind, name, message: status.message }
+        }
+        error => End::Failed { kind, name, error: brief(&error) },
+    }
+}
+
+/// An error in one line, without its debug dump.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
+        Error::Service(error) => format!("the API server was not reached: {error}"),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Labels, annotations and names of what the operator makes.
+//!
+//! Children are found by label and named from the deployment and the revision;
+//! a name is therefore the same in every pass and on every leader.
+
+use sha2::{Digest, Sha256};
+
+/// On every child and pod: the ModelDeployment's name.
+pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
+/// On everything that belongs to one revision, pods included.
+pub const REVISION: &str = "werkbank.dev/revision";
+/// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
+pub const REQUEST: &str = "werkbank.dev/request";
+/// Who writes: server-side apply's field manager, and `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "werkbank";
+/// The recommended label for [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Longest name of a Kubernetes Service or label value.
+const LONGEST: usize = 63;
+
+/// `<parts joined by ->`, at most 63 characters. A longer one is cut and ends in
+/// a digest of the whole, so that equal beginnings stay apart.
+#[must_use]
+pub fn name(parts: &[&str]) -> String {
+    let whole = parts.join("-");
+    if whole.len() <= LONGEST {
+        return whole;
+    }
+    let digest: String = Sha256::digest(whole.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let mut cut = String::new();
+    for letter in whole.chars() {
+        if cut.len() + letter.len_utf8() > LONGEST - digest.len() - 1 {
+            break;
+        }
+        cut.push(letter);
+    }
+    format!("{}-{digest}", cut.trim_end_matches(['-', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_fit_and_stay_apart(a in "[a-z][a-z0-9-]{0,252}", b in "[a-z][a-z0-9-]{0,252}", revision in "[a-z0-9]{10}") {
+            let (one, other) = (name(&[&a, &revision]), name(&[&b, &revision]));
+            prop_assert!(one.len() <= LONGEST);
+            prop_assert_eq!(a == b, one == other);
+        }
+    }
+
+    #[test]
+    fn a_short_name_stays_readable() {
+        assert_eq!(name(&["churn", "a7m2k9x4b1"]), "churn-a7m2k9x4b1");
+    }
+}

@@ -1,0 +1,148 @@
+//! What decides whether a revision is good.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::LocalRef;
+use crate::api::{DurationText, Quantity};
+
+/// The metrics that judge a revision. An analysis without a metric says so and
+/// says why: `none: "reason"`.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.none) || (has(self.metrics) && size(self.metrics) > 0) || (has(self.metricsFrom) && size(self.metricsFrom) > 0)")
+        .message("analysis needs metrics or metricsFrom; a rollout without any says so: analysis: {none: \"reason\"}"),
+    validation = Rule::new("!has(self.none) || (!has(self.metrics) && !has(self.metricsFrom) && !has(self.samples))")
+        .message("analysis.none means that nothing is measured: remove it, or remove metrics, metricsFrom and samples")
+)]
+pub struct Analysis {
+    /// Why nothing is measured. Shown in status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub none: Option<String>,
+    /// Time between two measurements; 30s when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<DurationText>,
+    /// How many Fail verdicts in a row a metric may have; one more rolls back. 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub failure_limit: Option<i32>,
+    /// Counts the requests a revision has served since `{{ windowStart }}`; what `minSamples` is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
+    /// ConfigMaps in the same namespace with shared metrics under the key
+    /// `metrics.yaml`: a list as in `metrics`. Later ones and `metrics` override by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub metrics_from: Vec<MetricsSource>,
+    /// The metrics, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub metrics: Vec<Metric>,
+}
+
+/// How requests are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Samples {
+    /// A query that returns one number.
+    pub prometheus: PrometheusQuery,
+}
+
+/// Where shared metrics are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricsSource {
+    /// A ConfigMap in the same namespace.
+    pub config_map_ref: LocalRef,
+}
+
+/// What a metrics ConfigMap holds under `metrics.yaml`.
+pub type ConfigMapMetrics = Vec<Metric>;
+
+/// One measurement and what is expected of it.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.threshold) != has(self.compare)")
+    .message("a metric needs either threshold or compare, not both"))]
+pub struct Metric {
+    /// Unique within the analysis.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Guardrail: watched from the first request on, in every state of the
+    /// attempt. Objective: judged while a step is watched.
+    pub role: MetricRole,
+    /// A query that returns one number.
+    pub prometheus: PrometheusQuery,
+    /// The value must stay within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// The candidate's value against the stable revision's, measured at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
+}
+
+/// What a metric is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MetricRole {
+    /// Must not be violated, ever.
+    Guardrail,
+    /// What the model is for.
+    Objective,
+}
+
+/// A PromQL instant query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrometheusQuery {
+    /// PromQL that returns one number. Variables: `{{ namespace }}`, `{{ deployment }}`,
+    /// `{{ revision }}`, `{{ window }}` (time since the observation began, such as `90s`),
+    /// `{{ windowStart }}` and `{{ windowEnd }}` (Unix seconds). Values are escaped for string literals.
+    #[schemars(length(min = 1, max = 4096))]
+    pub query: String,
+}
+
+/// Bounds of a value.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.min) || has(self.max)").message("threshold needs min or max"))]
+pub struct Threshold {
+    /// Fail below this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Quantity>,
+    /// Fail above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Quantity>,
+}
+
+/// Bounds of the candidate's value against the stable revision's. With several
+/// bounds, violating one is Fail.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.maxRatio) || has(self.minRatio) || has(self.maxIncrease) || has(self.maxDecrease)")
+    .message("compare needs maxRatio, minRatio, maxIncrease or maxDecrease"))]
+pub struct Compare {
+    /// What to compare with.
+    pub to: Baseline,
+    /// Fail when candidate ÷ stable is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ratio: Option<Quantity>,
+    /// Fail when candidate ÷ stable is below this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ratio: Option<Quantity>,
+    /// Fail when candidate − stable is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_increase: Option<Quantity>,
+    /// Fail when stable − candidate is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_decrease: Option<Quantity>,
+}
+
+/// What a candidate is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Baseline {
+    /// The stable revision, at the same time.
+    Stable,
+}

@@ -1,0 +1,94 @@
+//! `ModelDeployment`: serves one registry entry, and moves from one entry to
+//! the next by a guarded canary.
+
+mod analysis;
+mod rollout;
+mod status;
+mod traffic;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use super::model_registry_entry::LocalRef;
+pub use analysis::{
+    Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
+    Threshold,
+};
+pub use rollout::{OnOutage, OutageAction, Rollout, Step};
+pub use status::{
+    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole, RevisionStatus,
+    TrailNote, Verdict, VerdictKind,
+};
+pub use traffic::{Gateway, Traffic};
+
+/// Serves one registered model version and moves to the next by a guarded canary.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "werkbank.dev",
+    version = "v1alpha1",
+    kind = "ModelDeployment",
+    plural = "modeldeployments",
+    shortname = "md",
+    category = "werkbank",
+    namespaced,
+    status = "ModelDeploymentStatus",
+    derive = "PartialEq",
+    doc = "Serves one registered model version, and moves from one version to the next by a guarded canary.",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 52")
+        .message("metadata.name must start with a letter, hold only lower-case letters, digits and '-', and have at most 52 characters: Services are named <name>-<revision>"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.modelRef.name"),
+    printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable.revision"),
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.attempt.revision"),
+    printcolumn(name = "Weight", type_ = "string", json_path = ".status.weight"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.traffic) || !has(self.rollout) || !has(self.rollout.steps) || size(self.rollout.steps) == 0")
+        .message("rollout.steps need traffic.gateway: without a gateway there are no weights, the switch is blue-green; add traffic.gateway or remove the steps"),
+    validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
+        .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
+    validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")
+        .message("rollout.onOutage needs metrics: with analysis.none there is no source that could be out")
+)]
+pub struct ModelDeploymentSpec {
+    /// The ModelRegistryEntry to serve. Changing it starts a canary.
+    pub model_ref: LocalRef,
+    /// Region the pods must run in: one of the regions that the operator's chart
+    /// maps to node labels. Becomes a required node affinity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub region: Option<String>,
+    /// Pods of the stable revision; 1 when left out. 0 is scaled to zero, which is not degraded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2000))]
+    pub replicas: Option<i32>,
+    /// Port the model server listens on, and port of the Services.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// The pod template: metadata (labels, annotations) and spec, as in a Deployment.
+    /// The operator adds the init container that fetches the artifact, and the
+    /// environment variables WERKBANK_MODEL_PATH, WERKBANK_MODEL_DIGEST and WERKBANK_REVISION.
+    #[schemars(schema_with = "pod_template")]
+    pub template: Value,
+    /// How requests reach the model. Without it the Service <name> switches to the
+    /// new revision at promotion (blue-green).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// How a new revision gets to full traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// What decides whether a revision is good.
+    pub analysis: Analysis,
+}
+
+/// The template is the user's and belongs to Kubernetes' own schema, which would
+/// make the CRD too large for `kubectl apply`: it is checked by dry run instead.
+fn pod_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}

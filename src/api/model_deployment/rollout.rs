@@ -1,0 +1,70 @@
+//! How a new revision gets to full traffic.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{DurationText, WeightText};
+
+/// The way of a candidate to full traffic. Editing it never restarts an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// Shares of traffic, rising. A step ends when its time has passed and every
+    /// metric's newest verdict is Pass. Without steps the candidate gets all
+    /// traffic once it is ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub steps: Vec<Step>,
+    /// How long pods may take to become ready and the gateway to accept a route,
+    /// each time; 15m when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<DurationText>,
+    /// How long a revision without traffic keeps its pods, for requests under way;
+    /// 30s when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DurationText>,
+    /// What to do when the metric source does not answer. When left out: hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_outage: Option<OnOutage>,
+}
+
+/// One share of traffic, held and watched for a while.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The candidate's share of traffic: `5%`. Higher than the step before.
+    pub weight: WeightText,
+    /// How long to watch at least, from the moment the gateway has accepted the
+    /// weight and the pods are ready; 0s when left out.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub for_: Option<DurationText>,
+    /// Requests the candidate must have served in this step before a verdict can
+    /// be Pass. Needs `analysis.samples`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub min_samples: Option<i64>,
+    /// The candidate is rolled back when the step has not ended after this time; no limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_step_time: Option<DurationText>,
+}
+
+/// What to do when the metric source does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnOutage {
+    /// How long the source may be silent before `do`.
+    pub after: DurationText,
+    /// Hold the weight, or roll back.
+    #[serde(rename = "do")]
+    pub do_: OutageAction,
+}
+
+/// Hold or roll back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OutageAction {
+    /// Keep the present weight until the source answers again.
+    Hold,
+    /// Back to the stable revision.
+    Rollback,
+}

@@ -1,0 +1,300 @@
+//! Where a ModelDeployment stands.
+//!
+//! Everything the state machine needs to go on after a restart is here: which
+//! revision is stable, the attempt with its state, weight and the times its waits
+//! count from. Weights are computed from here, never from the live route.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Condition, Weight};
+use crate::audit::EntryKind;
+
+/// What the operator found out and decided.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelDeploymentStatus {
+    /// The `metadata.generation` this status speaks of.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// A summary for people; the conditions are the contract.
+    #[serde(default)]
+    pub phase: Phase,
+    /// The revision that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<EntryRef>,
+    /// The revision on its way, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// The candidate's share of traffic, as decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// The present attempt, or how the last one ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// Every revision that has pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<RevisionStatus>,
+    /// The newest verdict of each metric in this attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
+    /// `Available`, `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Ready pods of all revisions.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Label selector of the pods of all revisions.
+    #[serde(default)]
+    pub selector: String,
+    /// Attempts so far.
+    #[serde(default)]
+    pub attempts: i64,
+    /// Decisions so far; each has one sequence number.
+    #[serde(default)]
+    pub sequence: i64,
+    /// Decisions that could not wait for the record (a rollback never does); appended as soon as possible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<TrailNote>,
+    /// The person's request that was carried out last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_request: Option<HandledRequest>,
+    /// Epoch of the leader that wrote this.
+    #[serde(default)]
+    pub lease_epoch: i64,
+}
+
+/// A summary for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Nothing decided yet, or something in the spec or its references is missing.
+    #[default]
+    Pending,
+    /// The candidate's pods are coming up.
+    Starting,
+    /// A weight is on its way to the gateway.
+    Shifting,
+    /// The candidate is being watched at its weight.
+    Observing,
+    /// All traffic is on its way to the candidate.
+    Promoting,
+    /// Traffic is on its way back to the stable revision.
+    RollingBack,
+    /// The spec's revision was taken back; the stable one serves.
+    RolledBack,
+    /// The first deployment did not come up.
+    Failed,
+    /// The spec's revision serves.
+    Stable,
+}
+
+/// One walk of a candidate towards full traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Revision, ordinal and the first characters of the deployment's uid: an old
+    /// request never fits a new attempt.
+    pub id: String,
+    /// The candidate.
+    pub revision: String,
+    /// The registry entry it serves.
+    pub entry: EntryRef,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// Its share of traffic, as decided.
+    pub weight: Weight,
+    /// Which step of `rollout.steps` that is, from 0; absent outside the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i32>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it entered its state (or its present weight).
+    pub entered_at: DateTime<Utc>,
+    /// When observation of the present weight began: route accepted, pods ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observing_since: Option<DateTime<Utc>>,
+    /// When the metrics were last measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<DateTime<Utc>>,
+    /// Pods of the stable revision when it began; kept until it ends.
+    #[serde(default)]
+    pub stable_replicas: i32,
+    /// Why it is being, or was, taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// One sentence about `cause`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Requests served by the candidate since observation began, when last counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<i64>,
+    /// Sequence number of the decision whose effect is awaited.
+    #[serde(default)]
+    pub decided: i64,
+}
+
+/// States of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AttemptState {
+    /// Pods are coming up; no traffic.
+    Starting,
+    /// Waiting for capacity, then for the gateway to accept the weight.
+    Shifting,
+    /// The weight is in effect and watched.
+    Observing,
+    /// As Shifting, to all traffic.
+    Promoting,
+    /// Weight 0 is on its way to the gateway.
+    RollingBack,
+    /// Ended: the candidate is the stable revision.
+    Promoted,
+    /// Ended: taken back. The revision is not tried again unless asked for.
+    RolledBack,
+    /// Ended: a first deployment that did not come up.
+    Failed,
+}
+
+impl AttemptState {
+    /// Whether the attempt goes on.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        !matches!(self, Self::Promoted | Self::RolledBack | Self::Failed)
+    }
+}
+
+/// Why an attempt is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Cause {
+    /// A person said abort.
+    Aborted,
+    /// The spec names the stable revision again.
+    Reverted,
+    /// A guardrail failed more often in a row than `failureLimit` allows.
+    GuardrailBreached,
+    /// An objective did.
+    ObjectiveMissed,
+    /// The spec names another revision.
+    Superseded,
+    /// Pods or route did not become ready in time.
+    ProgressDeadlineExceeded,
+    /// The artifact's bytes are not the registered ones, or cannot be had.
+    ArtifactRefused,
+    /// The step did not end within `maxStepTime`.
+    StepTimeExceeded,
+    /// The metric source did not answer for `onOutage.after`.
+    MetricSourceOutage,
+}
+
+/// A revision and the entry it serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryRef {
+    /// The revision.
+    pub revision: String,
+    /// Name of the ModelRegistryEntry.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// A revision that has pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// The revision.
+    pub revision: String,
+    /// What it is for.
+    pub role: RevisionRole,
+    /// Since when it has had no traffic (as accepted by the gateway).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<DateTime<Utc>>,
+}
+
+/// What a revision is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RevisionRole {
+    /// It serves.
+    Stable,
+    /// It is on its way.
+    Candidate,
+    /// It has no traffic any more and ends its last requests.
+    Draining,
+}
+
+/// What a measurement means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// The metric.
+    pub metric: String,
+    /// The verdict.
+    pub verdict: VerdictKind,
+    /// The candidate's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The stable revision's value, where compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_value: Option<String>,
+    /// Why, in one sentence.
+    pub message: String,
+    /// When the measurement began.
+    pub time: DateTime<Utc>,
+    /// Fail verdicts in a row.
+    #[serde(default)]
+    pub failures: i32,
+    /// Since when the source has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<DateTime<Utc>>,
+}
+
+/// The five verdicts. They keep "bad" apart from "unknown".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VerdictKind {
+    /// As expected.
+    Pass,
+    /// Not as expected.
+    Fail,
+    /// Measured, but not enough to tell.
+    Inconclusive,
+    /// The source has nothing.
+    NoData,
+    /// The source does not answer, or refuses.
+    ProviderError,
+}
+
+/// A decision that still has to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrailNote {
+    /// Intent or outcome.
+    #[schemars(with = "String")]
+    pub kind: EntryKind,
+    /// Its sequence number.
+    pub sequence: i64,
+    /// The attempt it belongs to.
+    pub attempt: String,
+    /// What was decided.
+    pub decision: String,
+    /// Why.
+    pub reason: String,
+    /// About which revision.
+    pub revision: String,
+    /// To which weight.
+    pub weight: Weight,
+    /// When.
+    pub time: DateTime<Utc>,
+}
+
+/// A person's request that was carried out. Who asked is not kept here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HandledRequest {
+    /// `abort` or `retry`.
+    pub verb: String,
+    /// The attempt it was for.
+    pub attempt: String,
+    /// Tells two requests of the same verb apart.
+    pub nonce: String,
+}

@@ -1,0 +1,137 @@
+//! `ModelRegistryEntry`: one immutable version of a model.
+//!
+//! An entry answers "which bytes": where the artifact lies and what its digest
+//! is. A deployment names an entry, never a URI, so what runs is always a
+//! version that was registered.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+
+/// One immutable version of a model: which model, which version, where its
+/// bytes are and what their digest is. The spec cannot be changed: register a
+/// new entry for a new version.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "werkbank.dev",
+    version = "v1alpha1",
+    kind = "ModelRegistryEntry",
+    plural = "modelregistryentries",
+    shortname = "mre",
+    category = "werkbank",
+    namespaced,
+    status = "ModelRegistryEntryStatus",
+    derive = "PartialEq",
+    doc = "One immutable version of a model: where its bytes are and what their digest is.",
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63")
+        .message("metadata.name must be lower-case letters, digits and '-', at most 63 characters: it becomes a label value"),
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.model.version"),
+    printcolumn(name = "Kind", type_ = "string", json_path = ".spec.model.kind"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Artifact", type_ = "string", json_path = ".spec.artifact.uri", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it"))]
+pub struct ModelRegistryEntrySpec {
+    /// Which model this is a version of.
+    pub model: ModelIdentity,
+    /// The bytes.
+    pub artifact: Artifact,
+}
+
+/// Name and version of a model.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelIdentity {
+    /// The model's name across its versions, such as `churn`.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// This version, such as `2026-11`.
+    #[schemars(length(min = 1, max = 63))]
+    pub version: String,
+    /// What the model does.
+    pub kind: ModelKind,
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ModelKind {
+    /// Predicts a value or class for a unit: churn, propensity, lifetime value.
+    Predictor,
+    /// Ranks items for a unit.
+    Recommender,
+    /// Chooses an action: bids, budgets, next best action.
+    Optimiser,
+    /// A marketing mix model.
+    MixModel,
+}
+
+/// Where the model's bytes are, and how to know them.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.uri.startsWith('file://') || !has(self.secretRef)")
+    .message("artifact.secretRef is for object storage: a file:// artifact needs no credentials, remove it"))]
+pub struct Artifact {
+    /// `s3://bucket/path` or `file:///path` (a path in the serving pod, for example of a mounted
+    /// volume): one object, or a prefix ending in `/` for a directory. No credentials, no query.
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.startsWith('s3://') || self.startsWith('file:///')")
+            .message("artifact.uri must start with s3:// or file:///"),
+        validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#') && !self.contains('..')")
+            .message("artifact.uri must be a plain location: no credentials, no query, no fragment, no '..'; name credentials in artifact.secretRef")
+    )]
+    pub uri: String,
+    /// SHA-256 in hexadecimal: of the bytes, or for a directory of the sorted lines
+    /// `sha256␠␠path` (`find . -type f | sort | xargs sha256sum | sha256sum`).
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{64}$')")
+        .message("artifact.sha256 must be 64 lower-case hexadecimal digits: sha256sum prints them"))]
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+    /// File format, such as `onnx`; for people and tools, not interpreted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub format: Option<String>,
+    /// What trained it, such as `sklearn`; for people and tools, not interpreted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub framework: Option<String>,
+    /// Secret in the same namespace whose keys become environment variables of
+    /// the fetching init container (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_ENDPOINT_URL`, `AWS_REGION`). The operator never reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+}
+
+/// A reference to an object in the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRef {
+    /// `metadata.name`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What the operator found out about an entry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelRegistryEntryStatus {
+    /// The `metadata.generation` this status speaks of.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// SHA-256 of the canonical JSON (RFC 8785) of the spec, `sha256:…`: what
+    /// approvals and the record of decisions refer to.
+    #[serde(default)]
+    pub spec_digest: String,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Epoch of the leader that wrote this.
+    #[serde(default)]
+    pub lease_epoch: i64,
+}

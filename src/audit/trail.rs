@@ -1,0 +1,196 @@
+//! A trail of one object per entry, on any store that can put-if-absent.
+//!
+//! `<uid>/<sequence, ten digits>.<intent|outcome|void>.json`, canonical JSON (RFC
+//! 8785). A key is the place of one entry, so whoever creates it first has it; who
+//! comes second reads it back and learns whether the decision was the same. An
+//! answer that got lost is settled in the same way.
+//!
+//! An intent and its void are two places, so no single write can decide between
+//! them: after an intent is stored, its void is looked for, and if there is one
+//! the number is spent. (An intent that another leader had given up may arrive
+//! late; it must not be acted upon.)
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tokio::time::timeout;
+
+use super::{Appended, Entry, EntryKind, Trail, TrailError};
+use crate::api::artifact::ArtifactUri;
+use crate::connect::storage::{Patience, StorageError, open_object_store};
+
+/// How long storing may take before the place is read back.
+const PUT_LIMIT: Duration = Duration::from_secs(3);
+/// How long reading back may take. Together with `PUT_LIMIT`: the 5 s of one call.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+/// How long listing one resource's entries may take.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// The object by which the store shows that it can put-if-absent.
+const PROBE: &str = "put-if-absent-probe.json";
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct ObjectStoreTrail {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    what: String,
+}
+
+impl ObjectStoreTrail {
+    /// Opens a trail at `file:///dir` or `s3://bucket/prefix`, and makes sure that the
+    /// store really refuses a second write to the same place.
+    ///
+    /// # Errors
+    /// The address is not usable, the store does not answer, or it overwrites.
+    pub async fn open(url: &str) -> Result<Self, TrailError> {
+        let uri: ArtifactUri = url.parse().map_err(|error| TrailError::Unavailable(format!("{error}")))?;
+        let patience = Patience { answer: PUT_LIMIT, retries: 1 };
+        let (store, prefix) =
+            open_object_store(&uri, patience).map_err(|error| TrailError::Unavailable(error.to_string()))?;
+        let trail = Self { store, prefix, what: uri.to_string() };
+        trail.probe().await?;
+        Ok(trail)
+    }
+
+    /// The object stays, so that the probe needs no right to delete.
+    async fn probe(&self) -> Result<(), TrailError> {
+        let place = self.prefix.clone().join(PROBE);
+        match self.create(&place, b"{}".to_vec()).await {
+            Ok(()) | Err(PutError::Taken) => {}
+            Err(PutError::Unclear(why)) => return Err(why),
+        }
+        match self.create(&place, b"{}".to_vec()).await {
+            Err(PutError::Taken) => Ok(()),
+            Err(PutError::Unclear(why)) => Err(why),
+            Ok(()) => Err(TrailError::Unavailable(format!(
+                "the store of {} overwrites what was to be created once; use a store with conditional writes (If-None-Match)",
+                self.what
+            ))),
+        }
+    }
+
+    /// The entries about one resource, by sequence number; intents first.
+    ///
+    /// # Errors
+    /// The store does not answer, or holds something that is no entry.
+    pub async fn list(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
+        let list =
+            async {
+                let mut places: Vec<Path> = self
+                    .store
+                    .list(Some(&self.prefix.clone().join(uid)))
+                    .map_ok(|meta| meta.location)
+                    .try_collect()
+                    .await
+                    .map_err(|error| self.unavailable(&error))?;
+                places.sort_unstable();
+                let mut entries = Vec::with_capacity(places.len());
+                for place in places {
+                    let entry = self.read(&place).await?;
+                    entries.push(entry.ok_or_else(|| {
+                        TrailError::Unavailable(format!("{place} vanished while listing; list again"))
+                    })?);
+                }
+                Ok(entries)
+            };
+        timeout(LIST_LIMIT, list).await.unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT)))
+    }
+
+    fn place(&self, uid: &str, sequence: i64, kind: EntryKind) -> Path {
+        let kind = match kind {
+            EntryKind::Intent => "intent",
+            EntryKind::Outcome => "outcome",
+            EntryKind::Void => "void",
+        };
+        self.prefix.clone().join(uid).join(format!("{sequence:010}.{kind}.json"))
+    }
+
+    async fn append_entry(&self, entry: &Entry) -> Result<Appended, TrailError> {
+        let place = self.place(&entry.uid, entry.sequence, entry.kind);
+        let json = serde_json_canonicalizer::to_vec(entry).map_err(|error| {
+            TrailError::Unavailable(format!("the entry cannot be written as JSON: {error}; report it"))
+        })?;
+        let created = self.create(&place, json).await;
+        let settle = async {
+            let appended = match created {
+                Ok(()) => Appended::New,
+                Err(refused) => self.settle_by_reading(entry, &place, refused).await?,
+            };
+            if entry.kind == EntryKind::Intent && self.is_voided(entry).await? {
+                return Err(TrailError::SequenceTaken { sequence: entry.sequence });
+            }
+            Ok(appended)
+        };
+        timeout(READ_LIMIT, settle).await.unwrap_or_else(|_| Err(self.too_slow(READ_LIMIT)))
+    }
+
+    /// The place is taken, or the answer got lost: what is there decides.
+    async fn settle_by_reading(&self, entry: &Entry, place: &Path, refused: PutError) -> Result<Appended, TrailError> {
+        match (self.read(place).await, refused) {
+            (Ok(Some(found)), _) if found.id() == entry.id() && found.kind == entry.kind => Ok(Appended::AlreadyThere),
+            (Ok(Some(_)), _) => Err(TrailError::SequenceTaken { sequence: entry.sequence }),
+            // Not there now; a write under way may still land, and is then found by the next call.
+            (_, PutError::Unclear(why)) | (Err(why), PutError::Taken) => Err(why),
+            (Ok(None), PutError::Taken) => Err(TrailError::Unavailable(format!(
+                "{place} in {} was taken and then gone; nothing may be deleted from the trail",
+                self.what
+            ))),
+        }
+    }
+
+    async fn is_voided(&self, intent: &Entry) -> Result<bool, TrailError> {
+        match self.store.head(&self.place(&intent.uid, intent.sequence, EntryKind::Void)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+
+    async fn create(&self, place: &Path, bytes: Vec<u8>) -> Result<(), PutError> {
+        let options = PutOptions::from(PutMode::Create);
+        match timeout(PUT_LIMIT, self.store.put_opts(place, bytes.into(), options)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => Err(PutError::Taken),
+            Ok(Err(error)) => Err(PutError::Unclear(self.unavailable(&error))),
+            Err(_) => Err(PutError::Unclear(self.too_slow(PUT_LIMIT))),
+        }
+    }
+
+    async fn read(&self, place: &Path) -> Result<Option<Entry>, TrailError> {
+        let got = match self.store.get(place).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            got => got.map_err(|error| self.unavailable(&error))?,
+        };
+        let bytes = got.bytes().await.map_err(|error| self.unavailable(&error))?;
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| TrailError::Unavailable(format!("{place} in {} is no trail entry; move it away", self.what)))
+    }
+
+    fn unavailable(&self, error: &Error) -> TrailError {
+        TrailError::Unavailable(StorageError::of_store(error, &self.what).to_string())
+    }
+
+    fn too_slow(&self, limit: Duration) -> TrailError {
+        TrailError::Unavailable(StorageError::timeout(&self.what, limit.as_secs()).to_string())
+    }
+}
+
+impl Trail for ObjectStoreTrail {
+    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
+        Box::pin(self.append_entry(entry))
+    }
+}
+
+enum PutError {
+    Taken,
+    Unclear(TrailError),
+}
+
+#[cfg(test)]
+#[path = "trail_tests.rs"]
+mod tests;

@@ -1,0 +1,80 @@
+//! The children the operator owns, built from a revision's record. Pure.
+//!
+//! Every child of a revision belongs to the revision's ControllerRevision, which belongs to the
+//! ModelDeployment: deleting the one record takes pods, Service and ConfigMap copies with it,
+//! and deleting the ModelDeployment takes everything.
+
+pub mod copy;
+pub mod deployment;
+pub mod record;
+pub mod route;
+pub mod service;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::api::ModelDeployment;
+use crate::api::labels;
+
+/// Digest of what was applied, on children whose live form the API server completes with its defaults.
+pub const APPLIED: &str = "werkbank.dev/applied";
+
+/// The ControllerRevision that a revision's children belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Owner {
+    fn reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: "apps/v1".into(),
+            kind: "ControllerRevision".into(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(false),
+        }
+    }
+}
+
+fn owned_by_deployment(resource: &ModelDeployment) -> OwnerReference {
+    OwnerReference {
+        api_version: "werkbank.dev/v1alpha1".into(),
+        kind: "ModelDeployment".into(),
+        name: resource.metadata.name.clone().unwrap_or_default(),
+        uid: resource.metadata.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(false),
+    }
+}
+
+fn labels_of(resource: &ModelDeployment, revision: Option<&str>) -> BTreeMap<String, String> {
+    let mut labels = selector(resource, revision);
+    labels.insert(labels::MANAGED_BY.into(), labels::MANAGER.into());
+    labels
+}
+
+/// What selects the pods of one revision, or of the whole deployment.
+fn selector(resource: &ModelDeployment, revision: Option<&str>) -> BTreeMap<String, String> {
+    let mut labels =
+        BTreeMap::from([(labels::DEPLOYMENT.to_owned(), resource.metadata.name.clone().unwrap_or_default())]);
+    if let Some(revision) = revision {
+        labels.insert(labels::REVISION.into(), revision.into());
+    }
+    labels
+}
+
+fn metadata(resource: &ModelDeployment, name: &str, revision: Option<&str>, owner: OwnerReference) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: resource.metadata.namespace.clone(),
+        labels: Some(labels_of(resource, revision)),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
+    }
+}

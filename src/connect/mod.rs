@@ -1,0 +1,9 @@
+//! Clients of the outside.
+//!
+//! What they have in common: every call is bounded in time and in size, none
+//! follows a redirect to another place, and no error repeats a credential, a
+//! signed URL or a foreign answer that could hold one.
+
+pub mod prometheus;
+pub mod storage;
+mod storage_error;

@@ -1,0 +1,127 @@
+use std::time::Instant;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::any;
+
+use super::*;
+
+fn vector(values: &[&str]) -> String {
+    let series: Vec<_> =
+        values.iter().map(|value| serde_json::json!({"metric": {}, "value": [1_763_900_000.123, value]})).collect();
+    serde_json::json!({"status": "success", "warnings": ["w"], "data": {"resultType": "vector", "result": series}})
+        .to_string()
+}
+
+fn read(status: u16, body: &str) -> Measurement {
+    read_answer(status, body.as_bytes())
+}
+
+#[test]
+fn one_series_or_a_scalar_is_a_value_and_warnings_do_not_matter() {
+    assert_eq!(read(200, &vector(&["0.25"])), Measurement::Value(0.25));
+    assert_eq!(read(200, &vector(&["+Inf"])), Measurement::Value(f64::INFINITY));
+    assert_eq!(read(200, &vector(&["-Inf"])), Measurement::Value(f64::NEG_INFINITY));
+    let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}"#;
+    assert_eq!(read(200, scalar), Measurement::Value(3.0));
+}
+
+#[test]
+fn nothing_and_nan_are_no_data() {
+    assert!(matches!(read(200, &vector(&[])), Measurement::NoData(_)));
+    assert!(matches!(read(200, &vector(&["NaN"])), Measurement::NoData(_)));
+}
+
+#[test]
+fn several_series_are_an_error_that_says_how_to_get_one() {
+    let expected = "the query returned 3 series; aggregate to one, e.g. sum(...)";
+    assert_eq!(read(200, &vector(&["1", "2", "3"])), Measurement::ProviderError(expected.to_owned()));
+}
+
+#[test]
+fn what_is_no_number_is_an_error() {
+    for body in [
+        r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#,
+        r#"{"status":"success","data":{"resultType":"string","result":[1,"x"]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{}]}]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}"#,
+        r#"{"status":"success"}"#,
+        "<html>",
+        "",
+    ] {
+        assert!(matches!(read(200, body), Measurement::ProviderError(_)), "{body}");
+    }
+}
+
+#[test]
+fn a_refused_query_carries_prometheus_own_words_trimmed() {
+    let body = serde_json::json!({"status": "error", "errorType": "bad_data", "error": "parse error: ".to_owned() + &"x".repeat(999)});
+    let Measurement::ProviderError(why) = read(400, &body.to_string()) else { panic!("no error") };
+    assert!(why.contains("bad_data") && why.contains("parse error") && why.len() < 400, "{why}");
+}
+
+#[test]
+fn an_error_status_is_an_error_even_with_a_success_body() {
+    assert!(matches!(read(503, &vector(&["1"])), Measurement::ProviderError(_)));
+}
+
+#[test]
+fn only_http_addresses_are_taken_and_a_path_prefix_is_kept() {
+    assert!(Prometheus::new("prometheus:9090").is_err());
+    assert!(Prometheus::new("file:///etc/passwd").is_err());
+    let prometheus = Prometheus::new("https://mimir.example.com/prometheus/").unwrap();
+    assert_eq!(prometheus.endpoint.as_str(), "https://mimir.example.com/prometheus/api/v1/query");
+}
+
+/// Serves one answer to everything on a free port, and asks it.
+async fn ask(answer: Router) -> Measurement {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, answer).await });
+    let at = DateTime::from_timestamp(1_763_900_000, 0);
+    let measurement = Prometheus::new(&format!("http://{address}")).unwrap().query("sum(a)+1", at).await;
+    server.abort();
+    measurement
+}
+
+#[tokio::test]
+async fn the_query_and_time_arrive_as_a_form() {
+    let answer = any(async |body: String| {
+        assert_eq!(body, "query=sum%28a%29%2B1&timeout=5s&time=2025-11-23T12%3A13%3A20.000Z");
+        vector(&["7"])
+    });
+    assert_eq!(ask(Router::new().route("/api/v1/query", answer)).await, Measurement::Value(7.0));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let answer = any(async || (StatusCode::FOUND, [(header::LOCATION, "http://169.254.169.254/")], ""));
+    let measurement = ask(Router::new().fallback(answer)).await;
+    assert!(matches!(&measurement, Measurement::ProviderError(why) if why.contains("not followed")), "{measurement:?}");
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let answer = any(async || "x".repeat(MAX_ANSWER_BYTES + 1));
+    let measurement = ask(Router::new().fallback(answer)).await;
+    assert!(matches!(&measurement, Measurement::ProviderError(why) if why.contains("1 MiB")), "{measurement:?}");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_on_after_five_seconds() {
+    let began = Instant::now();
+    let answer = any(async || tokio::time::sleep(TIMEOUT * 4).await);
+    let measurement = ask(Router::new().fallback(answer)).await;
+    assert!(matches!(&measurement, Measurement::ProviderError(why) if why.contains("within 5 s")), "{measurement:?}");
+    assert!(began.elapsed() < TIMEOUT * 2);
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_so_without_the_password() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let prometheus = Prometheus::new(&format!("http://user:hunter2@{address}")).unwrap();
+    let Measurement::ProviderError(why) = prometheus.query("up", None).await else { panic!("an answer") };
+    assert!(why.contains("cannot be connected to") && !why.contains("hunter2"), "{why}");
+}

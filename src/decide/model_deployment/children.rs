@@ -1,0 +1,245 @@
+//! Which children should exist, and the writes that get there.
+//!
+//! Derived from the status as it will be written, never from what the live children
+//! happen to say: whatever a crash left half-done is completed by the next pass.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::observed::Children;
+use super::pass::Pass;
+use crate::api::Weight;
+use crate::api::gateway::HttpRoute;
+use crate::api::labels;
+use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
+use crate::api::revision::RevisionRecord;
+use crate::build::{self, Owner};
+use crate::decide::{Child, ChildKind, Op, Precondition};
+
+/// What keeps a child from being as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// CamelCase, from the documented list.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// The writes that bring the children to what the status says, and the first
+/// thing in the way.
+pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
+    let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
+    work.name_taken();
+    for revision in &pass.status.revisions {
+        work.revision(revision);
+    }
+    work.traffic();
+    (work.ops, work.problem)
+}
+
+struct Work<'a> {
+    pass: &'a Pass<'a>,
+    children: &'a Children,
+    ops: Vec<Op>,
+    problem: Option<Problem>,
+}
+
+impl Work<'_> {
+    fn blocked(&mut self, reason: &'static str, message: String) {
+        self.problem.get_or_insert(Problem { reason, message });
+    }
+
+    fn name_taken(&mut self) {
+        if let Some(child) = self.pass.observed.memory.foreign_children.first() {
+            let (kind, name) = child.split_once('/').unwrap_or(("object", child));
+            self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that Werkbank did not make; delete or rename it, or rename this ModelDeployment"));
+        }
+        if let Some(refused) = self.pass.observed.memory.refused.clone() {
+            self.blocked(
+                "ChildRefused",
+                format!("the API server refuses a child: {refused}; correct spec.template or spec.traffic"),
+            );
+        }
+    }
+
+    fn is_taken(&self, kind: ChildKind, name: &str) -> bool {
+        let wanted = format!("{}/{name}", kind.name());
+        self.pass.observed.memory.foreign_children.contains(&wanted)
+    }
+
+    fn create(&mut self, child: Child) {
+        if !self.is_taken(child.kind(), child.name()) {
+            self.ops.push(Op::Create(child));
+        }
+    }
+
+    /// The record of a revision first: everything else of the revision belongs to it.
+    fn revision(&mut self, it: &RevisionStatus) {
+        let name = labels::name(&[self.pass.name(), &it.revision]);
+        let target = self.pass.target.as_ref().ok().filter(|record| record.entry.revision == it.revision);
+        match self.children.records.get(&name) {
+            Some(live) if self.is_drained(it) => {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+                    self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
+                }
+            }
+            Some(live) => match build::record::read(live) {
+                Ok(record) => self.belongings(it, &record, live.metadata.uid.clone().unwrap_or_default()),
+                Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
+            },
+            None if it.role == RevisionRole::Draining => {}
+            None => match target {
+                Some(record) => self.create(build::record::write(self.pass.resource, record, self.pass.status.attempts)),
+                None => self.blocked("RevisionRecordLost", format!("ControllerRevision {name} is gone; its pods go with it: point spec.modelRef at the entry of this revision to build it again")),
+            },
+        }
+    }
+
+    fn is_drained(&self, it: &RevisionStatus) -> bool {
+        it.role == RevisionRole::Draining
+            && it.draining_since.is_some_and(|since| since + self.pass.policy.drain <= self.pass.now)
+    }
+
+    fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, uid: String) {
+        let owner = Owner { name: labels::name(&[self.pass.name(), &it.revision]), uid };
+        for (original, copy) in &record.config_maps {
+            if self.children.copies.contains_key(copy) {
+                continue;
+            }
+            // Only ever copied while the original still is what the revision's name says.
+            let current = self.pass.target.as_ref().is_ok_and(|target| target.entry.revision == it.revision);
+            match self.pass.observed.config_maps.get(original) {
+                Some(Some(content)) if current => {
+                    self.create(build::copy::write(self.pass.resource, &it.revision, &owner, copy, content))
+                }
+                _ => self.blocked(
+                    "ConfigMapCopyLost",
+                    format!("ConfigMap {copy} of revision {} is gone and its original has changed", it.revision),
+                ),
+            }
+        }
+        if !self.children.services.contains_key(&owner.name) {
+            self.create(build::service::of_revision(self.pass.resource, record, &owner));
+        }
+        self.deployment(it, record, &owner);
+    }
+
+    fn deployment(&mut self, it: &RevisionStatus, record: &RevisionRecord, owner: &Owner) {
+        let live = self.children.deployments.get(&owner.name);
+        let replicas = self.replicas(it, live.and_then(|it| it.spec.as_ref()?.replicas));
+        let wanted = match build::deployment::write(self.pass.resource, record, owner, replicas) {
+            Ok(wanted) => wanted,
+            Err(message) => return self.blocked("InvalidTemplate", message),
+        };
+        match live {
+            None => self.create(Child::Deployment(Box::new(wanted))),
+            Some(live) => {
+                let same = build::deployment::same(live, &wanted);
+                if let (false, None, Some(precondition)) =
+                    (same, &live.metadata.deletion_timestamp, precondition(&live.metadata))
+                {
+                    self.ops.push(Op::Apply(Child::Deployment(Box::new(wanted)), precondition));
+                }
+            }
+        }
+    }
+
+    /// How many pods a revision should have. A candidate is never scaled down on its
+    /// way, and what drains stays as it is until it is gone.
+    fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
+        let full = self.pass.policy.replicas;
+        let attempt = self.pass.status.attempt.as_ref().filter(|attempt| attempt.state.is_active());
+        match (it.role, attempt) {
+            (RevisionRole::Stable, Some(attempt)) => attempt.stable_replicas,
+            (RevisionRole::Stable, None) => full,
+            (RevisionRole::Candidate, Some(attempt)) if attempt.state != AttemptState::RollingBack => {
+                let carries = if attempt.state == AttemptState::Starting {
+                    self.pass.next_weight(attempt)
+                } else {
+                    attempt.weight
+                };
+                carries.capacity(full).max(live.unwrap_or(0).min(full))
+            }
+            (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
+        }
+    }
+
+    fn traffic(&mut self) {
+        if self.pass.has_gateway() {
+            self.route();
+        } else {
+            self.stable_service();
+        }
+    }
+
+    fn route(&mut self) {
+        if !self.children.gateway_api {
+            return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
+        }
+        let Some(wanted) = route(self.pass) else { return };
+        match &self.children.route {
+            None => self.create(Child::HttpRoute(Box::new(wanted))),
+            Some(live) if same_route(live, &wanted) => {}
+            Some(live) => {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+                    self.ops.push(Op::Apply(Child::HttpRoute(Box::new(wanted)), precondition));
+                }
+            }
+        }
+    }
+
+    fn stable_service(&mut self) {
+        let Some(wanted) = stable_service(self.pass) else { return };
+        match self.children.services.get(self.pass.name()) {
+            None => self.create(Child::Service(Box::new(wanted))),
+            Some(live) if build::service::same(live, &wanted) => {}
+            Some(live) => {
+                if let Some(precondition) = precondition(&live.metadata) {
+                    self.ops.push(Op::Apply(Child::Service(Box::new(wanted)), precondition));
+                }
+            }
+        }
+    }
+}
+
+fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
+    Some(Precondition { uid: metadata.uid.clone()?, resource_version: metadata.resource_version.clone()? })
+}
+
+/// The route the status asks for; `None` before anything has traffic.
+pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
+    let gateway = &pass.resource.spec.traffic.as_ref()?.gateway;
+    let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
+    let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
+    let backends = match (stable, attempt) {
+        (Some(stable), Some(attempt)) => {
+            vec![(stable, attempt.weight.rest()), (attempt.revision.as_str(), attempt.weight)]
+        }
+        (Some(stable), None) => vec![(stable, Weight::FULL)],
+        (None, Some(attempt)) => vec![(attempt.revision.as_str(), attempt.weight)],
+        // A first deployment that was taken back: the route stays, without weight.
+        (None, None) => {
+            pass.observed.children.route.as_ref()?;
+            vec![(pass.status.attempt.as_ref()?.revision.as_str(), Weight::NONE)]
+        }
+    };
+    Some(build::route::write(pass.resource, gateway, &backends))
+}
+
+/// Whether the live route is the wanted one.
+pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    build::route::same(live, wanted)
+}
+
+/// Blue-green: the deployment's own Service, selecting the revision that is to serve.
+fn stable_service(pass: &Pass<'_>) -> Option<k8s_openapi::api::core::v1::Service> {
+    let promoted =
+        pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
+    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str()))?;
+    Some(build::service::of_deployment(pass.resource, revision))
+}
+
+/// Whether the Service already selects it.
+pub(super) fn stable_service_is_current(pass: &Pass<'_>) -> bool {
+    let Some(wanted) = stable_service(pass) else { return true };
+    pass.observed.children.services.get(pass.name()).is_some_and(|live| build::service::same(live, &wanted))
+}

@@ -1,0 +1,200 @@
+//! What the status says to people and tools.
+//!
+//! | condition | True means |
+//! |---|---|
+//! | `Ready` | the spec's revision is the stable one, and serves |
+//! | `Available` | something healthy serves (or is scaled to zero on purpose) |
+//! | `Reconciling` | an attempt is under way |
+//! | `Stalled` | nothing goes on without a change by a person |
+//!
+//! Each has one author, here; reasons are listed in `docs/reference/conditions.md`.
+
+use super::children::Problem;
+use super::live;
+use super::pass::Pass;
+use crate::api::condition::{self, ConditionStatus};
+use crate::api::labels;
+use crate::api::model_deployment::{Attempt, AttemptState, Phase};
+use crate::api::{Condition, Weight};
+
+/// A conclusion: a reason and a sentence.
+struct Said {
+    reason: String,
+    message: String,
+}
+
+impl Said {
+    fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into() }
+    }
+}
+
+/// Sets phase, summary fields and all conditions.
+pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
+    let obstacle = obstacle(pass, problem);
+    let ready = ready(pass, obstacle.as_ref());
+    let available = available(pass);
+    let reconciling = pass
+        .active()
+        .cloned()
+        .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(&attempt).unwrap_or_default()));
+    let stalled = stalled(pass, obstacle);
+    let generation = pass.resource.metadata.generation.unwrap_or_default();
+    let now = pass.now;
+    let mut set = |type_: &str, status: ConditionStatus, said: Said| {
+        condition::set(
+            &mut pass.status.conditions,
+            Condition {
+                type_: type_.into(),
+                status,
+                reason: said.reason,
+                message: said.message,
+                last_transition_time: now,
+                observed_generation: generation,
+            },
+        );
+    };
+    set("Available", available.0.into(), available.1);
+    set("Ready", ready.0.into(), ready.1);
+    let calm = || Said::new("NoAttempt", "no attempt is under way");
+    set("Reconciling", reconciling.is_some().into(), reconciling.unwrap_or_else(calm));
+    let moving = || Said::new("Progressing", "nothing needs a person");
+    set("Stalled", stalled.is_some().into(), stalled.unwrap_or_else(moving));
+    summarise(pass, generation);
+}
+
+/// What keeps the spec from being carried out, most fundamental first.
+fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
+    if !pass.policy.errors.is_empty() {
+        return Some(Said::new("InvalidSpec", pass.policy.errors.join("; ")));
+    }
+    if let Err(blocked) = &pass.target {
+        return Some(Said::new(blocked.reason, &blocked.message));
+    }
+    if let Some(problem) = problem {
+        return Some(Said::new(problem.reason, problem.message));
+    }
+    if let Some(since) = pass.observed.memory.trail_unavailable_since {
+        return Some(Said::new(
+            "TrailUnavailable",
+            format!(
+                "decisions cannot be recorded since {}: nothing advances, rollback still works; check the operator's trail store",
+                since.format("%FT%TZ")
+            ),
+        ));
+    }
+    None
+}
+
+fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
+    if let Some(attempt) = pass.active() {
+        let (reason, message) = explained(pass, attempt);
+        return (false, Said::new(reason, message));
+    }
+    if let Some(said) = obstacle {
+        return (false, Said::new(&said.reason, &said.message));
+    }
+    match (serves_spec(pass), &pass.status.attempt) {
+        (true, _) => {
+            let (available, said) = available(pass);
+            let message = if available { format!("revision {} serves", stable_revision(pass)) } else { said.message };
+            (available, Said::new(if available { "Stable" } else { &said.reason }, message))
+        }
+        (false, Some(attempt)) if matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) => {
+            let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
+            let message = attempt.message.clone().unwrap_or_default();
+            let remedy =
+                format!("deploy another revision, or try this one again with the request retry/{}", attempt.id);
+            (false, Said::new(cause, format!("revision {} was taken back: {message}; {remedy}", attempt.revision)))
+        }
+        (false, _) => (false, Said::new("Pending", "an attempt is about to start")),
+    }
+}
+
+/// Reason and message of an attempt under way: what is wrong with the pods or the
+/// route, or else its state.
+fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
+    let message = pass.awaited(attempt).unwrap_or_default();
+    let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
+    let refused = pass.observed.children.route.as_deref().map(live::route_state);
+    let reason = match (attempt.state, problem, refused) {
+        (AttemptState::Starting, Some(problem), _) => problem.reason,
+        (
+            AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack,
+            _,
+            Some(live::RouteState::Rejected(_)),
+        ) => "RouteRejected".into(),
+        (state, ..) => format!("{state:?}"),
+    };
+    (reason, message)
+}
+
+fn available(pass: &Pass<'_>) -> (bool, Said) {
+    if pass.policy.replicas == 0 && pass.status.stable.is_some() {
+        return (true, Said::new("ScaledToZero", "spec.replicas is 0"));
+    }
+    let Some(stable) = &pass.status.stable else {
+        return (false, Said::new("NothingServes", "no revision has been promoted yet"));
+    };
+    match pass.ready_of(&stable.revision).unwrap_or(0) {
+        0 => (
+            false,
+            Said::new(
+                "NoPodReady",
+                format!("no pod of the stable revision {} is ready; see its pods", stable.revision),
+            ),
+        ),
+        ready => {
+            (true, Said::new("PodsReady", format!("{ready} pods of the stable revision {} are ready", stable.revision)))
+        }
+    }
+}
+
+fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
+    // An unreachable trail comes back by itself; everything else here needs a person.
+    if let Some(said) = obstacle {
+        return (said.reason != "TrailUnavailable").then_some(said);
+    }
+    let attempt = pass.status.attempt.as_ref()?;
+    let ended = matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) && !serves_spec(pass);
+    let cause = attempt.cause.filter(|it| it.is_sticky())?;
+    ended.then(|| {
+        Said::new(
+            format!("{cause:?}"),
+            format!("revision {} was taken back and is not tried again by itself", attempt.revision),
+        )
+    })
+}
+
+fn serves_spec(pass: &Pass<'_>) -> bool {
+    matches!((&pass.target, &pass.status.stable), (Ok(target), Some(stable)) if target.entry.revision == stable.revision)
+}
+
+fn stable_revision<'a>(pass: &'a Pass<'_>) -> &'a str {
+    pass.status.stable.as_ref().map(|it| it.revision.as_str()).unwrap_or_default()
+}
+
+fn summarise(pass: &mut Pass<'_>, generation: i64) {
+    let active = pass.active().cloned();
+    pass.status.observed_generation = generation;
+    pass.status.phase = phase(pass, active.as_ref());
+    pass.status.weight = active.as_ref().map(|it| it.weight).filter(|it| *it > Weight::NONE);
+    pass.status.candidate = active.map(|it| it.revision);
+    pass.status.replicas = pass.observed.children.deployments.values().map(|it| live::ready_pods(it)).sum();
+    pass.status.selector = format!("{}={}", labels::DEPLOYMENT, pass.name());
+}
+
+fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
+    let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
+    match state {
+        Some(AttemptState::Starting) => Phase::Starting,
+        Some(AttemptState::Shifting) => Phase::Shifting,
+        Some(AttemptState::Observing) => Phase::Observing,
+        Some(AttemptState::Promoting) => Phase::Promoting,
+        Some(AttemptState::RollingBack) => Phase::RollingBack,
+        Some(AttemptState::RolledBack) => Phase::RolledBack,
+        Some(AttemptState::Failed) => Phase::Failed,
+        Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
+        Some(AttemptState::Promoted) | None => Phase::Pending,
+    }
+}

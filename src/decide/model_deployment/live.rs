@@ -1,0 +1,147 @@
+//! What the live children say: are the pods ready, has the gateway taken the weights.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use serde_json::Value;
+
+use crate::api::artifact_failure::ArtifactFailure;
+use crate::api::gateway::{HttpRoute, RouteParentStatus};
+use crate::api::labels;
+
+/// Ready pods of a Deployment, counted only when its controller has seen the
+/// present spec.
+#[must_use]
+pub fn ready_pods(deployment: &Deployment) -> i32 {
+    let status = deployment.status.as_ref();
+    let seen = status.and_then(|it| it.observed_generation) >= deployment.metadata.generation;
+    status.filter(|_| seen).and_then(|it| it.ready_replicas).unwrap_or(0)
+}
+
+/// What the gateways say of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteState {
+    /// Every parent has accepted this generation and resolved its backends.
+    Accepted,
+    /// Some parent has not looked at this generation yet.
+    Pending,
+    /// A parent refuses this generation: its reason and message.
+    Rejected(String),
+}
+
+/// Whether every Gateway the route names has accepted its present generation.
+#[must_use]
+pub fn route_state(route: &HttpRoute) -> RouteState {
+    let generation = route.metadata.generation.unwrap_or_default();
+    let namespace = route.metadata.namespace.as_deref().unwrap_or_default();
+    let answers = route.status.as_ref().map(|it| it.parents.as_slice()).unwrap_or_default();
+    let mut pending = route.spec.parent_refs.is_empty();
+    for parent in &route.spec.parent_refs {
+        let Some(answer) = answers.iter().find(|it| same_parent(&it.parent_ref, parent, namespace)) else {
+            pending = true;
+            continue;
+        };
+        for type_ in ["Accepted", "ResolvedRefs"] {
+            match verdict(answer, type_, generation) {
+                Some((true, _)) => {}
+                Some((false, why)) => return RouteState::Rejected(why),
+                None => pending = true,
+            }
+        }
+    }
+    if pending { RouteState::Pending } else { RouteState::Accepted }
+}
+
+fn verdict(answer: &RouteParentStatus, type_: &str, generation: i64) -> Option<(bool, String)> {
+    let condition = answer.conditions.iter().find(|it| it.type_ == type_)?;
+    let current = condition.observed_generation.unwrap_or_default() >= generation;
+    current.then(|| (condition.status == "True", format!("{}: {}", condition.reason, condition.message)))
+}
+
+/// Parent references are equal when they name the same Gateway and section;
+/// the namespace defaults to the route's own.
+fn same_parent(answer: &Value, parent: &Value, namespace: &str) -> bool {
+    let field = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let home = |value: &Value| field(value, "namespace").unwrap_or_else(|| namespace.to_owned());
+    field(answer, "name") == field(parent, "name")
+        && home(answer) == home(parent)
+        && field(answer, "sectionName") == field(parent, "sectionName")
+        && answer.get("port") == parent.get("port")
+}
+
+/// Why a revision's pods do not come up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodProblem {
+    /// CamelCase, from the documented list.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Waiting will not help: the artifact itself is refused.
+    pub is_final: bool,
+}
+
+/// The first problem among the pods of a revision; the artifact's come first.
+#[must_use]
+pub fn pod_problem<'a>(pods: impl Iterator<Item = &'a Pod>, revision: &str) -> Option<PodProblem> {
+    let mut problems: Vec<PodProblem> =
+        pods.filter(|pod| revision_of(pod) == Some(revision)).filter_map(problem).collect();
+    problems.sort_by_key(|it| !it.is_final);
+    problems.into_iter().next()
+}
+
+fn revision_of(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(labels::REVISION).map(String::as_str)
+}
+
+fn problem(pod: &Pod) -> Option<PodProblem> {
+    let status = pod.status.as_ref()?;
+    let unschedulable =
+        status.conditions.iter().flatten().find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    if let Some(condition) = unschedulable {
+        let said = condition.message.clone().unwrap_or_default();
+        return Some(PodProblem {
+            reason: "Unschedulable".into(),
+            message: format!(
+                "no node takes the pods: {said}; add nodes in the region, or change spec.region or the template's requests"
+            ),
+            is_final: false,
+        });
+    }
+    let fetch = status.init_container_statuses.iter().flatten().find_map(fetch_problem);
+    fetch.or_else(|| {
+        status.init_container_statuses.iter().chain(&status.container_statuses).flatten().find_map(container_problem)
+    })
+}
+
+/// What `werkbank fetch` said last.
+fn fetch_problem(container: &ContainerStatus) -> Option<PodProblem> {
+    let said = [&container.state, &container.last_state]
+        .into_iter()
+        .find_map(|it| it.as_ref()?.terminated.as_ref()?.message.as_deref());
+    let failure = ArtifactFailure::parse(said?)?;
+    Some(PodProblem {
+        reason: failure.reason.as_str().into(),
+        is_final: !failure.reason.is_transient(),
+        message: failure.message,
+    })
+}
+
+fn container_problem(container: &ContainerStatus) -> Option<PodProblem> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().filter(|it| !matches!(*it, "ContainerCreating" | "PodInitializing"))?;
+    let exit = container
+        .last_state
+        .as_ref()
+        .and_then(|it| it.terminated.as_ref())
+        .map(|it| format!(", last exit code {}", it.exit_code));
+    let said = waiting.message.as_deref().unwrap_or_default();
+    Some(PodProblem {
+        reason: "PodsNotStarting".into(),
+        message: format!(
+            "container {} is in {reason}{}: {said}; see its logs (kubectl logs -l {}=…)",
+            container.name,
+            exit.unwrap_or_default(),
+            labels::REVISION
+        ),
+        is_final: false,
+    })
+}

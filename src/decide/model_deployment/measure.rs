@@ -1,0 +1,105 @@
+//! What to measure now.
+//!
+//! Pure: it only says which queries are due; the observer asks them and brings the
+//! answers into the next decision. Both sides of a comparison are asked in the same pass.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::policy::{Bounds, Policy};
+use crate::api::duration;
+use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
+use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
+use crate::text::query;
+
+/// A query that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The metric; `None` counts the candidate's requests.
+    pub metric: Option<String>,
+    /// Whom it is about.
+    pub subject: Subject,
+    /// The rendered PromQL, or why the template cannot be rendered.
+    pub promql: Result<String, String>,
+}
+
+/// Whom a query is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The candidate.
+    Candidate,
+    /// The stable revision.
+    Stable,
+}
+
+/// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
+#[must_use]
+pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
+    let in_traffic =
+        |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && it.weight > Weight::NONE;
+    // A first deployment has nothing to be compared with and nothing to fall back to.
+    status.attempt.as_ref().filter(in_traffic).filter(|_| status.stable.is_some())
+}
+
+/// When the next measurement is due; `None` when there is nothing to measure.
+#[must_use]
+pub fn next(policy: &Policy, status: &ModelDeploymentStatus) -> Option<DateTime<Utc>> {
+    let attempt = watched(status)?;
+    if policy.metrics.is_empty() && policy.samples.is_none() {
+        return None;
+    }
+    Some(attempt.measured_at.map_or(attempt.entered_at, |at| at + policy.interval))
+}
+
+/// The queries that are due at `now`.
+#[must_use]
+pub fn due(
+    resource: &ModelDeployment,
+    policy: &Policy,
+    status: &ModelDeploymentStatus,
+    now: DateTime<Utc>,
+) -> Vec<Query> {
+    let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
+    if next(policy, status).is_none_or(|at| at > now) {
+        return Vec::new();
+    }
+    let candidate = variables(resource, &attempt.revision, attempt, now);
+    let baseline = variables(resource, &stable.revision, attempt, now);
+    let render = |template: &str, subject| {
+        let variables = if subject == Subject::Stable { &baseline } else { &candidate };
+        query::render(template, variables).map_err(|error| error.to_string())
+    };
+    let mut queries = Vec::new();
+    if let Some(template) = &policy.samples {
+        queries.push(Query { metric: None, subject: Subject::Candidate, promql: render(template, Subject::Candidate) });
+    }
+    for metric in &policy.metrics {
+        if metric.role == MetricRole::Objective && attempt.state != AttemptState::Observing {
+            continue;
+        }
+        let compared = matches!(metric.bounds, Bounds::Compare { .. });
+        for subject in [Some(Subject::Candidate), compared.then_some(Subject::Stable)].into_iter().flatten() {
+            queries.push(Query { metric: Some(metric.name.clone()), subject, promql: render(&metric.query, subject) });
+        }
+    }
+    queries
+}
+
+fn variables(
+    resource: &ModelDeployment,
+    revision: &str,
+    attempt: &Attempt,
+    now: DateTime<Utc>,
+) -> BTreeMap<&'static str, String> {
+    let start = attempt.observing_since.unwrap_or(attempt.entered_at);
+    let seconds = (now - start).num_seconds().max(1).unsigned_abs();
+    BTreeMap::from([
+        ("namespace", resource.metadata.namespace.clone().unwrap_or_default()),
+        ("deployment", resource.metadata.name.clone().unwrap_or_default()),
+        ("revision", revision.to_owned()),
+        ("window", duration::written(std::time::Duration::from_secs(seconds))),
+        ("windowStart", start.timestamp().to_string()),
+        ("windowEnd", now.timestamp().to_string()),
+    ])
+}

@@ -1,0 +1,55 @@
+//! The state machine of a ModelDeployment: what to do now.
+//!
+//! ```text
+//!           ready            accepted           Pass, time        last step
+//! Starting ───────► Shifting ───────► Observing ──────────► … ───────────► Promoting ─► Promoted
+//!     ▲                 ▲                 │ more pods needed                    (the candidate
+//!     └─────────────────┼─────────────────┘                                      is now stable)
+//!                       │ any of these:  abort · revert · breach · superseded · outage · deadline
+//!                       └──────────────────────────────────► RollingBack ─► RolledBack
+//! ```
+//!
+//! One pass does at most one transition. [`transition`] changes the status;
+//! everything else of the plan ([`children`], [`conditions`]) is derived from the status as it will be
+//! written. So the status is the only thing that must survive a crash, and
+//! deciding again from it repeats no effect.
+//!
+//! Priority, highest first: abort, revert, guardrail breach, superseded by
+//! another revision, metric outage, deadlines, advance.
+
+pub mod children;
+pub mod conditions;
+pub mod judge;
+pub mod live;
+pub mod measure;
+pub mod observed;
+mod pass;
+pub mod policy;
+mod progress;
+pub mod request;
+pub mod target;
+pub mod transition;
+
+use chrono::{DateTime, Utc};
+
+use self::observed::Observed;
+use self::pass::Pass;
+use super::Plan;
+use crate::api::ModelDeployment;
+use crate::api::model_deployment::ModelDeploymentStatus;
+
+/// Decides. Pure and total.
+#[must_use]
+pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc>) -> Plan<ModelDeploymentStatus> {
+    if resource.metadata.deletion_timestamp.is_some() {
+        // Children go by ownerReference; nothing here waits for anything.
+        return Plan::default();
+    }
+    let mut pass = Pass::new(resource, observed, now);
+    pass.judge();
+    pass.transition();
+    pass.forget_drained();
+    let (ops, problem) = children::converge(&pass);
+    conditions::conclude(&mut pass, problem);
+    pass.into_plan(ops)
+}

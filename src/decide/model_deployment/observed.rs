@@ -1,0 +1,78 @@
+//! What a decision about a ModelDeployment rests on, besides the resource itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+
+use super::measure::Query;
+use crate::api::ModelRegistryEntry;
+use crate::api::gateway::HttpRoute;
+use crate::api::revision::ConfigMapContent;
+use crate::decide::Measurement;
+
+/// Everything read from the cluster and the metric source for one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The entry that `modelRef` names, if it exists.
+    pub entry: Option<Arc<ModelRegistryEntry>>,
+    /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
+    pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
+    /// The `metrics.yaml` texts of `metricsFrom`, by ConfigMap; `Err` says what is missing.
+    pub metrics_from: BTreeMap<String, Result<String, String>>,
+    /// The operator's children.
+    pub children: Children,
+    /// Pods of all revisions.
+    pub pods: Vec<Arc<Pod>>,
+    /// Answers to the queries that were due in this pass.
+    pub measurements: Vec<(Query, Measurement)>,
+    /// When these measurements began.
+    pub measured_at: Option<DateTime<Utc>>,
+    /// What the loop remembers of earlier passes.
+    pub memory: Memory,
+    /// The operator's configuration.
+    pub settings: Settings,
+}
+
+/// Live children, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Children {
+    /// Records of revisions.
+    pub records: BTreeMap<String, Arc<ControllerRevision>>,
+    /// Immutable copies of ConfigMaps.
+    pub copies: BTreeMap<String, Arc<ConfigMap>>,
+    /// One per revision.
+    pub deployments: BTreeMap<String, Arc<Deployment>>,
+    /// One per revision; without a gateway also the deployment's own.
+    pub services: BTreeMap<String, Arc<Service>>,
+    /// The weights.
+    pub route: Option<Arc<HttpRoute>>,
+    /// Whether the cluster has the Gateway API.
+    pub gateway_api: bool,
+}
+
+/// What the loop remembers between passes and a decision needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// Epoch of this leader.
+    pub lease_epoch: i64,
+    /// The highest sequence number that is taken although no status shows it.
+    pub spent_sequence: i64,
+    /// Since when the trail has not answered.
+    pub trail_unavailable_since: Option<DateTime<Utc>>,
+    /// Names of our children that belong to somebody else, as `Kind/name`.
+    pub foreign_children: Vec<String>,
+    /// What the API server said when it refused a child, with the child's `Kind/name`.
+    pub refused: Option<String>,
+}
+
+/// The operator's own configuration, as far as decisions depend on it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// Region → node labels (key → allowed values).
+    pub regions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Image of the fetching init container.
+    pub fetch_image: String,
+}

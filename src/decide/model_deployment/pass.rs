@@ -1,0 +1,232 @@
+//! One pass over one ModelDeployment: what is known, and what has been decided so far.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::observed::Observed;
+use super::policy::Policy;
+use super::target::{self, Blocked};
+use super::{judge, measure};
+use crate::api::ModelDeployment;
+use crate::api::Weight;
+use crate::api::labels;
+use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, RevisionRole, RevisionStatus, TrailNote};
+use crate::api::revision::RevisionRecord;
+use crate::audit::{Entry, EntryKind};
+use crate::decide::{Event, EventType, Op, Plan};
+
+/// What is known and what has been decided.
+pub(super) struct Pass<'a> {
+    pub(super) resource: &'a ModelDeployment,
+    pub(super) observed: &'a Observed,
+    pub(super) now: DateTime<Utc>,
+    pub(super) policy: Policy,
+    pub(super) target: Result<RevisionRecord, Blocked>,
+    /// The status as it will be.
+    pub(super) status: ModelDeploymentStatus,
+    entries: Vec<Entry>,
+    events: Vec<Event>,
+    requeue: Option<Duration>,
+    /// A decision of this pass is one that never waits for the record.
+    must_not_wait: bool,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(resource: &'a ModelDeployment, observed: &'a Observed, now: DateTime<Utc>) -> Self {
+        Self {
+            policy: Policy::read(&resource.spec, &observed.metrics_from),
+            target: target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed),
+            status: resource.status.clone().unwrap_or_default(),
+            resource,
+            observed,
+            now,
+            entries: Vec::new(),
+            events: Vec::new(),
+            requeue: None,
+            must_not_wait: false,
+        }
+    }
+
+    /// The deployment's name.
+    pub(super) fn name(&self) -> &'a str {
+        self.resource.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether weights exist; otherwise the Service switches.
+    pub(super) fn has_gateway(&self) -> bool {
+        self.resource.spec.traffic.is_some()
+    }
+
+    /// The attempt under way.
+    pub(super) fn active(&self) -> Option<&Attempt> {
+        self.status.attempt.as_ref().filter(|it| it.state.is_active())
+    }
+
+    /// Changes the attempt, if there is one.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = self.status.attempt.as_mut() {
+            change(attempt);
+        }
+    }
+
+    /// Whether the trail takes entries; without it nothing advances.
+    pub(super) fn trail_answers(&self) -> bool {
+        self.observed.memory.trail_unavailable_since.is_none()
+    }
+
+    /// Looks again no later than `at`.
+    pub(super) fn look_again(&mut self, at: DateTime<Utc>) {
+        let wait = (at - self.now).to_std().unwrap_or_default().max(Duration::from_millis(50));
+        self.requeue = Some(self.requeue.map_or(wait, |it| it.min(wait)));
+    }
+
+    /// Takes a new sequence number for a decision about the present attempt and puts its intent
+    /// before the status write. For everything that may wait.
+    pub(super) fn intend(&mut self, decision: &str, reason: &str) {
+        let note = self.note(decision, reason);
+        self.entries.push(self.entry(&note));
+    }
+
+    /// As [`Pass::intend`], for what must not wait for the record: the intent goes
+    /// into the same status write, and from there to the record.
+    pub(super) fn intend_at_once(&mut self, decision: &str, reason: &str) {
+        let note = self.note(decision, reason);
+        self.status.unrecorded.push(note);
+        self.must_not_wait = true;
+    }
+
+    /// The awaited decision is in effect.
+    pub(super) fn outcome(&mut self, decision: &str, reason: &str) {
+        let sequence = self.status.attempt.as_ref().map_or(0, |it| it.decided);
+        let note = TrailNote { kind: EntryKind::Outcome, ..self.note_numbered(sequence, decision, reason) };
+        if self.trail_answers() {
+            self.entries.push(self.entry(&note));
+        } else {
+            self.status.unrecorded.push(note);
+        }
+    }
+
+    fn note(&mut self, decision: &str, reason: &str) -> TrailNote {
+        let sequence = self.status.sequence.max(self.observed.memory.spent_sequence).saturating_add(1);
+        self.status.sequence = sequence;
+        self.change(|it| it.decided = sequence);
+        self.note_numbered(sequence, decision, reason)
+    }
+
+    fn note_numbered(&self, sequence: i64, decision: &str, reason: &str) -> TrailNote {
+        let attempt = self.status.attempt.as_ref();
+        TrailNote {
+            kind: EntryKind::Intent,
+            sequence,
+            attempt: attempt.map(|it| it.id.clone()).unwrap_or_default(),
+            decision: decision.into(),
+            reason: reason.into(),
+            revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
+            weight: attempt.map_or(Weight::NONE, |it| it.weight),
+            time: self.now,
+        }
+    }
+
+    fn entry(&self, note: &TrailNote) -> Entry {
+        let metadata = &self.resource.metadata;
+        Entry {
+            kind: note.kind,
+            subject_kind: "ModelDeployment".into(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: self.name().into(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            attempt: note.attempt.clone(),
+            sequence: note.sequence,
+            decision: note.decision.clone(),
+            reason: note.reason.clone(),
+            revision: note.revision.clone(),
+            weight: note.weight.to_string(),
+            time: note.time,
+            lease_epoch: self.observed.memory.lease_epoch,
+        }
+    }
+
+    /// What an earlier pass decided without waiting goes to the record now, before
+    /// anything newer; but not in a pass that must not wait itself.
+    fn record_what_could_not_wait(&mut self) {
+        if self.trail_answers() && !self.must_not_wait {
+            let notes = std::mem::take(&mut self.status.unrecorded);
+            let older: Vec<Entry> = notes.iter().map(|note| self.entry(note)).collect();
+            self.entries.splice(0..0, older);
+        }
+    }
+
+    /// Tells people.
+    pub(super) fn tell(&mut self, type_: EventType, reason: &str, action: &str, note: impl Into<String>) {
+        self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into() });
+    }
+
+    /// Turns measurements into verdicts.
+    pub(super) fn judge(&mut self) {
+        let Some(began) = self.observed.measured_at else { return };
+        let Some(attempt) = measure::watched(&self.status) else { return };
+        let (verdicts, samples) =
+            judge::judge(&self.policy, attempt, &self.status.verdicts, &self.observed.measurements, began);
+        self.status.verdicts = verdicts;
+        self.change(|it| {
+            it.measured_at = Some(began);
+            it.samples = samples.or(it.samples);
+        });
+    }
+
+    /// Gives a revision a role; one that has traffic again stops draining.
+    pub(super) fn set_role(&mut self, revision: &str, role: RevisionRole) {
+        let draining_since = (role == RevisionRole::Draining).then_some(self.now);
+        match self.status.revisions.iter_mut().find(|it| it.revision == revision) {
+            Some(it) if it.role == role => {}
+            Some(it) => (it.role, it.draining_since) = (role, draining_since),
+            None => self.status.revisions.push(RevisionStatus { revision: revision.into(), role, draining_since }),
+        }
+    }
+
+    /// Revisions whose record is gone after draining are no more.
+    pub(super) fn forget_drained(&mut self) {
+        let (drain, now, name) = (self.policy.drain, self.now, self.name());
+        let records = &self.observed.children.records;
+        self.status.revisions.retain(|it| {
+            let drained = it.draining_since.is_some_and(|since| since + drain <= now);
+            !drained || records.contains_key(&labels::name(&[name, &it.revision]))
+        });
+        let waits: Vec<_> = self
+            .status
+            .revisions
+            .iter()
+            .filter_map(|it| it.draining_since)
+            .map(|since| since + drain)
+            .filter(|at| *at > now)
+            .collect();
+        waits.into_iter().for_each(|at| self.look_again(at));
+    }
+
+    /// The plan: the status only if it differs.
+    pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
+        self.record_what_could_not_wait();
+        if let Some(at) = measure::next(&self.policy, &self.status) {
+            self.look_again(at);
+        }
+        if !self.status.unrecorded.is_empty() && self.trail_answers() {
+            self.look_again(self.now);
+        }
+        let old = self.resource.status.as_ref();
+        self.status.lease_epoch = old.map_or(0, |it| it.lease_epoch);
+        let changed = old != Some(&self.status);
+        if changed {
+            self.status.lease_epoch = self.observed.memory.lease_epoch;
+        }
+        Plan {
+            entries: self.entries,
+            status: changed.then_some(self.status),
+            ops,
+            events: self.events,
+            requeue: self.requeue,
+            ..Plan::default()
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! How an attempt begins and advances: capacity before weight, acceptance
+//! before observation, proof before the next step.
+
+use chrono::{DateTime, Utc};
+
+use super::children;
+use super::live::{self, RouteState};
+use super::pass::Pass;
+use crate::api::Weight;
+use crate::api::labels;
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, RevisionRole, VerdictKind};
+use crate::decide::EventType;
+
+impl Pass<'_> {
+    /// Begins an attempt if the spec asks for another revision than the one that serves.
+    pub(super) fn begin(&mut self, retry: bool) {
+        let Ok(target) = &self.target else { return };
+        let entry = target.entry.clone();
+        if self.status.stable.as_ref().is_some_and(|it| it.revision == entry.revision) {
+            // The same bytes under another entry: nothing to roll out, but said.
+            self.status.stable = Some(entry);
+            return;
+        }
+        let refused = self
+            .status
+            .attempt
+            .as_ref()
+            .is_some_and(|it| it.revision == entry.revision && it.cause.is_some_and(Cause::is_sticky));
+        if (refused && !retry) || !self.policy.errors.is_empty() || !self.trail_answers() {
+            return;
+        }
+        self.start(entry);
+    }
+
+    fn start(&mut self, entry: EntryRef) {
+        self.status.attempts = self.status.attempts.saturating_add(1);
+        let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
+        // A failed first deployment that is given up has no traffic to drain.
+        let given_up =
+            self.status.revisions.iter().find(|it| it.role == RevisionRole::Candidate && it.revision != entry.revision);
+        if let Some(revision) = given_up.map(|it| it.revision.clone()) {
+            self.set_role(&revision, RevisionRole::Draining);
+        }
+        self.status.attempt = Some(Attempt {
+            id: format!("{}-{}-{uid}", entry.revision, self.status.attempts),
+            revision: entry.revision.clone(),
+            entry: entry.clone(),
+            state: AttemptState::Starting,
+            weight: Weight::NONE,
+            step: None,
+            started_at: self.now,
+            entered_at: self.now,
+            observing_since: None,
+            measured_at: None,
+            stable_replicas: self.policy.replicas,
+            cause: None,
+            message: None,
+            samples: None,
+            decided: 0,
+        });
+        self.status.verdicts.clear();
+        self.set_role(&entry.revision, RevisionRole::Candidate);
+        self.intend("Start", &format!("the spec names entry {}", entry.name));
+        self.tell(
+            EventType::Normal,
+            "AttemptStarted",
+            "Start",
+            format!("revision {} of entry {} starts", entry.revision, entry.name),
+        );
+    }
+
+    /// One step further, if nothing is awaited.
+    pub(super) fn advance(&mut self, attempt: &Attempt) {
+        self.wake_up_for(attempt);
+        match attempt.state {
+            AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => self.move_on(attempt),
+            AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
+            AttemptState::Observing if self.step_is_proven(attempt) => {
+                if self.has_capacity(attempt, self.next_weight(attempt)) {
+                    self.move_on(attempt);
+                } else if self.may_advance() {
+                    let now = self.now;
+                    self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
+                }
+            }
+            AttemptState::Promoting if self.traffic_is_in_effect() => self.complete(attempt),
+            _ => {}
+        }
+    }
+
+    /// Nothing advances on rules that cannot be read, or off the record.
+    fn may_advance(&self) -> bool {
+        self.policy.errors.is_empty() && self.trail_answers()
+    }
+
+    fn wake_up_for(&mut self, attempt: &Attempt) {
+        let step = self.policy.step_at(attempt.weight).map(|(_, step)| step.clone());
+        match (attempt.state, attempt.observing_since, step) {
+            (AttemptState::Observing, Some(since), Some(step)) => {
+                let times = [Some(since + step.for_), step.max_step_time.map(|limit| since + limit)];
+                let now = self.now;
+                times.into_iter().flatten().filter(|at| *at > now).for_each(|at| self.look_again(at));
+            }
+            (AttemptState::Observing, ..) => {}
+            _ => self.look_again(attempt.entered_at + self.policy.progress_deadline),
+        }
+    }
+
+    /// The weight after the present one: the next step's, or all.
+    pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
+        let steps = self.has_gateway() && self.status.stable.is_some();
+        let step = if steps { self.policy.step_after(attempt.weight) } else { None };
+        step.map_or(Weight::FULL, |(_, step)| step.weight)
+    }
+
+    /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
+    fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
+        self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.policy.replicas))
+    }
+
+    /// Ready pods of a revision whose Deployment and Service exist.
+    pub(super) fn ready_of(&self, revision: &str) -> Option<i32> {
+        let name = labels::name(&[self.name(), revision]);
+        let children = &self.observed.children;
+        let deployment = children.deployments.get(&name)?;
+        children.services.contains_key(&name).then(|| live::ready_pods(deployment))
+    }
+
+    fn move_on(&mut self, attempt: &Attempt) {
+        if !self.may_advance() {
+            return;
+        }
+        let step = if self.has_gateway() && self.status.stable.is_some() {
+            self.policy.step_after(attempt.weight).map(|(index, step)| (index, step.weight))
+        } else {
+            None
+        };
+        let (state, index, weight) = match step {
+            Some((index, weight)) => (AttemptState::Shifting, Some(index), weight),
+            None => (AttemptState::Promoting, None, Weight::FULL),
+        };
+        let now = self.now;
+        self.change(|it| {
+            it.state = state;
+            it.step = index;
+            it.weight = weight;
+            it.entered_at = now;
+            it.observing_since = None;
+            it.samples = None;
+        });
+        let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
+        let reason = self.evidence(attempt);
+        self.intend(decision, &reason);
+        self.tell(
+            EventType::Normal,
+            decision,
+            decision,
+            format!("revision {} goes from {} to {weight}: {reason}", attempt.revision, attempt.weight),
+        );
+    }
+
+    /// What the step that ends was proven by.
+    fn evidence(&self, attempt: &Attempt) -> String {
+        if attempt.weight == Weight::NONE {
+            return "pods are ready".into();
+        }
+        if let Some(why) = &self.resource.spec.analysis.none {
+            return format!("not analysed: {why}");
+        }
+        let passes: Vec<String> = self
+            .status
+            .verdicts
+            .iter()
+            .map(|it| format!("{} {:?} {}", it.metric, it.verdict, it.value.as_deref().unwrap_or("-")))
+            .collect();
+        passes.join(", ")
+    }
+
+    fn observe_step(&mut self, attempt: &Attempt) {
+        let now = self.now;
+        self.change(|it| (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now)));
+        self.outcome("Shift", &format!("the gateway accepted {}", attempt.weight));
+        let attempt = Attempt { state: AttemptState::Observing, observing_since: Some(now), ..attempt.clone() };
+        self.wake_up_for(&attempt);
+        // A step that asks for nothing ends in the next pass.
+        self.look_again(self.now);
+    }
+
+    /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass.
+    fn step_is_proven(&self, attempt: &Attempt) -> bool {
+        let Some(since) = attempt.observing_since else { return false };
+        let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| since + step.for_ <= self.now);
+        watched && self.policy.metrics.iter().all(|rule| self.passed_since(&rule.name, since))
+    }
+
+    fn passed_since(&self, metric: &str, since: DateTime<Utc>) -> bool {
+        self.status.verdicts.iter().any(|it| it.metric == metric && it.verdict == VerdictKind::Pass && it.time >= since)
+    }
+
+    fn complete(&mut self, attempt: &Attempt) {
+        if let Some(old) = self.status.stable.replace(attempt.entry.clone()) {
+            self.set_role(&old.revision, RevisionRole::Draining);
+        }
+        self.set_role(&attempt.revision, RevisionRole::Stable);
+        let now = self.now;
+        self.change(|it| (it.state, it.entered_at) = (AttemptState::Promoted, now));
+        self.outcome("Promote", "all traffic goes to the candidate");
+        self.tell(
+            EventType::Normal,
+            "Promoted",
+            "Promote",
+            format!("revision {} of entry {} serves all traffic", attempt.revision, attempt.entry.name),
+        );
+    }
+
+    /// Whether what status decided about traffic is what the gateway (or the Service) does.
+    pub(super) fn traffic_is_in_effect(&self) -> bool {
+        if !self.has_gateway() {
+            return children::stable_service_is_current(self);
+        }
+        match (&self.observed.children.route, children::route(self)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(live), Some(wanted)) => {
+                children::same_route(live, &wanted) && live::route_state(live) == RouteState::Accepted
+            }
+        }
+    }
+
+    /// What the attempt is waiting for, for people.
+    pub(super) fn awaited(&self, attempt: &Attempt) -> Option<String> {
+        match attempt.state {
+            AttemptState::Starting => {
+                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
+                let ready = self.ready_of(&attempt.revision).unwrap_or(0);
+                let problem = live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
+                Some(match problem {
+                    Some(problem) => format!("{ready} of {wanted} pods are ready: {}", problem.message),
+                    None => format!("{ready} of {wanted} pods are ready"),
+                })
+            }
+            AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack => {
+                Some(self.awaited_of_route(attempt))
+            }
+            AttemptState::Observing => self.awaited_proof(attempt),
+            _ => None,
+        }
+    }
+
+    fn awaited_of_route(&self, attempt: &Attempt) -> String {
+        match self.observed.children.route.as_deref().map(live::route_state) {
+            Some(RouteState::Rejected(why)) => {
+                format!("the gateway refuses the route: {why}; correct spec.traffic.gateway or the Gateway")
+            }
+            _ if self.has_gateway() => format!("waiting for the gateway to accept {}", attempt.weight),
+            _ => "waiting for the Service to switch".into(),
+        }
+    }
+
+    fn awaited_proof(&self, attempt: &Attempt) -> Option<String> {
+        let since = attempt.observing_since?;
+        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(&rule.name, since));
+        let Some(rule) = missing else { return Some(format!("watching {}", attempt.weight)) };
+        Some(match self.status.verdicts.iter().find(|it| it.metric == rule.name && it.time >= since) {
+            Some(verdict) => {
+                format!("watching {}: {} is {:?}: {}", attempt.weight, rule.name, verdict.verdict, verdict.message)
+            }
+            None => format!("watching {}: {} has not been measured yet", attempt.weight, rule.name),
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! Which revision the spec asks for, or what is missing to know it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::observed::Observed;
+use crate::api::labels;
+use crate::api::model_deployment::EntryRef;
+use crate::api::model_deployment::ModelDeploymentSpec;
+use crate::api::revision::{RevisionInput, RevisionRecord};
+
+/// Something the spec refers to, or says, that keeps it from being a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// CamelCase, from the documented list.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Blocked {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The revision the spec asks for.
+///
+/// # Errors
+/// With a reason and a remedy when a reference is missing or the template is no template.
+pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed) -> Result<RevisionRecord, Blocked> {
+    let entry_name = &spec.model_ref.name;
+    let entry = observed.entry.as_ref().ok_or_else(|| {
+        Blocked::new("EntryNotFound", format!("spec.modelRef: there is no ModelRegistryEntry {entry_name} in this namespace; register it, or correct the name"))
+    })?;
+    let references =
+        config_map_references(&spec.template).map_err(|message| Blocked::new("InvalidTemplate", message))?;
+    for (name, optional) in &references {
+        if !optional && observed.config_maps.get(name).is_none_or(Option::is_none) {
+            return Err(Blocked::new(
+                "ConfigMapNotFound",
+                format!(
+                    "spec.template refers to ConfigMap {name}, which is not in this namespace; create it, or mark the reference optional"
+                ),
+            ));
+        }
+    }
+    let artifact = &entry.spec.artifact;
+    let revision = RevisionInput {
+        template: &spec.template,
+        artifact_uri: &artifact.uri,
+        artifact_sha256: &artifact.sha256,
+        config_maps: &observed.config_maps,
+        region: spec.region.as_deref(),
+        port: spec.port,
+    }
+    .revision()
+    .map_err(|error| Blocked::new("InvalidTemplate", format!("spec.template: {error}")))?;
+    let copies = observed.config_maps.iter().filter(|(_, content)| content.is_some());
+    Ok(RevisionRecord {
+        config_maps: copies.map(|(name, _)| (name.clone(), labels::name(&[deployment, name, &revision]))).collect(),
+        entry: EntryRef { revision, name: entry_name.clone(), uid: entry.metadata.uid.clone().unwrap_or_default() },
+        artifact_uri: artifact.uri.clone(),
+        artifact_sha256: artifact.sha256.clone(),
+        secret_ref: artifact.secret_ref.clone(),
+        template: spec.template.clone(),
+        port: spec.port,
+        node_labels: node_labels(spec, observed)?,
+        fetch_image: observed.settings.fetch_image.clone(),
+    })
+}
+
+fn node_labels(spec: &ModelDeploymentSpec, observed: &Observed) -> Result<BTreeMap<String, Vec<String>>, Blocked> {
+    let Some(region) = &spec.region else { return Ok(BTreeMap::new()) };
+    let known = &observed.settings.regions;
+    known.get(region).cloned().ok_or_else(|| {
+        let names = if known.is_empty() { "none".into() } else { known.keys().cloned().collect::<Vec<_>>().join(", ") };
+        Blocked::new("RegionUnknown", format!("spec.region: the operator knows no region {region} (known: {names}); add it to the chart's value regions, or correct the name"))
+    })
+}
+
+/// The ConfigMaps a pod template refers to, and whether each reference is optional:
+/// volumes, projected volumes, `env` and `envFrom` of all containers.
+///
+/// # Errors
+/// When the template has no containers.
+pub fn config_map_references(template: &Value) -> Result<BTreeMap<String, bool>, String> {
+    let spec = template.get("spec").ok_or("spec.template.spec is missing; write a pod template as in a Deployment")?;
+    let containers = list(spec, "containers");
+    if containers.is_empty() {
+        return Err("spec.template.spec.containers is empty; name at least the container of the model server".into());
+    }
+    let mut names: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
+    let mut refer = |reference: Option<&Value>, key: &str| {
+        let Some(reference) = reference else { return };
+        if let Some(name) = reference.get(key).and_then(Value::as_str) {
+            names
+                .entry(name.into())
+                .or_default()
+                .insert(reference.get("optional").and_then(Value::as_bool).unwrap_or(false));
+        }
+    };
+    for volume in list(spec, "volumes") {
+        refer(volume.get("configMap"), "name");
+        for source in volume.get("projected").map(|it| list(it, "sources")).unwrap_or_default() {
+            refer(source.get("configMap"), "name");
+        }
+    }
+    for container in list(spec, "initContainers").iter().chain(containers) {
+        for variable in list(container, "env") {
+            refer(variable.pointer("/valueFrom/configMapKeyRef"), "name");
+        }
+        for source in list(container, "envFrom") {
+            refer(source.get("configMapRef"), "name");
+        }
+    }
+    // Needed by one container is needed, whatever another says.
+    Ok(names.into_iter().map(|(name, optional)| (name, !optional.contains(&false))).collect())
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}

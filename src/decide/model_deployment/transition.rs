@@ -1,0 +1,182 @@
+//! At most one transition per pass, the most important one.
+//!
+//! Checked in the order of the priority list in [`super`]. Each check is a small
+//! function from what is known to "take it back, for this cause" or nothing.
+
+use super::live;
+use super::pass::Pass;
+use super::request::{self, Verb};
+use crate::api::Weight;
+use crate::api::duration;
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, MetricRole, RevisionRole, Verdict, VerdictKind};
+use crate::decide::EventType;
+
+/// Why a candidate is taken back.
+struct TakeBack {
+    cause: Cause,
+    message: String,
+}
+
+impl TakeBack {
+    fn because(cause: Cause, message: impl Into<String>) -> Option<Self> {
+        Some(Self { cause, message: message.into() })
+    }
+}
+
+impl Cause {
+    /// Whether the revision itself is to blame: such a one is not tried again unless asked for.
+    #[must_use]
+    pub fn is_sticky(self) -> bool {
+        !matches!(self, Self::Reverted | Self::Superseded)
+    }
+}
+
+impl Pass<'_> {
+    /// Does the most important transition.
+    pub(super) fn transition(&mut self) {
+        let request = request::pending(self.resource, &self.status);
+        match self.active().cloned() {
+            Some(attempt) if attempt.state == AttemptState::RollingBack => self.end_rollback(&attempt),
+            Some(attempt) => {
+                let aborted = matches!(request, Some((Verb::Abort, _)));
+                if aborted {
+                    self.status.handled_request = request.map(|(_, it)| it);
+                }
+                match self.take_back(&attempt, aborted) {
+                    Some(why) => self.begin_rollback(&attempt, why),
+                    None => self.advance(&attempt),
+                }
+            }
+            None => {
+                let retry = matches!(request, Some((Verb::Retry, _)));
+                if retry {
+                    self.status.handled_request = request.map(|(_, it)| it);
+                }
+                self.begin(retry);
+            }
+        }
+    }
+
+    fn take_back(&self, attempt: &Attempt, aborted: bool) -> Option<TakeBack> {
+        if aborted {
+            return TakeBack::because(Cause::Aborted, "aborted by request");
+        }
+        self.reverted(attempt)
+            .or_else(|| self.breached(MetricRole::Guardrail, Cause::GuardrailBreached))
+            .or_else(|| self.breached(MetricRole::Objective, Cause::ObjectiveMissed))
+            .or_else(|| self.superseded(attempt))
+            .or_else(|| self.outage())
+            .or_else(|| self.artifact_refused(attempt))
+            .or_else(|| self.too_late(attempt))
+    }
+
+    fn reverted(&self, attempt: &Attempt) -> Option<TakeBack> {
+        let (stable, target) = (self.status.stable.as_ref()?, self.target.as_ref().ok()?);
+        let back = stable.revision == target.entry.revision && attempt.revision != stable.revision;
+        back.then(|| TakeBack::because(Cause::Reverted, "the spec names the stable revision again"))?
+    }
+
+    fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
+        let failing = |verdict: &&Verdict| {
+            let plays = self.policy.metrics.iter().any(|rule| rule.name == verdict.metric && rule.role == role);
+            plays && verdict.verdict == VerdictKind::Fail && verdict.failures > self.policy.failure_limit
+        };
+        let verdict = self.status.verdicts.iter().find(failing)?;
+        TakeBack::because(
+            cause,
+            format!("{}: {} ({} times in a row)", verdict.metric, verdict.message, verdict.failures),
+        )
+    }
+
+    fn superseded(&self, attempt: &Attempt) -> Option<TakeBack> {
+        let target = self.target.as_ref().ok()?;
+        let other = target.entry.revision != attempt.revision;
+        other.then(|| {
+            TakeBack::because(Cause::Superseded, format!("the spec names revision {} now", target.entry.revision))
+        })?
+    }
+
+    fn outage(&self) -> Option<TakeBack> {
+        let after = self.policy.rollback_on_outage?;
+        let verdict =
+            self.status.verdicts.iter().find(|it| it.silent_since.is_some_and(|since| since + after <= self.now))?;
+        TakeBack::because(
+            Cause::MetricSourceOutage,
+            format!("{}: no answer for {}: {}", verdict.metric, duration::written(after), verdict.message),
+        )
+    }
+
+    fn artifact_refused(&self, attempt: &Attempt) -> Option<TakeBack> {
+        let problem = live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision)?;
+        problem
+            .is_final
+            .then(|| TakeBack::because(Cause::ArtifactRefused, format!("{}: {}", problem.reason, problem.message)))?
+    }
+
+    fn too_late(&self, attempt: &Attempt) -> Option<TakeBack> {
+        if attempt.state == AttemptState::Observing {
+            let limit = self.policy.step_at(attempt.weight)?.1.max_step_time?;
+            let over = attempt.observing_since? + limit <= self.now;
+            return over.then(|| {
+                TakeBack::because(
+                    Cause::StepTimeExceeded,
+                    format!("the step at {} did not end within {}", attempt.weight, duration::written(limit)),
+                )
+            })?;
+        }
+        let limit = self.policy.progress_deadline;
+        let over = attempt.entered_at + limit <= self.now;
+        over.then(|| {
+            let waiting = self.awaited(attempt).unwrap_or_else(|| "nothing".into());
+            TakeBack::because(
+                Cause::ProgressDeadlineExceeded,
+                format!("no progress within {}: {waiting}", duration::written(limit)),
+            )
+        })?
+    }
+
+    fn begin_rollback(&mut self, attempt: &Attempt, why: TakeBack) {
+        let now = self.now;
+        self.change(|it| {
+            it.state = AttemptState::RollingBack;
+            it.weight = Weight::NONE;
+            it.step = None;
+            it.entered_at = now;
+            it.cause = Some(why.cause);
+            it.message = Some(why.message.clone());
+        });
+        self.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message));
+        let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
+        self.tell(
+            type_,
+            &format!("{:?}", why.cause),
+            "RollBack",
+            format!("revision {} goes back from {} to 0%: {}", attempt.revision, attempt.weight, why.message),
+        );
+    }
+
+    fn end_rollback(&mut self, attempt: &Attempt) {
+        if !self.traffic_is_in_effect() {
+            return;
+        }
+        let first = self.status.stable.is_none();
+        let state = if first && attempt.cause.is_some_and(Cause::is_sticky) {
+            AttemptState::Failed
+        } else {
+            AttemptState::RolledBack
+        };
+        let now = self.now;
+        self.change(|it| (it.state, it.entered_at) = (state, now));
+        // A first deployment that failed keeps its pods: they are what there is to look at.
+        if state == AttemptState::RolledBack {
+            self.set_role(&attempt.revision, RevisionRole::Draining);
+        }
+        self.outcome("RollBack", "no traffic goes to the candidate");
+        self.tell(
+            EventType::Normal,
+            "RolledBack",
+            "RollBack",
+            format!("revision {} has no traffic any more", attempt.revision),
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! What a decision about a ModelDeployment rests on: caches of the children, the entry and
+//! the ConfigMaps it refers to, and the metric source.
+//!
+//! Children are looked up by the names that status gives, and count only with the right
+//! owner: what an earlier ModelDeployment of the same name left behind is not ours.
+
+mod children;
+mod measurements;
+mod references;
+mod watches;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::Client;
+
+use crate::api::gateway::HttpRoute;
+use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::api::{ModelDeployment, ModelRegistryEntry};
+use crate::connect::prometheus::Prometheus;
+use crate::decide::Plan;
+use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
+use crate::decide::model_deployment::{self};
+use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
+
+pub use watches::register;
+
+/// How long a trail that did not answer is left alone before it is asked again.
+const TRAIL_REST: TimeDelta = TimeDelta::seconds(10);
+
+/// Where metrics come from.
+#[derive(Debug, Clone, Default)]
+pub struct MetricSource {
+    /// The operator's Prometheus, if one is configured.
+    pub prometheus: Option<Arc<Prometheus>>,
+    /// Namespaces whose deployments may query it; empty: all.
+    pub namespaces: Vec<String>,
+}
+
+/// The machine of ModelDeployments.
+pub struct ModelDeployments {
+    client: Client,
+    entries: Cache<ModelRegistryEntry>,
+    config_maps: Cache<ConfigMap>,
+    records: Cache<ControllerRevision>,
+    deployments: Cache<Deployment>,
+    services: Cache<Service>,
+    routes: Cache<HttpRoute>,
+    pods: Cache<Pod>,
+    metrics: MetricSource,
+    settings: Settings,
+}
+
+impl Machine for ModelDeployments {
+    type Resource = ModelDeployment;
+    type Status = ModelDeploymentStatus;
+    type Observed = Observed;
+
+    const KIND: &'static str = "ModelDeployment";
+
+    async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
+        let metrics_from = self.metrics_from(&resource);
+        let (measured_at, measurements) = self.measure(&resource, &metrics_from).await;
+        Ok(Observed {
+            entry: self.entry(&resource),
+            config_maps: self.referenced_config_maps(&resource),
+            metrics_from,
+            children: self.children(&resource),
+            pods: self.pods_coming_up(&resource),
+            measurements,
+            measured_at,
+            memory: Memory {
+                lease_epoch: memory.lease_epoch,
+                spent_sequence: memory.spent_sequence,
+                trail_unavailable_since: memory
+                    .trail_outage
+                    .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
+                    .map(|outage| outage.since),
+                foreign_children: self.foreign_children(&resource, memory).await?,
+                refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
+            },
+            settings: self.settings.clone(),
+        })
+    }
+
+    fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc>) -> Plan<ModelDeploymentStatus> {
+        model_deployment::decide(resource, observed, now)
+    }
+
+    fn sequence(resource: &ModelDeployment) -> i64 {
+        resource.status.as_ref().map_or(0, |status| status.sequence)
+    }
+
+    fn stamp(status: &mut ModelDeploymentStatus, lease_epoch: i64) {
+        status.lease_epoch = lease_epoch;
+    }
+}
+
+/// Namespace and name, which a namespaced object from the API server always has.
+fn key(resource: &ModelDeployment) -> (&str, &str) {
+    let metadata = &resource.metadata;
+    (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+}

@@ -1,0 +1,51 @@
+//! Asking the metric source what is due.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+
+use super::{ModelDeployments, key};
+use crate::api::ModelDeployment;
+use crate::decide::Measurement;
+use crate::decide::model_deployment::measure::{self, Query};
+use crate::decide::model_deployment::policy::Policy;
+
+impl ModelDeployments {
+    /// The answers to all queries that are due, and when asking began.
+    pub(super) async fn measure(
+        &self,
+        resource: &ModelDeployment,
+        metrics_from: &BTreeMap<String, Result<String, String>>,
+    ) -> (Option<DateTime<Utc>>, Vec<(Query, Measurement)>) {
+        let Some(status) = &resource.status else { return (None, Vec::new()) };
+        let policy = Policy::read(&resource.spec, metrics_from);
+        let now = Utc::now();
+        let due = measure::due(resource, &policy, status, now);
+        if due.is_empty() {
+            return (None, Vec::new());
+        }
+        let namespace = key(resource).0;
+        let answers = join_all(due.iter().map(|query| self.ask(namespace, query))).await;
+        (Some(now), due.into_iter().zip(answers).collect())
+    }
+
+    async fn ask(&self, namespace: &str, query: &Query) -> Measurement {
+        let promql = match &query.promql {
+            Ok(promql) => promql,
+            Err(error) => return Measurement::ProviderError(format!("the query cannot be rendered: {error}")),
+        };
+        let Some(prometheus) = &self.metrics.prometheus else {
+            return Measurement::ProviderError(
+                "the operator has no Prometheus; set the chart's value prometheus.url".into(),
+            );
+        };
+        let allowed = &self.metrics.namespaces;
+        if !allowed.is_empty() && !allowed.iter().any(|it| it == namespace) {
+            return Measurement::ProviderError(format!(
+                "namespace {namespace} may not query the operator's Prometheus; add it to the chart's value prometheus.allowedNamespaces"
+            ));
+        }
+        prometheus.query(promql, None).await
+    }
+}

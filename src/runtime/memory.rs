@@ -1,0 +1,105 @@
+//! What a process remembers of a resource between two passes.
+//!
+//! Nothing here may be needed for safety: a restart forgets it all, and the next pass only takes
+//! a request or a refusal more to learn it again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::expectations::Expectations;
+use crate::audit::Entry;
+
+/// The part of the memory that observing may use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PassMemory {
+    /// Kinds and names of children whose creation was refused because they exist although the
+    /// cache does not show them: one live GET each tells a foreign object from a stale cache.
+    pub already_exists: BTreeSet<(String, String)>,
+    /// The highest sequence number that is spent without being in status.
+    pub spent_sequence: i64,
+    /// Since when the trail takes no entries; `None` if it did the last time it was asked.
+    pub trail_outage: Option<TrailOutage>,
+    /// The epoch of this leader.
+    pub lease_epoch: i64,
+    /// The last write the API server refused (403, 422); gone once a pass gets through.
+    pub refusal: Option<Refusal>,
+}
+
+/// A trail that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrailOutage {
+    /// The first failure.
+    pub since: DateTime<Utc>,
+    /// The newest failure.
+    pub last_tried: DateTime<Utc>,
+}
+
+/// A write the API server will not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kind of the object.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The API server's message.
+    pub message: String,
+}
+
+/// All that is remembered of one uid.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory {
+    pub(super) uid: String,
+    pub(super) pass: PassMemory,
+    pub(super) expectations: Expectations,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// Conflicts in a row.
+    pub(super) conflicts: u32,
+    /// Intents whose status write was refused, until it is known whether they took effect.
+    pub(super) lost: Vec<Entry>,
+}
+
+/// The memories of one kind, by namespace and name.
+#[derive(Debug, Default)]
+pub(super) struct Memories {
+    by_name: Mutex<HashMap<(String, String), Memory>>,
+}
+
+impl Memories {
+    /// What is remembered of this uid; a new object under an old name starts afresh.
+    pub(super) fn recall(&self, key: &(String, String), uid: &str) -> Memory {
+        let known = self.lock().get(key).filter(|memory| memory.uid == uid).cloned();
+        known.unwrap_or_else(|| Memory { uid: uid.to_owned(), ..Memory::default() })
+    }
+
+    pub(super) fn keep(&self, key: &(String, String), memory: Memory) {
+        self.lock().insert(key.clone(), memory);
+    }
+
+    pub(super) fn forget(&self, key: &(String, String)) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Memory>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_object_under_an_old_name_starts_afresh() {
+        let (memories, key) = (Memories::default(), ("crm".to_owned(), "churn".to_owned()));
+        let mut memory = memories.recall(&key, "1");
+        memory.failures = 3;
+        memories.keep(&key, memory);
+        assert_eq!(memories.recall(&key, "1").failures, 3);
+        assert_eq!(memories.recall(&key, "2").failures, 0);
+        memories.forget(&key);
+        assert_eq!(memories.recall(&key, "1").failures, 0);
+    }
+}

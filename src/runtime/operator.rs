@@ -1,0 +1,199 @@
+//! The operator: everything wired, from options to exit.
+//!
+//! Order of starting: metrics and health first (a process that cannot reach its cluster says so
+//! there), then the watches, then the loops, then the lease; decisions begin with the lease. Order
+//! of ending: no new work, passes under way end, the lease is given back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::{
+    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics, Queue,
+    Scope, Shared, Shutdown, Watches, connect, serve,
+};
+use crate::act::{Actor, Authority, EventSink};
+use crate::audit::Trail;
+
+/// What the operator can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct OperatorOptions {
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Namespace to watch; may be given several times. All namespaces if none is given.
+    #[arg(long = "watch-namespace")]
+    pub watch_namespaces: Vec<String>,
+    /// Passes under way at the same time, for each kind.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    pub concurrency: u16,
+    /// How log lines look.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// Which log lines there are: a level or a filter such as `info,werkbank=debug`; RUST_LOG overrides it.
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// The Prometheus that metrics are asked of.
+    #[arg(long, env = "PROMETHEUS_URL")]
+    pub prometheus_url: Option<url::Url>,
+    /// Namespace whose deployments may query it; may be given several times. `*`, or none: all.
+    #[arg(long = "prometheus-allowed-namespace")]
+    pub prometheus_allowed_namespaces: Vec<String>,
+    /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.
+    #[arg(long)]
+    pub regions_file: Option<std::path::PathBuf>,
+    /// Image of the init container that fetches artifacts: the operator's own.
+    #[arg(long, env = "WERKBANK_IMAGE")]
+    pub fetch_image: String,
+    /// Where the trail of decisions is stored (file:// or s3://).
+    #[arg(long = "trail", env = "TRAIL_URL")]
+    pub trail_url: url::Url,
+    /// How much the API server is asked.
+    #[command(flatten)]
+    pub client: ClientOptions,
+    /// Who leads.
+    #[command(flatten)]
+    pub lease: LeaseOptions,
+}
+
+/// Why the operator ended, other than by request.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// No cluster.
+    #[error("no cluster to work on: {0}; run in a pod with a ServiceAccount or set KUBECONFIG")]
+    Config(#[from] kube::config::InferConfigError),
+    /// No client.
+    #[error("the cluster's credentials cannot be used: {0}")]
+    Client(#[from] kube::Error),
+    /// The address is taken.
+    #[error("cannot listen on {address}: {error}; choose another with --listen")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// No signals, or the listener broke.
+    #[error("the operating system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// Not the leader.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+}
+
+/// What a kind gets to register itself with.
+pub struct Registration<'a> {
+    /// A client, for live reads in `observe`.
+    pub client: Client,
+    /// Where its watches are added.
+    pub watches: &'a mut Watches,
+    shared: Shared,
+    controllers: Vec<Runner>,
+}
+
+/// A controller whose kind does not matter any more.
+struct Runner {
+    wake: Box<dyn Fn() + Send + Sync>,
+    run: Box<dyn FnOnce(Shutdown) -> futures::future::BoxFuture<'static, ()> + Send>,
+}
+
+impl Registration<'_> {
+    /// Runs this machine over the resources in `cache`, woken through `queue`. Add every watch
+    /// that feeds its observing before.
+    pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
+        let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
+        let wake = controller.waker();
+        self.controllers.push(Runner { wake, run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) });
+    }
+}
+
+/// Runs the operator until `shutdown`. `register` adds the watches and machines of all kinds.
+///
+/// # Errors
+/// When it cannot start, or loses the lease.
+pub async fn run(
+    options: OperatorOptions,
+    trail: Arc<dyn Trail>,
+    shutdown: Shutdown,
+    register: impl FnOnce(&mut Registration<'_>) + Send,
+) -> Result<(), OperatorError> {
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| OperatorError::Listen { address: options.listen, error })?;
+    // Probes and metrics are answered until the very end, after the loops have stopped.
+    let end = Shutdown::default();
+    let server = tokio::spawn(serve(listener, health.clone(), metrics.clone(), end.clone()));
+    let client = connect(Config::infer().await?, options.client, metrics.clone())?;
+    let authority = Authority::default();
+    let events = EventSink::start(client.clone(), options.lease.identity.clone(), metrics.dropped_events.clone());
+    let scope = match options.watch_namespaces.as_slice() {
+        [] => Scope::Cluster,
+        names => Scope::Namespaces(names.to_vec()),
+    };
+    let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
+    let actor = Actor::new(client.clone(), trail, authority.clone(), events);
+    let shared = Shared {
+        client: client.clone(),
+        actor,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        concurrency: options.concurrency,
+    };
+    let mut registration =
+        Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
+    register(&mut registration);
+    let controllers = registration.controllers;
+    tokio::select! {
+        () = watches.start() => health.set_ready(),
+        () = shutdown.requested() => return Ok(()),
+    }
+    let leadership = Leadership::new(client, &options.lease, authority)?;
+    lead(leadership, controllers, &metrics, &shutdown).await?;
+    end.request();
+    if let Ok(ended) = server.await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// Runs the loops, and the lease around them.
+async fn lead(
+    mut leadership: Leadership,
+    controllers: Vec<Runner>,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<(), LeaseError> {
+    let (mut loops, mut wakers) = (JoinSet::new(), Vec::new());
+    for Runner { wake, run } in controllers {
+        wakers.push(wake);
+        loops.spawn(run(shutdown.clone()));
+    }
+    let Some(epoch) = leadership.acquire(shutdown).await else {
+        return Ok(());
+    };
+    metrics.leader.set(1);
+    metrics.epoch.set(epoch);
+    wakers.iter().for_each(|wake| wake());
+    // The lease is kept until the last pass has ended, and only then given back.
+    let idle = Shutdown::default();
+    let last_pass = async {
+        while loops.join_next().await.is_some() {}
+        idle.request();
+    };
+    let (kept, ()) = futures::join!(
+        async {
+            let kept = leadership.keep(&idle).await;
+            if kept.is_err() {
+                shutdown.request();
+            }
+            kept
+        },
+        last_pass
+    );
+    metrics.leader.set(0);
+    kept
+}

@@ -1,0 +1,132 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    qps: 0,
+    burst: 1,
+    concurrency: 8,
+    attempts: 4,
+    deadline: Duration::from_secs(5),
+    timeout: Duration::from_millis(200),
+};
+
+fn request(method: Method, path: &str) -> Request<Body> {
+    Request::builder().method(method).uri(path).body(Body::from(b"body".to_vec())).unwrap()
+}
+
+/// Sends `method` to a server that always answers this way; returns its last answer and how
+/// often it was asked.
+async fn sent(
+    method: Method,
+    answer: impl Fn() -> Result<Response<()>, BoxError> + Send + 'static,
+) -> (Result<Response<()>, BoxError>, u32) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = asked.clone();
+    let server = service_fn(move |request: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let answer = answer();
+        async move {
+            assert_eq!(request.into_body().collect_bytes().await.unwrap(), "body");
+            answer
+        }
+    });
+    let layer = RequestsLayer::new(BOUNDS, Arc::new(Metrics::new()));
+    let answer = layer.layer(server).oneshot(request(method, "/api/v1/namespaces/a/services/b")).await;
+    (answer, asked.load(Ordering::SeqCst))
+}
+
+fn status(code: u16) -> Result<Response<()>, BoxError> {
+    Ok(Response::builder().status(code).body(()).unwrap())
+}
+
+#[tokio::test]
+async fn a_throttled_write_is_repeated_a_few_times_and_then_answered_as_it_is() {
+    let (answer, asked) = sent(Method::PATCH, || status(429)).await;
+    assert_eq!((answer.unwrap().status().as_u16(), asked), (429, 4));
+    assert_eq!(sent(Method::POST, || status(503)).await.1, 4);
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_happened_is_never_repeated() {
+    for code in [500, 504] {
+        assert_eq!(sent(Method::POST, move || status(code)).await.1, 1, "{code}");
+    }
+    assert_eq!(sent(Method::PUT, || Err("connection reset".into())).await.1, 1);
+}
+
+#[tokio::test]
+async fn a_read_survives_a_broken_connection() {
+    let (answer, asked) = sent(Method::GET, || Err("connection reset".into())).await;
+    assert!(answer.is_err());
+    assert_eq!(asked, 4);
+    assert_eq!(sent(Method::GET, || status(504)).await.1, 4);
+}
+
+#[tokio::test]
+async fn refusals_are_answers() {
+    for code in [200, 404, 409, 422] {
+        assert_eq!(sent(Method::GET, move || status(code)).await.1, 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured_within_the_deadline() {
+    let throttled = |seconds: &'static str| {
+        move || Ok(Response::builder().status(429).header("retry-after", seconds).body(()).unwrap())
+    };
+    let started = Instant::now();
+    let (_, asked) = sent(Method::GET, throttled("60")).await;
+    assert_eq!(asked, 1, "waiting a minute would miss the deadline");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let about = About { verb: "get", resource: String::new(), path: String::new() };
+    assert!(about.retry(&throttled("2")(), 1).unwrap() >= Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_left() {
+    let server = service_fn(|_: Request<Body>| std::future::pending::<Result<Response<()>, BoxError>>());
+    let metrics = Arc::new(Metrics::new());
+    let layer = RequestsLayer::new(BOUNDS, metrics.clone());
+    let error = layer.layer(server).oneshot(request(Method::PUT, "/api/v1/namespaces/a/services/b")).await.unwrap_err();
+    assert!(error.to_string().contains("no answer within"), "{error}");
+    let text = metrics.text().unwrap();
+    assert!(text.contains(r#"kube_requests_total{verb="update",resource="services",code="0"} 1"#), "{text}");
+}
+
+#[test]
+fn requests_are_named_as_the_api_server_names_them() {
+    let about = |method, path: &str| {
+        let about = About::of(&request(method, path));
+        (about.verb, about.resource)
+    };
+    let named = |verb, resource: &str| (verb, resource.to_owned());
+    let md = "/apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments";
+    assert_eq!(about(Method::PUT, &format!("{md}/churn/status")), named("update", "modeldeployments/status"));
+    assert_eq!(about(Method::GET, &format!("{md}?limit=500")), named("list", "modeldeployments"));
+    assert_eq!(about(Method::GET, &format!("{md}?&watch=true&x=1")), named("watch", "modeldeployments"));
+    assert_eq!(about(Method::GET, "/api/v1/services"), named("list", "services"));
+    assert_eq!(about(Method::DELETE, "/api/v1/namespaces/a/configmaps/b"), named("delete", "configmaps"));
+    assert_eq!(about(Method::GET, "/api/v1/namespaces/crm"), named("get", "namespaces"));
+    assert_eq!(about(Method::GET, "/version"), named("get", "other"));
+}
+
+#[test]
+fn after_the_burst_requests_start_at_the_rate() {
+    let bounds = Bounds { qps: 10, burst: 3, ..BOUNDS };
+    let layer = RequestsLayer::new(bounds, Arc::new(Metrics::new()));
+    let now = Instant::now();
+    let waits: Vec<Option<u128>> =
+        (0..5).map(|_| layer.shared.turn(now).map(|turn| turn.duration_since(now).as_millis())).collect();
+    assert_eq!(waits, [None, None, None, Some(100), Some(200)]);
+    assert_eq!(layer.shared.turn(now + Duration::from_secs(1)), None, "credit grows back");
+}
+
+#[test]
+fn without_a_rate_nothing_waits() {
+    let layer = RequestsLayer::new(BOUNDS, Arc::new(Metrics::new()));
+    let now = Instant::now();
+    assert!((0..10_000).all(|_| layer.shared.turn(now).is_none()));
+}

@@ -1,0 +1,1 @@
+//! For tests: an API server in memory.

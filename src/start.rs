@@ -1,0 +1,55 @@
+//! Starting the operator: from options to the running loop, or one sentence why not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::audit::ObjectStoreTrail;
+use crate::connect::prometheus::Prometheus;
+use crate::decide::model_deployment::observed::Settings;
+use crate::observe::model_deployment::{self, MetricSource};
+use crate::runtime::operator::{self, OperatorOptions};
+use crate::runtime::{Shutdown, start_logging};
+
+type Regions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+/// Runs the operator until it is told to stop. Exit code 1 and one sentence when it cannot.
+pub async fn operator(options: OperatorOptions) -> ExitCode {
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("werkbank operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    start_logging(options.log_format, &options.log_level)?;
+    let shutdown = Shutdown::default();
+    shutdown.on_signals()?;
+    let prometheus = options.prometheus_url.as_ref().map(|url| Prometheus::new(url.as_str())).transpose()?;
+    let metrics = MetricSource {
+        prometheus: prometheus.map(Arc::new),
+        // `*` says "all" out loud.
+        namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
+    };
+    let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
+    let settings = Settings { regions, fetch_image: options.fetch_image.clone() };
+    let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str()).await?);
+    operator::run(options, trail, shutdown, |registration| model_deployment::register(registration, metrics, settings))
+        .await?;
+    Ok(())
+}
+
+/// Region → node label → value, as the chart writes it.
+fn regions(path: &Path) -> Result<Regions, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("--regions-file {}: {error}; mount the chart's ConfigMap there", path.display()))?;
+    let regions: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&text).map_err(|error| {
+        format!("--regions-file {}: {error}; write {{\"eu\": {{\"label\": \"value\"}}}}", path.display())
+    })?;
+    let labels = |all: BTreeMap<String, String>| all.into_iter().map(|(key, value)| (key, vec![value])).collect();
+    Ok(regions.into_iter().map(|(region, all)| (region, labels(all))).collect())
+}

@@ -1,0 +1,4 @@
+//! Text that people write and machines fill in. Pure.
+
+mod promql_literal;
+pub mod query;

@@ -1,0 +1,3 @@
+//! What runs in pods of its own, without rights in the cluster.
+
+pub mod fetch;
