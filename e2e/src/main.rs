@@ -1,5 +1,6 @@
 //! `workbench`: the local cluster by itself, for trying things by hand.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -112,6 +113,19 @@ async fn up(options: Options) -> Result<()> {
         _ = terminate.recv() => {}
     }
     workbench.stop().await
+}
+
+/// Says how to use it. What is printed can be pasted into a shell as it is.
+fn announce(workbench: &Workbench, took: Duration) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "# ready after {:.1} s; Ctrl-C ends it", took.as_secs_f64())?;
+    if let Some(prometheus) = workbench.prometheus() {
+        writeln!(stdout, "# Prometheus is at {}", prometheus.url())?;
+    }
+    let control_plane = workbench.control_plane();
+    writeln!(stdout, "export KUBECONFIG='{}'", control_plane.kubeconfig().display())?;
+    writeln!(stdout, "alias kubectl='{}'", control_plane.kubectl_path().display())?;
+    Ok(stdout.flush()?)
 }
 
 async fn tools() -> Result<()> {
