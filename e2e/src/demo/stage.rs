@@ -119,7 +119,8 @@ impl Stage {
 
     /// The candidate's weight that Envoy works with now, in percent; `None` before there is a route.
     pub(super) async fn weight_in_envoy(&self, revision: &str) -> Result<Option<f64>> {
-        let weights = self.gateway()?.weights(NAMESPACE, "churn").await?;
+        // Before the first deployment is ready there is no route to ask for.
+        let Ok(weights) = self.gateway()?.weights(NAMESPACE, "churn").await else { return Ok(None) };
         let total: u32 = weights.values().sum();
         let own: u32 = weights.iter().filter(|(name, _)| name.contains(revision)).map(|(_, weight)| weight).sum();
         Ok((total > 0).then(|| f64::from(own) * 100.0 / f64::from(total)))
