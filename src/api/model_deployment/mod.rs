@@ -41,7 +41,7 @@ pub use traffic::{Gateway, Traffic};
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.modelRef.name"),
     printcolumn(name = "Stable", type_ = "string", json_path = ".status.stable.revision"),
-    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.attempt.revision"),
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate"),
     printcolumn(name = "Weight", type_ = "string", json_path = ".status.weight"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),

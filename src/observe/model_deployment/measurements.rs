@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::join_all;
 
 use super::{ModelDeployments, key};
@@ -20,7 +20,7 @@ impl ModelDeployments {
     ) -> (Option<DateTime<Utc>>, Vec<(Query, Measurement)>) {
         let Some(status) = &resource.status else { return (None, Vec::new()) };
         let policy = Policy::read(&resource.spec, metrics_from);
-        let now = Utc::now();
+        let now = Utc::now().trunc_subsecs(3);
         let due = measure::due(resource, &policy, status, now);
         if due.is_empty() {
             return (None, Vec::new());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource};
 
@@ -65,7 +65,8 @@ impl<M: Machine> Loop<M> {
                 return self.failed(memory, error.reason);
             }
         };
-        let plan = M::decide(resource, &observed, Utc::now());
+        // Milliseconds are what status keeps: what is compared later must be what was written.
+        let plan = M::decide(resource, &observed, Utc::now().trunc_subsecs(3));
         let requeue = plan.requeue;
         let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER).await;
         self.remember(resource, memory, report, requeue)
