@@ -82,6 +82,8 @@ pub struct Artifact {
     #[x_kube(
         validation = Rule::new("self.startsWith('s3://') || self.startsWith('file:///')")
             .message("artifact.uri must start with s3:// or file:///"),
+        validation = Rule::new("!self.startsWith('s3://') || self.matches('^s3://[^/]+/.')")
+            .message("artifact.uri must name an object or a prefix in the bucket: s3://bucket/path"),
         validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#') && !self.contains('..')")
             .message("artifact.uri must be a plain location: no credentials, no query, no fragment, no '..'; name credentials in artifact.secretRef")
     )]
