@@ -1,0 +1,175 @@
+//! Every reason that the operator can set is in `docs/reference/conditions.md`, and nothing else is:
+//! a person who looks up a word from `kubectl describe` finds it, with what to do.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use werkbank::api::artifact_failure::ArtifactFailureReason;
+
+/// CamelCase words in the sources of decisions that are no reasons.
+const NO_REASONS: &[&str] = &[
+    // Condition types of our own and of others, and their statuses.
+    "Available", "Ready", "Reconciling", "Stalled", "Accepted", "ResolvedRefs", "PodScheduled", "True", "False",
+    // Kinds.
+    "ConfigMap", "ControllerRevision", "Deployment", "ModelDeployment", "Service",
+    // What the kubelet calls a container that is merely early.
+    "ContainerCreating", "PodInitializing",
+    // Decisions that only the trail names.
+    "Start", "RollBack",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+        if path.is_dir() {
+            sources(&path, into);
+        } else if !is_test && path.extension().is_some_and(|it| it == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+fn is_camel_case(word: &str) -> bool {
+    word.len() > 3 && word.starts_with(|it: char| it.is_ascii_uppercase()) && word.chars().all(|it| it.is_ascii_alphabetic())
+}
+
+/// String literals that look like a reason, outside of comments and tests.
+fn literals(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| line.split('"')).filter(|word| is_camel_case(word)).map(str::to_owned).collect()
+}
+
+/// The values of an enum of the status, as the CRD has them.
+fn values(crd: &Value, field: &str) -> BTreeSet<String> {
+    let pointer = format!(
+        "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/attempt/properties/{field}/enum"
+    );
+    let values = crd.pointer(&pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("no {field} in status.attempt"));
+    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn set_by_the_operator() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(&root().join("src/decide"), &mut files);
+    let mut reasons: BTreeSet<String> =
+        files.iter().flat_map(|file| literals(&std::fs::read_to_string(file).unwrap())).collect();
+    assert!(reasons.len() > 30, "the sources of decisions are not where this test looks: {reasons:?}");
+    reasons.retain(|reason| !NO_REASONS.contains(&reason.as_str()));
+    reasons.extend(ArtifactFailureReason::ALL.iter().map(|reason| reason.as_str().to_owned()));
+    let crd = std::fs::read_to_string(root().join("crds/modeldeployments.werkbank.dev.yaml")).unwrap();
+    let crd: Value = serde_yaml::from_str(&crd).unwrap();
+    reasons.extend(values(&crd, "cause"));
+    // While an attempt goes on, its state is the reason; an ended one has a cause.
+    reasons.extend(values(&crd, "state").into_iter().filter(|state| !["Failed", "RolledBack", "Promoted"].contains(&state.as_str())));
+    let watch = std::fs::read_to_string(root().join("src/runtime/watch.rs")).unwrap();
+    reasons.extend(literals(&watch).into_iter().filter(|word| word.starts_with("Invalid")));
+    reasons
+}
+
+/// First cells of the page's tables, condition types apart.
+fn documented() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(root().join("docs/reference/conditions.md")).unwrap();
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(word, _)| word.to_owned()));
+    cells.filter(|word| !["Ready", "Available", "Reconciling", "Stalled"].contains(&word.as_str())).collect()
+}
+
+#[test]
+fn every_reason_is_documented_and_every_documented_reason_exists() {
+    let (set, documented) = (set_by_the_operator(), documented());
+    let missing: Vec<&String> = set.difference(&documented).collect();
+    assert!(missing.is_empty(), "docs/reference/conditions.md lacks {missing:?}: say what each means and what to do");
+    let invented: Vec<&String> = documented.difference(&set).collect();
+    assert!(invented.is_empty(), "docs/reference/conditions.md lists {invented:?}, which nothing sets: remove them");
+}
+
+/// Paths of a schema's properties, `spec.analysis.metrics[].name`; opaque objects end a path.
+fn paths(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
+    let item = schema.get("items");
+    let (prefix, schema) = item.map_or((prefix.to_owned(), schema), |item| (format!("{prefix}[]"), item));
+    let opaque = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+    match schema.get("properties").and_then(Value::as_object).filter(|_| !opaque) {
+        Some(properties) => properties.iter().for_each(|(name, it)| paths(&format!("{prefix}.{name}"), it, into)),
+        None => drop(into.insert(prefix)),
+    }
+}
+
+fn fields(plural: &str) -> BTreeSet<String> {
+    let crd = std::fs::read_to_string(root().join(format!("crds/{plural}.werkbank.dev.yaml"))).unwrap();
+    let crd: Value = serde_yaml::from_str(&crd).unwrap();
+    let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap();
+    let mut all = BTreeSet::new();
+    paths("spec", spec, &mut all);
+    all
+}
+
+fn holds(value: &Value, path: &str) -> bool {
+    let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
+    let (name, is_list) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
+    let Some(found) = value.get(name) else { return false };
+    let inside: Vec<&Value> = if is_list { found.as_array().into_iter().flatten().collect() } else { vec![found] };
+    inside.into_iter().any(|it| rest.is_none_or(|rest| holds(it, rest)))
+}
+
+#[test]
+fn the_full_examples_use_every_field() {
+    for (kind, plural) in [("modeldeployment", "modeldeployments"), ("modelregistryentry", "modelregistryentries")] {
+        let example = |name: &str| -> Value {
+            let text = std::fs::read_to_string(root().join(format!("examples/{kind}/{name}.yaml"))).unwrap();
+            serde_yaml::from_str(&text).unwrap()
+        };
+        let (minimal, full) = (example("minimal"), example("full"));
+        // What excludes metrics cannot stand beside them.
+        let elsewhere = |path: &str| path == "spec.analysis.none" && holds(&minimal, path);
+        let unused: Vec<String> =
+            fields(plural).into_iter().filter(|path| !holds(&full, path) && !elsewhere(path)).collect();
+        assert!(unused.is_empty(), "examples/{kind}/full.yaml does not use {unused:?}");
+    }
+}
+
+#[test]
+fn every_field_of_a_model_deployment_is_in_its_reference_page() {
+    let page = std::fs::read_to_string(root().join("docs/reference/modeldeployment.md")).unwrap();
+    let missing: Vec<String> = fields("modeldeployments")
+        .into_iter()
+        .filter(|path| !page.contains(&format!("| `{}` |", path.trim_start_matches("spec."))))
+        .collect();
+    assert!(missing.is_empty(), "docs/reference/modeldeployment.md lacks {missing:?}");
+}
+
+#[test]
+fn every_metric_of_the_operator_is_in_its_reference_page() {
+    let text = werkbank::runtime::Metrics::new().text().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+    let metrics: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(metrics.len() > 10, "{text}");
+    let rows: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let stem = |row: &&str| row.trim_end_matches("_total").trim_end_matches("_info").to_owned();
+    let documented: BTreeSet<String> = rows.iter().map(stem).collect();
+    assert_eq!(documented, metrics.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn links_between_the_pages_lead_somewhere() {
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    for folder in ["docs/reference", "docs/explanation", "docs/tutorial", "docs/how-to"] {
+        pages.extend(std::fs::read_dir(root().join(folder)).unwrap().map(|it| it.unwrap().path()));
+    }
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = page.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
