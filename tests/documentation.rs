@@ -10,13 +10,27 @@ use werkbank::api::artifact_failure::ArtifactFailureReason;
 /// CamelCase words in the sources of decisions that are no reasons.
 const NO_REASONS: &[&str] = &[
     // Condition types of our own and of others, and their statuses.
-    "Available", "Ready", "Reconciling", "Stalled", "Accepted", "ResolvedRefs", "PodScheduled", "True", "False",
+    "Available",
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "Accepted",
+    "ResolvedRefs",
+    "PodScheduled",
+    "True",
+    "False",
     // Kinds.
-    "ConfigMap", "ControllerRevision", "Deployment", "ModelDeployment", "Service",
+    "ConfigMap",
+    "ControllerRevision",
+    "Deployment",
+    "ModelDeployment",
+    "Service",
     // What the kubelet calls a container that is merely early.
-    "ContainerCreating", "PodInitializing",
+    "ContainerCreating",
+    "PodInitializing",
     // Decisions that only the trail names.
-    "Start", "RollBack",
+    "Start",
+    "RollBack",
 ];
 
 fn root() -> &'static Path {
@@ -36,7 +50,9 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 }
 
 fn is_camel_case(word: &str) -> bool {
-    word.len() > 3 && word.starts_with(|it: char| it.is_ascii_uppercase()) && word.chars().all(|it| it.is_ascii_alphabetic())
+    word.len() > 3
+        && word.starts_with(|it: char| it.is_ascii_uppercase())
+        && word.chars().all(|it| it.is_ascii_alphabetic())
 }
 
 /// String literals that look like a reason, outside of comments and tests.
@@ -48,10 +64,10 @@ fn literals(text: &str) -> BTreeSet<String> {
 
 /// The values of an enum of the status, as the CRD has them.
 fn values(crd: &Value, field: &str) -> BTreeSet<String> {
-    let pointer = format!(
-        "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/attempt/properties/{field}/enum"
-    );
-    let values = crd.pointer(&pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("no {field} in status.attempt"));
+    let pointer =
+        format!("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/attempt/properties/{field}/enum");
+    let values =
+        crd.pointer(&pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("no {field} in status.attempt"));
     values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
@@ -67,7 +83,11 @@ fn set_by_the_operator() -> BTreeSet<String> {
     let crd: Value = serde_yaml::from_str(&crd).unwrap();
     reasons.extend(values(&crd, "cause"));
     // While an attempt goes on, its state is the reason; an ended one has a cause.
-    reasons.extend(values(&crd, "state").into_iter().filter(|state| !["Failed", "RolledBack", "Promoted"].contains(&state.as_str())));
+    reasons.extend(
+        values(&crd, "state")
+            .into_iter()
+            .filter(|state| !["Failed", "RolledBack", "Promoted"].contains(&state.as_str())),
+    );
     let watch = std::fs::read_to_string(root().join("src/runtime/watch.rs")).unwrap();
     reasons.extend(literals(&watch).into_iter().filter(|word| word.starts_with("Invalid")));
     reasons
@@ -76,7 +96,8 @@ fn set_by_the_operator() -> BTreeSet<String> {
 /// First cells of the page's tables, condition types apart.
 fn documented() -> BTreeSet<String> {
     let page = std::fs::read_to_string(root().join("docs/reference/conditions.md")).unwrap();
-    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(word, _)| word.to_owned()));
+    let cells =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(word, _)| word.to_owned()));
     cells.filter(|word| !["Ready", "Available", "Reconciling", "Stalled"].contains(&word.as_str())).collect()
 }
 
@@ -147,7 +168,8 @@ fn every_field_of_a_model_deployment_is_in_its_reference_page() {
 fn every_metric_of_the_operator_is_in_its_reference_page() {
     let text = werkbank::runtime::Metrics::new().text().unwrap();
     let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
-    let metrics: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let metrics: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert!(metrics.len() > 10, "{text}");
     let rows: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let stem = |row: &&str| row.trim_end_matches("_total").trim_end_matches("_info").to_owned();

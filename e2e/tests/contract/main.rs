@@ -3,7 +3,9 @@
 //!
 //! One API server for all of it: each claim below is checked, and all that do not hold are told at once.
 
+#[path = "../apiserver/mod.rs"]
 mod apiserver;
+mod plugin;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -30,6 +32,7 @@ const CLAIMS: &[(&str, Check)] = &[
     ("kubectl get shows the columns", columns_show),
     ("kubectl scale works", scale_works),
     ("kubectl explain prints the documentation", explain_prints_docs),
+    ("kubectl werkbank shows, asks and refuses", plugin::shows_asks_and_refuses),
 ];
 
 #[test]
@@ -145,7 +148,8 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[&entry[..], &[&change]].concat())?;
-        let expected = "spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        let expected =
+            "spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it";
         ensure!(said.contains(expected), "{change}: {said}");
     }
     run(cluster, &[&entry[..], &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#]].concat())?;
