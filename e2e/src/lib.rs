@@ -3,7 +3,9 @@
 pub mod controlplane;
 pub mod demo;
 pub mod gateway;
-pub mod load;
+pub mod helm;
 pub mod node;
 pub mod process;
+pub mod prometheus;
 pub mod tools;
+pub mod workbench;

@@ -39,13 +39,7 @@ pub struct Target {
 impl Target {
     /// GETs of this URL.
     pub fn get(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            host: None,
-            counted_header: None,
-            body: None,
-            timeout: Duration::from_secs(10),
-        }
+        Self { url: url.into(), host: None, counted_header: None, body: None, timeout: Duration::from_secs(10) }
     }
 
     /// With this Host header.
@@ -63,11 +57,7 @@ impl Target {
     }
 
     fn request(&self, client: &Client) -> Result<Request> {
-        let method = if self.body.is_some() {
-            Method::POST
-        } else {
-            Method::GET
-        };
+        let method = if self.body.is_some() { Method::POST } else { Method::GET };
         let mut request = client.request(method, &self.url);
         if let Some(host) = &self.host {
             request = request.header(http::header::HOST, host);
@@ -75,9 +65,7 @@ impl Target {
         if let Some(body) = &self.body {
             request = request.json(body);
         }
-        request
-            .build()
-            .with_context(|| format!("{} cannot be requested: check URL and host", self.url))
+        request.build().with_context(|| format!("{} cannot be requested: check URL and host", self.url))
     }
 }
 
@@ -104,11 +92,7 @@ impl Counts {
     /// Share of the requests whose answer had this value in the counted header.
     pub fn share(&self, value: &str) -> f64 {
         let count = self.header.get(value).copied().unwrap_or_default();
-        if self.requests == 0 {
-            0.0
-        } else {
-            as_f64(count) / as_f64(self.requests)
-        }
+        if self.requests == 0 { 0.0 } else { as_f64(count) / as_f64(self.requests) }
     }
 
     fn add(&mut self, outcome: &Outcome) {
@@ -179,30 +163,18 @@ pub struct Load {
 impl Load {
     /// Starts to send this many requests per second.
     pub fn start(target: Target, per_second: u32) -> Result<Self> {
-        anyhow::ensure!(
-            per_second > 0,
-            "a load needs at least one request per second"
-        );
+        anyhow::ensure!(per_second > 0, "a load needs at least one request per second");
         let client = client(&target)?;
         target.request(&client)?;
         let report = Arc::new(Mutex::new(Report::default()));
         let stop = Arc::new(tokio::sync::Notify::new());
-        let task = tokio::spawn(send(
-            client,
-            target,
-            per_second,
-            report.clone(),
-            stop.clone(),
-        ));
+        let task = tokio::spawn(send(client, target, per_second, report.clone(), stop.clone()));
         Ok(Self { report, task, stop })
     }
 
     /// What was observed so far.
     pub fn snapshot(&self) -> Report {
-        self.report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends no more, waits for the answers that are due, and reports.
@@ -272,9 +244,7 @@ fn record(report: &Mutex<Report>, second: usize, outcome: &Outcome, latency: Dur
 pub async fn exactly(target: &Target, requests: u32) -> Result<Counts> {
     let client = client(target)?;
     target.request(&client)?;
-    let outcomes = futures::stream::iter(0..requests)
-        .map(|_| once(&client, target))
-        .buffer_unordered(16);
+    let outcomes = futures::stream::iter(0..requests).map(|_| once(&client, target)).buffer_unordered(16);
     let counts = outcomes.fold(Counts::default(), |mut counts, outcome| async move {
         counts.add(&outcome);
         counts
@@ -301,10 +271,7 @@ pub fn within_sampling_error(observed: u64, requests: u64, expected: f64) -> boo
 }
 
 fn client(target: &Target) -> Result<Client> {
-    let client = Client::builder()
-        .timeout(target.timeout)
-        .no_proxy()
-        .pool_max_idle_per_host(64);
+    let client = Client::builder().timeout(target.timeout).no_proxy().pool_max_idle_per_host(64);
     client.build().context("make an HTTP client")
 }
 
@@ -312,24 +279,16 @@ async fn once(client: &Client, target: &Target) -> Outcome {
     let answer = async {
         let answer = client.execute(target.request(client)?).await?;
         let status = answer.status().as_u16();
-        let value = target
-            .counted_header
-            .as_ref()
-            .and_then(|name| answer.headers().get(name));
+        let value = target.counted_header.as_ref().and_then(|name| answer.headers().get(name));
         let header = value.and_then(|it| it.to_str().ok()).map(str::to_owned);
         // To the end: an answer that breaks off is an error, and the connection is used again.
         answer.bytes().await?;
         anyhow::Ok(Outcome::Answer { status, header })
     };
-    answer
-        .await
-        .unwrap_or_else(|error| Outcome::Error(format!("{error:#}")))
+    answer.await.unwrap_or_else(|error| Outcome::Error(format!("{error:#}")))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of requests are far below 2^52"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }
@@ -374,9 +333,6 @@ mod tests {
         let report = load.stop().await.unwrap();
         assert!(report.total.requests >= 20, "{report:?}");
         assert_eq!(report.total.failed(), report.total.requests);
-        assert_eq!(
-            report.total.errors.values().sum::<u64>(),
-            report.total.requests
-        );
+        assert_eq!(report.total.errors.values().sum::<u64>(), report.total.requests);
     }
 }

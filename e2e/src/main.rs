@@ -1,8 +1,118 @@
-//! `workbench`: placeholder until the command line follows.
-fn main() -> anyhow::Result<()> {
+//! `workbench`: the local cluster by itself, for trying things by hand.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use werkbank_e2e::process::{Supervisor, guard};
+use werkbank_e2e::tools::Tools;
+use werkbank_e2e::workbench::{Options, Workbench};
+
+/// A real Kubernetes control plane on this machine, without containers or root.
+#[derive(Parser)]
+#[command(name = "workbench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start it and keep it running until Ctrl-C.
+    Up {
+        /// Keep its state in this directory and find it again the next time.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Start the control plane without Prometheus.
+        #[arg(long)]
+        no_prometheus: bool,
+        /// How often Prometheus scrapes, in milliseconds.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
+        scrape_interval: u64,
+    },
+    /// A churn model's canary on real data: one version rolled back, the next promoted.
+    Demo,
+    /// Find or build every tool and print where it is.
+    Tools,
+}
+
+fn main() -> ExitCode {
+    // Before everything else: the guard must be small, and speaks to no person.
     let mut args = std::env::args_os().skip(1);
     if args.next().is_some_and(|first| first == "guard") {
-        std::process::exit(werkbank_e2e::process::guard::run(args.collect())?);
+        return guarded(args.collect());
     }
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("workbench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn guarded(args: Vec<std::ffi::OsString>) -> ExitCode {
+    match guard::run(args) {
+        // Threads that still wait out a grace period end here.
+        Ok(code) => std::process::exit(code),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    match arguments.command {
+        Action::Up { dir, no_prometheus, scrape_interval } => {
+            let mut options = Options::from_env();
+            options.control_plane.dir = dir;
+            options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
+            runtime.block_on(up(options))
+        }
+        Action::Demo => runtime.block_on(werkbank_e2e::demo::run()),
+        Action::Tools => runtime.block_on(tools()),
+    }
+}
+
+async fn up(options: Options) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let begin = Instant::now();
+    // A start that is interrupted is dropped half-way, which ends its processes.
+    let workbench = tokio::select! {
+        started = Workbench::start(options) => started?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let control_plane = workbench.control_plane();
+    println!("# ready after {:.1} s; Ctrl-C ends it", begin.elapsed().as_secs_f64());
+    if let Some(prometheus) = workbench.prometheus() {
+        println!("# Prometheus is at {}", prometheus.url());
+    }
+    println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
+    println!("alias kubectl='{}'", control_plane.kubectl_path().display());
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    workbench.stop().await
+}
+
+async fn tools() -> Result<()> {
+    let tools = Tools::new(Supervisor::new()?)?;
+    let control_plane = tools.control_plane().await?;
+    println!("kubectl                  {}", control_plane.kubectl.display());
+    println!("etcd                     {}", control_plane.etcd.display());
+    println!("kube-apiserver           {}", control_plane.apiserver.display());
+    println!("kube-controller-manager  {}", control_plane.controller_manager.display());
+    println!("Gateway API CRDs         {}", tools.gateway_api_crds().await?.display());
+    println!("envoy                    {}", tools.envoy().await?.display());
+    println!("helm                     {}", tools.helm().await?.display());
+    println!("prometheus               {}", tools.prometheus().await?.display());
     Ok(())
 }

@@ -51,7 +51,15 @@ impl ObjectStoreTrail {
         let patience = Patience { answer: PUT_LIMIT, retries: 1 };
         let (store, prefix) =
             open_object_store(&uri, patience).map_err(|error| TrailError::Unavailable(error.to_string()))?;
-        let trail = Self { store, prefix, what: uri.to_string() };
+        Self::over(store, prefix, uri.to_string()).await
+    }
+
+    /// The same over a store that is open already; `what` names it in messages.
+    ///
+    /// # Errors
+    /// The store does not answer, or it overwrites.
+    pub async fn over(store: Arc<dyn ObjectStore>, prefix: Path, what: String) -> Result<Self, TrailError> {
+        let trail = Self { store, prefix, what };
         trail.probe().await?;
         Ok(trail)
     }

@@ -35,6 +35,9 @@ const CREDENTIAL_CODES: [&str; 6] = [
     "AuthorizationHeaderMalformed",
 ];
 
+/// Listing a bucket that is not there gives no `NotFound` of `object_store`'s, only the code.
+const MISSING_CODES: [&str; 2] = ["NoSuchBucket", "NoSuchKey"];
+
 impl StorageError {
     /// Translates an object store's error about `what` (a URI without credentials).
     #[must_use]
@@ -44,17 +47,18 @@ impl StorageError {
         let denied = format!(
             "the store refuses access to {what}{told}; check the AWS_* credentials of the pod and their right to read and list it"
         );
+        let missing = format!("{what} does not exist{told}; correct the URI or upload it");
+        let is_one_of = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
         match error {
-            object_store::Error::NotFound { .. } => {
-                Self::NotFound(format!("{what} does not exist{told}; correct the URI or upload it"))
-            }
+            object_store::Error::NotFound { .. } => Self::NotFound(missing),
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 Self::Denied(denied)
             }
             object_store::Error::InvalidPath { .. } => Self::Unusable(format!(
                 "below {what} there is an object whose key is no path (`..`, `//` or control characters); rename or remove it"
             )),
-            _ if code.is_some_and(|code| CREDENTIAL_CODES.contains(&code.as_str())) => Self::Denied(denied),
+            _ if is_one_of(&MISSING_CODES) => Self::NotFound(missing),
+            _ if is_one_of(&CREDENTIAL_CODES) => Self::Denied(denied),
             _ => Self::Unreachable(format!(
                 "the store of {what} does not answer as it should{told}: {}; check AWS_ENDPOINT_URL, AWS_REGION and the network",
                 root_cause(error)

@@ -19,7 +19,12 @@ pub struct ClientOptions {
     #[arg(long = "kube-api-burst", env = "KUBE_API_BURST", default_value_t = 400)]
     pub burst: u32,
     /// Requests under way at the same time, watches apart.
-    #[arg(long = "kube-api-concurrency", env = "KUBE_API_CONCURRENCY", default_value_t = 64)]
+    #[arg(
+        id = "kube-api-concurrency",
+        long = "kube-api-concurrency",
+        env = "KUBE_API_CONCURRENCY",
+        default_value_t = 64
+    )]
     pub concurrency: usize,
 }
 

@@ -26,10 +26,16 @@ use crate::act::{Authority, FIELD_MANAGER};
 #[derive(Debug, Clone, clap::Args)]
 pub struct LeaseOptions {
     /// Name of the Lease that replicas of the operator share.
-    #[arg(long = "lease-name", env = "LEASE_NAME", default_value = "werkbank")]
+    #[arg(
+        id = "lease-name",
+        value_name = "LEASE_NAME",
+        long = "lease-name",
+        env = "LEASE_NAME",
+        default_value = "werkbank"
+    )]
     pub name: String,
     /// Namespace of the Lease.
-    #[arg(long = "lease-namespace", env = "POD_NAMESPACE")]
+    #[arg(id = "lease-namespace", value_name = "LEASE_NAMESPACE", long = "lease-namespace", env = "POD_NAMESPACE")]
     pub namespace: String,
     /// This replica's name in the Lease; unique among replicas.
     #[arg(long = "identity", env = "POD_NAME")]

@@ -197,3 +197,29 @@ async fn lead(
     metrics.leader.set(0);
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: OperatorOptions,
+    }
+
+    #[test]
+    fn options_have_the_documented_defaults_and_no_two_share_a_name() {
+        Cli::command().debug_assert();
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
+        let options = Cli::try_parse_from(needed).unwrap().options;
+        assert_eq!(options.client, ClientOptions { qps: 200, burst: 400, concurrency: 64 });
+        assert_eq!((options.concurrency, options.watch_namespaces.len()), (16, 0));
+        let lease = &options.lease;
+        let times = (lease.duration_seconds, lease.renew_deadline_seconds, lease.retry_seconds);
+        assert_eq!(times, (15, 10, 2));
+        assert!(Cli::try_parse_from(["werkbank"]).is_err());
+    }
+}

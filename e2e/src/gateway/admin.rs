@@ -56,10 +56,7 @@ struct Stat {
 impl Admin {
     /// A client of the admin interface at this URL; `log` is where Envoy explains refusals.
     pub(crate) fn new(url: String, log: PathBuf) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
-            .no_proxy()
-            .build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
         Ok(Self { http, url, log })
     }
 
@@ -89,29 +86,15 @@ impl Admin {
 
     /// Names of the listeners that are open.
     pub(crate) async fn open_listeners(&self) -> Result<Vec<String>> {
-        let dump = self
-            .get("/config_dump?resource=dynamic_listeners&mask=name,active_state.version_info")
-            .await?;
-        let configs = dump
-            .get("configs")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let dump = self.get("/config_dump?resource=dynamic_listeners&mask=name,active_state.version_info").await?;
+        let configs = dump.get("configs").and_then(Value::as_array).into_iter().flatten();
         let open = configs.filter(|it| it.get("active_state").is_some());
-        Ok(open
-            .filter_map(|it| Some(it.get("name")?.as_str()?.to_owned()))
-            .collect())
+        Ok(open.filter_map(|it| Some(it.get("name")?.as_str()?.to_owned())).collect())
     }
 
     /// Weights by Service that Envoy works with for this route.
-    pub(crate) async fn weights(
-        &self,
-        namespace: &str,
-        route: &str,
-    ) -> Result<BTreeMap<String, u32>> {
-        let dump = self
-            .get("/config_dump?resource=dynamic_route_configs")
-            .await?;
+    pub(crate) async fn weights(&self, namespace: &str, route: &str) -> Result<BTreeMap<String, u32>> {
+        let dump = self.get("/config_dump?resource=dynamic_route_configs").await?;
         let prefix = format!("{namespace}/{route}/");
         let mut found = Vec::new();
         collect_weights(&dump, &prefix, &mut found);
@@ -128,13 +111,8 @@ impl Admin {
     /// Requests by cluster (`namespace/service/port`).
     pub(crate) async fn counters(&self) -> Result<BTreeMap<String, Counters>> {
         let mut all: BTreeMap<String, Counters> = BTreeMap::new();
-        for (name, value) in self
-            .stats(r"^cluster\..*\.(upstream_rq|upstream_cx)_")
-            .await?
-        {
-            let subject = name
-                .strip_prefix("cluster.")
-                .and_then(|it| it.rsplit_once('.'));
+        for (name, value) in self.stats(r"^cluster\..*\.(upstream_rq|upstream_cx)_").await? {
+            let subject = name.strip_prefix("cluster.").and_then(|it| it.rsplit_once('.'));
             let (Some((cluster, counter)), Some(value)) = (subject, value.as_u64()) else {
                 continue;
             };
@@ -157,92 +135,53 @@ impl Admin {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let reasons = log.lines().rev().filter_map(|line| {
-            line.split_once("config update rejected: ")
-                .or_else(|| line.split_once("config update failure: "))
+            line.split_once("config update rejected: ").or_else(|| line.split_once("config update failure: "))
         });
         let reason = reasons.map(|(_, reason)| reason.trim().to_owned()).next();
-        reason.unwrap_or_else(|| {
-            format!(
-                "Envoy refused the configuration; read {}",
-                self.log.display()
-            )
-        })
+        reason.unwrap_or_else(|| format!("Envoy refused the configuration; read {}", self.log.display()))
     }
 
     async fn stats(&self, filter: &str) -> Result<Vec<(String, Value)>> {
         let filter: String = url_encode(filter);
-        let stats = self
-            .get(&format!("/stats?format=json&filter={filter}"))
-            .await?;
+        let stats = self.get(&format!("/stats?format=json&filter={filter}")).await?;
         let stats: Stats = serde_json::from_value(stats).context("Envoy's statistics")?;
-        Ok(stats
-            .stats
-            .into_iter()
-            .filter_map(|it| it.name.zip(it.value))
-            .collect())
+        Ok(stats.stats.into_iter().filter_map(|it| it.name.zip(it.value)).collect())
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
         let url = format!("{}{path}", self.url);
-        let answer = self
-            .http
-            .get(&url)
-            .send()
-            .await
-            .context("Envoy does not answer: is it running?")?;
-        answer
-            .error_for_status()?
-            .json()
-            .await
-            .with_context(|| format!("read {url}"))
+        let answer = self.http.get(&url).send().await.context("Envoy does not answer: is it running?")?;
+        answer.error_for_status()?.json().await.with_context(|| format!("read {url}"))
     }
 }
 
 fn url_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
-                char::from(byte).to_string()
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => char::from(byte).to_string(),
             other => format!("%{other:02X}"),
         })
         .collect()
 }
 
 fn collect_weights(value: &Value, prefix: &str, found: &mut Vec<BTreeMap<String, u32>>) {
-    let named = value
-        .get("name")
-        .and_then(Value::as_str)
-        .is_some_and(|it| it.starts_with(prefix));
+    let named = value.get("name").and_then(Value::as_str).is_some_and(|it| it.starts_with(prefix));
     match value {
         Value::Object(_) if named => found.push(weights_of(value)),
-        Value::Object(fields) => fields
-            .values()
-            .for_each(|it| collect_weights(it, prefix, found)),
-        Value::Array(items) => items
-            .iter()
-            .for_each(|it| collect_weights(it, prefix, found)),
+        Value::Object(fields) => fields.values().for_each(|it| collect_weights(it, prefix, found)),
+        Value::Array(items) => items.iter().for_each(|it| collect_weights(it, prefix, found)),
         _ => {}
     }
 }
 
 fn weights_of(route: &Value) -> BTreeMap<String, u32> {
-    let clusters = route
-        .pointer("/route/weighted_clusters/clusters")
-        .and_then(Value::as_array);
+    let clusters = route.pointer("/route/weighted_clusters/clusters").and_then(Value::as_array);
     let mut weights = BTreeMap::new();
     for cluster in clusters.into_iter().flatten() {
-        let name = cluster
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = cluster.get("name").and_then(Value::as_str).unwrap_or_default();
         let service = name.split('/').nth(1).unwrap_or(name);
-        let weight = cluster
-            .get("weight")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
-        *weights.entry(service.to_owned()).or_default() +=
-            u32::try_from(weight).unwrap_or(u32::MAX);
+        let weight = cluster.get("weight").and_then(Value::as_u64).unwrap_or_default();
+        *weights.entry(service.to_owned()).or_default() += u32::try_from(weight).unwrap_or(u32::MAX);
     }
     weights
 }

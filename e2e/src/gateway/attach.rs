@@ -32,8 +32,7 @@ pub(crate) struct Attachment {
 
 /// Is this a Gateway of the Gateway API at all?
 pub(crate) fn names_gateway(parent: &ParentRef) -> bool {
-    parent.group.as_deref().unwrap_or(GROUP) == GROUP
-        && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway"
+    parent.group.as_deref().unwrap_or(GROUP) == GROUP && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway"
 }
 
 /// The listeners that `route` attaches to by `parent`, which names `gateway`.
@@ -43,25 +42,16 @@ pub(crate) fn attach(
     gateway: &Gateway,
     namespaces: &Namespaces,
 ) -> Result<Vec<Attachment>, Refusal> {
-    let named: Vec<_> = gateway
-        .spec
-        .listeners
-        .iter()
-        .filter(|it| is_named(it, parent))
-        .collect();
+    let named: Vec<_> = gateway.spec.listeners.iter().filter(|it| is_named(it, parent)).collect();
     if named.is_empty() {
         let message = "the Gateway has no HTTP listener with this sectionName and port";
         return Err(("NoMatchingParent", message.to_owned()));
     }
     let from = route.metadata.namespace.as_deref().unwrap_or_default();
     let home = gateway.metadata.namespace.as_deref().unwrap_or_default();
-    let allowing: Vec<_> = named
-        .into_iter()
-        .filter(|it| allows(it, from, home, namespaces))
-        .collect();
+    let allowing: Vec<_> = named.into_iter().filter(|it| allows(it, from, home, namespaces)).collect();
     if allowing.is_empty() {
-        let message =
-            format!("no listener allows HTTPRoutes from namespace {from}; see its allowedRoutes");
+        let message = format!("no listener allows HTTPRoutes from namespace {from}; see its allowedRoutes");
         return Err(("NotAllowedByListeners", message));
     }
     let attachments: Vec<_> = allowing
@@ -82,43 +72,27 @@ pub(crate) fn attach(
 
 /// Does the listener serve HTTPRoutes, by its protocol and its allowed kinds?
 pub(crate) fn serves_http_routes(listener: &Listener) -> bool {
-    let kinds = listener
-        .allowed_routes
-        .as_ref()
-        .map(|it| &*it.kinds)
-        .unwrap_or_default();
-    let http = kinds
-        .iter()
-        .any(|it| it.group.as_deref().unwrap_or(GROUP) == GROUP && it.kind == "HTTPRoute");
+    let kinds = listener.allowed_routes.as_ref().map(|it| &*it.kinds).unwrap_or_default();
+    let http = kinds.iter().any(|it| it.group.as_deref().unwrap_or(GROUP) == GROUP && it.kind == "HTTPRoute");
     listener.protocol == "HTTP" && (kinds.is_empty() || http)
 }
 
 fn is_named(listener: &Listener, parent: &ParentRef) -> bool {
     serves_http_routes(listener)
-        && parent
-            .section_name
-            .as_ref()
-            .is_none_or(|name| *name == listener.name)
+        && parent.section_name.as_ref().is_none_or(|name| *name == listener.name)
         && parent.port.is_none_or(|port| port == listener.port)
 }
 
 fn allows(listener: &Listener, from: &str, home: &str, namespaces: &Namespaces) -> bool {
     let default = AllowedRoutes::default();
-    let allowed = listener
-        .allowed_routes
-        .as_ref()
-        .unwrap_or(&default)
-        .namespaces
-        .as_ref();
+    let allowed = listener.allowed_routes.as_ref().unwrap_or(&default).namespaces.as_ref();
     match allowed.and_then(|it| it.from.as_deref()).unwrap_or("Same") {
         "All" => true,
         "Same" => from == home,
         "Selector" => {
             let selector = allowed.and_then(|it| it.selector.clone());
             let labels = namespaces.get(from);
-            selector
-                .zip(labels)
-                .is_some_and(|(selector, labels)| matches(selector, labels))
+            selector.zip(labels).is_some_and(|(selector, labels)| matches(selector, labels))
         }
         _ => false,
     }
@@ -135,11 +109,7 @@ fn hostnames(listener: Option<&str>, route: &[String]) -> Vec<String> {
     if route.is_empty() {
         return vec![listener.to_owned()];
     }
-    let mut both: Vec<_> = route
-        .iter()
-        .filter_map(|it| narrower(listener, it))
-        .map(str::to_owned)
-        .collect();
+    let mut both: Vec<_> = route.iter().filter_map(|it| narrower(listener, it)).map(str::to_owned).collect();
     both.sort();
     both.dedup();
     both
@@ -147,17 +117,9 @@ fn hostnames(listener: Option<&str>, route: &[String]) -> Vec<String> {
 
 fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     let covers = |wide: &str, narrow: &str| {
-        wide == "*"
-            || wide == narrow
-            || wide
-                .strip_prefix('*')
-                .is_some_and(|end| narrow.ends_with(end))
+        wide == "*" || wide == narrow || wide.strip_prefix('*').is_some_and(|end| narrow.ends_with(end))
     };
-    if covers(one, other) {
-        Some(other)
-    } else {
-        covers(other, one).then_some(one)
-    }
+    if covers(one, other) { Some(other) } else { covers(other, one).then_some(one) }
 }
 
 #[cfg(test)]
@@ -168,9 +130,7 @@ mod tests {
 
     fn gateway(listener: Value) -> Gateway {
         let mut full = json!({"name": "http", "port": 80, "protocol": "HTTP"});
-        full.as_object_mut()
-            .unwrap()
-            .extend(listener.as_object().unwrap().clone());
+        full.as_object_mut().unwrap().extend(listener.as_object().unwrap().clone());
         serde_json::from_value(json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
             "metadata": {"name": "edge", "namespace": "infra"},
@@ -179,33 +139,19 @@ mod tests {
         .unwrap()
     }
 
-    fn outcome(
-        listener: Value,
-        parent: Value,
-        hostnames: &[&str],
-    ) -> Result<Vec<String>, &'static str> {
+    fn outcome(listener: Value, parent: Value, hostnames: &[&str]) -> Result<Vec<String>, &'static str> {
         let mut full = json!({"name": "edge", "namespace": "infra"});
-        full.as_object_mut()
-            .unwrap()
-            .extend(parent.as_object().unwrap().clone());
+        full.as_object_mut().unwrap().extend(parent.as_object().unwrap().clone());
         let route: HttpRoute = serde_json::from_value(json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
             "metadata": {"name": "churn", "namespace": "shop"},
             "spec": {"parentRefs": [full], "hostnames": hostnames}
         }))
         .unwrap();
-        let namespaces = BTreeMap::from([(
-            "shop".to_owned(),
-            BTreeMap::from([("team".to_owned(), "crm".to_owned())]),
-        )]);
-        attach(
-            &route,
-            &route.spec.parent_refs[0],
-            &gateway(listener),
-            &namespaces,
-        )
-        .map(|all| all.into_iter().flat_map(|it| it.hostnames).collect())
-        .map_err(|(reason, _)| reason)
+        let namespaces = BTreeMap::from([("shop".to_owned(), BTreeMap::from([("team".to_owned(), "crm".to_owned())]))]);
+        attach(&route, &route.spec.parent_refs[0], &gateway(listener), &namespaces)
+            .map(|all| all.into_iter().flat_map(|it| it.hostnames).collect())
+            .map_err(|(reason, _)| reason)
     }
 
     fn from(from: &str) -> Value {
@@ -214,44 +160,23 @@ mod tests {
 
     #[test]
     fn a_listener_admits_routes_of_its_own_namespace_unless_it_says_otherwise() {
-        assert_eq!(
-            outcome(json!({}), json!({}), &[]),
-            Err("NotAllowedByListeners")
-        );
-        assert_eq!(
-            outcome(from("Same"), json!({}), &[]),
-            Err("NotAllowedByListeners")
-        );
-        assert_eq!(
-            outcome(from("All"), json!({}), &[]),
-            Ok(vec!["*".to_owned()])
-        );
+        assert_eq!(outcome(json!({}), json!({}), &[]), Err("NotAllowedByListeners"));
+        assert_eq!(outcome(from("Same"), json!({}), &[]), Err("NotAllowedByListeners"));
+        assert_eq!(outcome(from("All"), json!({}), &[]), Ok(vec!["*".to_owned()]));
     }
 
     #[test]
     fn a_selector_admits_the_namespaces_with_its_labels_only() {
         let of = |team| json!({"allowedRoutes": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": team}}}}});
         assert_eq!(outcome(of("crm"), json!({}), &[]), Ok(vec!["*".to_owned()]));
-        assert_eq!(
-            outcome(of("web"), json!({}), &[]),
-            Err("NotAllowedByListeners")
-        );
-        assert_eq!(
-            outcome(from("Selector"), json!({}), &[]),
-            Err("NotAllowedByListeners")
-        );
+        assert_eq!(outcome(of("web"), json!({}), &[]), Err("NotAllowedByListeners"));
+        assert_eq!(outcome(from("Selector"), json!({}), &[]), Err("NotAllowedByListeners"));
     }
 
     #[test]
     fn a_section_or_port_that_does_not_exist_has_no_matching_parent() {
-        assert_eq!(
-            outcome(from("All"), json!({"sectionName": "admin"}), &[]),
-            Err("NoMatchingParent")
-        );
-        assert_eq!(
-            outcome(from("All"), json!({"port": 81}), &[]),
-            Err("NoMatchingParent")
-        );
+        assert_eq!(outcome(from("All"), json!({"sectionName": "admin"}), &[]), Err("NoMatchingParent"));
+        assert_eq!(outcome(from("All"), json!({"port": 81}), &[]), Err("NoMatchingParent"));
         assert!(outcome(from("All"), json!({"sectionName": "http", "port": 80}), &[]).is_ok());
     }
 
@@ -264,24 +189,11 @@ mod tests {
         };
         let names = |it: &[&str]| Ok(it.iter().map(|it| (*it).to_owned()).collect());
         assert_eq!(
-            outcome(
-                under("*.shop.example"),
-                json!({}),
-                &["a.shop.example", "b.example"]
-            ),
+            outcome(under("*.shop.example"), json!({}), &["a.shop.example", "b.example"]),
             names(&["a.shop.example"])
         );
-        assert_eq!(
-            outcome(under("a.shop.example"), json!({}), &["*.shop.example"]),
-            names(&["a.shop.example"])
-        );
-        assert_eq!(
-            outcome(under("a.shop.example"), json!({}), &[]),
-            names(&["a.shop.example"])
-        );
-        assert_eq!(
-            outcome(under("*.shop.example"), json!({}), &["shop.example"]),
-            Err("NoMatchingListenerHostname")
-        );
+        assert_eq!(outcome(under("a.shop.example"), json!({}), &["*.shop.example"]), names(&["a.shop.example"]));
+        assert_eq!(outcome(under("a.shop.example"), json!({}), &[]), names(&["a.shop.example"]));
+        assert_eq!(outcome(under("*.shop.example"), json!({}), &["shop.example"]), Err("NoMatchingListenerHostname"));
     }
 }

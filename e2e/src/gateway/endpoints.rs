@@ -29,11 +29,7 @@ pub(crate) fn addresses<'a>(
     port: &ServicePort,
     pods: impl IntoIterator<Item = &'a Pod>,
 ) -> Vec<(String, u16)> {
-    let Some(selector) = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.as_ref())
-    else {
+    let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else {
         return Vec::new();
     };
     if selector.is_empty() {
@@ -53,9 +49,7 @@ pub(crate) fn addresses<'a>(
 pub(crate) fn load_assignment(cluster: &str, addresses: &[(String, u16)]) -> Value {
     let endpoints: Vec<Value> = addresses
         .iter()
-        .map(|(ip, port)| {
-            json!({"endpoint": {"address": {"socket_address": {"address": ip, "port_value": port}}}})
-        })
+        .map(|(ip, port)| json!({"endpoint": {"address": {"socket_address": {"address": ip, "port_value": port}}}}))
         .collect();
     json!({
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -69,26 +63,16 @@ fn serves(pod: &Pod) -> bool {
         .status
         .as_ref()
         .and_then(|status| status.conditions.as_ref())
-        .is_some_and(|conditions| {
-            conditions
-                .iter()
-                .any(|it| it.type_ == "Ready" && it.status == "True")
-        });
+        .is_some_and(|conditions| conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True"));
     ready && pod.metadata.deletion_timestamp.is_none()
 }
 
 fn has_labels(pod: &Pod, selector: &BTreeMap<String, String>) -> bool {
-    selector
-        .iter()
-        .all(|(key, value)| pod.labels().get(key) == Some(value))
+    selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
 }
 
 fn address(pod: &Pod) -> Option<String> {
-    pod.status
-        .as_ref()?
-        .pod_ip
-        .clone()
-        .filter(|ip| !ip.is_empty())
+    pod.status.as_ref()?.pod_ip.clone().filter(|ip| !ip.is_empty())
 }
 
 fn target_port(pod: &Pod, port: &ServicePort) -> Option<u16> {
@@ -98,9 +82,7 @@ fn target_port(pod: &Pod, port: &ServicePort) -> Option<u16> {
         Some(IntOrString::String(name)) => {
             let containers = pod.spec.as_ref()?.containers.iter();
             let mut ports = containers.flat_map(|it| it.ports.iter().flatten());
-            ports
-                .find(|it| it.name.as_deref() == Some(name))?
-                .container_port
+            ports.find(|it| it.name.as_deref() == Some(name))?.container_port
         }
     };
     u16::try_from(number).ok()
@@ -139,39 +121,26 @@ mod tests {
             pod("127.0.1.3", "False", "churn"),
             pod("127.0.1.4", "True", "other"),
         ];
-        let expected = vec![
-            ("127.0.1.1".to_owned(), 8080),
-            ("127.0.1.2".to_owned(), 8080),
-        ];
+        let expected = vec![("127.0.1.1".to_owned(), 8080), ("127.0.1.2".to_owned(), 8080)];
         assert_eq!(found(&service(json!("http")), &pods), expected);
     }
 
     #[test]
     fn a_pod_that_is_being_deleted_gets_no_request() {
         let mut leaving = pod("127.0.1.1", "True", "churn");
-        leaving.metadata.deletion_timestamp =
-            Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        leaving.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
         assert_eq!(found(&service(json!(8080)), &[leaving]), vec![]);
     }
 
     #[test]
     fn a_named_port_that_no_container_has_finds_nothing() {
-        assert_eq!(
-            found(
-                &service(json!("grpc")),
-                &[pod("127.0.1.1", "True", "churn")]
-            ),
-            vec![]
-        );
+        assert_eq!(found(&service(json!("grpc")), &[pod("127.0.1.1", "True", "churn")]), vec![]);
     }
 
     #[test]
     fn a_service_without_selector_finds_nothing() {
         let mut service = service(json!(8080));
         service.spec.as_mut().unwrap().selector = None;
-        assert_eq!(
-            found(&service, &[pod("127.0.1.1", "True", "churn")]),
-            vec![]
-        );
+        assert_eq!(found(&service, &[pod("127.0.1.1", "True", "churn")]), vec![]);
     }
 }

@@ -57,17 +57,10 @@ impl Envoy {
     pub(crate) async fn start(&mut self) -> Result<()> {
         let config = self.dir.join("bootstrap.json");
         let bootstrap = serde_json::to_vec_pretty(&bootstrap(&self.address, self.admin_port))?;
-        std::fs::write(&config, bootstrap)
-            .with_context(|| format!("write {}", config.display()))?;
+        std::fs::write(&config, bootstrap).with_context(|| format!("write {}", config.display()))?;
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = Command::new(&self.binary)
-            .args([
-                "--config-path",
-                "bootstrap.json",
-                "--disable-hot-restart",
-                "--concurrency",
-                "2",
-            ])
+            .args(["--config-path", "bootstrap.json", "--disable-hot-restart", "--concurrency", "2"])
             .args(["--log-level", "info"])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
@@ -76,12 +69,7 @@ impl Envoy {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "start {}: is it Envoy for this machine?",
-                    self.binary.display()
-                )
-            })?;
+            .with_context(|| format!("start {}: is it Envoy for this machine?", self.binary.display()))?;
         self.child = Some(child);
         self.wait_until_live().await
     }
@@ -92,23 +80,14 @@ impl Envoy {
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
             {
-                bail!(
-                    "Envoy ended with {status} at its start; read {}",
-                    self.log().display()
-                );
+                bail!("Envoy ended with {status} at its start; read {}", self.log().display());
             }
-            if reqwest::get(&url)
-                .await
-                .is_ok_and(|it| it.status().is_success())
-            {
+            if reqwest::get(&url).await.is_ok_and(|it| it.status().is_success()) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bail!(
-            "Envoy is not ready after 10 s; read {}",
-            self.log().display()
-        )
+        bail!("Envoy is not ready after 10 s; read {}", self.log().display())
     }
 
     /// Kills the process (SIGKILL) and waits for its end.

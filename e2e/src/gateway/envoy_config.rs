@@ -105,10 +105,7 @@ impl VirtualHosts {
     /// Adds the routes to each of the hosts; those that came first win among equals.
     pub(crate) fn add(&mut self, hostnames: &[String], routes: &[(Precedence, Value)]) {
         for hostname in hostnames {
-            self.0
-                .entry(hostname.clone())
-                .or_default()
-                .extend_from_slice(routes);
+            self.0.entry(hostname.clone()).or_default().extend_from_slice(routes);
         }
     }
 

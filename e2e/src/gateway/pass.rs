@@ -57,10 +57,7 @@ impl Passes {
             let again = match self.pass().await {
                 Ok(lingers) => lingers,
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "gateway pass failed; it is tried again"
-                    );
+                    tracing::warn!(error = format!("{error:#}"), "gateway pass failed; it is tried again");
                     true
                 }
             };
@@ -83,11 +80,7 @@ impl Passes {
         let mut xds = xds.lock().await;
         let mut untried = vec![self.changed_routes()];
         while let Some(group) = untried.pop() {
-            self.world.held = untried
-                .iter()
-                .flatten()
-                .map(|(uid, _)| uid.clone())
-                .collect();
+            self.world.held = untried.iter().flatten().map(|(uid, _)| uid.clone()).collect();
             let translation = translate(&self.world);
             match xds.publish(&translation.resources).await? {
                 Outcome::Applied(closed) => {
@@ -95,9 +88,7 @@ impl Passes {
                     report(&self.world, &translation, &closed, &mut self.writer);
                 }
                 Outcome::Refused(reason) => match &*group {
-                    [] => anyhow::bail!(
-                        "Envoy refuses a configuration without a changed route: {reason}"
-                    ),
+                    [] => anyhow::bail!("Envoy refuses a configuration without a changed route: {reason}"),
                     [culprit] => {
                         self.world.refused.insert(culprit.clone(), reason);
                         untried.push(Vec::new());
@@ -116,30 +107,20 @@ impl Passes {
     fn changed_routes(&self) -> Vec<(String, i64)> {
         let changed = self.world.routes.iter().filter_map(|route| {
             let (uid, generation) = identity(route);
-            let accepted = self
-                .world
-                .accepted
-                .get(&uid)
-                .and_then(|it| it.metadata.generation);
+            let accepted = self.world.accepted.get(&uid).and_then(|it| it.metadata.generation);
             (accepted != Some(generation)).then_some((uid, generation))
         });
-        changed
-            .filter(|it| !self.world.refused.contains_key(it))
-            .collect()
+        changed.filter(|it| !self.world.refused.contains_key(it)).collect()
     }
 
     /// Routes that some parent accepts are what is fallen back to later.
     fn remember(&mut self, translation: &Translation) {
         for (route, parents) in &translation.routes {
-            let accepted = parents
-                .iter()
-                .any(|it| it.verdicts.first().is_some_and(|it| it.holds));
+            let accepted = parents.iter().any(|it| it.verdicts.first().is_some_and(|it| it.holds));
             let (uid, generation) = identity(route);
             if accepted {
                 self.world.accepted.insert(uid.clone(), route.clone());
-                self.world
-                    .refused
-                    .retain(|(it, at), _| *it != uid || *at == generation);
+                self.world.refused.retain(|(it, at), _| *it != uid || *at == generation);
             }
         }
     }
@@ -147,11 +128,7 @@ impl Passes {
     async fn assign_ports(&mut self) -> Result<()> {
         let mut wanted = BTreeSet::new();
         for gateway in &self.world.gateways {
-            let of = gateway
-                .spec
-                .listeners
-                .iter()
-                .map(|it| (key(&**gateway), it.port));
+            let of = gateway.spec.listeners.iter().map(|it| (key(&**gateway), it.port));
             wanted.extend(of);
         }
         self.world.ports.retain(|it, _| wanted.contains(it));
@@ -170,8 +147,5 @@ impl Passes {
 }
 
 fn identity(route: &HttpRoute) -> (String, i64) {
-    (
-        route.uid().unwrap_or_default(),
-        route.metadata.generation.unwrap_or_default(),
-    )
+    (route.uid().unwrap_or_default(), route.metadata.generation.unwrap_or_default())
 }

@@ -6,8 +6,8 @@ use kube::ResourceExt;
 
 use super::{
     api::{
-        Gateway, GatewayAddress, GatewayClassStatus, GatewayStatus, HttpRoute, HttpRouteStatus,
-        Listener, ListenerStatus, RouteKind, RouteParentStatus,
+        Gateway, GatewayAddress, GatewayClassStatus, GatewayStatus, HttpRoute, HttpRouteStatus, Listener,
+        ListenerStatus, RouteKind, RouteParentStatus,
     },
     attach::{GROUP, serves_http_routes},
     status::{StatusWriter, conditions},
@@ -22,16 +22,11 @@ pub(crate) fn report(
     closed: &BTreeMap<String, String>,
     writer: &mut StatusWriter,
 ) {
-    for class in world
-        .classes
-        .iter()
-        .filter(|it| it.spec.controller_name == world.controller_name)
-    {
+    for class in world.classes.iter().filter(|it| it.spec.controller_name == world.controller_name) {
         let before = class.status.clone().unwrap_or_default();
         let verdicts = [Verdict::yes("Accepted", "Accepted")];
-        let status = GatewayClassStatus {
-            conditions: conditions(&verdicts, class.metadata.generation, &before.conditions),
-        };
+        let status =
+            GatewayClassStatus { conditions: conditions(&verdicts, class.metadata.generation, &before.conditions) };
         if status != before {
             writer.write(&**class, &status);
         }
@@ -57,21 +52,15 @@ fn route_status(
     closed: &BTreeMap<String, String>,
 ) -> HttpRouteStatus {
     let before = route.status.clone().unwrap_or_default().parents;
-    let (ours, mut all): (Vec<_>, Vec<_>) = before
-        .into_iter()
-        .partition(|it| it.controller_name == controller);
+    let (ours, mut all): (Vec<_>, Vec<_>) = before.into_iter().partition(|it| it.controller_name == controller);
     for it in parents {
         let known = ours.iter().find(|before| before.parent_ref == it.parent);
         let known = known.map(|it| &*it.conditions).unwrap_or_default();
         let mut verdicts = it.verdicts.clone();
-        let open =
-            it.listeners.is_empty() || it.listeners.iter().any(|name| !closed.contains_key(name));
+        let open = it.listeners.is_empty() || it.listeners.iter().any(|name| !closed.contains_key(name));
         if let Some(accepted) = verdicts.first_mut().filter(|_| !open) {
-            *accepted = Verdict::no(
-                "Accepted",
-                "Pending",
-                "no listener of the Gateway is open; see the Gateway's status",
-            );
+            *accepted =
+                Verdict::no("Accepted", "Pending", "no listener of the Gateway is open; see the Gateway's status");
         }
         all.push(RouteParentStatus {
             parent_ref: it.parent.clone(),
@@ -93,17 +82,11 @@ fn gateway_status(
     let mut all_programmed = true;
     let mut listeners = Vec::new();
     for listener in &gateway.spec.listeners {
-        let verdicts = listener_verdicts(
-            &listener_name(&key(gateway), listener.port),
-            listener,
-            closed,
-        );
+        let verdicts = listener_verdicts(&listener_name(&key(gateway), listener.port), listener, closed);
         all_programmed &= verdicts.iter().all(|it| it.holds);
         let known = before.listeners.iter().find(|it| it.name == listener.name);
         let known = known.map(|it| &*it.conditions).unwrap_or_default();
-        let attached = translation
-            .attached
-            .get(&(key(gateway), listener.name.clone()));
+        let attached = translation.attached.get(&(key(gateway), listener.name.clone()));
         listeners.push(ListenerStatus {
             name: listener.name.clone(),
             supported_kinds: supported_kinds(listener),
@@ -114,57 +97,31 @@ fn gateway_status(
     let programmed = if all_programmed {
         Verdict::yes("Programmed", "Programmed")
     } else {
-        Verdict::no(
-            "Programmed",
-            "Invalid",
-            "see the conditions of the listeners",
-        )
+        Verdict::no("Programmed", "Invalid", "see the conditions of the listeners")
     };
     let accepted = Verdict::yes("Accepted", "Accepted");
     GatewayStatus {
-        addresses: vec![GatewayAddress {
-            kind: "IPAddress".to_owned(),
-            value: world.address.clone(),
-        }],
+        addresses: vec![GatewayAddress { kind: "IPAddress".to_owned(), value: world.address.clone() }],
         conditions: conditions(&[accepted, programmed], generation, &before.conditions),
         listeners,
     }
 }
 
 fn supported_kinds(listener: &Listener) -> Vec<RouteKind> {
-    let kind = RouteKind {
-        group: Some(GROUP.to_owned()),
-        kind: "HTTPRoute".to_owned(),
-    };
-    if serves_http_routes(listener) {
-        vec![kind]
-    } else {
-        Vec::new()
-    }
+    let kind = RouteKind { group: Some(GROUP.to_owned()), kind: "HTTPRoute".to_owned() };
+    if serves_http_routes(listener) { vec![kind] } else { Vec::new() }
 }
 
-fn listener_verdicts(
-    name: &str,
-    listener: &Listener,
-    closed: &BTreeMap<String, String>,
-) -> Vec<Verdict> {
+fn listener_verdicts(name: &str, listener: &Listener, closed: &BTreeMap<String, String>) -> Vec<Verdict> {
     let resolved = if listener.protocol == "HTTP" && !serves_http_routes(listener) {
-        Verdict::no(
-            "ResolvedRefs",
-            "InvalidRouteKinds",
-            "only HTTPRoute is supported",
-        )
+        Verdict::no("ResolvedRefs", "InvalidRouteKinds", "only HTTPRoute is supported")
     } else {
         Verdict::yes("ResolvedRefs", "ResolvedRefs")
     };
     if listener.protocol != "HTTP" {
         let message = format!("protocol {} is not supported; use HTTP", listener.protocol);
         let programmed = Verdict::no("Programmed", "Invalid", message.clone());
-        return vec![
-            Verdict::no("Accepted", "UnsupportedProtocol", message),
-            programmed,
-            resolved,
-        ];
+        return vec![Verdict::no("Accepted", "UnsupportedProtocol", message), programmed, resolved];
     }
     let programmed = match closed.get(name) {
         None => Verdict::yes("Programmed", "Programmed"),
@@ -177,8 +134,5 @@ fn listener_verdicts(
 pub(crate) fn uids(world: &World) -> std::collections::HashSet<String> {
     let classes = world.classes.iter().filter_map(|it| it.uid());
     let gateways = world.gateways.iter().filter_map(|it| it.uid());
-    classes
-        .chain(gateways)
-        .chain(world.routes.iter().filter_map(|it| it.uid()))
-        .collect()
+    classes.chain(gateways).chain(world.routes.iter().filter_map(|it| it.uid())).collect()
 }

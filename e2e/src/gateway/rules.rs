@@ -53,64 +53,43 @@ fn unsupported_rule(at: &str, rule: &Rule) -> Option<String> {
         let timeouts = rule.timeouts.as_ref()?;
         rest(&format!("{at}.timeouts"), &timeouts.rest).or_else(|| {
             let request = timeouts.request.as_ref()?;
-            seconds(request).is_none().then(|| format!("{at}.timeouts.request: {request:?} is no duration; write for example 2s or 500ms"))
+            seconds(request)
+                .is_none()
+                .then(|| format!("{at}.timeouts.request: {request:?} is no duration; write for example 2s or 500ms"))
         })
     };
     let backends = || {
         let mut all = rule.backend_refs.iter().enumerate();
         all.find_map(|(index, it)| rest(&format!("{at}.backendRefs[{index}]"), &it.rest))
     };
-    rest(at, &rule.rest)
-        .or_else(matches)
-        .or_else(filters)
-        .or_else(timeouts)
-        .or_else(backends)
+    rest(at, &rule.rest).or_else(matches).or_else(filters).or_else(timeouts).or_else(backends)
 }
 
 fn unsupported_match(at: &str, it: &Match) -> Option<String> {
     if let Some(message) = rest(at, &it.rest) {
         return Some(message);
     }
-    let path = it
-        .path
-        .as_ref()
-        .and_then(|path| path.kind.as_deref())
-        .unwrap_or("PathPrefix");
+    let path = it.path.as_ref().and_then(|path| path.kind.as_deref()).unwrap_or("PathPrefix");
     if !["Exact", "PathPrefix"].contains(&path) {
-        return Some(format!(
-            "{at}.path: type {path} is not supported; use Exact or PathPrefix"
-        ));
+        return Some(format!("{at}.path: type {path} is not supported; use Exact or PathPrefix"));
     }
-    let header = it
-        .headers
-        .iter()
-        .find_map(|header| header.kind.as_deref().filter(|it| *it != "Exact"))?;
-    Some(format!(
-        "{at}.headers: type {header} is not supported; use Exact"
-    ))
+    let header = it.headers.iter().find_map(|header| header.kind.as_deref().filter(|it| *it != "Exact"))?;
+    Some(format!("{at}.headers: type {header} is not supported; use Exact"))
 }
 
 fn unsupported_filter(at: &str, filter: &Filter) -> Option<String> {
-    match (
-        &*filter.kind,
-        &filter.request_header_modifier,
-        &filter.request_mirror,
-    ) {
+    match (&*filter.kind, &filter.request_header_modifier, &filter.request_mirror) {
         ("RequestHeaderModifier", Some(_), None) => rest(at, &filter.rest),
         ("RequestMirror", None, Some(mirror)) => {
             rest(at, &filter.rest).or_else(|| rest(&format!("{at}.requestMirror"), &mirror.rest))
         }
-        (kind, ..) => Some(format!(
-            "{at}: {kind} is not supported; use RequestHeaderModifier or RequestMirror"
-        )),
+        (kind, ..) => Some(format!("{at}: {kind} is not supported; use RequestHeaderModifier or RequestMirror")),
     }
 }
 
 fn rest(at: &str, rest: &Rest) -> Option<String> {
     let (name, _) = rest.first_key_value()?;
-    Some(format!(
-        "{at}.{name} is not supported by this gateway; remove it"
-    ))
+    Some(format!("{at}.{name} is not supported by this gateway; remove it"))
 }
 
 /// Envoy's routes for the rule, one per match; `name` is the prefix of their names.
@@ -121,11 +100,7 @@ pub(crate) fn routes(
     resolve: &mut dyn FnMut(&BackendRef) -> Backend,
 ) -> Vec<(Precedence, Value)> {
     let everything = [Match::default()];
-    let matches = if rule.matches.is_empty() {
-        &everything[..]
-    } else {
-        &rule.matches
-    };
+    let matches = if rule.matches.is_empty() { &everything[..] } else { &rule.matches };
     let mut route = action(rule, resolve);
     if let Some(fields) = route.as_object_mut() {
         fields.extend(header_changes(&rule.filters));
@@ -167,11 +142,7 @@ fn action(rule: &Rule, resolve: &mut dyn FnMut(&BackendRef) -> Backend) -> Value
         if !mirrors.is_empty() {
             fields.insert("request_mirror_policies".to_owned(), json!(mirrors));
         }
-        let timeout = rule
-            .timeouts
-            .as_ref()
-            .and_then(|it| it.request.as_deref())
-            .and_then(seconds);
+        let timeout = rule.timeouts.as_ref().and_then(|it| it.request.as_deref()).and_then(seconds);
         if let Some(timeout) = timeout {
             fields.insert("timeout".to_owned(), json!(timeout));
         }
@@ -193,10 +164,7 @@ fn mirrors(filters: &[Filter], resolve: &mut dyn FnMut(&BackendRef) -> Backend) 
 }
 
 fn header_changes(filters: &[Filter]) -> serde_json::Map<String, Value> {
-    let modifiers: Vec<_> = filters
-        .iter()
-        .filter_map(|it| it.request_header_modifier.as_ref())
-        .collect();
+    let modifiers: Vec<_> = filters.iter().filter_map(|it| it.request_header_modifier.as_ref()).collect();
     let change = |header: &Header, action: &str| {
         // A percent sign starts a variable in Envoy's header values; the Gateway API has none.
         let value = header.value.replace('%', "%%");
@@ -204,18 +172,8 @@ fn header_changes(filters: &[Filter]) -> serde_json::Map<String, Value> {
     };
     let mut changes = Vec::new();
     for modifier in &modifiers {
-        changes.extend(
-            modifier
-                .set
-                .iter()
-                .map(|it| change(it, "OVERWRITE_IF_EXISTS_OR_ADD")),
-        );
-        changes.extend(
-            modifier
-                .add
-                .iter()
-                .map(|it| change(it, "APPEND_IF_EXISTS_OR_ADD")),
-        );
+        changes.extend(modifier.set.iter().map(|it| change(it, "OVERWRITE_IF_EXISTS_OR_ADD")));
+        changes.extend(modifier.add.iter().map(|it| change(it, "APPEND_IF_EXISTS_OR_ADD")));
     }
     let removed: Vec<_> = modifiers.iter().flat_map(|it| &it.remove).collect();
     let mut fields = serde_json::Map::new();
@@ -230,11 +188,7 @@ fn header_changes(filters: &[Filter]) -> serde_json::Map<String, Value> {
 
 fn path(it: &Match) -> (bool, &str) {
     let kind = it.path.as_ref().and_then(|path| path.kind.as_deref());
-    let value = it
-        .path
-        .as_ref()
-        .and_then(|path| path.value.as_deref())
-        .unwrap_or("/");
+    let value = it.path.as_ref().and_then(|path| path.value.as_deref()).unwrap_or("/");
     (kind == Some("Exact"), value)
 }
 
@@ -247,11 +201,7 @@ fn request_match(it: &Match) -> Value {
         },
     };
     let header = |name: &str, value: &str| json!({"name": name, "string_match": {"exact": value}});
-    let mut headers: Vec<_> = it
-        .headers
-        .iter()
-        .map(|it| header(&it.name, &it.value))
-        .collect();
+    let mut headers: Vec<_> = it.headers.iter().map(|it| header(&it.name, &it.value)).collect();
     headers.extend(it.method.iter().map(|method| header(":method", method)));
     if let Some(fields) = fields.as_object_mut().filter(|_| !headers.is_empty()) {
         fields.insert("headers".to_owned(), json!(headers));
@@ -261,12 +211,7 @@ fn request_match(it: &Match) -> Value {
 
 fn precedence(it: &Match) -> Precedence {
     let (exact, value) = path(it);
-    (
-        !exact,
-        Reverse(value.len()),
-        it.method.is_none(),
-        Reverse(it.headers.len()),
-    )
+    (!exact, Reverse(value.len()), it.method.is_none(), Reverse(it.headers.len()))
 }
 
 /// A Gateway API duration (`1h30m`, `500ms`) in the seconds that protobuf's JSON wants.
@@ -276,9 +221,7 @@ fn seconds(duration: &str) -> Option<String> {
     while !left.is_empty() {
         let digits = left.find(|it: char| !it.is_ascii_digit())?;
         let (number, unit) = left.split_at(digits);
-        let end = unit
-            .find(|it: char| it.is_ascii_digit())
-            .unwrap_or(unit.len());
+        let end = unit.find(|it: char| it.is_ascii_digit()).unwrap_or(unit.len());
         let (unit, rest) = unit.split_at(end);
         let factor = match unit {
             "h" => 3_600_000,
@@ -304,49 +247,23 @@ mod tests {
     #[test]
     fn what_is_not_implemented_is_refused_by_the_path_of_its_field() {
         let cases = [
-            (
-                json!({"retry": {"attempts": 3}}),
-                "spec.rules[0].retry is not supported",
-            ),
-            (
-                json!({"filters": [{"type": "URLRewrite", "urlRewrite": {}}]}),
-                "spec.rules[0].filters[0]: URLRewrite",
-            ),
-            (
-                json!({"matches": [{}, {"queryParams": []}]}),
-                "spec.rules[0].matches[1].queryParams",
-            ),
-            (
-                json!({"matches": [{"path": {"type": "RegularExpression", "value": "a+"}}]}),
-                "type RegularExpression",
-            ),
+            (json!({"retry": {"attempts": 3}}), "spec.rules[0].retry is not supported"),
+            (json!({"filters": [{"type": "URLRewrite", "urlRewrite": {}}]}), "spec.rules[0].filters[0]: URLRewrite"),
+            (json!({"matches": [{}, {"queryParams": []}]}), "spec.rules[0].matches[1].queryParams"),
+            (json!({"matches": [{"path": {"type": "RegularExpression", "value": "a+"}}]}), "type RegularExpression"),
             (
                 json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "b"}]}]}),
                 "use Exact",
             ),
-            (
-                json!({"timeouts": {"backendRequest": "1s"}}),
-                "timeouts.backendRequest",
-            ),
+            (json!({"timeouts": {"backendRequest": "1s"}}), "timeouts.backendRequest"),
             (json!({"timeouts": {"request": "soon"}}), "is no duration"),
-            (
-                json!({"backendRefs": [{"name": "a", "filters": []}]}),
-                "backendRefs[0].filters",
-            ),
+            (json!({"backendRefs": [{"name": "a", "filters": []}]}), "backendRefs[0].filters"),
         ];
         for (rule, expected) in cases {
             let message = unsupported(&spec(rule)).unwrap_or_default();
-            assert!(
-                message.contains(expected),
-                "{message:?} should say {expected:?}"
-            );
+            assert!(message.contains(expected), "{message:?} should say {expected:?}");
         }
-        assert_eq!(
-            unsupported(&spec(
-                json!({"matches": [{"path": {"type": "Exact", "value": "/"}}]})
-            )),
-            None
-        );
+        assert_eq!(unsupported(&spec(json!({"matches": [{"path": {"type": "Exact", "value": "/"}}]}))), None);
     }
 
     #[test]
@@ -376,13 +293,8 @@ mod tests {
 
     #[test]
     fn weights_that_are_all_zero_answer_500() {
-        let rule = serde_json::from_value(
-            json!({"backendRefs": [{"name": "a", "port": 80, "weight": 0}]}),
-        )
-        .unwrap();
-        let routes = routes("ns/r/0", 1, &rule, &mut |it| {
-            Backend::Cluster(it.name.clone())
-        });
+        let rule = serde_json::from_value(json!({"backendRefs": [{"name": "a", "port": 80, "weight": 0}]})).unwrap();
+        let routes = routes("ns/r/0", 1, &rule, &mut |it| Backend::Cluster(it.name.clone()));
         assert_eq!(routes[0].1["direct_response"]["status"], 500);
     }
 }

@@ -92,22 +92,12 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// A condition that is true.
     pub(crate) fn yes(kind: &'static str, reason: &'static str) -> Self {
-        Self {
-            kind,
-            holds: true,
-            reason,
-            message: String::new(),
-        }
+        Self { kind, holds: true, reason, message: String::new() }
     }
 
     /// A condition that is false, and why.
     pub(crate) fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            holds: false,
-            reason,
-            message: message.into(),
-        }
+        Self { kind, holds: false, reason, message: message.into() }
     }
 }
 
@@ -177,18 +167,12 @@ impl<'a> Translator<'a> {
             .collect();
         let mut pods: BTreeMap<String, Vec<&Pod>> = BTreeMap::new();
         for pod in &world.pods {
-            pods.entry(pod.namespace().unwrap_or_default())
-                .or_default()
-                .push(pod);
+            pods.entry(pod.namespace().unwrap_or_default()).or_default().push(pod);
         }
         Self {
             world,
             gateways,
-            services: world
-                .services
-                .iter()
-                .map(|it| (key(&**it), &**it))
-                .collect(),
+            services: world.services.iter().map(|it| (key(&**it), &**it)).collect(),
             pods,
             hosts: BTreeMap::new(),
             result: Translation::default(),
@@ -201,13 +185,9 @@ impl<'a> Translator<'a> {
         let world = self.world;
         let generation = route.metadata.generation.unwrap_or_default();
         let held = world.held.contains(&uid);
-        let refusal = rules::unsupported(&route.spec)
-            .or_else(|| world.refused.get(&(uid.clone(), generation)).cloned());
-        let in_force = if held || refusal.is_some() {
-            world.accepted.get(&uid)
-        } else {
-            Some(route)
-        };
+        let refusal =
+            rules::unsupported(&route.spec).or_else(|| world.refused.get(&(uid.clone(), generation)).cloned());
+        let in_force = if held || refusal.is_some() { world.accepted.get(&uid) } else { Some(route) };
         let resolved = in_force.map(|it| self.configure(it));
         if held {
             return;
@@ -223,19 +203,11 @@ impl<'a> Translator<'a> {
             };
             let attached = attach(route, parent, gateway, &world.namespaces);
             let (accepted, listeners) = match (attached, &refusal) {
-                (Err((reason, message)), _) => {
-                    (Verdict::no("Accepted", reason, message), Vec::new())
-                }
-                (_, Some(message)) => (
-                    Verdict::no("Accepted", "UnsupportedValue", message),
-                    Vec::new(),
-                ),
+                (Err((reason, message)), _) => (Verdict::no("Accepted", reason, message), Vec::new()),
+                (_, Some(message)) => (Verdict::no("Accepted", "UnsupportedValue", message), Vec::new()),
                 (Ok(all), None) => {
                     self.count(&key(&**gateway), &all);
-                    let names = all
-                        .iter()
-                        .map(|it| listener_name(&key(&**gateway), it.port))
-                        .collect();
+                    let names = all.iter().map(|it| listener_name(&key(&**gateway), it.port)).collect();
                     (Verdict::yes("Accepted", "Accepted"), names)
                 }
             };
@@ -256,11 +228,7 @@ impl<'a> Translator<'a> {
 
     fn count(&mut self, gateway: &Key, attachments: &[Attachment]) {
         for it in attachments {
-            *self
-                .result
-                .attached
-                .entry((gateway.clone(), it.listener.clone()))
-                .or_default() += 1;
+            *self.result.attached.entry((gateway.clone(), it.listener.clone())).or_default() += 1;
         }
     }
 
@@ -271,16 +239,14 @@ impl<'a> Translator<'a> {
             let Some(gateway) = self.parent(route, parent) else {
                 continue;
             };
-            let attached =
-                attach(route, parent, gateway, &self.world.namespaces).unwrap_or_default();
-            targets.extend(
-                attached
-                    .into_iter()
-                    .map(|it| (listener_name(&key(&**gateway), it.port), it.hostnames)),
-            );
+            let attached = attach(route, parent, gateway, &self.world.namespaces).unwrap_or_default();
+            targets.extend(attached.into_iter().map(|it| (listener_name(&key(&**gateway), it.port), it.hostnames)));
         }
         let (namespace, name) = key(route);
         let mut verdict = Verdict::yes("ResolvedRefs", "ResolvedRefs");
+        if targets.is_empty() {
+            return verdict;
+        }
         for (index, rule) in route.spec.rules.iter().enumerate() {
             let prefix = format!("{namespace}/{name}/{index}");
             let generation = route.metadata.generation.unwrap_or_default();
@@ -292,10 +258,7 @@ impl<'a> Translator<'a> {
                 backend
             });
             for (listener, hostnames) in &targets {
-                self.hosts
-                    .entry(listener.clone())
-                    .or_default()
-                    .add(hostnames, &routes);
+                self.hosts.entry(listener.clone()).or_default().add(hostnames, &routes);
             }
         }
         verdict
@@ -314,51 +277,32 @@ impl<'a> Translator<'a> {
         }
         let namespace = reference.namespace.as_deref().unwrap_or(home);
         if namespace != home {
-            let message = format!(
-                "Service {namespace}/{name} is in another namespace; ReferenceGrants are not supported"
-            );
+            let message =
+                format!("Service {namespace}/{name} is in another namespace; ReferenceGrants are not supported");
             return Backend::Unresolved("RefNotPermitted", message);
         }
         let Some(service) = self.services.get(&(namespace.to_owned(), name.clone())) else {
-            return Backend::Unresolved(
-                "BackendNotFound",
-                format!("Service {namespace}/{name} does not exist"),
-            );
+            return Backend::Unresolved("BackendNotFound", format!("Service {namespace}/{name} does not exist"));
         };
-        let found = reference
-            .port
-            .and_then(|it| endpoints::service_port(service, it));
+        let found = reference.port.and_then(|it| endpoints::service_port(service, it));
         let Some(port) = found else {
             let port = reference.port.unwrap_or_default();
-            return Backend::Unresolved(
-                "BackendNotFound",
-                format!("Service {namespace}/{name} has no port {port}"),
-            );
+            return Backend::Unresolved("BackendNotFound", format!("Service {namespace}/{name} has no port {port}"));
         };
         let cluster = format!("{namespace}/{name}/{}", port.port);
         if !self.result.resources.clusters.contains_key(&cluster) {
             let pods = self.pods.get(namespace).map(|it| &**it).unwrap_or_default();
             let addresses = endpoints::addresses(service, port, pods.iter().copied());
             let resources = &mut self.result.resources;
-            resources.endpoints.insert(
-                cluster.clone(),
-                endpoints::load_assignment(&cluster, &addresses),
-            );
-            resources
-                .clusters
-                .insert(cluster.clone(), envoy_config::cluster(&cluster));
+            resources.endpoints.insert(cluster.clone(), endpoints::load_assignment(&cluster, &addresses));
+            resources.clusters.insert(cluster.clone(), envoy_config::cluster(&cluster));
         }
         Backend::Cluster(cluster)
     }
 
     fn finish(mut self) -> Translation {
         for (key, gateway) in &self.gateways {
-            for listener in gateway
-                .spec
-                .listeners
-                .iter()
-                .filter(|it| it.protocol == "HTTP")
-            {
+            for listener in gateway.spec.listeners.iter().filter(|it| it.protocol == "HTTP") {
                 let name = listener_name(key, listener.port);
                 let Some(port) = self.world.ports.get(&(key.clone(), listener.port)) else {
                     continue;
@@ -369,10 +313,7 @@ impl<'a> Translator<'a> {
                     .listeners
                     .entry(name.clone())
                     .or_insert_with(|| envoy_config::listener(&name, &self.world.address, *port));
-                resources
-                    .routes
-                    .entry(name.clone())
-                    .or_insert_with(|| hosts.into_config(&name));
+                resources.routes.entry(name.clone()).or_insert_with(|| hosts.into_config(&name));
             }
         }
         self.result.gateways = self.gateways.into_values().cloned().collect();

@@ -103,12 +103,7 @@ impl Xds {
             return Ok(Outcome::Applied(self.closed.clone()));
         }
         self.settle_listeners().await?;
-        let mut open: Vec<_> = wanted
-            .routes
-            .keys()
-            .filter(|it| !self.closed.contains_key(*it))
-            .cloned()
-            .collect();
+        let mut open: Vec<_> = wanted.routes.keys().filter(|it| !self.closed.contains_key(*it)).cloned().collect();
         open.push("clusters".to_owned());
         if let Some(refusal) = self.settle(&open).await? {
             return Ok(Outcome::Refused(refusal));
@@ -121,15 +116,8 @@ impl Xds {
         for (name, endpoints) in &wanted.endpoints {
             if self.written.endpoints.get(name) != Some(endpoints) {
                 self.version += 1;
-                place(
-                    &self.dir,
-                    &endpoints_file(name),
-                    self.version,
-                    std::slice::from_ref(endpoints),
-                )?;
-                self.written
-                    .endpoints
-                    .insert(name.clone(), endpoints.clone());
+                place(&self.dir, &endpoints_file(name), self.version, std::slice::from_ref(endpoints))?;
+                self.written.endpoints.insert(name.clone(), endpoints.clone());
             }
         }
         Ok(())
@@ -142,12 +130,9 @@ impl Xds {
                 self.written.routes.insert(name.clone(), routes.clone());
             }
         }
-        self.written
-            .routes
-            .retain(|name, _| wanted.routes.contains_key(name));
-        self.versions.retain(|name, _| {
-            ["clusters", "listeners"].contains(&&**name) || wanted.routes.contains_key(name)
-        });
+        self.written.routes.retain(|name, _| wanted.routes.contains_key(name));
+        self.versions
+            .retain(|name, _| ["clusters", "listeners"].contains(&&**name) || wanted.routes.contains_key(name));
         Ok(())
     }
 
@@ -165,24 +150,16 @@ impl Xds {
             }
         }
         self.unused.retain(|name, _| clusters.contains_key(name));
-        let gone: BTreeSet<_> = self
-            .written
-            .endpoints
-            .keys()
-            .filter(|it| !clusters.contains_key(*it))
-            .cloned()
-            .collect();
-        self.written
-            .endpoints
-            .retain(|name, _| !gone.contains(name));
+        let gone: BTreeSet<_> =
+            self.written.endpoints.keys().filter(|it| !clusters.contains_key(*it)).cloned().collect();
+        self.written.endpoints.retain(|name, _| !gone.contains(name));
         clusters
     }
 
     fn write(&mut self, subject: &str, file: &str, resources: &[Value]) -> Result<()> {
         self.version += 1;
         self.confirmed = false;
-        self.versions
-            .insert(subject.to_owned(), self.version.to_string());
+        self.versions.insert(subject.to_owned(), self.version.to_string());
         place(&self.dir, file, self.version, resources)
     }
 
@@ -190,11 +167,7 @@ impl Xds {
     async fn settle_listeners(&mut self) -> Result<()> {
         if let Some(reason) = self.settle(&["listeners".to_owned()]).await? {
             let open = self.admin.open_listeners().await?;
-            let closed = self
-                .written
-                .listeners
-                .keys()
-                .filter(|it| !open.contains(it));
+            let closed = self.written.listeners.keys().filter(|it| !open.contains(it));
             self.closed = closed.map(|it| (it.clone(), reason.clone())).collect();
             // Settled: it is not asked for again until the listeners change.
             self.versions.remove("listeners");
@@ -209,21 +182,14 @@ impl Xds {
         let started = Instant::now();
         loop {
             let files = self.admin.files().await?;
-            let waiting: Vec<_> = subjects
-                .iter()
-                .filter(|it| !self.is_applied(it, &files))
-                .collect();
+            let waiting: Vec<_> = subjects.iter().filter(|it| !self.is_applied(it, &files)).collect();
             if waiting.is_empty() {
                 return Ok(None);
             }
             let known = |it: &String| self.refusals.get(it).copied().unwrap_or_default();
-            let refused = waiting
-                .into_iter()
-                .find(|it| refusals(it, &files) > known(it))
-                .cloned();
+            let refused = waiting.into_iter().find(|it| refusals(it, &files) > known(it)).cloned();
             if let Some(subject) = refused {
-                self.refusals
-                    .insert(subject.clone(), refusals(&subject, &files));
+                self.refusals.insert(subject.clone(), refusals(&subject, &files));
                 // What Envoy refused is not what it has: it must be written again.
                 self.written.routes.remove(&subject);
                 if subject == "clusters" {
@@ -243,10 +209,7 @@ impl Xds {
 
     fn is_applied(&self, subject: &str, files: &BTreeMap<String, FileState>) -> bool {
         let wanted = self.versions.get(subject);
-        wanted.is_none()
-            || files
-                .get(subject)
-                .is_some_and(|it| it.version.as_ref() == wanted)
+        wanted.is_none() || files.get(subject).is_some_and(|it| it.version.as_ref() == wanted)
     }
 }
 

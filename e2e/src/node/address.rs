@@ -45,9 +45,7 @@ impl FromStr for AddressBlock {
         let wanted = || format!("{text:?} is no address block: write it as 127.x.y.0/24");
         let mut parts = prefix.split('.').map(str::parse::<u8>);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(127)), Some(x), Some(y), None) => {
-                Ok(Self(x.with_context(wanted)?, y.with_context(wanted)?))
-            }
+            (Some(Ok(127)), Some(x), Some(y), None) => Ok(Self(x.with_context(wanted)?, y.with_context(wanted)?)),
             _ => bail!(wanted()),
         }
     }
@@ -66,24 +64,16 @@ impl Addresses {
     const LAST: u8 = 254;
 
     pub(super) fn new(block: AddressBlock) -> Self {
-        Self {
-            block,
-            taken: BTreeSet::new(),
-            last: Self::FIRST - 1,
-        }
+        Self { block, taken: BTreeSet::new(), last: Self::FIRST - 1 }
     }
 
     /// An address for a pod; `wish` is the one it had before, if any.
     pub(super) fn take(&mut self, wish: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
         let wished = wish.map(|ip| ip.octets()).and_then(|[_, x, y, last]| {
-            ((x, y) == (self.block.0, self.block.1) && (Self::FIRST..=Self::LAST).contains(&last))
-                .then_some(last)
+            ((x, y) == (self.block.0, self.block.1) && (Self::FIRST..=Self::LAST).contains(&last)).then_some(last)
         });
         let next = (self.last.saturating_add(1)..=Self::LAST).chain(Self::FIRST..=self.last);
-        let last = wished
-            .into_iter()
-            .chain(next)
-            .find(|last| !self.taken.contains(last))?;
+        let last = wished.into_iter().chain(next).find(|last| !self.taken.contains(last))?;
         self.taken.insert(last);
         self.last = last;
         Some(self.block.at(last))
@@ -104,14 +94,8 @@ mod tests {
 
     #[test]
     fn a_block_is_read_with_or_without_its_mask() {
-        assert_eq!(
-            "127.20.3.0/24".parse::<AddressBlock>().unwrap(),
-            AddressBlock::new(20, 3)
-        );
-        assert_eq!(
-            "127.20.3".parse::<AddressBlock>().unwrap().to_string(),
-            "127.20.3.0/24"
-        );
+        assert_eq!("127.20.3.0/24".parse::<AddressBlock>().unwrap(), AddressBlock::new(20, 3));
+        assert_eq!("127.20.3".parse::<AddressBlock>().unwrap().to_string(), "127.20.3.0/24");
         for bad in ["10.0.0.0/24", "127.300.1", "127.1", "127.1.2.3", ""] {
             assert!(bad.parse::<AddressBlock>().is_err(), "{bad}");
         }
@@ -131,13 +115,7 @@ mod tests {
         let had = Ipv4Addr::new(127, 20, 3, 77);
         assert_eq!(addresses.take(Some(had)), Some(had));
         assert_ne!(addresses.take(Some(had)), Some(had));
-        assert_eq!(
-            addresses
-                .take(Some(Ipv4Addr::new(127, 9, 9, 9)))
-                .unwrap()
-                .octets()[..3],
-            [127, 20, 3]
-        );
+        assert_eq!(addresses.take(Some(Ipv4Addr::new(127, 9, 9, 9))).unwrap().octets()[..3], [127, 20, 3]);
     }
 
     proptest! {

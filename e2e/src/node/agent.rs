@@ -56,26 +56,10 @@ pub(super) struct Node {
 
 impl Node {
     /// Lists a container's process as running, until the answer is dropped.
-    pub(super) fn list<'n>(
-        &'n self,
-        context: &PodContext,
-        container: &str,
-        pid: u32,
-    ) -> Listed<'n> {
-        let key = (
-            context.namespace().to_owned(),
-            context.name().to_owned(),
-            container.to_owned(),
-        );
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone(), pid);
-        Listed {
-            node: self,
-            key,
-            pid,
-        }
+    pub(super) fn list<'n>(&'n self, context: &PodContext, container: &str, pid: u32) -> Listed<'n> {
+        let key = (context.namespace().to_owned(), context.name().to_owned(), container.to_owned());
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), pid);
+        Listed { node: self, key, pid }
     }
 
     fn pods_dir(&self) -> PathBuf {
@@ -92,11 +76,7 @@ pub(super) struct Listed<'n> {
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        let mut running = self
-            .node
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.node.running.lock().unwrap_or_else(PoisonError::into_inner);
         // A pod of the same name may have taken the place.
         if running.get(&self.key) == Some(&self.pid) {
             running.remove(&self.key);
@@ -118,12 +98,8 @@ impl NodeAgent {
     /// # Errors
     /// If the run directory cannot be made or the Node cannot be written.
     pub async fn start(client: Client, mut options: NodeOptions) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&options.run_dir).with_context(|| {
-            format!(
-                "the run directory {} cannot be made",
-                options.run_dir.display()
-            )
-        })?;
+        std::fs::create_dir_all(&options.run_dir)
+            .with_context(|| format!("the run directory {} cannot be made", options.run_dir.display()))?;
         options.run_dir = options.run_dir.canonicalize()?;
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -134,13 +110,7 @@ impl NodeAgent {
         let since = Timestamp::now();
         registration::register(&client, &options, since).await?;
         let (digests, running) = (Digests::default(), Mutex::default());
-        let node = Arc::new(Node {
-            client,
-            options,
-            digests,
-            http,
-            running,
-        });
+        let node = Arc::new(Node { client, options, digests, http, running });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let agent = Loop::new(Arc::clone(&node));
@@ -158,12 +128,7 @@ impl NodeAgent {
     #[must_use]
     pub fn pid(&self, namespace: &str, pod: &str, container: &str) -> Option<u32> {
         let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
-        self.node
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .copied()
+        self.node.running.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
     /// What a container wrote since it was last started, as `kubectl logs`
@@ -173,9 +138,8 @@ impl NodeAgent {
     /// If no such container was ever started here.
     pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> anyhow::Result<String> {
         let newest = self.log_files(namespace, pod, container)?.pop();
-        let (_, path) = newest.with_context(|| {
-            format!("container {namespace}/{pod}/{container} was never started here")
-        })?;
+        let (_, path) =
+            newest.with_context(|| format!("container {namespace}/{pod}/{container} was never started here"))?;
         Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
     }
 
@@ -188,28 +152,14 @@ impl NodeAgent {
     ) -> anyhow::Result<Vec<(std::time::SystemTime, PathBuf)>> {
         let mut files = Vec::new();
         for dir in std::fs::read_dir(self.node.pods_dir())?.flatten() {
-            if !dir
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&format!("{namespace}_{pod}_"))
-            {
+            if !dir.file_name().to_string_lossy().starts_with(&format!("{namespace}_{pod}_")) {
                 continue;
             }
             for file in std::fs::read_dir(dir.path())?.flatten() {
                 let name = file.file_name().to_string_lossy().into_owned();
-                let restart = name
-                    .strip_prefix(container)
-                    .and_then(|rest| rest.strip_prefix('.'));
-                if restart
-                    .and_then(|rest| rest.strip_suffix(".log"))
-                    .is_some_and(|n| n.parse::<u32>().is_ok())
-                {
-                    files.push((
-                        file.metadata()?
-                            .created()
-                            .or_else(|_| file.metadata()?.modified())?,
-                        file.path(),
-                    ));
+                let restart = name.strip_prefix(container).and_then(|rest| rest.strip_prefix('.'));
+                if restart.and_then(|rest| rest.strip_suffix(".log")).is_some_and(|n| n.parse::<u32>().is_ok()) {
+                    files.push((file.metadata()?.created().or_else(|_| file.metadata()?.modified())?, file.path()));
                 }
             }
         }
@@ -245,24 +195,14 @@ impl Loop {
     fn new(node: Arc<Node>) -> Self {
         let addresses = Addresses::new(node.options.block);
         let world = World::new(node.client.clone(), &node.options.name);
-        Self {
-            node,
-            world,
-            addresses,
-            workers: BTreeMap::new(),
-            tasks: JoinSet::new(),
-        }
+        Self { node, world, addresses, workers: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let client = self.node.client.clone();
         let config = watcher::Config::default;
-        let mut pods = watcher(Api::<Pod>::all(client.clone()), config())
-            .default_backoff()
-            .boxed();
-        let mut nodes = watcher(Api::<NodeObject>::all(client), config())
-            .default_backoff()
-            .boxed();
+        let mut pods = watcher(Api::<Pod>::all(client.clone()), config()).default_backoff().boxed();
+        let mut nodes = watcher(Api::<NodeObject>::all(client), config()).default_backoff().boxed();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -307,18 +247,12 @@ impl Loop {
         {
             let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
             let order = Order::Delete(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-            worker
-                .orders
-                .send_if_modified(|now| std::mem::replace(now, order) != order);
+            worker.orders.send_if_modified(|now| std::mem::replace(now, order) != order);
         }
     }
 
     fn take_in(&mut self, uid: &str, pod: &Arc<Pod>) {
-        let had = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_ref())
-            .and_then(|ip| ip.parse().ok());
+        let had = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok());
         let Some(address) = self.addresses.take(had) else {
             tracing::warn!(block = %self.node.options.block, "no address is free: give the node fewer pods");
             return;
@@ -326,12 +260,7 @@ impl Loop {
         let meta = &pod.metadata;
         let name = |part: &Option<String>| part.clone().unwrap_or_default();
         let dir = format!("{}_{}_{uid}", name(&meta.namespace), name(&meta.name));
-        let facts = Facts::new(
-            pod,
-            address,
-            self.node.options.block.node(),
-            Timestamp::now(),
-        );
+        let facts = Facts::new(pod, address, self.node.options.block.node(), Timestamp::now());
         let context = PodContext {
             node: Arc::clone(&self.node),
             pod: Arc::clone(pod),
@@ -345,14 +274,7 @@ impl Loop {
             life.live().await;
             own
         });
-        self.workers.insert(
-            uid.to_owned(),
-            Worker {
-                orders,
-                address,
-                ended: false,
-            },
-        );
+        self.workers.insert(uid.to_owned(), Worker { orders, address, ended: false });
     }
 
     fn ended(&mut self, done: Result<String, JoinError>) {
@@ -376,9 +298,7 @@ impl Loop {
         self.workers.retain(|uid, worker| {
             let vanished = !uids.contains(uid);
             if vanished && !worker.ended {
-                worker.orders.send_if_modified(|now| {
-                    std::mem::replace(now, Order::Abandon) != Order::Abandon
-                });
+                worker.orders.send_if_modified(|now| std::mem::replace(now, Order::Abandon) != Order::Abandon);
             }
             !(vanished && worker.ended)
         });
@@ -394,6 +314,5 @@ impl Loop {
 
 /// Whether a pod counts towards a node's capacity.
 pub(super) fn occupies(pod: &Pod, node: &str) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
-        && !status::is_over(pod)
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node) && !status::is_over(pod)
 }

@@ -14,10 +14,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            base: Duration::from_secs(1),
-            cap: Duration::from_secs(30),
-        }
+        Self { base: Duration::from_secs(1), cap: Duration::from_secs(30) }
     }
 }
 
@@ -44,9 +41,7 @@ mod tests {
     #[test]
     fn delays_double_from_the_base_to_the_cap() {
         let backoff = Backoff::default();
-        let seconds: Vec<u64> = (1..=8)
-            .map(|exits| backoff.delay(exits).as_secs())
-            .collect();
+        let seconds: Vec<u64> = (1..=8).map(|exits| backoff.delay(exits).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(backoff.delay(u32::MAX), backoff.cap);
     }

@@ -61,11 +61,7 @@ impl Life {
         while let Some(launch) = self.launchable(restarts).await {
             let begun = Instant::now();
             let ended = self.run(&launch, restarts).await;
-            exits = if self.context.node.options.backoff.forgives(begun.elapsed()) {
-                1
-            } else {
-                exits + 1
-            };
+            exits = if self.context.node.options.backoff.forgives(begun.elapsed()) { 1 } else { exits + 1 };
             if self.stopping() || !self.restart.applies(ended.exit_code) {
                 return self.finish(ended);
             }
@@ -88,11 +84,7 @@ impl Life {
             if self.stopping() {
                 return None;
             }
-            match self
-                .context
-                .launch(&self.container, &self.volumes, restarts)
-                .await
-            {
+            match self.context.launch(&self.container, &self.volumes, restarts).await {
                 Ok(launch) => return Some(launch),
                 Err(refusal) => self.show(refusal, refused),
             }
@@ -105,10 +97,7 @@ impl Life {
     }
 
     fn show(&self, refusal: Refusal, again: bool) {
-        let Refusal {
-            mut reason,
-            mut message,
-        } = refusal;
+        let Refusal { mut reason, mut message } = refusal;
         if reason == "ErrImagePull" && again {
             let image = self.container.image.as_deref().unwrap_or_default();
             reason = "ImagePullBackOff";
@@ -135,9 +124,7 @@ impl Life {
         });
         let exit = {
             let context = Arc::clone(&self.context);
-            let _listed = context
-                .node
-                .list(&context, &self.container.name, process.pid());
+            let _listed = context.node.list(&context, &self.container.name, process.pid());
             self.until_exit(&mut process).await
         };
         let ended = Ended {
@@ -184,26 +171,10 @@ impl Life {
     }
 
     fn grace(&self) -> Duration {
-        let of_pod = self
-            .context
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.termination_grace_period_seconds);
-        let probes = [
-            &self.container.startup_probe,
-            &self.container.liveness_probe,
-        ];
-        let of_probe = probes
-            .into_iter()
-            .flatten()
-            .find_map(|probe| probe.termination_grace_period_seconds);
-        Duration::from_secs(
-            of_probe
-                .or(of_pod)
-                .and_then(|s| u64::try_from(s).ok())
-                .unwrap_or(30),
-        )
+        let of_pod = self.context.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let probes = [&self.container.startup_probe, &self.container.liveness_probe];
+        let of_probe = probes.into_iter().flatten().find_map(|probe| probe.termination_grace_period_seconds);
+        Duration::from_secs(of_probe.or(of_pod).and_then(|s| u64::try_from(s).ok()).unwrap_or(30))
     }
 
     /// SIGTERM, and SIGKILL at the deadline, which the pod's own may shorten.
@@ -226,28 +197,15 @@ impl Life {
     /// Does what `preStop` says, no longer than the grace period; whether there
     /// was anything to do.
     async fn pre_stop(&self, process: &mut Process, deadline: Instant) -> bool {
-        let handler = self
-            .container
-            .lifecycle
-            .as_ref()
-            .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let handler = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let Some(handler) = handler else { return false };
         let hook = async {
             if let Some(sleep) = &handler.sleep {
-                tokio::time::sleep(Duration::from_secs(
-                    u64::try_from(sleep.seconds).unwrap_or(0),
-                ))
-                .await;
+                tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
             } else if let Some(action) = &handler.http_get {
                 let address = self.context.address();
-                if let Err(error) =
-                    probe::get(&self.context.node.http, action, &self.container, address).await
-                {
-                    tracing::warn!(
-                        container = self.container.name,
-                        error = format!("{error:#}"),
-                        "preStop failed"
-                    );
+                if let Err(error) = probe::get(&self.context.node.http, action, &self.container, address).await {
+                    tracing::warn!(container = self.container.name, error = format!("{error:#}"), "preStop failed");
                 }
             }
         };
@@ -271,10 +229,7 @@ impl Life {
         );
         self.update(|record| {
             record.last = Some(ended);
-            record.state = State::Waiting {
-                reason: "CrashLoopBackOff",
-                message,
-            };
+            record.state = State::Waiting { reason: "CrashLoopBackOff", message };
         });
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
@@ -300,12 +255,7 @@ impl Life {
             started_at: now,
             finished_at: now,
         };
-        let last = self
-            .context
-            .facts
-            .borrow()
-            .get(&self.container.name)
-            .and_then(|record| record.last.clone());
+        let last = self.context.facts.borrow().get(&self.container.name).and_then(|record| record.last.clone());
         self.finish(last.unwrap_or(never));
     }
 }

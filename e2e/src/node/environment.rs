@@ -33,9 +33,7 @@ pub(super) async fn gather(
     for var in container.env.iter().flatten() {
         let value = match &var.value_from {
             None => Some(expand(var.value.as_deref().unwrap_or_default(), &given)),
-            Some(source) => value_of(source, pod, facts, lookup)
-                .await
-                .with_context(|| format!("env {}", var.name))?,
+            Some(source) => value_of(source, pod, facts, lookup).await.with_context(|| format!("env {}", var.name))?,
         };
         if let Some(value) = value {
             given.insert(var.name.clone(), value);
@@ -51,51 +49,20 @@ async fn all_of(source: &EnvFromSource, lookup: &Lookup) -> anyhow::Result<Varia
         (None, None) => bail!("envFrom names neither a configMapRef nor a secretRef"),
     };
     let prefix = source.prefix.as_deref().unwrap_or_default();
-    let data = lookup
-        .data(kind, name, optional == Some(true))
-        .await?
-        .unwrap_or_default();
+    let data = lookup.data(kind, name, optional == Some(true)).await?.unwrap_or_default();
     let pairs = data.into_iter();
-    Ok(pairs
-        .map(|(key, bytes)| {
-            (
-                format!("{prefix}{key}"),
-                String::from_utf8_lossy(&bytes).into_owned(),
-            )
-        })
-        .collect())
+    Ok(pairs.map(|(key, bytes)| (format!("{prefix}{key}"), String::from_utf8_lossy(&bytes).into_owned())).collect())
 }
 
-async fn value_of(
-    source: &EnvVarSource,
-    pod: &Pod,
-    facts: &Facts,
-    lookup: &Lookup,
-) -> anyhow::Result<Option<String>> {
+async fn value_of(source: &EnvVarSource, pod: &Pod, facts: &Facts, lookup: &Lookup) -> anyhow::Result<Option<String>> {
     if let Some(field) = &source.field_ref {
-        return field::resolve(&field.field_path, pod, facts)
-            .map(Some)
-            .map_err(|message| anyhow!(message));
+        return field::resolve(&field.field_path, pod, facts).map(Some).map_err(|message| anyhow!(message));
     }
     if let Some(wanted) = &source.config_map_key_ref {
-        return lookup
-            .value(
-                Kind::ConfigMap,
-                &wanted.name,
-                &wanted.key,
-                wanted.optional == Some(true),
-            )
-            .await;
+        return lookup.value(Kind::ConfigMap, &wanted.name, &wanted.key, wanted.optional == Some(true)).await;
     }
     if let Some(wanted) = &source.secret_key_ref {
-        return lookup
-            .value(
-                Kind::Secret,
-                &wanted.name,
-                &wanted.key,
-                wanted.optional == Some(true),
-            )
-            .await;
+        return lookup.value(Kind::Secret, &wanted.name, &wanted.key, wanted.optional == Some(true)).await;
     }
     bail!("resourceFieldRef is not supported by this node: give the value itself")
 }
@@ -110,10 +77,7 @@ pub(super) fn expand(text: &str, variables: &Variables) -> String {
         if let Some(escaped) = after.strip_prefix('$') {
             out.push('$');
             rest = escaped;
-        } else if let Some((name, after)) = after
-            .strip_prefix('(')
-            .and_then(|after| after.split_once(')'))
-        {
+        } else if let Some((name, after)) = after.strip_prefix('(').and_then(|after| after.split_once(')')) {
             match variables.get(name) {
                 Some(value) => out.push_str(value),
                 None => out.extend(["$(", name, ")"]),
@@ -135,11 +99,7 @@ mod tests {
     use super::*;
 
     fn variables() -> Variables {
-        BTreeMap::from([
-            ("A".into(), "1".into()),
-            ("B".into(), "$(A)".into()),
-            ("E".into(), String::new()),
-        ])
+        BTreeMap::from([("A".into(), "1".into()), ("B".into(), "$(A)".into()), ("E".into(), String::new())])
     }
 
     #[test]

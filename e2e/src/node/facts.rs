@@ -67,10 +67,7 @@ impl Record {
             image: container.image.clone().unwrap_or_default(),
             image_id: String::new(),
             sidecar: init && container.restart_policy.as_deref() == Some("Always"),
-            state: State::Waiting {
-                reason: "PodInitializing",
-                message: String::new(),
-            },
+            state: State::Waiting { reason: "PodInitializing", message: String::new() },
             last: None,
             restarts: 0,
             started: false,
@@ -91,11 +88,7 @@ impl Record {
 
     /// Whether, as an init container, it lets the next one start.
     pub(super) fn initialized(&self) -> bool {
-        if self.sidecar {
-            self.started
-        } else {
-            self.succeeded()
-        }
+        if self.sidecar { self.started } else { self.succeeded() }
     }
 }
 
@@ -113,22 +106,11 @@ pub(super) struct Facts {
 
 impl Facts {
     /// A pod of which nothing has been started.
-    pub(super) fn new(
-        pod: &Pod,
-        address: Ipv4Addr,
-        node_address: Ipv4Addr,
-        since: Timestamp,
-    ) -> Self {
-        let records = |containers: &[Container], init| {
-            containers.iter().map(|c| Record::new(c, init)).collect()
-        };
+    pub(super) fn new(pod: &Pod, address: Ipv4Addr, node_address: Ipv4Addr, since: Timestamp) -> Self {
+        let records = |containers: &[Container], init| containers.iter().map(|c| Record::new(c, init)).collect();
         let spec = pod.spec.as_ref();
-        let init = spec
-            .and_then(|spec| spec.init_containers.as_deref())
-            .unwrap_or_default();
-        let main = spec
-            .map(|spec| spec.containers.as_slice())
-            .unwrap_or_default();
+        let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+        let main = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
         let mut facts = Self {
             address,
             node_address,
@@ -145,28 +127,19 @@ impl Facts {
 
     /// The record of a container by name (names are unique within a pod).
     pub(super) fn record(&mut self, name: &str) -> Option<&mut Record> {
-        self.init
-            .iter_mut()
-            .chain(&mut self.main)
-            .find(|record| record.name == name)
+        self.init.iter_mut().chain(&mut self.main).find(|record| record.name == name)
     }
 
     /// The record of a container by name.
     pub(super) fn get(&self, name: &str) -> Option<&Record> {
-        self.init
-            .iter()
-            .chain(&self.main)
-            .find(|record| record.name == name)
+        self.init.iter().chain(&self.main).find(|record| record.name == name)
     }
 
     /// Every container that never ran waits for this.
     pub(super) fn all_waiting(&mut self, reason: &'static str, message: &str) {
         for record in self.init.iter_mut().chain(&mut self.main) {
             if matches!(record.state, State::Waiting { .. }) && record.last.is_none() {
-                record.state = State::Waiting {
-                    reason,
-                    message: message.to_owned(),
-                };
+                record.state = State::Waiting { reason, message: message.to_owned() };
             }
         }
     }

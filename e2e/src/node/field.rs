@@ -49,11 +49,7 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// A whole map, as the downward API's volumes show it: `key="value"` lines.
 fn lines(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={value:?}"))
-        .collect();
+    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
     lines.join("\n")
 }
 
@@ -75,12 +71,7 @@ mod tests {
             "spec": {"containers": [], "nodeName": "n1", "serviceAccountName": "reader"},
         }))
         .unwrap();
-        let facts = Facts::new(
-            &pod,
-            Ipv4Addr::new(127, 0, 1, 5),
-            Ipv4Addr::new(127, 0, 1, 1),
-            Timestamp::UNIX_EPOCH,
-        );
+        let facts = Facts::new(&pod, Ipv4Addr::new(127, 0, 1, 5), Ipv4Addr::new(127, 0, 1, 1), Timestamp::UNIX_EPOCH);
         resolve(path, &pod, &facts)
     }
 
@@ -104,19 +95,12 @@ mod tests {
 
     #[test]
     fn whole_maps_are_quoted_lines() {
-        assert_eq!(
-            resolved("metadata.labels").unwrap(),
-            "app.kubernetes.io/name=\"churn\"\nx=\"a\\\"b\""
-        );
+        assert_eq!(resolved("metadata.labels").unwrap(), "app.kubernetes.io/name=\"churn\"\nx=\"a\\\"b\"");
     }
 
     #[test]
     fn an_unknown_field_is_refused_by_name() {
-        assert!(
-            resolved("status.phase")
-                .unwrap_err()
-                .contains("status.phase")
-        );
+        assert!(resolved("status.phase").unwrap_err().contains("status.phase"));
         assert!(resolved("spec.volumes['x']").is_err());
     }
 }

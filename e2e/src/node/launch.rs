@@ -89,11 +89,9 @@ impl PodContext {
         let (image, image_id) = self.image(container).await?;
         let message_file = self.dir.join("termination").join(&container.name);
         let home = self.dir.join("home").join(&container.name);
-        self.fresh_files(&message_file, &home)
-            .map_err(|error| refuse("CreateContainerError", &error))?;
-        let mounts = self
-            .mounts(container, volumes, &message_file)
-            .map_err(|error| refuse("CreateContainerError", &error))?;
+        self.fresh_files(&message_file, &home).map_err(|error| refuse("CreateContainerError", &error))?;
+        let mounts =
+            self.mounts(container, volumes, &message_file).map_err(|error| refuse("CreateContainerError", &error))?;
 
         let given = self.given(&image, &message_file, &home);
         let facts = self.facts.borrow().clone();
@@ -106,33 +104,16 @@ impl PodContext {
                 container.command.as_deref().unwrap_or_default(),
                 container.args.as_deref(),
             )
-            .map_err(|message| Refusal {
-                reason: "CreateContainerError",
-                message,
-            })?;
+            .map_err(|message| Refusal { reason: "CreateContainerError", message })?;
 
         let invocation = Invocation {
             program,
-            args: args
-                .iter()
-                .map(|arg| mounts.rewrite(&expand(arg, &raw)))
-                .collect(),
-            env: raw
-                .iter()
-                .map(|(name, value)| (name.clone(), mounts.rewrite(value)))
-                .collect(),
+            args: args.iter().map(|arg| mounts.rewrite(&expand(arg, &raw))).collect(),
+            env: raw.iter().map(|(name, value)| (name.clone(), mounts.rewrite(value))).collect(),
             log: self.dir.join(format!("{}.{restart}.log", container.name)),
-            cwd: container
-                .working_dir
-                .as_deref()
-                .and_then(|dir| mounts.find(dir))
-                .unwrap_or(home),
+            cwd: container.working_dir.as_deref().and_then(|dir| mounts.find(dir)).unwrap_or(home),
         };
-        Ok(Launch {
-            invocation,
-            image_id,
-            message_file,
-        })
+        Ok(Launch { invocation, image_id, message_file })
     }
 
     async fn image(&self, container: &Container) -> Result<(Image, String), Refusal> {
@@ -142,10 +123,7 @@ impl PodContext {
                 "failed to pull image {name:?}: node {} has no such image: add it to the node's images or correct the name",
                 self.node.options.name
             );
-            return Err(Refusal {
-                reason: "ErrImagePull",
-                message,
-            });
+            return Err(Refusal { reason: "ErrImagePull", message });
         };
         let id = self.node.digests.image_id(name, &image.binary).await;
         let id = id.map_err(|error| refuse("ErrImagePull", &error))?;
@@ -160,12 +138,7 @@ impl PodContext {
         Ok(())
     }
 
-    fn mounts(
-        &self,
-        container: &Container,
-        volumes: &Volumes,
-        message_file: &Path,
-    ) -> anyhow::Result<Mounts> {
+    fn mounts(&self, container: &Container, volumes: &Volumes, message_file: &Path) -> anyhow::Result<Mounts> {
         let mut mounts = Mounts::of_pod(&self.dir);
         for mount in container.volume_mounts.iter().flatten() {
             // The API server has checked that the volume exists.
@@ -178,10 +151,7 @@ impl PodContext {
             };
             mounts.add(&mount.mount_path, real);
         }
-        let message_path = container
-            .termination_message_path
-            .as_deref()
-            .unwrap_or("/dev/termination-log");
+        let message_path = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
         mounts.add(message_path, message_file.to_owned());
         Ok(mounts)
     }
@@ -201,30 +171,19 @@ impl PodContext {
         if self.kubeconfig().exists() {
             given.insert("KUBECONFIG".to_owned(), text(&self.kubeconfig()));
         }
-        let of_image: Vec<_> = image
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), expand(value, &given)))
-            .collect();
+        let of_image: Vec<_> = image.env.iter().map(|(name, value)| (name.clone(), expand(value, &given))).collect();
         given.extend(of_image);
         given
     }
 }
 
 fn refuse(reason: &'static str, error: &anyhow::Error) -> Refusal {
-    Refusal {
-        reason,
-        message: format!("{error:#}"),
-    }
+    Refusal { reason, message: format!("{error:#}") }
 }
 
 /// The termination message: what the container wrote, or the end of its log if
 /// it failed silently and its policy says so.
-pub(super) fn termination_message(
-    container: &Container,
-    launch: &Launch,
-    exit: Exit,
-) -> Option<String> {
+pub(super) fn termination_message(container: &Container, launch: &Launch, exit: Exit) -> Option<String> {
     let tail = |path: &Path, limit: usize| {
         let bytes = std::fs::read(path).unwrap_or_default();
         let start = bytes.len().saturating_sub(limit);
@@ -235,10 +194,7 @@ pub(super) fn termination_message(
     let message = if written.is_empty() && from_log && exit.code != 0 {
         let log = tail(&launch.invocation.log, LOG_LIMIT);
         let lines: Vec<&str> = log.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(80)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(80)..).unwrap_or_default().join("\n")
     } else {
         written
     };
@@ -256,9 +212,7 @@ mod tests {
         let (message_file, log_file) = (dir.path().join("m"), dir.path().join("l"));
         std::fs::write(&message_file, written).unwrap();
         std::fs::write(&log_file, log).unwrap();
-        let container =
-            serde_json::from_value(json!({"name": "c", "terminationMessagePolicy": policy}))
-                .unwrap();
+        let container = serde_json::from_value(json!({"name": "c", "terminationMessagePolicy": policy})).unwrap();
         let invocation = Invocation {
             program: "x".into(),
             args: Vec::new(),
@@ -266,37 +220,21 @@ mod tests {
             log: log_file,
             cwd: dir.path().to_owned(),
         };
-        let launch = Launch {
-            invocation,
-            image_id: String::new(),
-            message_file,
-        };
+        let launch = Launch { invocation, image_id: String::new(), message_file };
         termination_message(&container, &launch, Exit { code, signal: None })
     }
 
     #[test]
     fn what_the_container_wrote_is_its_message() {
-        assert_eq!(
-            message("FallbackToLogsOnError", "digest differs", "log", 1).as_deref(),
-            Some("digest differs")
-        );
+        assert_eq!(message("FallbackToLogsOnError", "digest differs", "log", 1).as_deref(), Some("digest differs"));
         assert_eq!(message("File", "", "log", 1), None);
     }
 
     #[test]
     fn the_end_of_the_log_stands_in_only_for_silent_failures() {
-        assert_eq!(
-            message("FallbackToLogsOnError", "", "a\nb\n", 1).as_deref(),
-            Some("a\nb")
-        );
+        assert_eq!(message("FallbackToLogsOnError", "", "a\nb\n", 1).as_deref(), Some("a\nb"));
         assert_eq!(message("FallbackToLogsOnError", "", "a\nb\n", 0), None);
         let long = "x\n".repeat(5000);
-        assert_eq!(
-            message("FallbackToLogsOnError", "", &long, 1)
-                .unwrap()
-                .lines()
-                .count(),
-            80
-        );
+        assert_eq!(message("FallbackToLogsOnError", "", &long, 1).unwrap().lines().count(), 80);
     }
 }

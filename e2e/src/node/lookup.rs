@@ -40,19 +40,11 @@ pub(super) struct Lookup {
 impl Lookup {
     /// For a pod of this namespace.
     pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            client,
-            namespace: namespace.to_owned(),
-        }
+        Self { client, namespace: namespace.to_owned() }
     }
 
     /// The object's data; none if it does not exist and may be absent.
-    pub(super) async fn data(
-        &self,
-        kind: Kind,
-        name: &str,
-        optional: bool,
-    ) -> anyhow::Result<Option<Data>> {
+    pub(super) async fn data(&self, kind: Kind, name: &str, optional: bool) -> anyhow::Result<Option<Data>> {
         let unread = || format!("{} {name:?} cannot be read", kind.word());
         let found = match kind {
             Kind::ConfigMap => self.config_map(name).await.with_context(unread)?,
@@ -78,27 +70,15 @@ impl Lookup {
         match data.remove(key) {
             Some(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             None if optional => Ok(None),
-            None => bail!(
-                "couldn't find key {key} in {} {}/{name}",
-                kind.word(),
-                self.namespace
-            ),
+            None => bail!("couldn't find key {key} in {} {}/{name}", kind.word(), self.namespace),
         }
     }
 
     async fn config_map(&self, name: &str) -> kube::Result<Option<Data>> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         Ok(api.get_opt(name).await?.map(|map| {
-            let text = map
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| (key, value.into_bytes()));
-            let binary = map
-                .binary_data
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| (key, value.0));
+            let text = map.data.into_iter().flatten().map(|(key, value)| (key, value.into_bytes()));
+            let binary = map.binary_data.into_iter().flatten().map(|(key, value)| (key, value.0));
             text.chain(binary).collect()
         }))
     }
@@ -106,23 +86,12 @@ impl Lookup {
     async fn secret(&self, name: &str) -> kube::Result<Option<Data>> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let found = api.get_opt(name).await?;
-        Ok(found.map(|secret| {
-            secret
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| (key, value.0))
-                .collect()
-        }))
+        Ok(found.map(|secret| secret.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect()))
     }
 }
 
 /// The files that `items` (or, without them, every key) make of an object.
-pub(super) fn files(
-    data: Data,
-    items: Option<&[KeyToPath]>,
-    optional: bool,
-) -> anyhow::Result<Data> {
+pub(super) fn files(data: Data, items: Option<&[KeyToPath]>, optional: bool) -> anyhow::Result<Data> {
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(data);
     };
@@ -148,11 +117,7 @@ mod tests {
     }
 
     fn item(key: &str, path: &str) -> KeyToPath {
-        KeyToPath {
-            key: key.into(),
-            path: path.into(),
-            mode: None,
-        }
+        KeyToPath { key: key.into(), path: path.into(), mode: None }
     }
 
     #[test]
@@ -168,16 +133,7 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_an_error_unless_optional() {
-        assert!(
-            files(data(), Some(&[item("c", "c")]), false)
-                .unwrap_err()
-                .to_string()
-                .contains("key: c")
-        );
-        assert!(
-            files(data(), Some(&[item("c", "c")]), true)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(files(data(), Some(&[item("c", "c")]), false).unwrap_err().to_string().contains("key: c"));
+        assert!(files(data(), Some(&[item("c", "c")]), true).unwrap().is_empty());
     }
 }

@@ -35,13 +35,7 @@ impl NodeOptions {
     /// Options with the defaults of a node: 110 pods, restarts after 1 s
     /// doubling to 30 s, no labels, no images, no host paths.
     #[must_use]
-    pub fn new(
-        name: &str,
-        block: AddressBlock,
-        run_dir: PathBuf,
-        server: &str,
-        ca_pem: &str,
-    ) -> Self {
+    pub fn new(name: &str, block: AddressBlock, run_dir: PathBuf, server: &str, ca_pem: &str) -> Self {
         Self {
             name: name.to_owned(),
             labels: BTreeMap::new(),

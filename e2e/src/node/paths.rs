@@ -29,19 +29,16 @@ impl Mounts {
         let path = mount_path.trim_end_matches('/').to_owned();
         if !path.is_empty() {
             self.0.push((path, real));
-            self.0
-                .sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+            self.0.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
     }
 
     /// Where `path` really is, if it is below a mount.
     pub(super) fn find(&self, path: &str) -> Option<PathBuf> {
-        self.0
-            .iter()
-            .find_map(|(mount, real)| match path.strip_prefix(mount.as_str())? {
-                "" => Some(real.clone()),
-                rest => Some(real.join(rest.strip_prefix('/')?)),
-            })
+        self.0.iter().find_map(|(mount, real)| match path.strip_prefix(mount.as_str())? {
+            "" => Some(real.clone()),
+            rest => Some(real.join(rest.strip_prefix('/')?)),
+        })
     }
 
     /// `text` with every mount path in it rewritten.
@@ -49,9 +46,7 @@ impl Mounts {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            let found = can_begin(&out, text.len() - rest.len())
-                .then(|| self.at_start(rest))
-                .flatten();
+            let found = can_begin(&out, text.len() - rest.len()).then(|| self.at_start(rest)).flatten();
             if let Some((real, after)) = found {
                 out.push_str(&real.to_string_lossy());
                 rest = after;
@@ -104,14 +99,8 @@ mod tests {
             ("/models/v1", "/tmp/run/pod/volumes/m/v1"),
             ("--dir=/models/v1", "--dir=/tmp/run/pod/volumes/m/v1"),
             ("file:///models/v1", "file:///tmp/run/pod/volumes/m/v1"),
-            (
-                "cat /models/a '/models/b'",
-                "cat /tmp/run/pod/volumes/m/a '/tmp/run/pod/volumes/m/b'",
-            ),
-            (
-                "/models:/models/base/x",
-                "/tmp/run/pod/volumes/m:/tmp/run/pod/volumes/b/x",
-            ),
+            ("cat /models/a '/models/b'", "cat /tmp/run/pod/volumes/m/a '/tmp/run/pod/volumes/m/b'"),
+            ("/models:/models/base/x", "/tmp/run/pod/volumes/m:/tmp/run/pod/volumes/b/x"),
         ] {
             assert_eq!(mounts().rewrite(text), wanted);
         }
@@ -119,37 +108,21 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_mount_path_is_left_alone() {
-        for text in [
-            "/models-old",
-            "/var/models",
-            "http://host/models/v1",
-            "${ROOT}/models",
-            "models",
-            "./models",
-        ] {
+        for text in ["/models-old", "/var/models", "http://host/models/v1", "${ROOT}/models", "models", "./models"] {
             assert_eq!(mounts().rewrite(text), text);
         }
     }
 
     #[test]
     fn the_pods_own_directory_is_real_even_below_a_mounted_tmp() {
-        assert_eq!(
-            mounts().rewrite("/tmp/run/pod/kubeconfig"),
-            "/tmp/run/pod/kubeconfig"
-        );
+        assert_eq!(mounts().rewrite("/tmp/run/pod/kubeconfig"), "/tmp/run/pod/kubeconfig");
         assert_eq!(mounts().rewrite("/tmp/x"), "/tmp/run/pod/volumes/t/x");
     }
 
     #[test]
     fn a_path_is_found_by_its_longest_mount() {
-        assert_eq!(
-            mounts().find("/models/base/x"),
-            Some("/tmp/run/pod/volumes/b/x".into())
-        );
-        assert_eq!(
-            mounts().find("/models/basement"),
-            Some("/tmp/run/pod/volumes/m/basement".into())
-        );
+        assert_eq!(mounts().find("/models/base/x"), Some("/tmp/run/pod/volumes/b/x".into()));
+        assert_eq!(mounts().find("/models/basement"), Some("/tmp/run/pod/volumes/m/basement".into()));
         assert_eq!(mounts().find("/etc"), None);
     }
 

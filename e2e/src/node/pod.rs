@@ -67,12 +67,7 @@ pub(super) struct PodLife {
 impl PodLife {
     /// A pod of which nothing runs yet.
     pub(super) fn new(context: Arc<PodContext>, orders: watch::Receiver<Order>) -> Self {
-        Self {
-            context,
-            orders,
-            groups: Vec::new(),
-            renewals: JoinSet::new(),
-        }
+        Self { context, orders, groups: Vec::new(), renewals: JoinSet::new() }
     }
 
     /// Runs the pod until it has been ended by order.
@@ -109,16 +104,10 @@ impl PodLife {
             () = async { drop(orders.wait_for(|order| *order != Order::Run).await) } => {}
         }
         let order = self.order().await;
-        self.context
-            .facts
-            .send_modify(|facts| facts.deleting = true);
+        self.context.facts.send_modify(|facts| facts.deleting = true);
         self.end(self.orders.clone()).await;
         // What was deletion may have become abandonment meanwhile.
-        if order == Order::Abandon {
-            order
-        } else {
-            self.order().await
-        }
+        if order == Order::Abandon { order } else { self.order().await }
     }
 
     /// Starts everything in order and returns when nothing will run any more.
@@ -127,34 +116,16 @@ impl PodLife {
         let spec = self.context.pod.spec.clone().unwrap_or_default();
         let mut initialized = true;
         for container in spec.init_containers.iter().flatten() {
-            let restart = match (
-                container.restart_policy.as_deref(),
-                status::restart_policy(&self.context.pod),
-            ) {
+            let restart = match (container.restart_policy.as_deref(), status::restart_policy(&self.context.pod)) {
                 (Some("Always"), _) => Restart::Always,
                 (_, "Never") => Restart::Never,
                 _ => Restart::OnFailure,
             };
             self.start(std::slice::from_ref(container), restart, &volumes);
-            let settled = |facts: &Facts| {
-                facts
-                    .get(&container.name)
-                    .is_none_or(|record| record.initialized() || record.finished)
-            };
-            let settled = self
-                .context
-                .facts
-                .subscribe()
-                .wait_for(settled)
-                .await
-                .is_ok();
-            initialized = settled
-                && self
-                    .context
-                    .facts
-                    .borrow()
-                    .get(&container.name)
-                    .is_some_and(|r| r.initialized());
+            let settled =
+                |facts: &Facts| facts.get(&container.name).is_none_or(|record| record.initialized() || record.finished);
+            let settled = self.context.facts.subscribe().wait_for(settled).await.is_ok();
+            initialized = settled && self.context.facts.borrow().get(&container.name).is_some_and(|r| r.initialized());
             if !initialized {
                 break;
             }
@@ -171,10 +142,7 @@ impl PodLife {
             drop(self.context.facts.subscribe().wait_for(over).await);
         }
         // Only sidecars can be left; they have nobody to serve.
-        let seconds = spec
-            .termination_grace_period_seconds
-            .and_then(|s| u64::try_from(s).ok())
-            .unwrap_or(30);
+        let seconds = spec.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(30);
         let (_own, orders) = watch::channel(Order::Delete(Duration::from_secs(seconds)));
         self.end(orders).await;
     }
@@ -203,9 +171,7 @@ impl PodLife {
         while let Some(mut group) = self.groups.pop() {
             loop {
                 let grace = orders.borrow_and_update().grace();
-                deadline = begun
-                    .checked_add(grace)
-                    .map_or(deadline, |earlier| earlier.min(deadline));
+                deadline = begun.checked_add(grace).map_or(deadline, |earlier| earlier.min(deadline));
                 group.stop.send_replace(Some(deadline));
                 tokio::select! {
                     () = ended(&mut group.tasks) => break,
@@ -220,10 +186,7 @@ impl PodLife {
         loop {
             let attempt = match support::refusal(&self.context.pod) {
                 Some(message) => Err(("CreateContainerError", message)),
-                None => self
-                    .prepare()
-                    .await
-                    .map_err(|error| ("ContainerCreating", format!("{error:#}"))),
+                None => self.prepare().await.map_err(|error| ("ContainerCreating", format!("{error:#}"))),
             };
             match attempt {
                 Ok(volumes) => {
@@ -232,9 +195,7 @@ impl PodLife {
                     } else {
                         "PodInitializing"
                     };
-                    self.context
-                        .facts
-                        .send_modify(|facts| facts.all_waiting(initial, ""));
+                    self.context.facts.send_modify(|facts| facts.all_waiting(initial, ""));
                     return Arc::new(volumes);
                 }
                 Err((reason, message)) => self.context.facts.send_if_modified(|facts| {
@@ -263,22 +224,14 @@ impl PodLife {
         let mut volumes = sources.prepare().await?;
         let mut files = std::mem::take(&mut volumes.tokens);
         let Some(tokens) = Tokens::of(context.node.client.clone(), &context.pod) else {
-            anyhow::ensure!(
-                files.is_empty(),
-                "the pod wants a token but has no serviceAccountName: name one"
-            );
+            anyhow::ensure!(files.is_empty(), "the pod wants a token but has no serviceAccountName: name one");
             return Ok(volumes);
         };
         if tokens.automounts(&context.pod).await? {
             let path = context.dir.join("serviceaccount/token");
-            let text =
-                token::kubeconfig(&options.server, &options.ca_pem, context.namespace(), &path);
+            let text = token::kubeconfig(&options.server, &options.ca_pem, context.namespace(), &path);
             token::replace(&context.kubeconfig(), text.as_bytes()).await?;
-            files.push(TokenFile {
-                path,
-                audience: None,
-                seconds: None,
-            });
+            files.push(TokenFile { path, audience: None, seconds: None });
         }
         let mut due = Vec::new();
         for file in files {
@@ -291,22 +244,14 @@ impl PodLife {
 
     /// Tells how the pod ended, then deletes its object for good.
     async fn delete(&self, reporter: &mut Reporter) {
-        let pods: Api<Pod> =
-            Api::namespaced(self.context.node.client.clone(), self.context.namespace());
+        let pods: Api<Pod> = Api::namespaced(self.context.node.client.clone(), self.context.namespace());
         let params = DeleteParams {
             grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(self.context.uid().to_owned()),
-                resource_version: None,
-            }),
+            preconditions: Some(Preconditions { uid: Some(self.context.uid().to_owned()), resource_version: None }),
             ..DeleteParams::default()
         };
         loop {
-            let told = if status::is_over(&self.context.pod) {
-                Told::Yes
-            } else {
-                reporter.once().await
-            };
+            let told = if status::is_over(&self.context.pod) { Told::Yes } else { reporter.once().await };
             let deleted = match told {
                 Told::Gone => return,
                 Told::NotYet => false,

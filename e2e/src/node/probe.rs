@@ -65,9 +65,7 @@ impl Prober<'_> {
             if let Err(why) = &changed {
                 tracing::debug!(container = self.container.name, why, "not ready");
             }
-            update(self.facts, &self.container.name, |record| {
-                record.ready = ready
-            });
+            update(self.facts, &self.container.name, |record| record.ready = ready);
         }
     }
 
@@ -84,18 +82,11 @@ impl Prober<'_> {
         } else {
             tokio::time::sleep(times.period).await;
         }
-        let mut tally = Tally {
-            healthy,
-            ..Tally::default()
-        };
+        let mut tally = Tally { healthy, ..Tally::default() };
         loop {
             let result = self.check(probe, times.timeout).await;
             if let Some(verdict) = tally.add(result.is_ok(), &times) {
-                return if verdict {
-                    Ok(())
-                } else {
-                    Err(result.err().map(|e| format!("{e:#}")).unwrap_or_default())
-                };
+                return if verdict { Ok(()) } else { Err(result.err().map(|e| format!("{e:#}")).unwrap_or_default()) };
             }
             tokio::time::sleep(times.period).await;
         }
@@ -104,21 +95,15 @@ impl Prober<'_> {
     async fn check(&self, probe: &Probe, limit: Duration) -> anyhow::Result<()> {
         let late = || format!("no answer within {} s", limit.as_secs());
         if let Some(action) = &probe.http_get {
-            let status = timeout(limit, get(self.http, action, self.container, self.address))
-                .await
-                .with_context(late)??;
+            let status =
+                timeout(limit, get(self.http, action, self.container, self.address)).await.with_context(late)??;
             if !(200..400).contains(&status) {
                 bail!("HTTP probe failed with statuscode: {status}");
             }
         } else if let Some(action) = &probe.tcp_socket {
             let port = port(&action.port, self.container)?;
-            let host = action
-                .host
-                .clone()
-                .unwrap_or_else(|| self.address.to_string());
-            timeout(limit, TcpStream::connect((host.as_str(), port)))
-                .await
-                .with_context(late)??;
+            let host = action.host.clone().unwrap_or_else(|| self.address.to_string());
+            timeout(limit, TcpStream::connect((host.as_str(), port))).await.with_context(late)??;
         }
         Ok(())
     }
@@ -132,11 +117,7 @@ pub(super) async fn get(
     address: Ipv4Addr,
 ) -> anyhow::Result<u16> {
     let port = port(&action.port, container)?;
-    let scheme = action
-        .scheme
-        .as_deref()
-        .unwrap_or("HTTP")
-        .to_ascii_lowercase();
+    let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_ascii_lowercase();
     let host = action.host.clone().unwrap_or_else(|| address.to_string());
     let path = action.path.as_deref().unwrap_or("/");
     let slash = if path.starts_with('/') { "" } else { "/" };
@@ -152,17 +133,9 @@ fn port(port: &IntOrString, container: &Container) -> anyhow::Result<u16> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
-            let named = container
-                .ports
-                .iter()
-                .flatten()
-                .find(|port| port.name.as_ref() == Some(name));
-            let named = named
-                .map(|port| port.container_port)
-                .or_else(|| name.parse().ok());
-            named.with_context(|| {
-                format!("container {:?} has no port named {name:?}", container.name)
-            })?
+            let named = container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name));
+            let named = named.map(|port| port.container_port).or_else(|| name.parse().ok());
+            named.with_context(|| format!("container {:?} has no port named {name:?}", container.name))?
         }
     };
     u16::try_from(number).with_context(|| format!("{number} is no port"))
@@ -179,9 +152,7 @@ struct Timing {
 
 impl Timing {
     fn of(probe: &Probe) -> Self {
-        let number = |value: Option<i32>, default| {
-            value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default)
-        };
+        let number = |value: Option<i32>, default| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
         let seconds = |value, default| Duration::from_secs(number(value, default).into());
         Self {
             delay: seconds(probe.initial_delay_seconds, 0),
@@ -205,18 +176,9 @@ impl Tally {
     /// Adds a result; answers once a threshold is reached that changes (or, for
     /// failures, confirms) the verdict.
     fn add(&mut self, success: bool, times: &Timing) -> Option<bool> {
-        self.row = if self.last == Some(success) {
-            self.row.saturating_add(1)
-        } else {
-            1
-        };
+        self.row = if self.last == Some(success) { self.row.saturating_add(1) } else { 1 };
         self.last = Some(success);
-        let reached = self.row
-            >= if success {
-                times.successes
-            } else {
-                times.failures
-            };
+        let reached = self.row >= if success { times.successes } else { times.failures };
         (reached && !(success && self.healthy)).then_some(success)
     }
 }
@@ -232,27 +194,14 @@ mod tests {
     }
 
     fn verdicts(healthy: bool, times: &Timing, results: &str) -> Vec<Option<bool>> {
-        let mut tally = Tally {
-            healthy,
-            ..Tally::default()
-        };
-        results
-            .chars()
-            .map(|c| tally.add(c == '+', times))
-            .collect()
+        let mut tally = Tally { healthy, ..Tally::default() };
+        results.chars().map(|c| tally.add(c == '+', times)).collect()
     }
 
     #[test]
     fn the_api_servers_defaults_are_known() {
         let times = timing(json!({}));
-        assert_eq!(
-            (
-                times.delay.as_secs(),
-                times.period.as_secs(),
-                times.timeout.as_secs()
-            ),
-            (0, 10, 1)
-        );
+        assert_eq!((times.delay.as_secs(), times.period.as_secs(), times.timeout.as_secs()), (0, 10, 1));
         assert_eq!((times.failures, times.successes), (3, 1));
     }
 
@@ -266,29 +215,16 @@ mod tests {
     #[test]
     fn readiness_comes_back_after_its_success_threshold() {
         let times = timing(json!({"successThreshold": 2}));
-        assert_eq!(
-            verdicts(false, &times, "+-++"),
-            [None, None, None, Some(true)]
-        );
+        assert_eq!(verdicts(false, &times, "+-++"), [None, None, None, Some(true)]);
     }
 
     #[test]
     fn ports_are_given_by_number_or_by_name() {
-        let container: Container = serde_json::from_value(
-            json!({"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}),
-        )
-        .unwrap();
+        let container: Container =
+            serde_json::from_value(json!({"name": "c", "ports": [{"name": "http", "containerPort": 8080}]})).unwrap();
         assert_eq!(port(&IntOrString::Int(9000), &container).unwrap(), 9000);
-        assert_eq!(
-            port(&IntOrString::String("http".into()), &container).unwrap(),
-            8080
-        );
-        assert!(
-            port(&IntOrString::String("grpc".into()), &container)
-                .unwrap_err()
-                .to_string()
-                .contains("\"grpc\"")
-        );
+        assert_eq!(port(&IntOrString::String("http".into()), &container).unwrap(), 8080);
+        assert!(port(&IntOrString::String("grpc".into()), &container).unwrap_err().to_string().contains("\"grpc\""));
         assert!(port(&IntOrString::Int(70000), &container).is_err());
     }
 }

@@ -61,14 +61,8 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} did not start", invocation.program.display()))?;
-        let pid = child
-            .id()
-            .context("the process ended before it had an id")?;
-        Ok(Self {
-            child,
-            group: i32::try_from(pid).ok().and_then(Pid::from_raw),
-            pid,
-        })
+        let pid = child.id().context("the process ended before it had an id")?;
+        Ok(Self { child, group: i32::try_from(pid).ok().and_then(Pid::from_raw), pid })
     }
 
     /// The id of the process, which is also that of its group.
@@ -78,21 +72,11 @@ impl Process {
 
     /// Waits until it ends, then kills what is left of its group.
     pub(super) async fn wait(&mut self) -> anyhow::Result<Exit> {
-        let status = self
-            .child
-            .wait()
-            .await
-            .context("waiting for the process failed")?;
+        let status = self.child.wait().await.context("waiting for the process failed")?;
         self.kill();
         self.group = None;
         let signal = status.signal();
-        Ok(Exit {
-            code: status
-                .code()
-                .or_else(|| signal.map(|n| 128 + n))
-                .unwrap_or(-1),
-            signal,
-        })
+        Ok(Exit { code: status.code().or_else(|| signal.map(|n| 128 + n)).unwrap_or(-1), signal })
     }
 
     /// Asks the group to end.
@@ -139,10 +123,7 @@ mod tests {
         Process::spawn(&Invocation {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
-            env: BTreeMap::from([
-                ("PATH".into(), "/usr/bin:/bin".into()),
-                ("GREETING".into(), "hello".into()),
-            ]),
+            env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("GREETING".into(), "hello".into())]),
             log: dir.join("log"),
             cwd: dir.to_owned(),
         })
@@ -169,17 +150,8 @@ mod tests {
     async fn output_goes_to_the_log_and_the_exit_code_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let mut process = shell(dir.path(), "echo $GREETING; echo $HOME >&2; exit 3");
-        assert_eq!(
-            process.wait().await.unwrap(),
-            Exit {
-                code: 3,
-                signal: None
-            }
-        );
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("log")).unwrap(),
-            "hello\n\n"
-        );
+        assert_eq!(process.wait().await.unwrap(), Exit { code: 3, signal: None });
+        assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), "hello\n\n");
     }
 
     #[tokio::test]
@@ -187,24 +159,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut process = shell(dir.path(), "sleep 60");
         process.kill();
-        assert_eq!(
-            process.wait().await.unwrap(),
-            Exit {
-                code: 137,
-                signal: Some(9)
-            }
-        );
+        assert_eq!(process.wait().await.unwrap(), Exit { code: 137, signal: Some(9) });
     }
 
     #[tokio::test]
     async fn children_end_with_the_process_that_started_them() {
         let dir = tempfile::tempdir().unwrap();
         let process = shell(dir.path(), "sleep 60 & echo $! > child; wait");
-        let child: i32 = contents(&dir.path().join("child"))
-            .await
-            .trim()
-            .parse()
-            .unwrap();
+        let child: i32 = contents(&dir.path().join("child")).await.trim().parse().unwrap();
         assert!(alive(child));
         drop(process);
         for _ in 0..500 {

@@ -25,38 +25,16 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const MANAGER: &str = "werkbank-node";
 
 /// Makes the Node known, for the first time.
-pub(super) async fn register(
-    client: &Client,
-    options: &NodeOptions,
-    since: Timestamp,
-) -> anyhow::Result<()> {
+pub(super) async fn register(client: &Client, options: &NodeOptions, since: Timestamp) -> anyhow::Result<()> {
     let nodes: Api<v1::Node> = Api::all(client.clone());
     let apply = PatchParams::apply(MANAGER).force();
-    let failed = || {
-        format!(
-            "node {} cannot be registered: may this client write nodes?",
-            options.name
-        )
-    };
-    nodes
-        .patch(&options.name, &apply, &Patch::Apply(node(options)))
-        .await
-        .with_context(failed)?;
+    let failed = || format!("node {} cannot be registered: may this client write nodes?", options.name);
+    nodes.patch(&options.name, &apply, &Patch::Apply(node(options))).await.with_context(failed)?;
     // Admission taints a new Node as not ready, and the controller that would
     // take the taint away is not part of the workbench.
     let untaint = json!({"spec": {"taints": null}});
-    nodes
-        .patch(
-            &options.name,
-            &PatchParams::default(),
-            &Patch::Merge(untaint),
-        )
-        .await
-        .with_context(failed)?;
-    nodes
-        .patch_status(&options.name, &apply, &Patch::Apply(status(options, since)))
-        .await
-        .with_context(failed)?;
+    nodes.patch(&options.name, &PatchParams::default(), &Patch::Merge(untaint)).await.with_context(failed)?;
+    nodes.patch_status(&options.name, &apply, &Patch::Apply(status(options, since))).await.with_context(failed)?;
     Ok(())
 }
 
@@ -66,24 +44,14 @@ pub(super) async fn keep(client: Client, options: &NodeOptions, since: Timestamp
     let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
     let apply = PatchParams::apply(MANAGER).force();
     loop {
-        let beat = leases
-            .patch(
-                &options.name,
-                &apply,
-                &Patch::Apply(lease(options, Timestamp::now())),
-            )
-            .await;
+        let beat = leases.patch(&options.name, &apply, &Patch::Apply(lease(options, Timestamp::now()))).await;
         if let Err(error) = beat {
             tracing::debug!(node = options.name, %error, "lease not renewed");
         }
         if let Ok(None) = nodes.get_metadata_opt(&options.name).await
             && let Err(error) = register(&client, options, since).await
         {
-            tracing::warn!(
-                node = options.name,
-                error = format!("{error:#}"),
-                "node not registered again"
-            );
+            tracing::warn!(node = options.name, error = format!("{error:#}"), "node not registered again");
         }
         tokio::time::sleep(HEARTBEAT).await;
     }

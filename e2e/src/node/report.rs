@@ -44,11 +44,7 @@ impl Reporter {
     /// A reporter that has told nothing yet.
     pub(super) fn new(context: Arc<PodContext>) -> Self {
         let api = Api::namespaced(context.node.client.clone(), context.namespace());
-        Self {
-            context,
-            api,
-            told: None,
-        }
+        Self { context, api, told: None }
     }
 
     /// Reports every change, for as long as it is polled.
@@ -67,16 +63,8 @@ impl Reporter {
     /// Reports now, if there is anything new.
     pub(super) async fn once(&mut self) -> Told {
         let pod = &self.context.pod;
-        let known = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_deref())
-            .unwrap_or_default();
-        let before = self
-            .told
-            .as_ref()
-            .and_then(|told| told.conditions.as_deref())
-            .unwrap_or(known);
+        let known = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let before = self.told.as_ref().and_then(|told| told.conditions.as_deref()).unwrap_or(known);
         let facts = self.context.facts.borrow().clone();
         let status = status::compute(pod, &facts, before, Timestamp::now());
         if self.told.as_ref() == Some(&status) {
@@ -89,15 +77,7 @@ impl Reporter {
                 return Told::NotYet;
             }
         };
-        match self
-            .api
-            .patch_status(
-                self.context.name(),
-                &PatchParams::default(),
-                &Patch::Strategic(body),
-            )
-            .await
-        {
+        match self.api.patch_status(self.context.name(), &PatchParams::default(), &Patch::Strategic(body)).await {
             Ok(_) => {
                 self.told = Some(status);
                 Told::Yes
@@ -116,12 +96,7 @@ impl Reporter {
 /// namesake.
 fn patch(status: &PodStatus, uid: &str) -> serde_json::Result<Value> {
     let mut status = serde_json::to_value(status)?;
-    for condition in status
-        .get_mut("conditions")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(fields) = condition.as_object_mut() {
             fields.entry("reason").or_insert(Value::Null);
             fields.entry("message").or_insert(Value::Null);
@@ -142,16 +117,10 @@ mod tests {
     #[test]
     fn a_reason_that_has_gone_is_taken_back() {
         let status: PodStatus =
-            serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "True"}]}))
-                .unwrap();
+            serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "True"}]})).unwrap();
         let body = patch(&status, "u").unwrap();
         assert_eq!(body["status"]["conditions"][0]["reason"], Value::Null);
-        assert!(
-            body["status"]["conditions"][0]
-                .as_object()
-                .unwrap()
-                .contains_key("message")
-        );
+        assert!(body["status"]["conditions"][0].as_object().unwrap().contains_key("message"));
         assert_eq!(body["metadata"]["uid"], "u");
     }
 }

@@ -39,17 +39,11 @@ impl Misfit {
 /// not over, and not another scheduler's.
 pub(super) fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let over = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let over = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     spec.node_name.is_none()
         && pod.metadata.deletion_timestamp.is_none()
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
-        && spec
-            .scheduler_name
-            .as_deref()
-            .is_none_or(|name| name == "default-scheduler")
+        && spec.scheduler_name.as_deref().is_none_or(|name| name == "default-scheduler")
         && !matches!(over, Some("Succeeded" | "Failed"))
 }
 
@@ -68,53 +62,33 @@ pub(super) fn fit(spec: &PodSpec, node: &Node, pods: usize) -> Result<(), Misfit
 }
 
 fn capacity(node: &Node) -> Option<usize> {
-    node.status
-        .as_ref()?
-        .allocatable
-        .as_ref()?
-        .get("pods")?
-        .0
-        .parse()
-        .ok()
+    node.status.as_ref()?.allocatable.as_ref()?.get("pods")?.0.parse().ok()
 }
 
 fn affine(spec: &PodSpec, node: &Node) -> bool {
     let none = BTreeMap::new();
     let labels = node.metadata.labels.as_ref().unwrap_or(&none);
-    let selected = spec.node_selector.as_ref().is_none_or(|wanted| {
-        wanted
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-    });
+    let selected = spec
+        .node_selector
+        .as_ref()
+        .is_none_or(|wanted| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)));
     let required = spec
         .affinity
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|affinity| {
-            affinity
-                .required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     let name = node.metadata.name.as_deref().unwrap_or_default();
     selected
-        && required.is_none_or(|required| {
-            required
-                .node_selector_terms
-                .iter()
-                .any(|term| matches(term, labels, name))
-        })
+        && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| matches(term, labels, name)))
 }
 
 /// A term matches when all its requirements do; a term without any matches nothing.
 fn matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
-    let named =
-        |field: &NodeSelectorRequirement| field.key == "metadata.name" && holds(field, Some(name));
+    let named = |field: &NodeSelectorRequirement| field.key == "metadata.name" && holds(field, Some(name));
     !(expressions.is_empty() && fields.is_empty())
-        && expressions
-            .iter()
-            .all(|wanted| holds(wanted, labels.get(&wanted.key).map(String::as_str)))
+        && expressions.iter().all(|wanted| holds(wanted, labels.get(&wanted.key).map(String::as_str)))
         && fields.iter().all(named)
 }
 
@@ -128,12 +102,8 @@ fn holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> bool {
         "NotIn" => !listed,
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        "Gt" => number(value)
-            .zip(bound)
-            .is_some_and(|(value, bound)| value > bound),
-        "Lt" => number(value)
-            .zip(bound)
-            .is_some_and(|(value, bound)| value < bound),
+        "Gt" => number(value).zip(bound).is_some_and(|(value, bound)| value > bound),
+        "Lt" => number(value).zip(bound).is_some_and(|(value, bound)| value < bound),
         _ => false,
     }
 }
@@ -147,10 +117,7 @@ pub(super) fn unschedulable(misfits: &[Misfit]) -> String {
     for misfit in misfits {
         *counts.entry(misfit.words()).or_default() += 1;
     }
-    let mut reasons: Vec<String> = counts
-        .iter()
-        .map(|(words, count)| format!("{count} {words}"))
-        .collect();
+    let mut reasons: Vec<String> = counts.iter().map(|(words, count)| format!("{count} {words}")).collect();
     reasons.sort();
     let total = misfits.len();
     format!(
@@ -160,27 +127,13 @@ pub(super) fn unschedulable(misfits: &[Misfit]) -> String {
 }
 
 /// The condition that says so, or nothing if the pod already carries it.
-pub(super) fn unschedulable_condition(
-    pod: &Pod,
-    message: &str,
-    now: Timestamp,
-) -> Option<PodCondition> {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    let known = conditions.and_then(|all| {
-        all.iter()
-            .find(|condition| condition.type_ == "PodScheduled")
-    });
-    if known
-        .is_some_and(|known| known.status == "False" && known.message.as_deref() == Some(message))
-    {
+pub(super) fn unschedulable_condition(pod: &Pod, message: &str, now: Timestamp) -> Option<PodCondition> {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let known = conditions.and_then(|all| all.iter().find(|condition| condition.type_ == "PodScheduled"));
+    if known.is_some_and(|known| known.status == "False" && known.message.as_deref() == Some(message)) {
         return None;
     }
-    let since = known
-        .filter(|known| known.status == "False")
-        .and_then(|known| known.last_transition_time.clone());
+    let since = known.filter(|known| known.status == "False").and_then(|known| known.last_transition_time.clone());
     Some(PodCondition {
         type_: "PodScheduled".to_owned(),
         status: "False".to_owned(),
@@ -206,9 +159,7 @@ mod tests {
 
     fn spec(value: serde_json::Value) -> PodSpec {
         let mut spec = json!({"containers": []});
-        spec.as_object_mut()
-            .unwrap()
-            .extend(value.as_object().unwrap().clone());
+        spec.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
         serde_json::from_value(spec).unwrap()
     }
 
@@ -218,18 +169,13 @@ mod tests {
     }
 
     fn requires(key: &str, operator: &str, values: &[&str]) -> PodSpec {
-        affinity(
-            json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]),
-        )
+        affinity(json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]))
     }
 
     #[test]
     fn a_pod_without_wishes_fits_until_the_node_is_full() {
         assert_eq!(fit(&spec(json!({})), &node(json!({})), 1), Ok(()));
-        assert_eq!(
-            fit(&spec(json!({})), &node(json!({})), 2),
-            Err(Misfit::Full)
-        );
+        assert_eq!(fit(&spec(json!({})), &node(json!({})), 2), Err(Misfit::Full));
     }
 
     #[test]
@@ -242,22 +188,8 @@ mod tests {
     #[test]
     fn a_node_selector_wants_every_label() {
         let eu = node(json!({"region": "eu", "zone": "a"}));
-        assert_eq!(
-            fit(
-                &spec(json!({"nodeSelector": {"region": "eu", "zone": "a"}})),
-                &eu,
-                0
-            ),
-            Ok(())
-        );
-        assert_eq!(
-            fit(
-                &spec(json!({"nodeSelector": {"region": "eu", "zone": "b"}})),
-                &eu,
-                0
-            ),
-            Err(Misfit::Affinity)
-        );
+        assert_eq!(fit(&spec(json!({"nodeSelector": {"region": "eu", "zone": "a"}})), &eu, 0), Ok(()));
+        assert_eq!(fit(&spec(json!({"nodeSelector": {"region": "eu", "zone": "b"}})), &eu, 0), Err(Misfit::Affinity));
     }
 
     #[test]
@@ -280,11 +212,7 @@ mod tests {
             ("region", "Gt", &["4"], false),
             ("region", "Unheard", &["eu"], false),
         ] {
-            assert_eq!(
-                fits(&requires(key, operator, values)),
-                wanted,
-                "{key} {operator} {values:?}"
-            );
+            assert_eq!(fits(&requires(key, operator, values)), wanted, "{key} {operator} {values:?}");
         }
     }
 
@@ -292,17 +220,14 @@ mod tests {
     fn terms_are_alternatives_and_requirements_of_a_term_are_not() {
         let eu = node(json!({"region": "eu"}));
         let exists = |key: &str| json!({"key": key, "operator": "Exists"});
-        let either = affinity(
-            json!([{"matchExpressions": [exists("absent")]}, {"matchExpressions": [exists("region")]}]),
-        );
+        let either =
+            affinity(json!([{"matchExpressions": [exists("absent")]}, {"matchExpressions": [exists("region")]}]));
         let both = affinity(json!([{"matchExpressions": [exists("absent"), exists("region")]}]));
         assert_eq!(fit(&either, &eu, 0), Ok(()));
         assert_eq!(fit(&both, &eu, 0), Err(Misfit::Affinity));
         assert_eq!(fit(&affinity(json!([{}])), &eu, 0), Err(Misfit::Affinity));
         let named = |name: &str| {
-            affinity(
-                json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]),
-            )
+            affinity(json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]))
         };
         assert_eq!(fit(&named("n1"), &eu, 0), Ok(()));
         assert_eq!(fit(&named("n2"), &eu, 0), Err(Misfit::Affinity));
@@ -313,7 +238,9 @@ mod tests {
         assert_eq!(unschedulable(&[]), "no nodes available to schedule pods");
         let message = unschedulable(&[Misfit::Affinity, Misfit::Full, Misfit::Affinity]);
         assert!(
-            message.starts_with("0/3 nodes are available: 1 Too many pods, 2 node(s) didn't match Pod's node affinity/selector. "),
+            message.starts_with(
+                "0/3 nodes are available: 1 Too many pods, 2 node(s) didn't match Pod's node affinity/selector. "
+            ),
             "{message}"
         );
     }
@@ -333,18 +260,12 @@ mod tests {
     fn bound_gated_foreign_and_finished_pods_are_not_scheduled() {
         let pod = |spec: serde_json::Value| -> Pod {
             let mut all = json!({"containers": []});
-            all.as_object_mut()
-                .unwrap()
-                .extend(spec.as_object().unwrap().clone());
+            all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
             serde_json::from_value(json!({"spec": all})).unwrap()
         };
-        assert!(is_pending(&pod(
-            json!({"schedulerName": "default-scheduler"})
-        )));
+        assert!(is_pending(&pod(json!({"schedulerName": "default-scheduler"}))));
         assert!(!is_pending(&pod(json!({"nodeName": "n1"}))));
         assert!(!is_pending(&pod(json!({"schedulerName": "other"}))));
-        assert!(!is_pending(&pod(
-            json!({"schedulingGates": [{"name": "g"}]})
-        )));
+        assert!(!is_pending(&pod(json!({"schedulingGates": [{"name": "g"}]}))));
     }
 }

@@ -6,8 +6,8 @@
 
 use k8s_openapi::{
     api::core::v1::{
-        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+        HostIP, Pod, PodCondition, PodIP, PodStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
@@ -16,21 +16,11 @@ use k8s_openapi::{
 use super::facts::{Ended, Facts, Record, State};
 
 /// The status of `pod` given the facts, where `before` are its conditions so far.
-pub(super) fn compute(
-    pod: &Pod,
-    facts: &Facts,
-    before: &[PodCondition],
-    now: Timestamp,
-) -> PodStatus {
+pub(super) fn compute(pod: &Pod, facts: &Facts, before: &[PodCondition], now: Timestamp) -> PodStatus {
     let phase = phase(pod, facts);
     let ip = facts.address.to_string();
     let host = facts.node_address.to_string();
-    let statuses = |records: &[Record]| {
-        records
-            .iter()
-            .map(|record| container(pod, record, facts))
-            .collect()
-    };
+    let statuses = |records: &[Record]| records.iter().map(|record| container(pod, record, facts)).collect();
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(conditions(pod, facts, phase, before, now)),
@@ -48,109 +38,39 @@ pub(super) fn compute(
 /// The phase, by the kubelet's rules.
 pub(super) fn phase(pod: &Pod, facts: &Facts) -> &'static str {
     let always = restart_policy(pod) == "Always";
-    if facts
-        .init
-        .iter()
-        .any(|record| record.failed() && !record.sidecar)
-    {
+    if facts.init.iter().any(|record| record.failed() && !record.sidecar) {
         return "Failed";
     }
-    if !facts.main.is_empty()
-        && facts.main.iter().all(|record| record.finished)
-        && (facts.deleting || !always)
-    {
-        return if facts.main.iter().all(Record::succeeded) {
-            "Succeeded"
-        } else {
-            "Failed"
-        };
+    if !facts.main.is_empty() && facts.main.iter().all(|record| record.finished) && (facts.deleting || !always) {
+        return if facts.main.iter().all(Record::succeeded) { "Succeeded" } else { "Failed" };
     }
-    let begun =
-        |record: &Record| !matches!(record.state, State::Waiting { .. }) || record.last.is_some();
-    if facts.init.iter().all(Record::initialized) && facts.main.iter().all(begun) {
-        "Running"
-    } else {
-        "Pending"
-    }
+    let begun = |record: &Record| !matches!(record.state, State::Waiting { .. }) || record.last.is_some();
+    if facts.init.iter().all(Record::initialized) && facts.main.iter().all(begun) { "Running" } else { "Pending" }
 }
 
 /// Whether a pod's phase is final.
 pub(super) fn is_over(pod: &Pod) -> bool {
-    matches!(
-        pod.status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref()),
-        Some("Succeeded" | "Failed")
-    )
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 /// The pod's restart policy; the API server defaults it to `Always`.
 pub(super) fn restart_policy(pod: &Pod) -> &str {
-    pod.spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref())
-        .unwrap_or("Always")
+    pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always")
 }
 
-fn conditions(
-    pod: &Pod,
-    facts: &Facts,
-    phase: &str,
-    before: &[PodCondition],
-    now: Timestamp,
-) -> Vec<PodCondition> {
+fn conditions(pod: &Pod, facts: &Facts, phase: &str, before: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
     let over = matches!(phase, "Succeeded" | "Failed");
-    let pending_init: Vec<&str> = facts
-        .init
-        .iter()
-        .filter(|r| !r.initialized())
-        .map(|r| r.name.as_str())
-        .collect();
-    let unready: Vec<&str> = facts
-        .main
-        .iter()
-        .chain(facts.init.iter().filter(|record| record.sidecar))
-        .filter(|record| facts.deleting || !record.ready)
-        .map(|record| record.name.as_str())
-        .collect();
+    let pending_init: Vec<&str> = facts.init.iter().filter(|r| !r.initialized()).map(|r| r.name.as_str()).collect();
     let initialized = if pending_init.is_empty() || phase == "Succeeded" {
         Ok(())
     } else {
-        Err((
-            "ContainersNotInitialized",
-            format!(
-                "containers with incomplete status: [{}]",
-                pending_init.join(" ")
-            ),
-        ))
+        Err(("ContainersNotInitialized", format!("containers with incomplete status: [{}]", pending_init.join(" "))))
     };
-    let ready = match (over, unready.is_empty()) {
-        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
-        (true, _) => Err(("PodFailed", String::new())),
-        (false, true) => Ok(()),
-        (false, false) => Err((
-            "ContainersNotReady",
-            format!("containers with unready status: [{}]", unready.join(" ")),
-        )),
-    };
-    let bound = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_some());
-    let scheduled = if bound {
-        Ok(())
-    } else {
-        Err(("Unschedulable", String::new()))
-    };
+    let ready = readiness(facts, phase);
+    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    let scheduled = if bound { Ok(()) } else { Err(("Unschedulable", String::new())) };
     [
-        (
-            "PodReadyToStartContainers",
-            if over {
-                Err(("", String::new()))
-            } else {
-                Ok(())
-            },
-        ),
+        ("PodReadyToStartContainers", if over { Err(("", String::new())) } else { Ok(()) }),
         ("Initialized", initialized),
         ("Ready", ready.clone()),
         ("ContainersReady", ready),
@@ -159,6 +79,25 @@ fn conditions(
     .into_iter()
     .map(|(type_, verdict)| condition(type_, verdict, before, now))
     .collect()
+}
+
+/// Why the pod is not ready, if it is not.
+fn readiness(facts: &Facts, phase: &str) -> Result<(), (&'static str, String)> {
+    let unready: Vec<&str> = facts
+        .main
+        .iter()
+        .chain(facts.init.iter().filter(|record| record.sidecar))
+        .filter(|record| facts.deleting || !record.ready)
+        .map(|record| record.name.as_str())
+        .collect();
+    match (matches!(phase, "Succeeded" | "Failed"), unready.is_empty()) {
+        (true, _) if phase == "Succeeded" => Err(("PodCompleted", String::new())),
+        (true, _) => Err(("PodFailed", String::new())),
+        (false, true) => Ok(()),
+        (false, false) => {
+            Err(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))))
+        }
+    }
 }
 
 fn condition(
@@ -214,16 +153,9 @@ fn state(state: &State, id: String) -> ContainerState {
     match state {
         State::Waiting { reason, message } => {
             let message = (!message.is_empty()).then(|| message.clone());
-            out.waiting = Some(ContainerStateWaiting {
-                reason: Some((*reason).to_owned()),
-                message,
-            });
+            out.waiting = Some(ContainerStateWaiting { reason: Some((*reason).to_owned()), message });
         }
-        State::Running(since) => {
-            out.running = Some(ContainerStateRunning {
-                started_at: Some(Time(*since)),
-            })
-        }
+        State::Running(since) => out.running = Some(ContainerStateRunning { started_at: Some(Time(*since)) }),
         State::Terminated(ended) => out.terminated = Some(terminated(ended, id)),
     }
     out
@@ -264,24 +196,12 @@ mod tests {
     }
 
     fn facts(pod: &Pod) -> Facts {
-        Facts::new(
-            pod,
-            Ipv4Addr::new(127, 0, 1, 5),
-            Ipv4Addr::new(127, 0, 1, 1),
-            NOW,
-        )
+        Facts::new(pod, Ipv4Addr::new(127, 0, 1, 5), Ipv4Addr::new(127, 0, 1, 1), NOW)
     }
 
     fn end(record: &mut Record, exit_code: i32) {
         let reason = if exit_code == 0 { "Completed" } else { "Error" };
-        let ended = Ended {
-            exit_code,
-            signal: None,
-            reason,
-            message: None,
-            started_at: NOW,
-            finished_at: NOW,
-        };
+        let ended = Ended { exit_code, signal: None, reason, message: None, started_at: NOW, finished_at: NOW };
         record.state = State::Terminated(ended);
         record.finished = true;
     }
@@ -292,17 +212,8 @@ mod tests {
     }
 
     fn condition_of(status: &PodStatus, type_: &str) -> (String, String) {
-        let condition = status
-            .conditions
-            .as_ref()
-            .unwrap()
-            .iter()
-            .find(|c| c.type_ == type_)
-            .unwrap();
-        (
-            condition.status.clone(),
-            condition.reason.clone().unwrap_or_default(),
-        )
+        let condition = status.conditions.as_ref().unwrap().iter().find(|c| c.type_ == type_).unwrap();
+        (condition.status.clone(), condition.reason.clone().unwrap_or_default())
     }
 
     fn ready(pod: &Pod, facts: &Facts) -> (String, String) {
@@ -317,10 +228,7 @@ mod tests {
         assert_eq!(status.pod_ip.as_deref(), Some("127.0.1.5"));
         assert_eq!(status.host_ip.as_deref(), Some("127.0.1.1"));
         assert_eq!(condition_of(&status, "PodScheduled").0, "True");
-        assert_eq!(
-            condition_of(&status, "Initialized"),
-            ("False".into(), "ContainersNotInitialized".into())
-        );
+        assert_eq!(condition_of(&status, "Initialized"), ("False".into(), "ContainersNotInitialized".into()));
     }
 
     #[test]
@@ -333,10 +241,7 @@ mod tests {
         assert_eq!(phase(&pod, &facts), "Running");
         assert_eq!(ready(&pod, &facts).0, "True");
         facts.main[0].ready = false;
-        assert_eq!(
-            ready(&pod, &facts),
-            ("False".into(), "ContainersNotReady".into())
-        );
+        assert_eq!(ready(&pod, &facts), ("False".into(), "ContainersNotReady".into()));
     }
 
     #[test]
@@ -377,28 +282,13 @@ mod tests {
         let mut facts = facts(&pod);
         end(&mut facts.init[0], 0);
         end(&mut facts.main[0], 1);
-        let State::Terminated(ended) = facts.main[0].state.clone() else {
-            panic!("it ended")
-        };
+        let State::Terminated(ended) = facts.main[0].state.clone() else { panic!("it ended") };
         facts.main[0].last = Some(ended);
         facts.main[0].finished = false;
-        facts.main[0].state = State::Waiting {
-            reason: "CrashLoopBackOff",
-            message: "back-off 1s".into(),
-        };
+        facts.main[0].state = State::Waiting { reason: "CrashLoopBackOff", message: "back-off 1s".into() };
         assert_eq!(phase(&pod, &facts), "Running");
         let status = &compute(&pod, &facts, &[], NOW).container_statuses.unwrap()[0];
-        assert_eq!(
-            status
-                .last_state
-                .as_ref()
-                .unwrap()
-                .terminated
-                .as_ref()
-                .unwrap()
-                .exit_code,
-            1
-        );
+        assert_eq!(status.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 1);
     }
 
     #[test]
@@ -413,10 +303,6 @@ mod tests {
             let wanted = if was.status == is.status { NOW } else { later };
             assert_eq!(is.last_transition_time, Some(Time(wanted)), "{}", is.type_);
         }
-        assert!(
-            second
-                .iter()
-                .any(|condition| condition.last_transition_time == Some(Time(later)))
-        );
+        assert!(second.iter().any(|condition| condition.last_transition_time == Some(Time(later))));
     }
 }

@@ -47,12 +47,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// For this pod; none if the API server gave it no ServiceAccount.
     pub(super) fn of(client: Client, pod: &Pod) -> Option<Self> {
-        let account = pod
-            .spec
-            .as_ref()?
-            .service_account_name
-            .clone()
-            .filter(|name| !name.is_empty())?;
+        let account = pod.spec.as_ref()?.service_account_name.clone().filter(|name| !name.is_empty())?;
         let pod_ref = BoundObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
@@ -60,26 +55,17 @@ impl Tokens {
             uid: pod.metadata.uid.clone(),
         };
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        Some(Self {
-            accounts: Api::namespaced(client, namespace),
-            account,
-            pod: pod_ref,
-        })
+        Some(Self { accounts: Api::namespaced(client, namespace), account, pod: pod_ref })
     }
 
     /// Whether the pod is to have a token without asking for one by a volume:
     /// the pod's word counts before the ServiceAccount's.
     pub(super) async fn automounts(&self, pod: &Pod) -> anyhow::Result<bool> {
-        if let Some(automount) = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.automount_service_account_token)
-        {
+        if let Some(automount) = pod.spec.as_ref().and_then(|spec| spec.automount_service_account_token) {
             return Ok(automount);
         }
         let account = self.accounts.get(&self.account).await;
-        let account =
-            account.with_context(|| format!("serviceaccount {:?} cannot be read", self.account))?;
+        let account = account.with_context(|| format!("serviceaccount {:?} cannot be read", self.account))?;
         Ok(account.automount_service_account_token != Some(false))
     }
 
@@ -93,17 +79,9 @@ impl Tokens {
             },
             ..TokenRequest::default()
         };
-        let answer = self
-            .accounts
-            .create_token_request(&self.account, &PostParams::default(), &request)
-            .await;
+        let answer = self.accounts.create_token_request(&self.account, &PostParams::default(), &request).await;
         let status = answer
-            .with_context(|| {
-                format!(
-                    "no token for serviceaccount {:?}: does it exist?",
-                    self.account
-                )
-            })?
+            .with_context(|| format!("no token for serviceaccount {:?}: does it exist?", self.account))?
             .status
             .context("the API server answered a token request without a token")?;
         replace(&file.path, status.token.as_bytes()).await?;
@@ -117,11 +95,7 @@ impl Tokens {
             *due = match self.issue(file).await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::warn!(
-                        account = self.account,
-                        error = format!("{error:#}"),
-                        "token not renewed yet"
-                    );
+                    tracing::warn!(account = self.account, error = format!("{error:#}"), "token not renewed yet");
                     Instant::now() + RETRY
                 }
             };
@@ -154,17 +128,11 @@ pub(super) fn kubeconfig(server: &str, ca_pem: &str, namespace: &str, token: &Pa
 pub(super) async fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let unwritten = || format!("{} cannot be written", path.display());
     if let Some(parent) = path.parent() {
-        tokio::fs::create_dir_all(parent)
-            .await
-            .with_context(unwritten)?;
+        tokio::fs::create_dir_all(parent).await.with_context(unwritten)?;
     }
     let fresh = path.with_extension("new");
-    tokio::fs::write(&fresh, bytes)
-        .await
-        .with_context(unwritten)?;
-    tokio::fs::rename(&fresh, path)
-        .await
-        .with_context(unwritten)
+    tokio::fs::write(&fresh, bytes).await.with_context(unwritten)?;
+    tokio::fs::rename(&fresh, path).await.with_context(unwritten)
 }
 
 #[cfg(test)]
@@ -176,39 +144,14 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let after = |seconds| Timestamp::from_second(seconds).unwrap();
         assert_eq!(renewal(now, after(3600)), Duration::from_secs(2880));
-        assert_eq!(
-            renewal(after(10), now),
-            Duration::from_secs(1),
-            "an ended token is renewed soon, not in a storm"
-        );
+        assert_eq!(renewal(after(10), now), Duration::from_secs(1), "an ended token is renewed soon, not in a storm");
     }
 
     #[test]
     fn a_client_can_read_the_kubeconfig() {
-        let text = kubeconfig(
-            "https://127.0.0.1:6443",
-            "PEM",
-            "ns",
-            Path::new("/run/pod/token"),
-        );
+        let text = kubeconfig("https://127.0.0.1:6443", "PEM", "ns", Path::new("/run/pod/token"));
         let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
-        assert_eq!(
-            config.auth_infos[0]
-                .auth_info
-                .as_ref()
-                .unwrap()
-                .token_file
-                .as_deref(),
-            Some("/run/pod/token")
-        );
-        assert_eq!(
-            config.contexts[0]
-                .context
-                .as_ref()
-                .unwrap()
-                .namespace
-                .as_deref(),
-            Some("ns")
-        );
+        assert_eq!(config.auth_infos[0].auth_info.as_ref().unwrap().token_file.as_deref(), Some("/run/pod/token"));
+        assert_eq!(config.contexts[0].context.as_ref().unwrap().namespace.as_deref(), Some("ns"));
     }
 }

@@ -11,9 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, HostPathVolumeSource, Pod, Volume, VolumeProjection,
-};
+use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, HostPathVolumeSource, Pod, Volume, VolumeProjection};
 
 use super::{
     facts::Facts,
@@ -47,15 +45,11 @@ impl Sources<'_> {
     /// Makes every volume of the pod.
     pub(super) async fn prepare(&self) -> anyhow::Result<Volumes> {
         let mut made = Volumes::default();
-        for volume in self
-            .pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.volumes.iter().flatten())
-        {
-            let place = self.make(volume, &mut made.tokens).await.with_context(|| {
-                format!("MountVolume.SetUp failed for volume {:?}", volume.name)
-            })?;
+        for volume in self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+            let place = self
+                .make(volume, &mut made.tokens)
+                .await
+                .with_context(|| format!("MountVolume.SetUp failed for volume {:?}", volume.name))?;
             made.by_name.insert(volume.name.clone(), place);
         }
         Ok(made)
@@ -69,19 +63,10 @@ impl Sources<'_> {
         tokio::fs::create_dir_all(&dir).await?;
         let mut data = Data::new();
         if let Some(map) = &volume.config_map {
-            data = self
-                .object(
-                    Kind::ConfigMap,
-                    &map.name,
-                    map.items.as_deref(),
-                    map.optional,
-                )
-                .await?;
+            data = self.object(Kind::ConfigMap, &map.name, map.items.as_deref(), map.optional).await?;
         } else if let Some(secret) = &volume.secret {
             let name = secret.secret_name.as_deref().unwrap_or_default();
-            data = self
-                .object(Kind::Secret, name, secret.items.as_deref(), secret.optional)
-                .await?;
+            data = self.object(Kind::Secret, name, secret.items.as_deref(), secret.optional).await?;
         } else if let Some(downward) = &volume.downward_api {
             data = self.downward(downward.items.as_deref().unwrap_or_default())?;
         } else if let Some(projected) = &volume.projected {
@@ -102,24 +87,10 @@ impl Sources<'_> {
         tokens: &mut Vec<TokenFile>,
     ) -> anyhow::Result<Data> {
         if let Some(map) = &source.config_map {
-            return self
-                .object(
-                    Kind::ConfigMap,
-                    &map.name,
-                    map.items.as_deref(),
-                    map.optional,
-                )
-                .await;
+            return self.object(Kind::ConfigMap, &map.name, map.items.as_deref(), map.optional).await;
         }
         if let Some(secret) = &source.secret {
-            return self
-                .object(
-                    Kind::Secret,
-                    &secret.name,
-                    secret.items.as_deref(),
-                    secret.optional,
-                )
-                .await;
+            return self.object(Kind::Secret, &secret.name, secret.items.as_deref(), secret.optional).await;
         }
         if let Some(downward) = &source.downward_api {
             return self.downward(downward.items.as_deref().unwrap_or_default());
@@ -146,8 +117,7 @@ impl Sources<'_> {
         // Its controller is not part of every control plane; the node knows the CA anyway.
         let known = kind == Kind::ConfigMap && name == ROOT_CA;
         let found = self.lookup.data(kind, name, optional || known).await?;
-        let stand_in =
-            || known.then(|| Data::from([("ca.crt".to_owned(), self.ca_pem.as_bytes().to_vec())]));
+        let stand_in = || known.then(|| Data::from([("ca.crt".to_owned(), self.ca_pem.as_bytes().to_vec())]));
         files(found.or_else(stand_in).unwrap_or_default(), items, optional)
             .with_context(|| format!("{kind:?} {name:?}"))
     }
@@ -157,13 +127,10 @@ impl Sources<'_> {
             .iter()
             .map(|item| {
                 let field = item.field_ref.as_ref().ok_or_else(|| {
-                    anyhow!(
-                        "resourceFieldRef of {:?} is not supported by this node: use fieldRef",
-                        item.path
-                    )
+                    anyhow!("resourceFieldRef of {:?} is not supported by this node: use fieldRef", item.path)
                 })?;
-                let value = field::resolve(&field.field_path, self.pod, self.facts)
-                    .map_err(|message| anyhow!(message))?;
+                let value =
+                    field::resolve(&field.field_path, self.pod, self.facts).map_err(|message| anyhow!(message))?;
                 Ok((item.path.clone(), value.into_bytes()))
             })
             .collect()
@@ -180,32 +147,18 @@ impl Sources<'_> {
         if source.type_.as_deref() == Some("DirectoryOrCreate") {
             std::fs::create_dir_all(path)?;
         }
-        let real = path
-            .canonicalize()
-            .with_context(|| format!("hostPath {} cannot be reached", source.path))?;
-        let below = self
-            .host_paths
-            .iter()
-            .filter_map(|root| root.canonicalize().ok())
-            .any(|root| real.starts_with(root));
-        ensure!(
-            below,
-            "hostPath {} leads out of the directories this node allows",
-            source.path
-        );
+        let real = path.canonicalize().with_context(|| format!("hostPath {} cannot be reached", source.path))?;
+        let below =
+            self.host_paths.iter().filter_map(|root| root.canonicalize().ok()).any(|root| real.starts_with(root));
+        ensure!(below, "hostPath {} leads out of the directories this node allows", source.path);
         Ok(real)
     }
 }
 
 /// A path of the API joined to a directory that it must not leave.
 pub(super) fn inside(dir: &Path, path: &str) -> anyhow::Result<PathBuf> {
-    let plain = Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    ensure!(
-        plain,
-        "the path {path:?} must be relative and stay inside its volume"
-    );
+    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    ensure!(plain, "the path {path:?} must be relative and stay inside its volume");
     Ok(dir.join(path))
 }
 
@@ -214,9 +167,7 @@ async fn write(dir: &Path, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
     if let Some(parent) = path.parent() {
         tokio::fs::create_dir_all(parent).await?;
     }
-    tokio::fs::write(&path, bytes)
-        .await
-        .with_context(|| format!("{} cannot be written", path.display()))
+    tokio::fs::write(&path, bytes).await.with_context(|| format!("{} cannot be written", path.display()))
 }
 
 #[cfg(test)]

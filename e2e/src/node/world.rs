@@ -35,11 +35,7 @@ pub(super) struct Seen<K> {
 
 impl<K: ResourceExt> Seen<K> {
     fn new() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            listing: None,
-            listed: false,
-        }
+        Self { objects: BTreeMap::new(), listing: None, listed: false }
     }
 
     /// Takes in an event; answers the object if it is there, new or changed.
@@ -49,9 +45,7 @@ impl<K: ResourceExt> Seen<K> {
             Event::Init => self.listing = Some(BTreeMap::new()),
             Event::InitApply(object) => {
                 let object = Arc::new(object);
-                self.listing
-                    .get_or_insert_default()
-                    .insert(key(&object), object);
+                self.listing.get_or_insert_default().insert(key(&object), object);
             }
             Event::InitDone => {
                 self.objects = self.listing.take().unwrap_or_default();
@@ -81,18 +75,13 @@ impl<K: ResourceExt> Seen<K> {
 
     /// Every object's uid.
     pub(super) fn uids(&self) -> BTreeSet<String> {
-        self.objects
-            .values()
-            .filter_map(|object| object.uid())
-            .collect()
+        self.objects.values().filter_map(|object| object.uid()).collect()
     }
 
     /// Whether this very object (not a namesake) is still there.
     pub(super) fn knows(&self, object: &K) -> bool {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
-        self.objects
-            .get(&key)
-            .is_some_and(|known| known.uid() == object.uid())
+        self.objects.get(&key).is_some_and(|known| known.uid() == object.uid())
     }
 }
 
@@ -109,13 +98,7 @@ pub(super) struct World {
 impl World {
     /// A cluster of which nothing is known, seen from the node of this name.
     pub(super) fn new(client: Client, name: &str) -> Self {
-        Self {
-            client,
-            name: name.to_owned(),
-            pods: Seen::new(),
-            nodes: Seen::new(),
-            bound: BTreeSet::new(),
-        }
+        Self { client, name: name.to_owned(), pods: Seen::new(), nodes: Seen::new(), bound: BTreeSet::new() }
     }
 
     /// Binds a pod to this node if it waits and fits; tells it why not if it
@@ -134,18 +117,10 @@ impl World {
             .nodes
             .objects
             .values()
-            .map(|node| {
-                (
-                    node.name_any(),
-                    fit(spec, node, self.occupied(&node.name_any())),
-                )
-            })
+            .map(|node| (node.name_any(), fit(spec, node, self.occupied(&node.name_any()))))
             .collect();
         let misfits: Vec<Misfit> = fits.iter().filter_map(|(_, fit)| fit.err()).collect();
-        if fits
-            .iter()
-            .any(|(name, fit)| *name == self.name && fit.is_ok())
-        {
+        if fits.iter().any(|(name, fit)| *name == self.name && fit.is_ok()) {
             self.bind(pod, uid).await;
         } else if misfits.len() == fits.len() {
             self.refuse(pod, &unschedulable(&misfits)).await;
@@ -153,22 +128,12 @@ impl World {
     }
 
     fn occupied(&self, node: &str) -> usize {
-        let shown = self
-            .pods
-            .objects
-            .values()
-            .filter(|pod| occupies(pod, node))
-            .count();
-        if node == self.name {
-            shown + self.bound.len()
-        } else {
-            shown
-        }
+        let shown = self.pods.objects.values().filter(|pod| occupies(pod, node)).count();
+        if node == self.name { shown + self.bound.len() } else { shown }
     }
 
     async fn bind(&mut self, pod: &Pod, uid: String) {
-        let pods: Api<Pod> =
-            Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
         let binding = Binding {
             metadata: ObjectMeta {
                 name: pod.metadata.name.clone(),
@@ -182,9 +147,8 @@ impl World {
                 ..ObjectReference::default()
             },
         };
-        let answer: kube::Result<Status> = pods
-            .create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding)
-            .await;
+        let answer: kube::Result<Status> =
+            pods.create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await;
         match answer {
             Ok(_) => {
                 self.bound.insert(uid);
@@ -199,17 +163,9 @@ impl World {
         let Some(condition) = unschedulable_condition(pod, message, Timestamp::now()) else {
             return;
         };
-        let pods: Api<Pod> =
-            Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
         let body = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
-        if let Err(error) = pods
-            .patch_status(
-                &pod.name_any(),
-                &PatchParams::default(),
-                &Patch::Strategic(body),
-            )
-            .await
-        {
+        if let Err(error) = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(body)).await {
             tracing::debug!(pod = pod.name_any(), %error, "PodScheduled not written");
         }
     }
@@ -220,29 +176,19 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, uid: &str) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "ns", "uid": uid}}))
-            .unwrap()
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "ns", "uid": uid}})).unwrap()
     }
 
     #[test]
     fn a_relist_replaces_what_was_known_only_when_it_is_complete() {
         let mut seen = Seen::new();
         assert!(!seen.complete());
-        for event in [
-            Event::Init,
-            Event::InitApply(pod("a", "1")),
-            Event::InitApply(pod("b", "2")),
-            Event::InitDone,
-        ] {
+        for event in [Event::Init, Event::InitApply(pod("a", "1")), Event::InitApply(pod("b", "2")), Event::InitDone] {
             seen.see(event);
         }
         seen.see(Event::Init);
         seen.see(Event::InitApply(pod("b", "2")));
-        assert_eq!(
-            seen.uids().len(),
-            2,
-            "a was not forgotten while the list is under way"
-        );
+        assert_eq!(seen.uids().len(), 2, "a was not forgotten while the list is under way");
         seen.see(Event::InitDone);
         assert_eq!(seen.uids(), BTreeSet::from(["2".to_owned()]));
     }

@@ -90,19 +90,13 @@ impl Command {
                 None => std::path::absolute(&self.program)?,
             };
             if !is_executable(&path) {
-                bail!(
-                    "{} is not an executable file: check the path and its permissions",
-                    path.display()
-                );
+                bail!("{} is not an executable file: check the path and its permissions", path.display());
             }
             return Ok(path);
         }
         match on_path(&self.program) {
             Some(path) => Ok(path),
-            None => bail!(
-                "`{}` is not on PATH: install it or name it by its full path",
-                self.program.display()
-            ),
+            None => bail!("`{}` is not on PATH: install it or name it by its full path", self.program.display()),
         }
     }
 }
@@ -118,6 +112,5 @@ pub fn on_path(name: impl AsRef<Path>) -> Option<PathBuf> {
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }

@@ -46,10 +46,7 @@ pub fn run(args: Vec<OsString>) -> Result<i32> {
     if first == "--exec" {
         return Ok(exec(&second, program, rest));
     }
-    let grace = first
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .map(Duration::from_millis);
+    let grace = first.to_str().and_then(|text| text.parse().ok()).map(Duration::from_millis);
     match grace {
         Some(grace) if second == "--" => watch(grace, program, rest),
         _ => bail!("guard: usage is `guard <grace-ms> -- program args…`"),
@@ -102,9 +99,7 @@ fn end_with(child: &mut Child, group: &Group) -> Result<i32> {
     }
     group.close();
     let status = child.wait()?;
-    Ok(status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
 
 /// Reads the parent's commands until it is gone.
@@ -138,14 +133,8 @@ struct Group {
 
 impl Group {
     fn of(child: &Child) -> Result<Self> {
-        let leader = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("guard: the program has no pid")?;
-        Ok(Self {
-            leader,
-            open: Arc::new(Mutex::new(true)),
-        })
+        let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("guard: the program has no pid")?;
+        Ok(Self { leader, open: Arc::new(Mutex::new(true)) })
     }
 
     fn signal(&self, signal: Signal) {

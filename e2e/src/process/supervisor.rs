@@ -49,10 +49,7 @@ impl Supervisor {
     ///
     /// When the `workbench` binary, which guards processes, is not built.
     pub fn new() -> Result<Self> {
-        Ok(Self(Arc::new(Owned {
-            guard: guard_binary()?,
-            processes: Mutex::default(),
-        })))
+        Ok(Self(Arc::new(Owned { guard: guard_binary()?, processes: Mutex::default() })))
     }
 
     /// Starts a process. Returns as soon as it has a pid.
@@ -81,9 +78,7 @@ impl Owned {
             process.hang_up();
         }
         for process in &processes {
-            if !process.wait_blocking(process.0.grace + AFTER_GRACE) {
-                tracing::error!(pid = process.pid(), "a process does not end after SIGKILL");
-            }
+            process.wait_blocking();
         }
     }
 }
@@ -115,9 +110,7 @@ impl Process {
         let program = command.resolve()?;
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let mut guarded = guarded(guard, &program, &command)?;
-        let mut child = guarded
-            .spawn()
-            .with_context(|| format!("cannot start the guard {}", guard.display()))?;
+        let mut child = guarded.spawn().with_context(|| format!("cannot start the guard {}", guard.display()))?;
         let mut first_line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut first_line)?;
@@ -218,35 +211,32 @@ impl Process {
         }
     }
 
-    /// What the parent's death does: closes the pipe.
-    fn hang_up(&self) {
+    /// What the parent's death does: the program gets SIGTERM, and SIGKILL
+    /// after its grace. Does not wait; for destructors, which cannot `await`.
+    pub fn hang_up(&self) {
         lock(&self.0.guard).take();
     }
 
-    fn wait_blocking(&self, timeout: Duration) -> bool {
+    /// Waits for the end after [`Process::hang_up`], without a runtime.
+    pub fn wait_blocking(&self) {
         let (ended, changed) = &self.0.ended;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + self.0.grace + AFTER_GRACE;
         let mut ended = lock(ended);
         while !*ended {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                tracing::error!(pid = self.pid(), "a process does not end after SIGKILL");
+                return;
             }
-            ended = changed
-                .wait_timeout(ended, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            ended = changed.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
     }
 }
 
 impl Shared {
     fn end(&self, status: std::io::Result<std::process::ExitStatus>) {
         let code = match status {
-            Ok(status) => status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             Err(_) => -1,
         };
         lock(&self.guard).take();
@@ -259,12 +249,7 @@ impl Shared {
 /// The guard's command line around the program's.
 fn guarded(guard: &Path, program: &Path, command: &Command) -> Result<std::process::Command> {
     let mut guarded = std::process::Command::new(guard);
-    guarded
-        .arg("guard")
-        .arg(command.grace.as_millis().to_string())
-        .arg("--")
-        .arg(program)
-        .args(&command.args);
+    guarded.arg("guard").arg(command.grace.as_millis().to_string()).arg("--").arg(program).args(&command.args);
     if !command.inherit_env {
         guarded.env_clear();
     }
@@ -272,11 +257,7 @@ fn guarded(guard: &Path, program: &Path, command: &Command) -> Result<std::proce
     if let Some(cwd) = &command.cwd {
         guarded.current_dir(cwd);
     }
-    guarded
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(open_log(&command.log)?)
-        .process_group(0);
+    guarded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(open_log(&command.log)?).process_group(0);
     Ok(guarded)
 }
 
@@ -306,28 +287,18 @@ pub fn log_tail(path: &Path) -> String {
     };
     let text = read().unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines
-        .get(lines.len().saturating_sub(LINES)..)
-        .unwrap_or(&[]);
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or(&[]);
     if last.is_empty() {
         return format!("its log {} is empty", path.display());
     }
-    format!(
-        "the end of its log {}:\n  {}",
-        path.display(),
-        last.join("\n  ")
-    )
+    format!("the end of its log {}:\n  {}", path.display(), last.join("\n  "))
 }
 
 /// The `workbench` binary: this very program, or beside it (a program of the
 /// same target directory), or one directory up (a test, in `deps/`).
 fn guard_binary() -> Result<PathBuf> {
     let current = std::env::current_exe().context("cannot find out which program this is")?;
-    let candidates = current
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|directory| directory.join("workbench"));
+    let candidates = current.ancestors().skip(1).take(2).map(|directory| directory.join("workbench"));
     for candidate in candidates {
         if candidate.is_file() {
             return Ok(candidate);

@@ -46,10 +46,7 @@ impl Cache {
     pub fn at(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root)?;
         std::fs::create_dir_all(root.join("locks")).with_context(|| {
-            format!(
-                "cannot make the cache {}: set WERKBANK_CACHE to a writable directory",
-                root.display()
-            )
+            format!("cannot make the cache {}: set WERKBANK_CACHE to a writable directory", root.display())
         })?;
         Ok(Self { root })
     }
@@ -81,9 +78,7 @@ impl Cache {
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", path.display()))
-            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
 
@@ -117,8 +112,7 @@ impl Cache {
     /// Makes a filled directory the entry, in one step.
     pub(super) fn publish(&self, filled: &Path, entry: &str) -> Result<PathBuf> {
         let path = self.root.join(entry);
-        std::fs::rename(filled, &path)
-            .with_context(|| format!("cannot put {} in its place", path.display()))?;
+        std::fs::rename(filled, &path).with_context(|| format!("cannot put {} in its place", path.display()))?;
         Ok(path)
     }
 
@@ -149,11 +143,7 @@ pub(super) fn digest(directory: &Path, inputs: &[&str]) -> Result<String> {
         add(input.as_bytes());
     }
     let digest = hash.finalize();
-    Ok(digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -26,11 +26,7 @@ pub(super) struct Module<'a> {
 }
 
 /// The cache directory with the module's binary, built if it is not there.
-pub(super) async fn build(
-    cache: &Cache,
-    supervisor: &Supervisor,
-    module: &Module<'_>,
-) -> Result<PathBuf> {
+pub(super) async fn build(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>) -> Result<PathBuf> {
     let version = version_for(&module.directory).await?;
     let inputs = [version.as_str(), module.package, module.ldflags];
     let entry = format!("{}-{}", module.name, digest(&module.directory, &inputs)?);
@@ -48,34 +44,18 @@ pub(super) async fn build(
         cache.root().display(),
         module.usually
     );
-    shown(
-        &line,
-        compile(cache, supervisor, module, &entry, &unfinished),
-    )
-    .await?;
+    shown(&line, compile(cache, supervisor, module, &entry, &unfinished)).await?;
     for name in module.names {
         std::os::unix::fs::symlink(module.name, unfinished.join(name))?;
     }
     cache.publish(&unfinished, &entry)
 }
 
-async fn compile(
-    cache: &Cache,
-    supervisor: &Supervisor,
-    module: &Module<'_>,
-    entry: &str,
-    into: &Path,
-) -> Result<()> {
+async fn compile(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>, entry: &str, into: &Path) -> Result<()> {
     // -buildvcs=false: the module's own version is not in the binary, so no
     // git is needed; -mod=readonly: go.mod and go.sum are what was reviewed.
     let command = Command::new("go", cache.log(entry))
-        .args([
-            "build",
-            "-trimpath",
-            "-buildvcs=false",
-            "-mod=readonly",
-            "-ldflags",
-        ])
+        .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"])
         .arg(module.ldflags)
         .arg("-o")
         .arg(into.join(module.name))
@@ -93,14 +73,9 @@ async fn compile(
 async fn version_for(directory: &Path) -> Result<String> {
     let go_mod = std::fs::read_to_string(directory.join("go.mod"))
         .with_context(|| format!("there is no Go module in {}", directory.display()))?;
-    let minimum = go_mod
-        .lines()
-        .find_map(|line| line.strip_prefix("go "))
-        .unwrap_or_default();
+    let minimum = go_mod.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
     if on_path("go").is_none() {
-        bail!(
-            "Go {minimum} or newer is needed: install it from https://go.dev/dl and put it on PATH"
-        );
+        bail!("Go {minimum} or newer is needed: install it from https://go.dev/dl and put it on PATH");
     }
     let output = go(directory, &["env", "GOVERSION"]).await?;
     if !output.status.success() {
@@ -133,12 +108,7 @@ struct Downloaded {
 
 /// Files of a module that `directory`'s go.mod requires (and whose content its
 /// go.sum pins), copied into the cache: needed once, then Go is not.
-pub(super) async fn files_of_module(
-    cache: &Cache,
-    directory: &Path,
-    module: &str,
-    wanted: &Path,
-) -> Result<PathBuf> {
+pub(super) async fn files_of_module(cache: &Cache, directory: &Path, module: &str, wanted: &Path) -> Result<PathBuf> {
     let name = module.rsplit('/').next().unwrap_or(module);
     let entry = format!("{name}-{}", digest(directory, &[module])?);
     if let Some(path) = cache.get(&entry) {
@@ -164,10 +134,7 @@ pub(super) async fn files_of_module(
         .with_context(|| format!("{module} {:?} has no {}", answer.version, wanted.display()))?;
     for file in files {
         let file = file?;
-        std::fs::write(
-            unfinished.join(file.file_name()),
-            std::fs::read(file.path())?,
-        )?;
+        std::fs::write(unfinished.join(file.file_name()), std::fs::read(file.path())?)?;
     }
     cache.publish(&unfinished, &entry)
 }

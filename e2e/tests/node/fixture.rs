@@ -43,11 +43,7 @@ impl ControlPlane {
         let etcd_url = format!("http://127.0.0.1:{client_port}");
         let peer_url = format!("http://127.0.0.1:{peer_port}");
         let server = format!("https://127.0.0.1:{api_port}");
-        std::fs::write(
-            at("tokens.csv"),
-            format!("{TOKEN},admin,admin,system:masters\n"),
-        )
-        .unwrap();
+        std::fs::write(at("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n")).unwrap();
         let signer = rcgen::KeyPair::generate().unwrap();
         std::fs::write(at("sa.key"), signer.serialize_pem()).unwrap();
         std::fs::write(at("sa.pub"), signer.public_key_pem()).unwrap();
@@ -66,10 +62,7 @@ impl ControlPlane {
             at("sa.pub"),
             at("sa.key")
         );
-        let mut processes = vec![
-            spawn(dir.path(), "etcd", &etcd),
-            spawn(dir.path(), "kube-apiserver", &api),
-        ];
+        let mut processes = vec![spawn(dir.path(), "etcd", &etcd), spawn(dir.path(), "kube-apiserver", &api)];
         let ca_pem = until("the API server's certificate", async || {
             std::fs::read_to_string(dir.path().join("certs/apiserver.crt")).ok()
         })
@@ -77,10 +70,7 @@ impl ControlPlane {
         let kubeconfig = admin(&server, &dir.path().join("certs/apiserver.crt"));
         std::fs::write(at("admin.kubeconfig"), &kubeconfig).unwrap();
         let options = kube::config::KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(
-            Kubeconfig::from_yaml(&kubeconfig).unwrap(),
-            &options,
-        );
+        let config = kube::Config::from_custom_kubeconfig(Kubeconfig::from_yaml(&kubeconfig).unwrap(), &options);
         let client = Client::try_from(config.await.unwrap()).unwrap();
         until("the API server", async || {
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
@@ -96,13 +86,7 @@ impl ControlPlane {
             at("sa.key")
         );
         processes.insert(0, spawn(dir.path(), "kube-controller-manager", &manager));
-        Self {
-            server,
-            ca_pem,
-            dir,
-            client,
-            _processes: processes,
-        }
+        Self { server, ca_pem, dir, client, _processes: processes }
     }
 }
 
@@ -117,8 +101,7 @@ fn admin(server: &str, ca: &Path) -> String {
 }
 
 fn spawn(dir: &Path, name: &str, args: &str) -> Ended {
-    let binary = std::env::var_os("WERKBANK_CONTROLPLANE")
-        .map_or("/tmp/probe/controlplane".into(), PathBuf::from);
+    let binary = std::env::var_os("WERKBANK_CONTROLPLANE").map_or("/tmp/probe/controlplane".into(), PathBuf::from);
     let link = dir.join(name);
     std::os::unix::fs::symlink(binary, &link).unwrap();
     let log = std::fs::File::create(dir.join(format!("{name}.log"))).unwrap();
@@ -134,11 +117,7 @@ fn spawn(dir: &Path, name: &str, args: &str) -> Ended {
 }
 
 fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits, at most a minute, until there is an answer.

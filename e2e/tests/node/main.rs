@@ -39,34 +39,17 @@ async fn a_node_runs_pods_as_a_cluster_would() {
     .label("topology.kubernetes.io/region", "eu")
     .image("shell", Image::new("/bin/sh"))
     .image("python", Image::new(python));
-    let agent = NodeAgent::start(plane.client.clone(), options)
-        .await
-        .unwrap();
+    let agent = NodeAgent::start(plane.client.clone(), options).await.unwrap();
     let world = async |namespace: &'static str| {
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        Api::<Namespace>::all(plane.client.clone())
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        Api::<Namespace>::all(plane.client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), namespace);
-        until("the default ServiceAccount", async || {
-            accounts.get("default").await.ok()
-        })
-        .await;
-        World {
-            client: plane.client.clone(),
-            agent: &agent,
-            namespace: namespace.into(),
-            dir: plane.dir.path(),
-        }
+        until("the default ServiceAccount", async || accounts.get("default").await.ok()).await;
+        World { client: plane.client.clone(), agent: &agent, namespace: namespace.into(), dir: plane.dir.path() }
     };
     tokio::join!(
-        async {
-            place::replicas_share_a_port_on_addresses_of_their_own(world("replicas").await).await
-        },
-        async {
-            life::a_failing_init_container_shows_its_termination_message(world("init").await).await
-        },
+        async { place::replicas_share_a_port_on_addresses_of_their_own(world("replicas").await).await },
+        async { life::a_failing_init_container_shows_its_termination_message(world("init").await).await },
         async { life::a_crashing_container_backs_off(world("crash").await).await },
         async { life::readiness_follows_the_probe(world("readiness").await).await },
         async { life::deletion_is_graceful(world("deletion").await).await },
@@ -79,17 +62,9 @@ async fn a_node_runs_pods_as_a_cluster_would() {
         async { life::a_killed_process_is_started_again(world("killed").await).await },
     );
     let world = world("stop").await;
-    world
-        .create(
-            "sleeper",
-            json!({"containers": [shell("main", "sleep 600")]}),
-        )
-        .await;
+    world.create("sleeper", json!({"containers": [shell("main", "sleep 600")]})).await;
     world.until_ready("sleeper", "True").await;
     let pid = agent.pid("stop", "sleeper", "main").unwrap();
     agent.stop().await;
-    assert!(
-        !Path::new(&format!("/proc/{pid}")).exists(),
-        "stopping the node ends its pods' processes"
-    );
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "stopping the node ends its pods' processes");
 }

@@ -41,62 +41,27 @@ impl World<'_> {
     pub(crate) async fn create(&self, name: &str, spec: Value) {
         let pod = json!({"metadata": {"name": name}, "spec": spec});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        self.pods()
-            .create(&PostParams::default(), &pod)
-            .await
-            .unwrap();
+        self.pods().create(&PostParams::default(), &pod).await.unwrap();
     }
 
-    pub(crate) async fn until_pod<T>(
-        &self,
-        name: &str,
-        what: &str,
-        seen: impl Fn(&Pod) -> Option<T>,
-    ) -> T {
-        until(what, async || {
-            self.pods()
-                .get_opt(name)
-                .await
-                .ok()
-                .flatten()
-                .as_ref()
-                .and_then(&seen)
-        })
-        .await
+    pub(crate) async fn until_pod<T>(&self, name: &str, what: &str, seen: impl Fn(&Pod) -> Option<T>) -> T {
+        until(what, async || self.pods().get_opt(name).await.ok().flatten().as_ref().and_then(&seen)).await
     }
 
     pub(crate) async fn until_ready(&self, name: &str, wanted: &str) {
         let what = format!("Ready={wanted} of pod {name}");
-        self.until_pod(name, &what, |pod| {
-            (condition(pod, "Ready")?.0 == wanted).then_some(())
-        })
-        .await;
+        self.until_pod(name, &what, |pod| (condition(pod, "Ready")?.0 == wanted).then_some(())).await;
     }
 }
 
 pub(crate) fn condition(pod: &Pod, type_: &str) -> Option<(String, String, String)> {
-    let found = pod
-        .status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|c| c.type_ == type_)?
-        .clone();
-    Some((
-        found.status,
-        found.reason.unwrap_or_default(),
-        found.message.unwrap_or_default(),
-    ))
+    let found = pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)?.clone();
+    Some((found.status, found.reason.unwrap_or_default(), found.message.unwrap_or_default()))
 }
 
 pub(crate) fn container(pod: &Pod, name: &str) -> Option<ContainerStatus> {
     let status = pod.status.as_ref()?;
-    let all = status
-        .init_container_statuses
-        .iter()
-        .chain(&status.container_statuses)
-        .flatten();
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     all.into_iter().find(|status| status.name == name).cloned()
 }
 

@@ -1,0 +1,148 @@
+//! The stage: a cluster with the operator, three trained models and a gateway.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use kube::Api;
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use werkbank::api::ModelDeployment;
+
+use super::replay::{Options as ReplayOptions, Replay};
+use crate::workbench::{OPERATOR_IMAGE, Options, REGION, Workbench};
+
+const NAMESPACE: &str = "crm";
+const SYSTEM: &str = "werkbank-system";
+const HOST: &str = "churn.internal";
+
+/// Everything the story plays on.
+pub(super) struct Stage {
+    workbench: Workbench,
+    models: PathBuf,
+}
+
+impl Stage {
+    /// Starts the cluster, trains the models, installs the operator with its chart.
+    pub(super) async fn set() -> Result<Self> {
+        let workbench = Workbench::start(Options::from_env()).await?;
+        let models = workbench.control_plane().run_dir().join("models");
+        let stage = Self { workbench, models };
+        super::say("- training three versions from the CDNOW purchases (takes about 10 s)");
+        stage.train().await?;
+        super::say("- installing the operator with its Helm chart, two replicas");
+        stage.install().await?;
+        let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
+        stage.apply("namespace", &namespace).await?;
+        stage.apply("gateway", &manifest("gateway.yaml")?).await?;
+        for version in ["v1", "v2", "v3"] {
+            stage.apply(&format!("entry-{version}"), &stage.entry(version)?).await?;
+        }
+        Ok(stage)
+    }
+
+    async fn train(&self) -> Result<()> {
+        let script = repository().join("examples/churn/train.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg("--out").arg(&self.models).kill_on_drop(true);
+        let output = command.output().await.context("python3 is missing: install Python 3.9 or newer")?;
+        if !output.status.success() {
+            bail!("examples/churn/train.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        std::fs::write(self.models.join("training.log"), output.stdout)?;
+        Ok(())
+    }
+
+    async fn install(&self) -> Result<()> {
+        let prometheus = self.workbench.prometheus().context("the demo needs the workbench's Prometheus")?.url();
+        let (repository_name, tag) = OPERATOR_IMAGE;
+        let args = [
+            "--set".to_owned(),
+            format!("image.repository={repository_name},image.tag={tag},prometheus.url={prometheus}"),
+            "--set".to_owned(),
+            format!("regions.eu.topology\\.kubernetes\\.io/region={REGION}"),
+            "--wait".to_owned(),
+            "--timeout=90s".to_owned(),
+        ];
+        self.workbench.helm().upgrade_install("werkbank", &repository().join("charts/werkbank"), SYSTEM, &args).await?;
+        Ok(())
+    }
+
+    /// The entry of a version: its artifact where training left it, and its digest.
+    fn entry(&self, version: &str) -> Result<String> {
+        let path = self.models.join(version).join("model.json");
+        let bytes = std::fs::read(&path).with_context(|| format!("training left no {}", path.display()))?;
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!(
+            "apiVersion: werkbank.dev/v1alpha1\nkind: ModelRegistryEntry\n\
+             metadata: {{name: churn-{version}, namespace: {NAMESPACE}}}\n\
+             spec:\n  model: {{name: churn, version: {version}, kind: Predictor}}\n  \
+             artifact: {{uri: \"file://{}\", sha256: {digest}, format: json}}\n",
+            path.display()
+        ))
+    }
+
+    /// Points the deployment at an entry, as a commit in Git would.
+    pub(super) async fn deploy(&self, entry: &str) -> Result<()> {
+        let text =
+            manifest("deployment.yaml")?.replace("modelRef: {name: churn-v1}", &format!("modelRef: {{name: {entry}}}"));
+        self.apply("deployment", &text).await
+    }
+
+    async fn apply(&self, name: &str, yaml: &str) -> Result<()> {
+        let file = self.workbench.control_plane().run_dir().join(format!("{name}.yaml"));
+        std::fs::write(&file, yaml)?;
+        let output =
+            self.workbench.control_plane().kubectl(["apply".into(), "-f".into(), file.into_os_string()]).await?;
+        if !output.status.success() {
+            bail!("kubectl apply of {name} was refused: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Sends the later months' customers through the gateway, and lets Prometheus see their outcomes.
+    pub(super) async fn replay(&self, rate: f64) -> Result<Replay> {
+        let url = self.gateway()?.url(NAMESPACE, "internal").await?;
+        let replay = Replay::start(ReplayOptions::new(url, HOST, self.models.join("requests.jsonl"), rate)).await?;
+        let prometheus = self.workbench.prometheus().context("the demo needs the workbench's Prometheus")?;
+        prometheus.scrape("replay", replay.metrics_addr())?;
+        Ok(replay)
+    }
+
+    pub(super) async fn deployment(&self) -> Result<ModelDeployment> {
+        let api: Api<ModelDeployment> = Api::namespaced(self.workbench.control_plane().client(), NAMESPACE);
+        Ok(api.get("churn").await?)
+    }
+
+    fn gateway(&self) -> Result<&crate::gateway::GatewayController> {
+        self.workbench.gateway().context("the demo needs the workbench's gateway: run it without WERKBANK_KUBECONFIG")
+    }
+
+    /// The candidate's weight that Envoy works with now, in percent; `None` before there is a route.
+    pub(super) async fn weight_in_envoy(&self, revision: &str) -> Result<Option<f64>> {
+        let weights = self.gateway()?.weights(NAMESPACE, "churn").await?;
+        let total: u32 = weights.values().sum();
+        let own: u32 = weights.iter().filter(|(name, _)| name.contains(revision)).map(|(_, weight)| weight).sum();
+        Ok((total > 0).then(|| f64::from(own) * 100.0 / f64::from(total)))
+    }
+
+    /// Ends everything; with `KEEP` set only when told to.
+    pub(super) async fn end(self) -> Result<()> {
+        if std::env::var_os("KEEP").is_some_and(|it| it != "0") {
+            let control_plane = self.workbench.control_plane();
+            println!("\nIt is left running; Ctrl-C ends it. For kubectl, in another terminal:");
+            println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
+            println!("alias kubectl='{}'", control_plane.kubectl_path().display());
+            tokio::signal::ctrl_c().await?;
+        }
+        self.workbench.stop().await
+    }
+}
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn manifest(name: &str) -> Result<String> {
+    let path = repository().join("examples/churn/manifests").join(name);
+    std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}

@@ -1,0 +1,196 @@
+//! Everything together: the cluster, its metrics, and the tools to use it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::controlplane::{self, AddressBlock, ControlPlane};
+use crate::gateway::{GatewayController, GatewayOptions, Ports};
+use crate::helm::Helm;
+use crate::node::{self, Image, NodeAgent, NodeOptions};
+use crate::process::Supervisor;
+use crate::prometheus::Prometheus;
+use crate::tools::Tools;
+
+/// What a workbench consists of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the control plane is started.
+    pub control_plane: controlplane::Options,
+    /// Whether Prometheus runs beside it, and how often it scrapes. Never
+    /// beside a cluster that was not started here: it could not reach the pods.
+    pub prometheus: Option<Duration>,
+    /// Whether pods run, and requests reach them through Envoy. Never on a
+    /// cluster that was not started here: it has its own nodes and gateway.
+    pub node: bool,
+}
+
+impl Options {
+    /// A whole workbench, or the cluster of `WERKBANK_KUBECONFIG`.
+    pub fn from_env() -> Self {
+        Self { control_plane: controlplane::Options::from_env(), prometheus: Some(Duration::from_secs(1)), node: true }
+    }
+}
+
+/// The image of the operator on this node: the `werkbank` binary that was built with this one.
+pub const OPERATOR_IMAGE: (&str, &str) = ("ghcr.io/werkbank-dev/werkbank", "local");
+/// The image of the example's model server.
+pub const MODEL_SERVER_IMAGE: &str = "werkbank.dev/model-server:local";
+/// `controllerName` of the GatewayClass that is served.
+pub const GATEWAY_CONTROLLER: &str = "werkbank.dev/workbench";
+/// The region that the node is in, by the well-known label.
+pub const REGION: &str = "eu-central-1";
+
+/// A running workbench. [`Workbench::stop`] ends it; so does dropping it, and
+/// so does the end of this process, however it comes.
+// Fields are dropped in this order: what depends on others goes first.
+pub struct Workbench {
+    gateway: Option<GatewayController>,
+    node: Option<NodeAgent>,
+    prometheus: Option<Prometheus>,
+    helm: Helm,
+    control_plane: ControlPlane,
+    tools: Tools,
+    supervisor: Supervisor,
+}
+
+impl Workbench {
+    /// Finds or builds the tools, starts the parts and waits until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// When a tool is missing or a part does not start.
+    pub async fn start(options: Options) -> Result<Self> {
+        let supervisor = Supervisor::new()?;
+        let tools = Tools::new(supervisor.clone())?;
+        // First, so that no process waits while something is built.
+        let helm = tools.helm().await?;
+        let prometheus = match options.prometheus {
+            Some(interval) if options.control_plane.kubeconfig.is_none() => Some((tools.prometheus().await?, interval)),
+            _ => None,
+        };
+        let control_plane =
+            ControlPlane::start(options.control_plane, &tools).await.context("cannot start the control plane")?;
+        let prometheus = match prometheus {
+            Some((program, interval)) => Some(Prometheus::start(program, &control_plane, interval).await?),
+            None => None,
+        };
+        let local = options.node && control_plane.is_local();
+        let node = if local { Some(start_node(&control_plane).await?) } else { None };
+        let gateway = if local { Some(start_gateway(&control_plane, &tools).await?) } else { None };
+        Ok(Self {
+            gateway,
+            node,
+            prometheus,
+            helm: Helm::new(helm, control_plane.kubeconfig(), control_plane.run_dir()),
+            control_plane,
+            tools,
+            supervisor,
+        })
+    }
+
+    /// The control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// The node, if pods run here.
+    pub fn node(&self) -> Option<&NodeAgent> {
+        self.node.as_ref()
+    }
+
+    /// The gateway, if requests reach pods here.
+    pub fn gateway(&self) -> Option<&GatewayController> {
+        self.gateway.as_ref()
+    }
+
+    /// Prometheus, if it runs here.
+    pub fn prometheus(&self) -> Option<&Prometheus> {
+        self.prometheus.as_ref()
+    }
+
+    /// Prometheus, to restart it.
+    pub fn prometheus_mut(&mut self) -> Option<&mut Prometheus> {
+        self.prometheus.as_mut()
+    }
+
+    /// Helm for this cluster.
+    pub fn helm(&self) -> &Helm {
+        &self.helm
+    }
+
+    /// The tools it stands on.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Starts further processes that end with the workbench.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Ends everything, and removes the directory if it is a temporary one.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be removed.
+    pub async fn stop(self) -> Result<()> {
+        if let Some(gateway) = self.gateway {
+            gateway.stop().await?;
+        }
+        if let Some(node) = self.node {
+            node.stop().await;
+        }
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.stop().await;
+        }
+        let stopped = self.control_plane.stop().await;
+        self.supervisor.stop_all();
+        stopped
+    }
+}
+
+/// A node whose images are the binaries built beside this one.
+async fn start_node(control_plane: &ControlPlane) -> Result<NodeAgent> {
+    let [.., block, _] = control_plane.addresses().ip(AddressBlock::CONTROL_PLANE).octets();
+    let dir = control_plane.run_dir().join("node");
+    let (repository, tag) = OPERATOR_IMAGE;
+    let options = NodeOptions::new(
+        "workbench",
+        node::AddressBlock::new(PODS, block),
+        dir,
+        control_plane.url(),
+        control_plane.ca_pem(),
+    )
+    .label("topology.kubernetes.io/region", REGION)
+    .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
+    .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?));
+    NodeAgent::start(control_plane.client(), options).await.context("cannot start the node")
+}
+
+/// Second octet of the pods' addresses; the third is the control plane's, whose lock covers both.
+const PODS: u8 = 78;
+
+async fn start_gateway(control_plane: &ControlPlane, tools: &Tools) -> Result<GatewayController> {
+    let options = GatewayOptions {
+        envoy: tools.envoy().await?,
+        controller_name: GATEWAY_CONTROLLER.to_owned(),
+        run_dir: control_plane.run_dir().join("gateway"),
+        address: control_plane.addresses().ip(AddressBlock::GATEWAY).to_string(),
+        ports: Ports::Free,
+    };
+    GatewayController::start(control_plane.client(), options).await.context("cannot start the gateway")
+}
+
+/// A binary of this workspace, beside the running one (tests run one folder below).
+fn sibling(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| {
+        format!(
+            "the binary {name} is not built beside {}: run `cargo build -p werkbank -p werkbank-e2e --bins`",
+            own.display()
+        )
+    })
+}

@@ -1,0 +1,223 @@
+//! `werkbank fetch`, the real binary, against a real S3-compatible server; and the
+//! trail, whose put-if-absent must hold there too.
+
+mod s3;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use object_store::aws::AmazonS3Builder;
+use s3::S3;
+use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
+use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
+use werkbank::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
+
+const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
+
+/// One pod's init container: its model directory and termination message.
+struct Pod {
+    root: tempfile::TempDir,
+}
+
+impl Pod {
+    fn new() -> Result<Self> {
+        Ok(Self { root: tempfile::tempdir()? })
+    }
+
+    fn model(&self) -> PathBuf {
+        self.root.path().join("model")
+    }
+
+    fn command(&self, endpoint: &str, uri: &str, digest: Sha256Digest) -> Result<Command> {
+        let mut command = Command::new(werkbank()?);
+        command
+            .arg("fetch")
+            .env_clear()
+            .envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
+            .envs([("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"), ("AWS_SECRET_ACCESS_KEY", SECRET)])
+            .env("WERKBANK_ARTIFACT_URI", uri)
+            .env("WERKBANK_ARTIFACT_SHA256", digest.to_string())
+            .env("WERKBANK_MODEL_DIR", self.model())
+            .env("TERMINATION_MESSAGE_PATH", self.root.path().join("termination"));
+        Ok(command)
+    }
+
+    /// Runs it to its failure; nothing may be left in the model directory, no secret be told.
+    fn failure(&self, mut command: Command) -> Result<ArtifactFailure> {
+        let output = command.output()?;
+        let message = fs::read_to_string(self.root.path().join("termination"))?;
+        let failure = ArtifactFailure::parse(&message).with_context(|| message.clone())?;
+        assert_eq!(output.status.code(), Some(i32::from(failure.reason.exit_code())), "{}", told(&output));
+        let everything = format!("{}{message}", told(&output));
+        for secret in [SECRET, "AKIAIOSFODNN7EXAMPLE", "Signature="] {
+            assert!(!everything.contains(secret), "{everything}");
+        }
+        let left = fs::read_dir(self.model()).map(Iterator::count).unwrap_or(0);
+        assert_eq!(left, 0, "something is left in the model directory: {everything}");
+        Ok(failure)
+    }
+
+    fn refused(&self, s3: &S3, uri: &str, digest: Sha256Digest) -> Result<Reason> {
+        Ok(self.failure(self.command(&s3.endpoint(), uri, digest)?)?.reason)
+    }
+}
+
+/// The binary beside this test's directory: `target/debug/werkbank`.
+fn werkbank() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let binary = test.parent().and_then(Path::parent).context("no target directory")?.join("werkbank");
+    ensure!(binary.exists(), "{} is missing; run `cargo build -p werkbank` first", binary.display());
+    Ok(binary)
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_file_and_a_directory_arrive_verified_and_a_restart_needs_no_store() {
+    let s3 = S3::start().unwrap();
+    let files = [("config.json", "{}"), ("weights/part 1.bin", "abc"), ("weights/part-2.bin", "")];
+    for (path, text) in files {
+        s3.put(&format!("/models/churn/v1/{}", path.replace(' ', "%20")), text.as_bytes()).unwrap();
+    }
+    // A neighbour with the same beginning, and the marker that consoles leave, are no part of it.
+    s3.put("/models/churn/v10", b"other").unwrap();
+    s3.put("/models/churn/v1/", b"").unwrap();
+    let directory = directory_digest(files.map(|(path, text)| (path, Sha256Digest::of(text.as_bytes()))));
+
+    let pod = Pod::new().unwrap();
+    let endpoint = s3.endpoint();
+    for (uri, digest) in [("s3://models/churn/v1", directory), ("s3://models/churn/v10", Sha256Digest::of(b"other"))] {
+        let output = pod.command(&endpoint, uri, digest).unwrap().output().unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+    }
+    for (path, text) in files {
+        assert_eq!(fs::read_to_string(pod.model().join("v1").join(path)).unwrap(), text);
+    }
+    assert_eq!(fs::read_to_string(pod.model().join("v10")).unwrap(), "other");
+
+    drop(s3);
+    let again = pod.command(&endpoint, "s3://models/churn/v1", directory).unwrap().output().unwrap();
+    assert!(again.status.success(), "{}", told(&again));
+}
+
+#[test]
+fn every_refusal_has_its_reason_and_leaves_nothing() {
+    let s3 = S3::start().unwrap();
+    let right = Sha256Digest::of(b"{}");
+    s3.put("/models/model.json", b"{]").unwrap();
+    s3.put("/models/evil/model.json", b"{}").unwrap();
+    s3.put("/models/evil/%2e%2e/%2e%2e/escaped", b"x").unwrap();
+    s3.put("/models/double//slash", b"x").unwrap();
+
+    let pod = Pod::new().unwrap();
+    assert_eq!(pod.refused(&s3, "s3://models/model.json", right).unwrap(), Reason::ArtifactDigestMismatch);
+    assert_eq!(pod.refused(&s3, "s3://models/gone.json", right).unwrap(), Reason::ArtifactNotFound);
+    assert_eq!(pod.refused(&s3, "s3://no-such-bucket/model.json", right).unwrap(), Reason::ArtifactNotFound);
+    assert_eq!(pod.refused(&s3, "s3://models/evil", right).unwrap(), Reason::ArtifactInvalidUri);
+    assert_eq!(pod.refused(&s3, "s3://models/double/", right).unwrap(), Reason::ArtifactInvalidUri);
+
+    let mut small = pod.command(&s3.endpoint(), "s3://models/model.json", right).unwrap();
+    small.args(["--max-bytes", "1"]);
+    assert_eq!(pod.failure(small).unwrap().reason, Reason::ArtifactTooLarge);
+
+    let mut encrypted_only = pod.command(&s3.endpoint(), "s3://models/model.json", right).unwrap();
+    encrypted_only.env_remove("AWS_ALLOW_HTTP");
+    let failure = pod.failure(encrypted_only).unwrap();
+    assert_eq!(failure.reason, Reason::ArtifactInvalidUri);
+    assert!(failure.message.contains("AWS_ALLOW_HTTP"), "{}", failure.message);
+
+    s3.refuse_everybody().unwrap();
+    assert_eq!(pod.refused(&s3, "s3://models/model.json", right).unwrap(), Reason::ArtifactAccessDenied);
+    assert_eq!(pod.refused(&s3, "s3://models/evil/", right).unwrap(), Reason::ArtifactAccessDenied);
+}
+
+#[test]
+fn a_store_that_is_gone_is_given_up_on_within_a_minute() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let pod = Pod::new().unwrap();
+    let began = Instant::now();
+    let command = pod.command(&format!("http://{gone}"), "s3://models/model.json", Sha256Digest::of(b"")).unwrap();
+    assert_eq!(pod.failure(command).unwrap().reason, Reason::ArtifactUnreachable);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_large_file_is_streamed_not_held_in_memory() {
+    let s3 = S3::start().unwrap();
+    let large = vec![7; 96 * 1024 * 1024];
+    s3.put("/models/large.bin", &large).unwrap();
+    let pod = Pod::new().unwrap();
+    let mut fetch = pod
+        .command(&s3.endpoint(), "s3://models/large.bin", Sha256Digest::of(&large))
+        .unwrap()
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let peak = peak_memory_kib(&mut fetch).unwrap();
+    assert!(fetch.wait().unwrap().success());
+    assert!((1..48 * 1024).contains(&peak), "peak resident memory was {peak} KiB");
+}
+
+/// The high-water mark of a process's resident memory, asked for until it ends.
+fn peak_memory_kib(process: &mut Child) -> Result<u64> {
+    let status = format!("/proc/{}/status", process.id());
+    let mut peak = 0;
+    while process.try_wait()?.is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let mark = mark.and_then(|mark| mark.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(mark.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(peak)
+}
+
+fn intent(decision: &str) -> Entry {
+    Entry {
+        kind: EntryKind::Intent,
+        subject_kind: "ModelDeployment".to_owned(),
+        namespace: "crm".to_owned(),
+        name: "churn".to_owned(),
+        uid: "uid-1".to_owned(),
+        generation: 1,
+        attempt: "r-1-uid".to_owned(),
+        sequence: 1,
+        decision: decision.to_owned(),
+        reason: "the step is over".to_owned(),
+        revision: "r".to_owned(),
+        weight: "5%".to_owned(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        lease_epoch: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_place_in_the_trail_is_given_once_on_s3_too() {
+    let s3 = S3::start().unwrap();
+    let store = AmazonS3Builder::new()
+        .with_endpoint(s3.endpoint())
+        .with_allow_http(true)
+        .with_region("us-east-1")
+        .with_bucket_name("models")
+        .with_access_key_id("test")
+        .with_secret_access_key("test")
+        .build()
+        .unwrap();
+    let trail = ObjectStoreTrail::over(Arc::new(store), "trail".into(), "s3://models/trail".to_owned()).await.unwrap();
+    let shift = intent("Shift");
+    assert_eq!(trail.append(&shift).await, Ok(Appended::New));
+    assert_eq!(trail.append(&shift).await, Ok(Appended::AlreadyThere));
+    assert_eq!(trail.append(&intent("RollBack")).await, Err(TrailError::SequenceTaken { sequence: 1 }));
+    assert_eq!(trail.list("uid-1").await, Ok(vec![shift.clone()]));
+
+    drop(s3);
+    let began = Instant::now();
+    assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
+    assert!(began.elapsed() < Duration::from_millis(5500), "{:?}", began.elapsed());
+}

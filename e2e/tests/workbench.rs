@@ -1,0 +1,346 @@
+//! What the workbench promises about itself: it is ready, it is the one that
+//! was started, and nothing of it stays behind, however its parent ends.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use rustix::process::{Pid, Signal};
+use serde_json::json;
+use werkbank_e2e::controlplane::{ControlPlane, Options};
+use werkbank_e2e::helm::Helm;
+use werkbank_e2e::process::{self, Supervisor};
+use werkbank_e2e::prometheus::Prometheus;
+use werkbank_e2e::tools::Tools;
+
+const WORKBENCH: &str = env!("CARGO_BIN_EXE_workbench");
+
+fn tools() -> Tools {
+    Tools::new(Supervisor::new().unwrap()).unwrap()
+}
+
+async fn control_plane() -> ControlPlane {
+    ControlPlane::start(Options::default(), &tools()).await.unwrap()
+}
+
+fn alive(pid: u32) -> bool {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+/// Waits for the end of processes that are not our children.
+fn assert_all_end(pids: &[u32]) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while pids.iter().any(|pid| alive(*pid)) {
+        let left: Vec<_> = pids.iter().filter(|pid| alive(**pid)).collect();
+        assert!(Instant::now() < deadline, "still alive: {left:?} of {pids:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The processes whose command line names a path below `dir`.
+fn processes_of(dir: &Path) -> Vec<u32> {
+    let needle = dir.to_str().unwrap();
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let command_line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if pid != std::process::id() && String::from_utf8_lossy(&command_line).contains(needle) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
+
+/// `workbench up`, and the directory it runs in once it says that it is ready.
+fn workbench_up() -> (Child, PathBuf) {
+    let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.unwrap();
+        if let Some(path) = line.strip_prefix("export KUBECONFIG='") {
+            let kubeconfig = PathBuf::from(path.trim_end_matches('\''));
+            return (child, kubeconfig.parent().unwrap().to_owned());
+        }
+    }
+    panic!("workbench up ended before it was ready: {:?}", child.wait());
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_ready_and_its_kubectl_its_policies_and_its_controllers_work() {
+    let begin = Instant::now();
+    let control_plane = control_plane().await;
+    eprintln!("ready after {:.2} s", begin.elapsed().as_secs_f64());
+
+    let version = control_plane.kubectl(["version", "-o", "json"]).await.unwrap();
+    assert!(version.status.success(), "{}", String::from_utf8_lossy(&version.stderr));
+    let routes = control_plane.kubectl(["get", "httproutes", "-A"]).await.unwrap();
+    assert!(routes.status.success(), "{}", String::from_utf8_lossy(&routes.stderr));
+
+    // The controller manager: a Deployment gets its pods.
+    let made = control_plane.kubectl(["create", "deployment", "web", "--image=none", "--replicas=2"]).await.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "default");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pods.list(&ListParams::default()).await.unwrap().items.len() < 2 {
+        assert!(Instant::now() < deadline, "no pods of the Deployment");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    // RBAC: an account without a role may not read what the administrator may.
+    let account = ["--as=system:serviceaccount:default:default", "get", "pods"];
+    let refused = control_plane.kubectl(account).await.unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Forbidden"));
+    control_plane.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
+    let (first, second) = tokio::join!(control_plane(), control_plane());
+    assert_ne!(first.addresses().ip(1), second.addresses().ip(1));
+
+    let namespaces: Api<Namespace> = Api::all(first.client());
+    let ours = serde_json::from_value(json!({"metadata": {"name": "only-in-first"}})).unwrap();
+    namespaces.create(&PostParams::default(), &ours).await.unwrap();
+    let elsewhere: Api<Namespace> = Api::all(second.client());
+    assert!(elsewhere.get_opt("only-in-first").await.unwrap().is_none());
+
+    // The first one's address with the second one's authority, and the other
+    // way round with the first one's token: neither is taken for the other.
+    let mixed = |ca: &str| {
+        let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
+        reqwest::Client::builder().tls_built_in_root_certs(false).add_root_certificate(ca).build().unwrap()
+    };
+    let token = std::fs::read_to_string(first.token_file().unwrap()).unwrap();
+    let ask = |client: reqwest::Client, url: &str| {
+        client.get(format!("{}/api/v1/namespaces", url.trim_end_matches('/'))).bearer_auth(&token).send()
+    };
+    assert!(ask(mixed(second.ca_pem()), first.url()).await.is_err());
+    assert_eq!(ask(mixed(second.ca_pem()), second.url()).await.unwrap().status(), 401);
+    assert_eq!(ask(mixed(first.ca_pem()), first.url()).await.unwrap().status(), 200);
+
+    let (first, second) = tokio::join!(first.stop(), second.stop());
+    first.unwrap();
+    second.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
+    let cluster = control_plane().await;
+    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), dir: None };
+    let guest = ControlPlane::start(options, &tools()).await.unwrap();
+    assert!(!guest.is_local());
+    assert_eq!((guest.url(), guest.ca_pem()), (cluster.url(), cluster.ca_pem()));
+
+    let chart = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(chart.path().join(name), text).unwrap();
+    write("Chart.yaml", "apiVersion: v2\nname: tiny\nversion: 0.1.0\n");
+    std::fs::create_dir(chart.path().join("templates")).unwrap();
+    let manifest =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  word: {{ .Values.word }}\n";
+    write("templates/configmap.yaml", manifest);
+    let program = tools().helm().await.unwrap();
+    let helm = Helm::new(program, guest.kubeconfig(), guest.run_dir());
+    let rendered = helm.template("tiny", chart.path(), "charts", &["--set", "word=hello"]).await;
+    assert!(rendered.unwrap().contains("word: hello"));
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=hello"]).await.unwrap();
+    helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=again"]).await.unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "charts");
+    let data = maps.get("tiny").await.unwrap().data.unwrap();
+    assert_eq!(data.get("word").map(String::as_str), Some("again"));
+    helm.uninstall("tiny", "charts").await.unwrap();
+    assert!(maps.get_opt("tiny").await.unwrap().is_none());
+    let nowhere = chart.path().join("nowhere");
+    assert!(helm.template::<&str>("tiny", &nowhere, "charts", &[]).await.is_err());
+
+    guest.stop().await.unwrap();
+    let ready = cluster.kubectl(["get", "--raw", "/readyz"]).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&ready.stdout), "ok");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
+    let parent = tempfile::tempdir().unwrap();
+    let options = Options { dir: Some(parent.path().join("kept")), kubeconfig: None };
+    let first = ControlPlane::start(options.clone(), &tools()).await.unwrap();
+    let made = first.kubectl(["create", "namespace", "kept"]).await.unwrap();
+    assert!(made.status.success());
+    first.stop().await.unwrap();
+
+    let second = ControlPlane::start(options, &tools()).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(second.client());
+    assert!(namespaces.get_opt("kept").await.unwrap().is_some());
+    second.stop().await.unwrap();
+}
+
+#[test]
+fn all_processes_end_when_the_parent_is_killed() {
+    let (mut child, dir) = workbench_up();
+    let pids = processes_of(&dir);
+    assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
+    send(&child, Signal::KILL);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_all_end(&pids);
+    // Nobody was left to remove it: the next start does, if not one of those
+    // that run beside this test has done so.
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (mut child, dir) = workbench_up();
+        let pids = processes_of(&dir);
+        assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
+        send(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_all_end(&pids);
+        assert!(!dir.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_everything_and_removes_the_directory() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let panicking = tokio::spawn(async move {
+        let control_plane = control_plane().await;
+        let seen = (control_plane.pids(), control_plane.run_dir().to_owned());
+        sender.send(seen).unwrap();
+        panic!("on purpose");
+    });
+    let (pids, dir) = receiver.await.unwrap();
+    assert!(panicking.await.unwrap_err().is_panic());
+    assert_eq!(pids.len(), 3);
+    assert_all_end(&pids);
+    assert!(!dir.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_starts_and_stops_in_a_row_leave_no_process_and_no_directory() {
+    for _ in 0..10 {
+        let control_plane = control_plane().await;
+        let dir = control_plane.run_dir().to_owned();
+        let pids = processes_of(&dir);
+        assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
+        control_plane.stop().await.unwrap();
+        assert_all_end(&pids);
+        assert_eq!(processes_of(&dir), Vec::<u32>::new());
+        assert!(!dir.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_scrapes_an_annotated_pod_with_its_labels_also_after_a_restart() {
+    let control_plane = control_plane().await;
+    let program = tools().prometheus().await.unwrap();
+    let interval = Duration::from_millis(500);
+    let mut prometheus = Prometheus::start(program, &control_plane, interval).await.unwrap();
+
+    // A pod as a node would report it; what answers at its address is served here.
+    let address = control_plane.addresses().free_port(42).unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let app = axum::Router::new().route("/numbers", axum::routing::get(|| async { "answer 42\n" }));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let pods: Api<Pod> = Api::namespaced(control_plane.client(), "default");
+    let pod = serde_json::from_value(json!({
+        "metadata": {"name": "scraped",
+            "labels": {"werkbank.dev/revision": "abc", "werkbank.dev/deployment": "churn"},
+            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/path": "/numbers",
+                "prometheus.io/port": address.port().to_string()}},
+        "spec": {"nodeName": "local", "containers": [{"name": "c", "image": "i"}]},
+    }));
+    pods.create(&PostParams::default(), &pod.unwrap()).await.unwrap();
+    let ip = address.ip();
+    let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+    pods.patch_status("scraped", &Default::default(), &kube::api::Patch::Merge(status)).await.unwrap();
+
+    let query = r#"answer{revision="abc",deployment="churn",namespace="default",pod="scraped"}"#;
+    assert_eq!(first_value(&prometheus, query).await, "42");
+    let url = prometheus.url();
+    prometheus.stop().await;
+    assert!(prometheus.query(query).await.is_err());
+    prometheus.restart().await.unwrap();
+    assert_eq!(prometheus.url(), url);
+    assert_eq!(first_value(&prometheus, query).await, "42");
+    server.abort();
+    drop(prometheus);
+    control_plane.stop().await.unwrap();
+}
+
+async fn first_value(prometheus: &Prometheus, query: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let data = prometheus.query(query).await.unwrap();
+        if let Some(value) = data.pointer("/result/0/value/1") {
+            return value.as_str().unwrap().to_owned();
+        }
+        assert!(Instant::now() < deadline, "nothing is scraped");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_ignores_sigterm_is_killed_after_its_grace_with_all_it_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::new().unwrap();
+    // A shell only here: it is the program under test.
+    let script = "trap '' TERM; sleep 600 & echo $!; wait";
+    let command =
+        process::Command::new("sh", dir.path().join("log")).args(["-c", script]).grace(Duration::from_millis(300));
+    let stubborn = supervisor.spawn(command).unwrap();
+    let child = loop {
+        let log = std::fs::read_to_string(stubborn.log()).unwrap();
+        if let Ok(pid) = log.trim().parse::<u32>() {
+            break pid;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let begin = Instant::now();
+    assert_eq!(stubborn.stop().await.code, 128 + 9);
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    assert_all_end(&[stubborn.pid(), child]);
+}
+
+#[tokio::test]
+async fn exit_codes_and_the_end_of_the_log_are_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::new().unwrap();
+    let run = |script: &str| {
+        let command = process::Command::new("sh", dir.path().join("log")).args(["-c", script]);
+        supervisor.spawn(command).unwrap()
+    };
+    let failing = run("echo first; echo the reason >&2; exit 7");
+    assert_eq!(failing.wait().await.code, 7);
+    let error = failing.ended_early().to_string();
+    assert!(error.contains("exit code 7") && error.contains("the reason"), "{error}");
+    assert_eq!(run("kill -SEGV $$").wait().await.code, 128 + 11);
+    assert_eq!(run("exit 0").wait().await.code, 0);
+    assert!(supervisor.spawn(process::Command::new("no-such-program", dir.path().join("log"))).is_err());
+}
+
+#[tokio::test]
+async fn a_process_ends_even_when_its_guard_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::new().unwrap();
+    let command = process::Command::new("sleep", dir.path().join("log")).arg("600");
+    let process = supervisor.spawn(command).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let guard = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    let guard = Pid::from_raw(guard.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(guard, Signal::KILL).unwrap();
+    process.wait().await;
+    assert_all_end(&[process.pid()]);
+}

@@ -1,0 +1,323 @@
+//! The real act code against an API server in memory that keeps objects, versions and
+//! preconditions the way the real one does (compared by hand: same codes and reasons).
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::CustomResource;
+use kube::client::Body;
+use kube::core::ObjectMeta;
+use prometheus_client::metrics::counter::Counter;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::{BoxError, service_fn};
+
+use super::*;
+use crate::audit::Appended;
+use crate::decide::{Child, ChildKind};
+
+#[derive(CustomResource, Debug, Clone, Serialize, Deserialize)]
+#[kube(group = "test.werkbank.dev", version = "v1", kind = "Probe", namespaced, schema = "disabled")]
+struct ProbeSpec {}
+
+/// Everything that happened, in order, and what is stored.
+#[derive(Default)]
+struct World {
+    happened: Vec<String>,
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    /// Answers every request with this instead.
+    broken: Option<u16>,
+    trail: Option<TrailError>,
+    entries: Vec<Entry>,
+    /// Taken away when the trail is written.
+    pulled: Option<Authority>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+const PROBE: &str = "/apis/test.werkbank.dev/v1/namespaces/crm/probes/churn";
+const MAPS: &str = "/api/v1/namespaces/crm/configmaps";
+
+struct InMemory(Shared);
+
+impl Trail for InMemory {
+    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
+        let mut world = self.0.lock().unwrap();
+        world.happened.push(format!("trail {:?}", entry.kind));
+        world.entries.push(entry.clone());
+        if let Some(authority) = &world.pulled {
+            authority.revoke();
+        }
+        let answer = world.trail.clone().map_or(Ok(Appended::New), Err);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn refusal(code: u16, reason: &str) -> (u16, Value) {
+    (
+        code,
+        json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": format!("no: {reason}")}),
+    )
+}
+
+impl World {
+    fn store(&mut self, path: &str, mut object: Value) -> (u16, Value) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.objects.insert(path.to_owned(), object.clone());
+        (200, object)
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
+        self.happened.push(format!("{method} {path}"));
+        if let Some(code) = self.broken {
+            return refusal(code, if code == 422 { "Invalid" } else { "InternalError" });
+        }
+        let stale =
+            |known: &Value, sent: &Value| ["uid", "resourceVersion"].iter().any(|it| sent[it] != known["metadata"][it]);
+        match (method, path.strip_suffix("/status")) {
+            (&Method::POST, _) => {
+                let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
+                if self.objects.contains_key(&path) {
+                    return refusal(409, "AlreadyExists");
+                }
+                let mut object = body.clone();
+                object["metadata"]["uid"] = format!("uid-{}", self.version).into();
+                self.store(&path, object)
+            }
+            (&Method::DELETE, _) => match self.objects.get(path) {
+                None => refusal(404, "NotFound"),
+                Some(known) if stale(known, &body["preconditions"]) => refusal(409, "Conflict"),
+                Some(_) => {
+                    self.objects.remove(path);
+                    (200, json!({"kind": "Status", "status": "Success"}))
+                }
+            },
+            (_, status) => {
+                let path = status.unwrap_or(path).to_owned();
+                match self.objects.get(&path).cloned() {
+                    None => refusal(404, "NotFound"),
+                    Some(known) if stale(&known, &body["metadata"]) => refusal(409, "Conflict"),
+                    Some(mut known) if status.is_some() => {
+                        known["status"] = body["status"].clone();
+                        self.store(&path, known)
+                    }
+                    Some(mut known) => {
+                        for (key, value) in body.as_object().unwrap() {
+                            if key == "metadata" {
+                                let metadata = known["metadata"].as_object_mut().unwrap();
+                                metadata.extend(value.as_object().unwrap().clone());
+                            } else {
+                                known[key] = value.clone();
+                            }
+                        }
+                        self.store(&path, known)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn client(world: Shared) -> Client {
+    let server = service_fn(move |request: Request<Body>| {
+        let world = world.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
+            let (code, answer) = world.lock().unwrap().answer(&parts.method, parts.uri.path(), &body);
+            let answer = Body::from(serde_json::to_vec(&answer)?);
+            Ok::<_, BoxError>(Response::builder().status(code).body(answer)?)
+        }
+    });
+    Client::new(server, "default")
+}
+
+struct Bench {
+    world: Shared,
+    actor: Actor,
+    probe: Probe,
+}
+
+/// A stored probe of version 1, and a leader of epoch 7.
+fn bench() -> Bench {
+    let world = Shared::default();
+    let metadata = json!({"name": "churn", "namespace": "crm", "uid": "u"});
+    let (_, stored) = world.lock().unwrap().store(PROBE, json!({"metadata": metadata, "spec": {}}));
+    let authority = Authority::default();
+    authority.grant(7, Instant::now() + Duration::from_mins(1));
+    let events = EventSink::start(client(Shared::default()), "test".into(), Counter::default());
+    let actor = Actor::new(client(world.clone()), Arc::new(InMemory(world.clone())), authority, events);
+    let metadata: ObjectMeta = serde_json::from_value(stored["metadata"].clone()).unwrap();
+    Bench { world, actor, probe: Probe { metadata, spec: ProbeSpec {} } }
+}
+
+impl Bench {
+    async fn carry_out(&self, plan: Plan<Value>) -> Report {
+        let stamp = |status: &mut Value, epoch| status["leaseEpoch"] = json!(epoch);
+        self.actor.carry_out(&self.probe, plan, stamp, Some("werkbank.dev/in-use")).await
+    }
+
+    fn happened(&self) -> Vec<String> {
+        self.world.lock().unwrap().happened.clone()
+    }
+
+    fn stored(&self, path: &str) -> Value {
+        self.world.lock().unwrap().objects.get(path).cloned().unwrap_or_default()
+    }
+}
+
+fn map(name: &str, text: &str) -> Child {
+    let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+    let data = Some([("text".to_owned(), text.to_owned())].into());
+    Child::ConfigMap(Box::new(ConfigMap { metadata, data, ..ConfigMap::default() }))
+}
+
+fn intent() -> Entry {
+    let word = || "x".to_owned();
+    Entry {
+        kind: EntryKind::Intent,
+        subject_kind: word(),
+        namespace: word(),
+        name: word(),
+        uid: word(),
+        generation: 1,
+        attempt: word(),
+        sequence: 3,
+        decision: word(),
+        reason: word(),
+        revision: word(),
+        weight: word(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        lease_epoch: 0,
+    }
+}
+
+fn decision() -> Plan<Value> {
+    let ops = vec![Op::Create(map("one", "1")), Op::Create(map("two", "2"))];
+    Plan { entries: vec![intent()], status: Some(json!({"step": 1})), ops, ..Plan::default() }
+}
+
+fn seen(uid: &str, version: &str) -> Precondition {
+    Precondition { uid: uid.into(), resource_version: version.into() }
+}
+
+#[tokio::test]
+async fn the_intent_comes_before_the_status_and_the_status_before_the_children() {
+    let bench = bench();
+    let report = bench.carry_out(decision()).await;
+    assert_eq!(report.end, End::Done);
+    let expected =
+        ["trail Intent".to_owned(), format!("PUT {PROBE}/status"), format!("POST {MAPS}"), format!("POST {MAPS}")];
+    assert_eq!(bench.happened(), expected);
+    let left: Vec<_> = report.written.iter().map(|it| (it.kind.as_str(), it.name.as_str())).collect();
+    assert_eq!(left, [("Probe", "churn"), ("ConfigMap", "one"), ("ConfigMap", "two")]);
+}
+
+#[tokio::test]
+async fn the_leaders_epoch_is_in_the_status_and_on_the_trail() {
+    let bench = bench();
+    bench.carry_out(decision()).await;
+    assert_eq!(bench.stored(PROBE)["status"], json!({"step": 1, "leaseEpoch": 7}));
+    assert_eq!(bench.world.lock().unwrap().entries[0].lease_epoch, 7);
+}
+
+#[tokio::test]
+async fn a_plan_without_work_sends_nothing() {
+    let bench = bench();
+    assert_eq!(bench.carry_out(Plan::default()).await.end, End::Done);
+    assert!(bench.happened().is_empty());
+}
+
+#[tokio::test]
+async fn without_the_trail_nothing_takes_effect() {
+    let bench = bench();
+    bench.world.lock().unwrap().trail = Some(TrailError::Unavailable("down".into()));
+    let report = bench.carry_out(decision()).await;
+    assert!(matches!(report.end, End::TrailUnavailable(_)) && !report.recorded, "{report:?}");
+    assert_eq!(bench.happened(), ["trail Intent"]);
+}
+
+#[tokio::test]
+async fn a_status_that_changed_since_stops_the_pass_and_names_the_intents_it_left() {
+    let bench = bench();
+    let probe = bench.stored(PROBE);
+    bench.world.lock().unwrap().store(PROBE, probe);
+    let End::StatusConflict { intents } = bench.carry_out(decision()).await.end else { panic!() };
+    assert_eq!(intents.len(), 1);
+    assert_eq!(bench.happened().len(), 2, "no child was written");
+}
+
+#[tokio::test]
+async fn a_foreign_object_with_a_childs_name_is_never_touched() {
+    let bench = bench();
+    let path = format!("{MAPS}/one");
+    bench.world.lock().unwrap().store(&path, json!({"metadata": {"uid": "foreign"}, "data": {"text": "theirs"}}));
+    let report = bench.carry_out(decision()).await;
+    assert_eq!(report.end, End::AlreadyExists { kind: "ConfigMap".into(), name: "one".into() });
+    assert_eq!(bench.stored(&path)["data"]["text"], "theirs");
+    assert_eq!(bench.stored(&format!("{MAPS}/two")), Value::Null, "the pass ended");
+}
+
+#[tokio::test]
+async fn a_child_is_written_only_in_the_version_that_was_observed() {
+    let bench = bench();
+    let path = format!("{MAPS}/one");
+    bench.world.lock().unwrap().store(&path, json!({"metadata": {"uid": "1"}, "data": {"text": "old"}}));
+    for stale in [seen("1", "1"), seen("0", "2")] {
+        for op in
+            [Op::Apply(map("one", "new"), stale.clone()), Op::Delete(ChildKind::ConfigMap, "one".into(), stale.clone())]
+        {
+            let report = bench.carry_out(Plan { ops: vec![op], ..Plan::default() }).await;
+            let [kind, name] = ["ConfigMap", "one"].map(str::to_owned);
+            assert_eq!(report.end, End::Conflict { kind, name, stale: Some(stale.clone()) });
+        }
+    }
+    assert_eq!(bench.stored(&path)["data"]["text"], "old");
+    let ops = vec![Op::Apply(map("one", "new"), seen("1", "2"))];
+    assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
+    assert_eq!(bench.stored(&path)["data"]["text"], "new");
+}
+
+#[tokio::test]
+async fn what_is_gone_already_is_deleted() {
+    let bench = bench();
+    let ops = vec![Op::Delete(ChildKind::ConfigMap, "none".into(), seen("1", "1"))];
+    let report = bench.carry_out(Plan { ops, ..Plan::default() }).await;
+    assert_eq!((report.end, report.written.len()), (End::Done, 0));
+}
+
+#[tokio::test]
+async fn a_leader_that_loses_the_lease_between_two_writes_sends_no_more() {
+    let bench = bench();
+    bench.world.lock().unwrap().pulled = Some(bench.actor.authority().clone());
+    assert_eq!(bench.carry_out(decision()).await.end, End::NotLeader);
+    assert_eq!(bench.happened(), ["trail Intent"]);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_api_servers_words_and_a_failure_is_no_conflict() {
+    let bench = bench();
+    bench.world.lock().unwrap().broken = Some(422);
+    let end = bench.carry_out(decision()).await.end;
+    assert!(matches!(&end, End::Refused { message, .. } if message == "no: Invalid"), "{end:?}");
+    bench.world.lock().unwrap().broken = Some(500);
+    let end = bench.carry_out(decision()).await.end;
+    assert!(matches!(end, End::Failed { .. }), "whether it happened is unknown: {end:?}");
+}
+
+#[tokio::test]
+async fn a_finalizer_is_held_before_the_status_is_written_which_builds_on_it() {
+    let bench = bench();
+    let plan = Plan { finalizer: Some(Finalizer::Hold), ..decision() };
+    assert_eq!(bench.carry_out(plan).await.end, End::Done);
+    assert_eq!(bench.happened()[0], format!("PATCH {PROBE}"));
+    assert_eq!(bench.stored(PROBE)["metadata"]["finalizers"], json!(["werkbank.dev/in-use"]));
+    assert_eq!(bench.stored(PROBE)["status"]["step"], 1);
+}

@@ -1,1 +1,0 @@
-//! For tests: an API server in memory.
