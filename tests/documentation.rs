@@ -2,6 +2,7 @@
 //! a person who looks up a word from `kubectl describe` finds it, with what to do.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -34,20 +35,31 @@ const NO_REASONS: &[&str] = &[
     "RollBack",
 ];
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}").into())
+}
+
+fn yaml(path: &str) -> Result<Value> {
+    Ok(serde_yaml::from_str(&read(path)?)?)
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
         if path.is_dir() {
-            sources(&path, into);
+            sources(&path, into)?;
         } else if !is_test && path.extension().is_some_and(|it| it == "rs") {
             into.push(path);
         }
     }
+    Ok(())
 }
 
 fn is_camel_case(word: &str) -> bool {
@@ -64,51 +76,48 @@ fn literals(text: &str) -> BTreeSet<String> {
 }
 
 /// The values of an enum of the status, as the CRD has them.
-fn values(crd: &Value, field: &str) -> BTreeSet<String> {
+fn values(crd: &Value, field: &str) -> Result<BTreeSet<String>> {
     let pointer =
         format!("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/attempt/properties/{field}/enum");
-    let values =
-        crd.pointer(&pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("no {field} in status.attempt"));
-    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    let values = crd.pointer(&pointer).and_then(Value::as_array).ok_or(format!("no {field} in status.attempt"))?;
+    Ok(values.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-fn set_by_the_operator() -> BTreeSet<String> {
+fn set_by_the_operator() -> Result<BTreeSet<String>> {
     let mut files = Vec::new();
-    sources(&root().join("src/decide"), &mut files);
-    let mut reasons: BTreeSet<String> =
-        files.iter().flat_map(|file| literals(&std::fs::read_to_string(file).unwrap())).collect();
+    sources(&root().join("src/decide"), &mut files)?;
+    let mut reasons = BTreeSet::new();
+    for file in &files {
+        reasons.extend(literals(&std::fs::read_to_string(file)?));
+    }
     assert!(reasons.len() > 30, "the sources of decisions are not where this test looks: {reasons:?}");
     reasons.retain(|reason| !NO_REASONS.contains(&reason.as_str()));
     reasons.extend(ArtifactFailureReason::ALL.iter().map(|reason| reason.as_str().to_owned()));
-    let crd = std::fs::read_to_string(root().join("crds/modeldeployments.werkbank.dev.yaml")).unwrap();
-    let crd: Value = serde_yaml::from_str(&crd).unwrap();
-    reasons.extend(values(&crd, "cause"));
+    let crd = yaml("crds/modeldeployments.werkbank.dev.yaml")?;
+    reasons.extend(values(&crd, "cause")?);
     // While an attempt goes on, its state is the reason; an ended one has a cause.
-    reasons.extend(
-        values(&crd, "state")
-            .into_iter()
-            .filter(|state| !["Failed", "RolledBack", "Promoted"].contains(&state.as_str())),
-    );
-    let watch = std::fs::read_to_string(root().join("src/runtime/watch.rs")).unwrap();
-    reasons.extend(literals(&watch).into_iter().filter(|word| word.starts_with("Invalid")));
-    reasons
+    let ended = ["Failed", "RolledBack", "Promoted"];
+    reasons.extend(values(&crd, "state")?.into_iter().filter(|state| !ended.contains(&state.as_str())));
+    let watch = literals(&read("src/runtime/watch.rs")?);
+    reasons.extend(watch.into_iter().filter(|word| word.starts_with("Invalid")));
+    Ok(reasons)
 }
 
 /// First cells of the page's tables, condition types apart.
-fn documented() -> BTreeSet<String> {
-    let page = std::fs::read_to_string(root().join("docs/reference/conditions.md")).unwrap();
-    let cells =
-        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(word, _)| word.to_owned()));
-    cells.filter(|word| !["Ready", "Available", "Reconciling", "Stalled"].contains(&word.as_str())).collect()
+fn documented() -> Result<BTreeSet<String>> {
+    let page = read("docs/reference/conditions.md")?;
+    let cells = page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned()));
+    Ok(cells.filter(|word| !["Ready", "Available", "Reconciling", "Stalled"].contains(&word.as_str())).collect())
 }
 
 #[test]
-fn every_reason_is_documented_and_every_documented_reason_exists() {
-    let (set, documented) = (set_by_the_operator(), documented());
+fn every_reason_is_documented_and_every_documented_reason_exists() -> Result<()> {
+    let (set, documented) = (set_by_the_operator()?, documented()?);
     let missing: Vec<&String> = set.difference(&documented).collect();
     assert!(missing.is_empty(), "docs/reference/conditions.md lacks {missing:?}: say what each means and what to do");
     let invented: Vec<&String> = documented.difference(&set).collect();
     assert!(invented.is_empty(), "docs/reference/conditions.md lists {invented:?}, which nothing sets: remove them");
+    Ok(())
 }
 
 /// Paths of a schema's properties, `spec.analysis.metrics[].name`; opaque objects end a path.
@@ -122,13 +131,13 @@ fn paths(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-fn fields(plural: &str) -> BTreeSet<String> {
-    let crd = std::fs::read_to_string(root().join(format!("crds/{plural}.werkbank.dev.yaml"))).unwrap();
-    let crd: Value = serde_yaml::from_str(&crd).unwrap();
-    let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap();
+fn fields(plural: &str) -> Result<BTreeSet<String>> {
+    let crd = yaml(&format!("crds/{plural}.werkbank.dev.yaml"))?;
+    let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").ok_or("no spec in the CRD")?;
     let mut all = BTreeSet::new();
     paths("spec", spec, &mut all);
-    all
+    assert!(all.len() > 5, "{plural} has only {all:?}");
+    Ok(all)
 }
 
 fn holds(value: &Value, path: &str) -> bool {
@@ -140,70 +149,69 @@ fn holds(value: &Value, path: &str) -> bool {
 }
 
 #[test]
-fn the_full_examples_use_every_field() {
+fn the_full_examples_use_every_field() -> Result<()> {
     for (kind, plural) in [("modeldeployment", "modeldeployments"), ("modelregistryentry", "modelregistryentries")] {
-        let example = |name: &str| -> Value {
-            let text = std::fs::read_to_string(root().join(format!("examples/{kind}/{name}.yaml"))).unwrap();
-            serde_yaml::from_str(&text).unwrap()
-        };
-        let (minimal, full) = (example("minimal"), example("full"));
+        let minimal = yaml(&format!("examples/{kind}/minimal.yaml"))?;
+        let full = yaml(&format!("examples/{kind}/full.yaml"))?;
         // What excludes metrics cannot stand beside them.
         let elsewhere = |path: &str| path == "spec.analysis.none" && holds(&minimal, path);
         let unused: Vec<String> =
-            fields(plural).into_iter().filter(|path| !holds(&full, path) && !elsewhere(path)).collect();
+            fields(plural)?.into_iter().filter(|path| !holds(&full, path) && !elsewhere(path)).collect();
         assert!(unused.is_empty(), "examples/{kind}/full.yaml does not use {unused:?}");
     }
+    Ok(())
 }
 
 #[test]
-fn every_field_of_a_model_deployment_is_in_its_reference_page() {
-    let page = std::fs::read_to_string(root().join("docs/reference/modeldeployment.md")).unwrap();
-    let missing: Vec<String> = fields("modeldeployments")
-        .into_iter()
-        .filter(|path| !page.contains(&format!("| `{}` |", path.trim_start_matches("spec."))))
-        .collect();
+fn every_field_of_a_model_deployment_is_in_its_reference_page() -> Result<()> {
+    let page = read("docs/reference/modeldeployment.md")?;
+    let row = |path: &String| format!("| `{}` |", path.trim_start_matches("spec."));
+    let missing: Vec<String> =
+        fields("modeldeployments")?.into_iter().filter(|path| !page.contains(&row(path))).collect();
     assert!(missing.is_empty(), "docs/reference/modeldeployment.md lacks {missing:?}");
+    Ok(())
 }
 
 /// Names as Prometheus sees them, less `_total` and `_info`. Families without a sample print nothing, so those come
 /// from where they are registered.
-fn metrics() -> BTreeSet<String> {
-    let text = werkbank::runtime::Metrics::new().text().unwrap();
+fn metrics() -> Result<BTreeSet<String>> {
+    let text = werkbank::runtime::Metrics::new().text()?;
     let printed = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned);
-    let source = std::fs::read_to_string(root().join("src/runtime/metrics.rs")).unwrap();
+    let source = read("src/runtime/metrics.rs")?;
     let named = |call: &str, suffix: &str| -> Vec<String> {
         let names =
             source.split(call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
         names.map(|name| format!("werkbank_{name}{suffix}")).collect()
     };
-    printed.chain(named(".register(", "")).chain(named(".register_with_unit(", "_seconds")).collect()
+    Ok(printed.chain(named(".register(", "")).chain(named(".register_with_unit(", "_seconds")).collect())
 }
 
 #[test]
-fn every_metric_of_the_operator_is_in_its_reference_page() {
-    let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+fn every_metric_of_the_operator_is_in_its_reference_page() -> Result<()> {
+    let page = read("docs/reference/metrics.md")?;
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let documented: BTreeSet<String> =
         rows.map(|row| row.trim_end_matches("_total").trim_end_matches("_info").to_owned()).collect();
     assert!(documented.len() > 15, "{documented:?}");
-    assert_eq!(documented, metrics());
+    assert_eq!(documented, metrics()?);
+    Ok(())
 }
 
 #[test]
-fn links_between_the_pages_lead_somewhere() {
+fn links_between_the_pages_lead_somewhere() -> Result<()> {
     let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
     for folder in ["docs/reference", "docs/explanation", "docs/tutorial", "docs/how-to"] {
-        pages.extend(std::fs::read_dir(root().join(folder)).unwrap().map(|it| it.unwrap().path()));
-    }
-    for page in pages {
-        let text = std::fs::read_to_string(&page).unwrap();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
-                continue;
-            }
-            let path = page.parent().unwrap().join(target);
-            assert!(path.exists(), "{}: {link} leads nowhere", page.display());
+        for page in std::fs::read_dir(root().join(folder))? {
+            pages.push(page?.path());
         }
     }
+    for page in pages {
+        let text = std::fs::read_to_string(&page)?;
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            let found = target.is_empty() || target.contains("://") || page.with_file_name(target).exists();
+            assert!(found, "{}: {link} leads nowhere", page.display());
+        }
+    }
+    Ok(())
 }

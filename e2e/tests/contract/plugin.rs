@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{PATCH, deployment, run, said};
+use super::{PATCH, at, deployment, run, said};
 use crate::apiserver::ApiServer;
 
 fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
@@ -41,16 +41,17 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
         "id": "acand-1-0a1b", "revision": "acand", "entry": {"revision": "acand", "name": "churn-2026-12", "uid": "e"},
         "state": "Observing", "step": 0, "weight": "5%", "startedAt": "2026-11-24T00:00:00Z", "enteredAt": "2026-11-24T00:00:00Z",
     }, "revisions": [{"revision": "acand", "role": "Candidate"}]}});
-    run(cluster, &[&PATCH[..], &["--subresource=status", "-p", &status.to_string()]].concat())?;
+    run(cluster, &[PATCH, &["--subresource=status", "-p", &status.to_string()]].concat())?;
     ends_with(cluster, &["get"], 0, "└─ acand  Candidate  5%  churn-2026-12  Observing for ")?;
     ends_with(cluster, &["get", "churn-api", "-o", "json"], 0, "\"name\": \"churn-api\"")?;
     ends_with(cluster, &["retry", "churn-api"], 3, "nothing to try again")?;
 
     ends_with(cluster, &["abort", "churn-api"], 0, "abort of attempt acand-1-0a1b requested by admin")?;
-    let written = deployment(cluster)?["metadata"]["annotations"]["werkbank.dev/request"].clone();
+    let written = deployment(cluster)?;
+    let written = at(&written, "/metadata/annotations/werkbank.dev~1request");
     let parts: Vec<&str> = written.as_str().context("no annotation was written")?.split('/').collect();
     ensure!(
-        matches!(parts[..], ["abort", "acand-1-0a1b", "0", nonce, "admin"] if !nonce.is_empty()),
+        matches!(parts.as_slice(), ["abort", "acand-1-0a1b", "0", nonce, "admin"] if !nonce.is_empty()),
         "written: {written}"
     );
     // Who may not patch may not ask, and is told so by the API server.
