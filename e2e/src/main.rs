@@ -1,5 +1,6 @@
 //! `workbench`: the local cluster by itself, for trying things by hand.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -74,8 +75,19 @@ fn run(arguments: Arguments) -> Result<()> {
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
             runtime.block_on(up(options))
         }
-        Action::Demo => runtime.block_on(werkbank_e2e::demo::run()),
+        Action::Demo => runtime.block_on(until_told(werkbank_e2e::demo::run())),
         Action::Tools => runtime.block_on(tools()),
+    }
+}
+
+/// Ctrl-C and SIGTERM drop what runs half-way, which ends its processes.
+async fn until_told(story: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = story => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     }
 }
 
@@ -89,18 +101,25 @@ async fn up(options: Options) -> Result<()> {
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let control_plane = workbench.control_plane();
-    println!("# ready after {:.1} s; Ctrl-C ends it", begin.elapsed().as_secs_f64());
-    if let Some(prometheus) = workbench.prometheus() {
-        println!("# Prometheus is at {}", prometheus.url());
-    }
-    println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
-    println!("alias kubectl='{}'", control_plane.kubectl_path().display());
+    announce(&workbench, begin.elapsed())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     workbench.stop().await
+}
+
+/// Says how to use it. What is printed can be pasted into a shell as it is.
+fn announce(workbench: &Workbench, took: Duration) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "# ready after {:.1} s; Ctrl-C ends it", took.as_secs_f64())?;
+    if let Some(prometheus) = workbench.prometheus() {
+        writeln!(stdout, "# Prometheus is at {}", prometheus.url())?;
+    }
+    let control_plane = workbench.control_plane();
+    writeln!(stdout, "export KUBECONFIG='{}'", control_plane.kubeconfig().display())?;
+    writeln!(stdout, "alias kubectl='{}'", control_plane.kubectl_path().display())?;
+    Ok(stdout.flush()?)
 }
 
 async fn tools() -> Result<()> {

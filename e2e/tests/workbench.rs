@@ -1,6 +1,8 @@
 //! What the workbench promises about itself: it is ready, it is the one that
 //! was started, and nothing of it stays behind, however its parent ends.
 
+#![cfg(test)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -67,8 +69,10 @@ fn workbench_up() -> (Child, PathBuf) {
         let line = line.unwrap();
         if let Some(path) = line.strip_prefix("export KUBECONFIG='") {
             let kubeconfig = PathBuf::from(path.trim_end_matches('\''));
+            child.stdout = Some(stdout.into_inner());
             return (child, kubeconfig.parent().unwrap().to_owned());
         }
+        line.clear();
     }
     panic!("workbench up ended before it was ready: {:?}", child.wait());
 }

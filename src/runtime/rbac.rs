@@ -58,8 +58,13 @@ const APPS: &str = "apps";
 const WERKBANK: &str = "werkbank.dev";
 const READ: &[&str] = &["get", "list", "watch"];
 const EDIT: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
-/// A child is created (never adopted), applied over, deleted; and watched in between.
-const OWN: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
+/// A child is created (never adopted) and never changed; it goes with its owner. One `get` tells
+/// a foreign object of its name from one the cache has not seen yet.
+const MAKE: &[&str] = &["create", "get", "list", "watch"];
+/// As [`MAKE`], and applied over.
+const OWN: &[&str] = &["create", "get", "list", "patch", "watch"];
+/// As [`MAKE`], and deleted: what belongs to it goes with it.
+const KEEP: &[&str] = &["create", "delete", "get", "list", "watch"];
 
 /// The operator, in every namespace it watches.
 pub const OPERATOR: Role = Role {
@@ -70,17 +75,17 @@ pub const OPERATOR: Role = Role {
         rule(
             WERKBANK,
             "modeldeployments/status",
-            &["patch"],
+            &["update"],
             "Phase, weight, verdicts and conditions; the spec stays the user's.",
         ),
         rule(WERKBANK, "modelregistryentries", READ, "Where a model's bytes are, and the digest they must have."),
         rule(
             WERKBANK,
             "modelregistryentries/status",
-            &["patch"],
+            &["update"],
             "Whether an entry is usable, and by which deployments it is used.",
         ),
-        rule(APPS, "controllerrevisions", OWN, "The record of each revision; it owns the revision's other children."),
+        rule(APPS, "controllerrevisions", KEEP, "The record of each revision; it owns the revision's other children."),
         rule(
             APPS,
             "deployments",
@@ -96,7 +101,7 @@ pub const OPERATOR: Role = Role {
         rule(
             CORE,
             "configmaps",
-            OWN,
+            MAKE,
             "Read: shared metrics and what a template refers to. Written: only the immutable copies of each revision.",
         ),
         rule(
