@@ -17,6 +17,7 @@ pub mod act;
 pub mod api;
 pub mod audit;
 pub mod build;
+pub mod cli;
 pub mod connect;
 pub mod decide;
 pub mod observe;

@@ -86,7 +86,11 @@ impl JsonSchema for DurationText {
             "type": "string",
             "minLength": 2,
             "maxLength": 32,
-            "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+            // A rule, not a pattern: a pattern's message says what does not match, not what to write.
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$')",
+                "message": "durations are numbers with units d, h, m, s or ms, largest first: write 30s or 1h30m",
+            }],
         })
     }
 }

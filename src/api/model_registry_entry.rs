@@ -82,12 +82,14 @@ pub struct Artifact {
     #[x_kube(
         validation = Rule::new("self.startsWith('s3://') || self.startsWith('file:///')")
             .message("artifact.uri must start with s3:// or file:///"),
+        validation = Rule::new("!self.startsWith('s3://') || self.matches('^s3://[^/]+/.')")
+            .message("artifact.uri must name an object or a prefix in the bucket: s3://bucket/path"),
         validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#') && !self.contains('..')")
             .message("artifact.uri must be a plain location: no credentials, no query, no fragment, no '..'; name credentials in artifact.secretRef")
     )]
     pub uri: String,
-    /// SHA-256 in hexadecimal: of the bytes, or for a directory of the sorted lines
-    /// `sha256␠␠path` (`find . -type f | sort | xargs sha256sum | sha256sum`).
+    /// SHA-256 in hexadecimal: of the bytes, or for a directory of the sorted lines `sha256␠␠path`:
+    /// `find . -type f -print0 | xargs -0 sha256sum | sed 's|  \./|  |' | LC_ALL=C sort | sha256sum`.
     #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{64}$')")
         .message("artifact.sha256 must be 64 lower-case hexadecimal digits: sha256sum prints them"))]
     #[schemars(length(max = 64))]

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::quantity::{Quantity, int_or_string};
 
@@ -104,7 +105,15 @@ impl JsonSchema for WeightText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        int_or_string(r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)%?$")
+        let mut schema = int_or_string(r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)%?$");
+        schema.insert(
+            "x-kubernetes-validations".into(),
+            json!([{
+                "rule": "type(self) != int || (self > 0 && self <= 100)",
+                "message": "a weight is a percentage above 0 and up to 100: write 5% or 0.5%",
+            }]),
+        );
+        schema
     }
 }
 

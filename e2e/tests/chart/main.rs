@@ -2,6 +2,7 @@
 //! reviewer reads), what it refuses, that the CRDs in it are those of `crds/`,
 //! and that its pods pass PodSecurity `restricted` on a real API server.
 
+#[path = "../apiserver/mod.rs"]
 mod apiserver;
 
 use std::collections::{BTreeMap, BTreeSet};

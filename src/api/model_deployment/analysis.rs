@@ -44,8 +44,10 @@ pub struct Analysis {
 }
 
 /// How requests are counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.prometheus.query.contains('revision')")
+    .message("analysis.samples must count one revision's requests: name {{ revision }} in its query"))]
 pub struct Samples {
     /// A query that returns one number.
     pub prometheus: PrometheusQuery,
@@ -65,8 +67,12 @@ pub type ConfigMapMetrics = Vec<Metric>;
 /// One measurement and what is expected of it.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.threshold) != has(self.compare)")
-    .message("a metric needs either threshold or compare, not both"))]
+#[x_kube(
+    validation = Rule::new("has(self.threshold) != has(self.compare)")
+        .message("a metric needs either threshold or compare, not both"),
+    validation = Rule::new("!has(self.compare) || self.prometheus.query.contains('revision')")
+        .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number")
+)]
 pub struct Metric {
     /// Unique within the analysis.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]

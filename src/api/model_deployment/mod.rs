@@ -54,7 +54,9 @@ pub use traffic::{Gateway, Traffic};
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
         .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")
-        .message("rollout.onOutage needs metrics: with analysis.none there is no source that could be out")
+        .message("rollout.onOutage needs metrics: with analysis.none there is no source that could be out"),
+    validation = Rule::new("has(self.analysis.none) || (has(self.rollout) && has(self.rollout.steps) && size(self.rollout.steps) > 0)")
+        .message("analysis needs rollout.steps: metrics are measured while a step is watched, without steps never; add steps, or say analysis: {none: \"reason\"}")
 )]
 pub struct ModelDeploymentSpec {
     /// The ModelRegistryEntry to serve. Changing it starts a canary.

@@ -1,0 +1,237 @@
+//! The contract as an API server sees it: the CRDs go in with plain `kubectl apply`, the examples
+//! mean what they say, and every `invalid-*.yaml` is refused with the sentence on its first line.
+//!
+//! One API server for all of it: each claim below is checked, and all that do not hold are told at once.
+
+#[path = "../apiserver/mod.rs"]
+mod apiserver;
+mod plugin;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use apiserver::ApiServer;
+
+const KINDS: [(&str, &str); 2] =
+    [("modelregistryentry", "modelregistryentries"), ("modeldeployment", "modeldeployments")];
+
+type Check = fn(&ApiServer) -> Result<()>;
+
+/// In this order: the first ones make what the later ones need.
+const CLAIMS: &[(&str, Check)] = &[
+    ("the CRDs go in with plain kubectl apply, twice", crds_apply_twice),
+    ("the CRDs are established and structural", crds_are_established),
+    ("valid examples come back as they were sent", examples_round_trip),
+    ("invalid examples are refused with their sentence", invalid_examples_are_refused),
+    ("an entry's spec is immutable, its labels are not", an_entry_is_immutable),
+    ("status and spec are written apart", status_is_apart),
+    ("kubectl get shows the columns", columns_show),
+    ("kubectl scale works", scale_works),
+    ("kubectl explain prints the documentation", explain_prints_docs),
+    ("kubectl werkbank shows, asks and refuses", plugin::shows_asks_and_refuses),
+];
+
+#[test]
+fn the_contract_holds_on_a_real_api_server() -> Result<()> {
+    let cluster = ApiServer::start()?;
+    cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: crm}}")?;
+    let broken: Vec<String> = CLAIMS
+        .iter()
+        .filter_map(|(claim, check)| check(&cluster).err().map(|error| format!("{claim}: {error:#}")))
+        .collect();
+    ensure!(broken.is_empty(), "not so:\n- {}", broken.join("\n- "));
+    Ok(())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn example(kind: &str, name: &str) -> String {
+    root().join("examples").join(kind).join(name).display().to_string()
+}
+
+/// What is there, or null.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn run(cluster: &ApiServer, arguments: &[&str]) -> Result<String> {
+    let output = cluster.kubectl(arguments)?;
+    ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), said(&output));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What it says when it refuses.
+fn refusal(cluster: &ApiServer, arguments: &[&str]) -> Result<String> {
+    let output = cluster.kubectl(arguments)?;
+    ensure!(!output.status.success(), "kubectl {} was accepted", arguments.join(" "));
+    Ok(said(&output))
+}
+
+fn object(cluster: &ApiServer, arguments: &[&str]) -> Result<Value> {
+    let mut all = arguments.to_vec();
+    all.extend(["-o", "json"]);
+    Ok(serde_json::from_str(&run(cluster, &all)?)?)
+}
+
+fn crds_apply_twice(cluster: &ApiServer) -> Result<()> {
+    let crds = root().join("crds").display().to_string();
+    let first = cluster.kubectl(&["apply", "-f", &crds])?;
+    ensure!(first.status.success() && first.stderr.is_empty(), "{}", said(&first));
+    let second = run(cluster, &["apply", "-f", &crds])?;
+    let unchanged = second.lines().filter(|line| line.ends_with(" unchanged")).count();
+    ensure!(unchanged == KINDS.len() && second.lines().count() == KINDS.len(), "the second time: {second}");
+    Ok(())
+}
+
+fn crds_are_established(cluster: &ApiServer) -> Result<()> {
+    run(cluster, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+    for (_, plural) in KINDS {
+        let crd = object(cluster, &["get", "crd", &format!("{plural}.werkbank.dev")])?;
+        let conditions = crd.pointer("/status/conditions").and_then(Value::as_array).context("no conditions")?;
+        let types: Vec<&str> = conditions.iter().filter_map(|it| at(it, "/type").as_str()).collect();
+        ensure!(!types.contains(&"NonStructuralSchema"), "{plural}: {conditions:?}");
+    }
+    Ok(())
+}
+
+fn examples_round_trip(cluster: &ApiServer) -> Result<()> {
+    for (kind, _) in KINDS {
+        for name in ["minimal.yaml", "full.yaml"] {
+            let file = example(kind, name);
+            let sent: Value = serde_yaml::from_slice(&std::fs::read(&file)?)?;
+            let mut came_back = object(cluster, &["create", "--dry-run=server", "-f", &file])?;
+            let metadata = came_back.get_mut("metadata").and_then(Value::as_object_mut).context("no metadata")?;
+            for server_side in ["creationTimestamp", "generation", "uid"] {
+                metadata.remove(server_side);
+            }
+            ensure!(came_back == sent, "{kind}/{name}: {came_back} came back");
+        }
+    }
+    Ok(())
+}
+
+fn invalid_examples_are_refused(cluster: &ApiServer) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (kind, _) in KINDS {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(root().join("examples").join(kind))?.map(|it| Ok(it?.path())).collect::<Result<_>>()?;
+        files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("invalid-")));
+        ensure!(files.len() >= 6, "{kind}: only {} invalid examples", files.len());
+        files.sort();
+        wrong.extend(files.iter().filter_map(|file| is_refused(cluster, file).err()).map(|it| format!("{it:#}")));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n  "));
+    Ok(())
+}
+
+fn is_refused(cluster: &ApiServer, file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let expected = text.lines().next().and_then(|line| line.strip_prefix("# refused: "));
+    let expected = expected.with_context(|| format!("{}: the first line is not `# refused: …`", file.display()))?;
+    let said = refusal(cluster, &["create", "--dry-run=server", "-f", &file.display().to_string()])?;
+    ensure!(said.contains(expected), "{}: refused without {expected:?}: {said}", file.display());
+    Ok(())
+}
+
+fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
+    run(cluster, &["create", "-f", &example("modelregistryentry", "minimal.yaml")])?;
+    let entry: &[&str] = &["-n", "crm", "patch", "mre", "churn-2026-11", "--type=merge", "-p"];
+    for change in [
+        json!({"spec": {"artifact": {"sha256": "0".repeat(64)}}}),
+        json!({"spec": {"artifact": {"format": "onnx"}}}),
+        json!({"spec": {"model": {"version": "2026-12"}}}),
+    ] {
+        let change = change.to_string();
+        let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
+        let expected =
+            "spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        ensure!(said.contains(expected), "{change}: {said}");
+    }
+    run(cluster, &[entry, &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#][..]].concat())?;
+    Ok(())
+}
+
+const PATCH: &[&str] = &["-n", "crm", "patch", "md", "churn-api", "--type=merge"];
+
+fn deployment(cluster: &ApiServer) -> Result<Value> {
+    object(cluster, &["-n", "crm", "get", "md", "churn-api"])
+}
+
+fn status_is_apart(cluster: &ApiServer) -> Result<()> {
+    run(cluster, &["create", "-f", &example("modeldeployment", "full.yaml")])?;
+    let new = deployment(cluster)?;
+    run(cluster, &[PATCH, &["-p", r#"{"status":{"phase":"Stable"}}"#]].concat())?;
+    ensure!(deployment(cluster)?.get("status").is_none(), "a write to the resource wrote its status");
+    let status = json!({"spec": {"replicas": 7}, "status": {
+        "phase": "Observing", "candidate": "aold", "weight": "5%", "selector": "werkbank.dev/deployment=churn-api",
+        "replicas": 4, "stable": {"revision": "anew", "name": "churn-2026-11", "uid": "u"},
+        "conditions": [{"type": "Ready", "status": "False", "reason": "Observing", "message": "watching 5%",
+            "lastTransitionTime": "2026-11-24T00:00:00Z", "observedGeneration": 1}],
+    }});
+    run(cluster, &[PATCH, &["--subresource=status", "-p", &status.to_string()]].concat())?;
+    let now = deployment(cluster)?;
+    ensure!(at(&now, "/spec") == at(&new, "/spec"), "a write to the status wrote the spec");
+    ensure!(at(&now, "/metadata/generation") == at(&new, "/metadata/generation"), "status writes count as generations");
+    ensure!(at(&now, "/status/weight") == "5%", "{now}");
+    Ok(())
+}
+
+fn columns_show(cluster: &ApiServer) -> Result<()> {
+    for (arguments, header, values) in [
+        (
+            vec!["get", "md", "churn-api", "-o", "wide"],
+            "NAME PHASE MODEL STABLE CANDIDATE WEIGHT READY MESSAGE AGE",
+            "churn-api Observing churn-2026-12 anew aold 5% False watching 5%",
+        ),
+        (vec!["get", "md"], "NAME PHASE MODEL STABLE CANDIDATE WEIGHT READY AGE", "churn-api Observing"),
+        (
+            vec!["get", "mre", "-o", "wide"],
+            "NAME MODEL VERSION KIND READY ARTIFACT AGE",
+            "churn-2026-11 churn 2026-11 Predictor s3://models/churn/2026-11/model.json",
+        ),
+        (vec!["get", "werkbank", "-o", "name"], "modeldeployment.werkbank.dev/churn-api", ""),
+    ] {
+        let printed = run(cluster, &[&["-n", "crm"], arguments.as_slice()].concat())?;
+        let words: Vec<String> =
+            printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        ensure!(words.first().is_some_and(|line| line == header), "{printed}");
+        ensure!(words.get(1).is_some_and(|line| line.starts_with(values)), "{printed}");
+    }
+    Ok(())
+}
+
+fn scale_works(cluster: &ApiServer) -> Result<()> {
+    run(cluster, &["-n", "crm", "scale", "md/churn-api", "--replicas=5"])?;
+    let path = "/apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/churn-api/scale";
+    let scale: Value = serde_json::from_str(&run(cluster, &["get", "--raw", path])?)?;
+    ensure!(at(&scale, "/spec/replicas") == 5, "{scale}");
+    let expected = json!({"replicas": 4, "selector": "werkbank.dev/deployment=churn-api"});
+    ensure!(*at(&scale, "/status") == expected, "{scale}");
+    ensure!(at(&deployment(cluster)?, "/spec/replicas") == 5, "the spec does not show it");
+    Ok(())
+}
+
+fn explain_prints_docs(cluster: &ApiServer) -> Result<()> {
+    let expected = ["The candidate's share of traffic", "minSamples", "Needs `analysis.samples`"];
+    // The API server publishes schemas some time after it has accepted them.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = cluster.kubectl(&["explain", "modeldeployment.spec.rollout.steps"])?;
+        let missing = expected.iter().find(|it| !said(&output).contains(*it));
+        match missing {
+            None => return Ok(()),
+            Some(missing) if Instant::now() > deadline => bail!("no {missing:?} in: {}", said(&output)),
+            Some(_) => std::thread::sleep(Duration::from_millis(500)),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The kubectl plugin.
+//!
+//! A rollout is a small tree (revisions, their weights, the verdicts about them) and one sentence: what
+//! it waits for. `kubectl get` shows one line; this shows the tree. And a person's request is an annotation
+//! that must name the attempt it means: this writes it, in the name that the API server knows the person by.
+//!
+//! [`tree`] is pure: resource and time in, text out. Everything that talks to the cluster is in [`get`],
+//! [`request`] and [`cluster`].
+
+pub mod cluster;
+pub mod get;
+pub mod request;
+pub mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::cluster::ClusterOptions;
+use self::get::GetArguments;
+use self::request::RequestArguments;
+use crate::decide::model_deployment::request::Verb;
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the cluster cannot be reached or refuses; 2 wrong arguments; \
+3 there is no attempt that the request could be for; 4 no ModelDeployment of that name.";
+
+/// See and steer the rollouts of ModelDeployments.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl werkbank", bin_name = "kubectl werkbank", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(flatten)]
+    cluster: ClusterOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show revisions with role, weight and verdicts, and what the rollout waits for.
+    Get(GetArguments),
+    /// Take the candidate of the attempt under way back now.
+    Abort(RequestArguments),
+    /// Try a revision again that was taken back.
+    Retry(RequestArguments),
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The kubeconfig is missing or names something that is not there.
+    #[error("kubeconfig: {0}; choose one with --kubeconfig, or a context of it with --context")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// No answer from the API server, or one that says no.
+    #[error("{}", explain(.0))]
+    Cluster(#[from] kube::Error),
+    /// No such ModelDeployment.
+    #[error(
+        "there is no ModelDeployment {name} in namespace {namespace}; list them with: kubectl werkbank get --all-namespaces"
+    )]
+    NotFound {
+        /// Where it was looked for.
+        namespace: String,
+        /// What was looked for.
+        name: String,
+    },
+    /// The request would be for nothing.
+    #[error("{0}")]
+    NothingToDo(String),
+    /// The object cannot be written as JSON or YAML.
+    #[error("cannot be printed: {0}")]
+    Print(String),
+}
+
+impl CliError {
+    /// As documented in `--help`.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NothingToDo(_) => 3,
+            Self::NotFound { .. } => 4,
+            Self::Kubeconfig(_) | Self::Cluster(_) | Self::Print(_) => 1,
+        }
+    }
+}
+
+fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("the API server says: {}", status.message),
+        other => format!("the API server does not answer: {other}; check --context and the network"),
+    }
+}
+
+/// Runs a command. The exit codes are those of `--help`.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let done = match arguments.command {
+        Command::Get(get) => get::run(&arguments.cluster, &get).await,
+        Command::Abort(it) => request::run(&arguments.cluster, &it, Verb::Abort).await,
+        Command::Retry(it) => request::run(&arguments.cluster, &it, Verb::Retry).await,
+    };
+    match done {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent_and_global_flags_stand_anywhere() {
+        Arguments::command().debug_assert();
+        let arguments = ["kubectl-werkbank", "abort", "churn", "-n", "crm", "--context", "prod", "--as", "ana"];
+        assert!(Arguments::try_parse_from(arguments).is_ok());
+        assert!(Arguments::try_parse_from(["kubectl-werkbank", "-n", "crm", "get", "-o", "yaml"]).is_ok());
+        assert!(Arguments::try_parse_from(["kubectl-werkbank", "abort"]).is_err());
+    }
+
+    #[test]
+    fn help_documents_every_exit_code() {
+        let help = Arguments::command().render_help().to_string();
+        let not_found = CliError::NotFound { namespace: "crm".into(), name: "churn".into() };
+        for error in [not_found, CliError::NothingToDo(String::new()), CliError::Print(String::new())] {
+            assert!(help.contains(&format!("{} ", error.exit_code())), "{help}");
+        }
+    }
+}

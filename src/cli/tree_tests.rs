@@ -1,0 +1,113 @@
+//! Screens as files, for a reviewer to read: `screens/<situation>.txt`. `UPDATE=1` rewrites them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": type_, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-11-24T08:00:00Z", "observedGeneration": 3})
+}
+
+fn deployment(status: Value) -> ModelDeployment {
+    serde_json::from_value(json!({
+        "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {"name": "churn", "namespace": "crm", "generation": 3},
+        "spec": {"modelRef": {"name": "churn-2026-12"}, "port": 8080, "template": {}, "analysis": {"none": "a test"},
+            "rollout": {"steps": [{"weight": "5%"}, {"weight": "25%"}]}},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn attempt(state: &str, weight: &str) -> Value {
+    json!({"id": "acdfghjklm-2-0a1b2c3d", "revision": "acdfghjklm", "state": state, "weight": weight,
+        "entry": {"revision": "acdfghjklm", "name": "churn-2026-12", "uid": "e2"},
+        "startedAt": "2026-11-24T08:00:00Z", "enteredAt": "2026-11-24T08:58:30Z"})
+}
+
+fn stable() -> Value {
+    json!({"revision": "abbbbbbbbb", "name": "churn-2026-11", "uid": "e1"})
+}
+
+fn both(candidate: &str) -> Value {
+    json!([{"revision": "abbbbbbbbb", "role": "Stable"}, {"revision": "acdfghjklm", "role": candidate}])
+}
+
+#[track_caller]
+fn screen(name: &str, status: Value) {
+    let now = "2026-11-24T09:00:00Z".parse().unwrap();
+    let screen = render(&deployment(status), now);
+    let path = format!("{}/src/cli/screens/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(screen == expected, "{path} is not what is shown:\n{screen}");
+}
+
+#[test]
+fn a_step_being_watched_shows_every_verdict_and_what_is_awaited() {
+    let mut attempt = attempt("Observing", "5%");
+    attempt["step"] = json!(0);
+    attempt["samples"] = json!(1234);
+    let awaited = "watching 5%: latency-p95 is Inconclusive: 1234 of 2000 requests seen";
+    screen(
+        "observing",
+        json!({"observedGeneration": 3, "phase": "Observing", "stable": stable(), "attempt": attempt, "revisions": both("Candidate"),
+            "conditions": [condition("Ready", "False", "Observing", awaited), condition("Available", "True", "PodsReady", ""),
+                condition("Reconciling", "True", "Observing", awaited)],
+            "verdicts": [
+                {"metric": "error-rate", "verdict": "Pass", "value": "0.002", "message": "within bounds", "time": "2026-11-24T08:59:30Z"},
+                {"metric": "latency-p95", "verdict": "Inconclusive", "value": "0.12", "stableValue": "0.11",
+                    "message": "1234 of 2000 requests seen", "time": "2026-11-24T08:59:30Z", "failures": 1}]}),
+    );
+}
+
+#[test]
+fn a_rolled_back_revision_says_why_and_how_to_try_again() {
+    let mut attempt = attempt("RolledBack", "0%");
+    attempt["cause"] = json!("GuardrailBreached");
+    let mut revisions = both("Draining");
+    revisions[1]["drainingSince"] = json!("2026-11-24T08:59:50Z");
+    let why = "revision acdfghjklm was taken back: error-rate: 0.05 above the maximum 0.01 (2 times in a row)";
+    screen(
+        "rolled-back",
+        json!({"observedGeneration": 3, "phase": "RolledBack", "stable": stable(), "attempt": attempt, "revisions": revisions,
+            "conditions": [condition("Ready", "False", "GuardrailBreached", why), condition("Available", "True", "PodsReady", ""),
+                condition("Stalled", "True", "GuardrailBreached", "revision acdfghjklm was taken back and is not tried again by itself")]}),
+    );
+}
+
+#[test]
+fn a_stable_deployment_is_three_lines() {
+    screen(
+        "stable",
+        json!({"observedGeneration": 3, "phase": "Stable", "stable": {"revision": "acdfghjklm", "name": "churn-2026-12", "uid": "e2"},
+            "attempt": attempt("Promoted", "100%"), "revisions": [{"revision": "acdfghjklm", "role": "Stable"}],
+            "conditions": [condition("Ready", "True", "Stable", "revision acdfghjklm serves"), condition("Available", "True", "PodsReady", "")]}),
+    );
+}
+
+#[test]
+fn a_missing_entry_is_said_and_an_outdated_status_too() {
+    let missing = "spec.modelRef: there is no ModelRegistryEntry churn-2026-12 in this namespace; register it, or correct the name";
+    screen(
+        "pending",
+        json!({"observedGeneration": 2, "phase": "Pending", "conditions": [
+            condition("Ready", "False", "EntryNotFound", missing), condition("Stalled", "True", "EntryNotFound", missing)]}),
+    );
+}
+
+#[test]
+fn nothing_is_known_before_the_operator_has_looked() {
+    screen("unseen", Value::Null);
+}
+
+#[test]
+fn what_others_say_cannot_steer_the_terminal() {
+    let status = json!({"conditions": [condition("Ready", "False", "RouteRejected", "\u{1b}[2Jno\nsuch listener")]});
+    let screen = render(&deployment(status), Utc::now());
+    assert!(screen.contains("[2Jno such listener"), "{screen}");
+    assert!(screen.chars().all(|letter| letter == '\n' || !letter.is_control()), "{screen}");
+}
