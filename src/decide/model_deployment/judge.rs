@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::measure::{Query, Subject};
 use super::policy::{Bounds, MetricRule, Policy};
+use crate::api::condition;
 use crate::api::model_deployment::{Attempt, Verdict, VerdictKind};
 use crate::decide::Measurement;
 
@@ -150,7 +151,7 @@ fn follow(before: Option<&Verdict>, judged: Judged, metric: &str, began: DateTim
         verdict: judged.verdict,
         value: judged.value.map(short),
         stable_value: judged.stable.map(short),
-        message: judged.message,
+        message: condition::brief(&judged.message),
         time: began,
     }
 }

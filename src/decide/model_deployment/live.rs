@@ -17,6 +17,12 @@ pub fn ready_pods(deployment: &Deployment) -> i32 {
     status.filter(|_| seen).and_then(|it| it.ready_replicas).unwrap_or(0)
 }
 
+/// Ready pods of a Deployment, whatever spec they were made from: what serves at this moment.
+#[must_use]
+pub fn serving_pods(deployment: &Deployment) -> i32 {
+    deployment.status.as_ref().and_then(|it| it.ready_replicas).unwrap_or(0)
+}
+
 /// What the gateways say of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteState {

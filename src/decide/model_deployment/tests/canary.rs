@@ -89,7 +89,8 @@ fn a_metric_that_turns_while_more_pods_come_up_stops_the_next_step() {
     let mut world = World::mid_canary();
     world.advance(570);
     world.pass();
-    let mut story = Story::of("The step was proven, but while pods for the next one come up the metric goes silent", world);
+    let mut story =
+        Story::of("The step was proven, but while pods for the next one come up the metric goes silent", world);
     story.world.measure("error-rate", Measurement::NoData("no series".into()));
     story.world.advance(30);
     story.pass("no data; pods are still coming up");

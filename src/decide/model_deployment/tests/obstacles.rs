@@ -82,7 +82,11 @@ fn a_config_map_edited_again_before_it_was_copied_supersedes_quietly() {
 fn shared_metrics_that_are_missing_hold() {
     let mut world = World::mid_canary();
     world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]}));
-    world.shared_metrics.insert("http".into(), Err("spec.analysis.metricsFrom: there is no ConfigMap http in this namespace; create it, or correct the name".into()));
+    world.shared_metrics.insert(
+        "http".into(),
+        Err("spec.analysis.metricsFrom: there is no ConfigMap http in this namespace; create it, or correct the name"
+            .into()),
+    );
     let mut story = Story::of("metricsFrom names no ConfigMap", world);
     story.world.advance(600);
     story.pass("nothing advances");

@@ -20,7 +20,13 @@ fn abort_takes_the_candidate_back() {
 fn malformed_requests_do_nothing() {
     let mut world = World::mid_canary();
     let id = world.attempt().id;
-    for text in ["abort".into(), format!("abort/{id}"), format!("Abort/{id}/0/n/jane"), format!("abort/{id}/0/n"), "////".into()] {
+    for text in [
+        "abort".into(),
+        format!("abort/{id}"),
+        format!("Abort/{id}/0/n/jane"),
+        format!("abort/{id}/0/n"),
+        "////".into(),
+    ] {
         world.resource.metadata.annotations = Some([("werkbank.dev/request".to_owned(), text)].into());
         assert!(super::world::is_nothing(&world.decide()));
     }

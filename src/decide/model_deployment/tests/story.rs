@@ -48,7 +48,10 @@ impl Story {
         writeln!(self.text, "\n== Pass {} at {}: {what}", self.passes, clock(self.world.now)).unwrap();
         self.section("in", changes);
         let entries = plan.entries.iter().map(|it| {
-            format!("{:?} {} of {}: {} {} at {}: {}", it.kind, it.sequence, it.attempt, it.decision, it.revision, it.weight, it.reason)
+            format!(
+                "{:?} {} of {}: {} {} at {}: {}",
+                it.kind, it.sequence, it.attempt, it.decision, it.revision, it.weight, it.reason
+            )
         });
         self.section("entries", entries.collect());
         let status = plan.status.as_ref().map(|after| {
@@ -165,7 +168,10 @@ enum Detail {
 fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, String)> {
     let mut lines = vec![
         ("phase".to_owned(), format!("{:?}", status.phase)),
-        ("stable".to_owned(), status.stable.as_ref().map(|it| format!("{} of {}", it.revision, it.name)).unwrap_or_default()),
+        (
+            "stable".to_owned(),
+            status.stable.as_ref().map(|it| format!("{} of {}", it.revision, it.name)).unwrap_or_default(),
+        ),
         ("attempt".to_owned(), status.attempt.as_ref().map(attempt).unwrap_or_default()),
     ];
     for it in &status.revisions {
@@ -176,11 +182,20 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
         let stable = it.stable_value.as_ref().map(|value| format!(" against {value}")).unwrap_or_default();
         let silent = it.silent_since.map(|at| format!(", silent since {}", clock(at))).unwrap_or_default();
         let value = it.value.as_deref().unwrap_or("-");
-        let text = format!("{:?} {value}{stable} at {}: {} (failed {} in a row{silent})", it.verdict, clock(it.time), it.message, it.failures);
+        let text = format!(
+            "{:?} {value}{stable} at {}: {} (failed {} in a row{silent})",
+            it.verdict,
+            clock(it.time),
+            it.message,
+            it.failures
+        );
         lines.push((format!("verdict {}", it.metric), text));
     }
     for it in &status.unrecorded {
-        lines.push((format!("unrecorded {} {:?}", it.sequence, it.kind), format!("{} {}: {}", it.decision, it.weight, it.reason)));
+        lines.push((
+            format!("unrecorded {} {:?}", it.sequence, it.kind),
+            format!("{} {}: {}", it.decision, it.weight, it.reason),
+        ));
     }
     if detail == Detail::All {
         for it in &status.conditions {
@@ -217,8 +232,10 @@ fn attempt(it: &Attempt) -> String {
 
 /// `key: old → new`, only what differs.
 fn changed(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
-    let value = |all: &[(String, String)], key: &str| all.iter().find(|(it, _)| it == key).map(|(_, value)| value.clone());
-    let gone = before.iter().filter(|(key, _)| value(after, key).is_none()).map(|(key, old)| format!("{key}: {old} → none"));
+    let value =
+        |all: &[(String, String)], key: &str| all.iter().find(|(it, _)| it == key).map(|(_, value)| value.clone());
+    let gone =
+        before.iter().filter(|(key, _)| value(after, key).is_none()).map(|(key, old)| format!("{key}: {old} → none"));
     let new = after.iter().filter_map(|(key, new)| match value(before, key) {
         Some(old) if old == *new => None,
         Some(old) => Some(format!("{key}: {old}\n    → {new}")),
@@ -231,7 +248,9 @@ fn told(op: &Op) -> String {
     let over = |it: &Precondition| format!("over {} version {}", it.uid, it.resource_version);
     match op {
         Op::Create(child) => format!("create {} {}{}", child.kind().name(), child.name(), content(child)),
-        Op::Apply(child, it) => format!("apply {} {}{}, {}", child.kind().name(), child.name(), content(child), over(it)),
+        Op::Apply(child, it) => {
+            format!("apply {} {}{}, {}", child.kind().name(), child.name(), content(child), over(it))
+        }
         Op::Delete(kind, name, it) => format!("delete {} {name}, {}", kind.name(), over(it)),
     }
 }
@@ -240,7 +259,15 @@ fn content(child: &Child) -> String {
     match child {
         Child::Deployment(it) => format!(": {} replicas", it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
         Child::HttpRoute(it) => format!(": {}", weights(it)),
-        Child::Service(it) => format!(": selects {:?}", it.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default().into_values().collect::<Vec<_>>()),
+        Child::Service(it) => format!(
+            ": selects {:?}",
+            it.spec
+                .as_ref()
+                .and_then(|spec| spec.selector.clone())
+                .unwrap_or_default()
+                .into_values()
+                .collect::<Vec<_>>()
+        ),
         Child::ConfigMap(it) => format!(": {:?}", it.data.clone().unwrap_or_default()),
         Child::Revision(it) => format!(": ordinal {}", it.revision),
     }

@@ -206,7 +206,9 @@ impl World {
                 "observedGeneration": route.metadata.generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
         };
         let parents: Vec<Value> = (route.spec.parent_refs.iter())
-            .map(|parent| json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]}))
+            .map(
+                |parent| json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]}),
+            )
             .collect();
         route.status = Some(HttpRouteStatus { parents: from(json!(parents)) });
     }
@@ -235,7 +237,9 @@ impl World {
     pub(super) fn come_to_rest(&mut self) {
         for _ in 0..200 {
             self.all_is_well();
-            if is_nothing(&self.pass()) {
+            // Nothing to do, and nothing that only waits for its time.
+            let plan = self.pass();
+            if is_nothing(&plan) && plan.requeue.is_none() {
                 return;
             }
             self.advance(60);
@@ -318,13 +322,22 @@ impl World {
             }
             Op::Apply(child, precondition) => {
                 let live = self.versions(child.kind(), child.name());
-                assert_eq!(live.as_ref().and_then(seen).as_ref(), Some(precondition), "stale apply of {}", child.name());
+                assert_eq!(
+                    live.as_ref().and_then(seen).as_ref(),
+                    Some(precondition),
+                    "stale apply of {}",
+                    child.name()
+                );
                 let live = live.unwrap();
                 let generation = live.generation.map(|it| it + 1);
                 self.put(child, ObjectMeta { generation, resource_version: Some(self.written.to_string()), ..live });
             }
             Op::Delete(kind, name, precondition) => {
-                assert_eq!(self.versions(*kind, name).as_ref().and_then(seen).as_ref(), Some(precondition), "stale delete");
+                assert_eq!(
+                    self.versions(*kind, name).as_ref().and_then(seen).as_ref(),
+                    Some(precondition),
+                    "stale delete"
+                );
                 self.remove(*kind, name);
             }
         }
@@ -384,7 +397,9 @@ impl World {
             ChildKind::Revision => {
                 // Garbage collection takes what the record owns.
                 let uid = children.records.remove(name).and_then(|it| it.metadata.uid.clone());
-                let stays = |it: &ObjectMeta| it.owner_references.iter().flatten().all(|owner| Some(&owner.uid) != uid.as_ref());
+                let stays = |it: &ObjectMeta| {
+                    it.owner_references.iter().flatten().all(|owner| Some(&owner.uid) != uid.as_ref())
+                };
                 children.deployments.retain(|_, it| stays(&it.metadata));
                 children.services.retain(|_, it| stays(&it.metadata));
                 children.copies.retain(|_, it| stays(&it.metadata));
@@ -425,4 +440,3 @@ pub(super) fn guardrail() -> Value {
     json!({"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
         "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}})
 }
-
