@@ -271,3 +271,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
