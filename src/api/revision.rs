@@ -150,7 +150,7 @@ mod tests {
             (name(PLAIN, ("s3://models/churn/2/", 1), &none, None, 8080), "aml7rl97sf"),
             (name(PLAIN, ("file:///models/churn.onnx", 255), &none, None, 8080), "ahcj9sj2jz"),
             (name(PLAIN, s3, &maps(&[("rules", Some(content("a", "acqnkggjkr")))]), None, 8080), "a2gthlwdbp"),
-            (name(PLAIN, s3, &maps(&[("rules", Some(content("a", "a8jssltmxv")))]), None, 8080), "af2h9k8htg"),
+            (name(PLAIN, s3, &maps(&[("rules", Some(content("a", "2")))]), None, 8080), "af2h9k8htg"),
             (name(PLAIN, s3, &maps(&[("rules", Some(content("b", "acqnkggjkr")))]), None, 8080), "agllk9wnlt"),
             (name(PLAIN, s3, &maps(&[("rules", None)]), None, 8080), "ascvch2r4b"),
             (name(PLAIN, s3, &maps(&[("rules", Some(binary))]), None, 8080), "avf8dfh68m"),
