@@ -116,8 +116,11 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
         (false, Some(attempt)) if !attempt.state.is_active() && attempt.cause.is_some_and(Cause::is_sticky) => {
             let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
             let message = attempt.message.clone().unwrap_or_default();
-            let remedy =
-                format!("deploy another revision, or try this one again with the request retry/{}", attempt.id);
+            let remedy = format!(
+                "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
+                labels::REQUEST,
+                attempt.id
+            );
             (false, Said::new(cause, format!("revision {} was taken back: {message}; {remedy}", attempt.revision)))
         }
         (false, _) => (false, Said::new("Pending", "an attempt is about to start")),

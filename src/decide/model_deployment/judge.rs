@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn no_number_is_never_a_pass_and_never_a_fail() {
-        assert_eq!(at_most_one_percent(Measurement::of(0.0 / 0.0)), NoData);
+        assert_eq!(at_most_one_percent(Measurement::of(f64::NAN)), NoData);
         assert_eq!(at_most_one_percent(Measurement::NoData("empty".into())), NoData);
         assert_eq!(at_most_one_percent(silence()), ProviderError);
     }
