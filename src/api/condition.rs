@@ -45,9 +45,22 @@ pub struct Condition {
     pub observed_generation: i64,
 }
 
+/// Longest message, in characters: a status must stay small whatever others say in it.
+const LONGEST: usize = 1024;
+
+/// The text, cut where it is longer than a message may be.
+#[must_use]
+pub fn brief(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// Sets `type_` in `conditions`, keeping them sorted by type and the transition
 /// time when only reason or message change.
 pub fn set(conditions: &mut Vec<Condition>, new: Condition) {
+    let new = Condition { message: brief(&new.message), ..new };
     match conditions.iter_mut().find(|it| it.type_ == new.type_) {
         Some(old) => {
             let since = if old.status == new.status { old.last_transition_time } else { new.last_transition_time };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,12 @@ impl DurationText {
         }
         (!self.0.is_empty()).then_some(total)
     }
+}
+
+/// `wait` after `at`; the end of time when there is no such moment.
+#[must_use]
+pub fn after(at: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(wait).ok().and_then(|wait| at.checked_add_signed(wait)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// A duration in the grammar of [`DurationText`], for messages and status.

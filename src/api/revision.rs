@@ -98,3 +98,146 @@ pub struct RevisionRecord {
     /// Image of the fetching init container.
     pub fetch_image: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(key: &str, text: &str) -> ConfigMapContent {
+        ConfigMapContent { data: [(key.to_owned(), text.to_owned())].into(), ..ConfigMapContent::default() }
+    }
+
+    fn maps(all: &[(&str, Option<ConfigMapContent>)]) -> BTreeMap<String, Option<ConfigMapContent>> {
+        all.iter().map(|(name, content)| ((*name).to_owned(), content.clone())).collect()
+    }
+
+    fn template(text: &str) -> Value {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    const PLAIN: &str = "{spec: {containers: [{name: server, image: 'scorer:1.4'}]}}";
+
+    /// Twenty inputs and their names, taken down once. A change here would start a canary of every
+    /// deployment in every cluster when the operator is updated: correct the code, not the table.
+    #[test]
+    fn twenty_revisions_keep_their_names_for_ever() {
+        let none = maps(&[]);
+        let binary = ConfigMapContent {
+            binary_data: [("b".to_owned(), "AAEC".to_owned())].into(),
+            ..ConfigMapContent::default()
+        };
+        let name =
+            |template_text: &str, artifact: (&str, u8), config_maps: &BTreeMap<_, _>, region: Option<&str>, port| {
+                let template = template(template_text);
+                let sha256 = format!("{:02x}", artifact.1).repeat(32);
+                let input = RevisionInput {
+                    template: &template,
+                    artifact_uri: artifact.0,
+                    artifact_sha256: &sha256,
+                    config_maps,
+                    region,
+                    port,
+                };
+                input.revision().unwrap()
+            };
+        let s3 = ("s3://models/churn/1/", 1);
+        let table = [
+            (name(PLAIN, s3, &none, None, 8080), "acqnkggjkr"),
+            (name(PLAIN, s3, &none, None, 8081), "a8jssltmxv"),
+            (name(PLAIN, s3, &none, Some("eu"), 8080), "ajb9nvb2mg"),
+            (name(PLAIN, s3, &none, Some("us"), 8080), "a5z5t7zcmd"),
+            (name(PLAIN, ("s3://models/churn/1/", 2), &none, None, 8080), "a5fg4pj7sr"),
+            (name(PLAIN, ("s3://models/churn/2/", 1), &none, None, 8080), "aml7rl97sf"),
+            (name(PLAIN, ("file:///models/churn.onnx", 255), &none, None, 8080), "ahcj9sj2jz"),
+            (name(PLAIN, s3, &maps(&[("rules", Some(content("a", "1")))]), None, 8080), "a2gthlwdbp"),
+            (name(PLAIN, s3, &maps(&[("rules", Some(content("a", "2")))]), None, 8080), "af2h9k8htg"),
+            (name(PLAIN, s3, &maps(&[("rules", Some(content("b", "1")))]), None, 8080), "agllk9wnlt"),
+            (name(PLAIN, s3, &maps(&[("rules", None)]), None, 8080), "ascvch2r4b"),
+            (name(PLAIN, s3, &maps(&[("rules", Some(binary))]), None, 8080), "avf8dfh68m"),
+            (
+                name(PLAIN, s3, &maps(&[("a", Some(content("a", "1"))), ("b", Some(content("a", "1")))]), None, 8080),
+                "ar2ckkbmdk",
+            ),
+            (name("{spec: {containers: [{name: server, image: 'scorer:1.5'}]}}", s3, &none, None, 8080), "a2pl8s7hvl"),
+            (
+                name("{spec: {containers: [{image: 'scorer:1.4', name: server, env: []}]}}", s3, &none, None, 8080),
+                "a2lbxxp4db",
+            ),
+            (
+                name(
+                    "{metadata: {labels: {team: crm}}, spec: {containers: [{name: server, image: x}]}}",
+                    s3,
+                    &none,
+                    None,
+                    80,
+                ),
+                "amd8xz7292",
+            ),
+            (
+                name(
+                    "{spec: {containers: [{name: server, image: x, resources: {limits: {cpu: 1}}}]}}",
+                    s3,
+                    &none,
+                    None,
+                    80,
+                ),
+                "amnkpmdstx",
+            ),
+            (
+                name(
+                    "{spec: {containers: [{name: server, image: x, resources: {limits: {cpu: 0.5}}}]}}",
+                    s3,
+                    &none,
+                    None,
+                    80,
+                ),
+                "a2r99g7snp",
+            ),
+            (
+                name(
+                    "{spec: {containers: [{name: server, image: x, args: ['ä€😀', \"\\n\", '\"']}]}}",
+                    s3,
+                    &none,
+                    None,
+                    80,
+                ),
+                "addzdttcmm",
+            ),
+            (
+                name(
+                    "{spec: {containers: [{name: server, image: x, ports: [{containerPort: 1e21}]}]}}",
+                    s3,
+                    &none,
+                    None,
+                    80,
+                ),
+                "avgj8h9lcf",
+            ),
+        ];
+        let wrong: Vec<_> = table.iter().filter(|(name, golden)| name != golden).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn the_order_of_keys_is_no_difference_and_the_name_fits_a_label() {
+        let none = maps(&[]);
+        let revision = |text: &str| {
+            let template = template(text);
+            RevisionInput {
+                template: &template,
+                artifact_uri: "u",
+                artifact_sha256: "s",
+                config_maps: &none,
+                region: None,
+                port: 1,
+            }
+            .revision()
+            .unwrap()
+        };
+        let one = revision("{spec: {containers: [{name: server, image: x}]}}");
+        assert_eq!(one, revision("{spec: {containers: [{image: x, name: server}]}}"));
+        assert_ne!(one, revision("{spec: {containers: [{image: x, name: Server}]}}"));
+        assert_eq!((one.len(), &one[..1]), (10, "a"));
+        assert!(one.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit()), "{one}");
+    }
+}

@@ -242,3 +242,6 @@ fn quantities_to_text(spec: &mut Object) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

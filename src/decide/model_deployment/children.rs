@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::observed::Children;
 use super::pass::Pass;
 use crate::api::Weight;
+use crate::api::duration::after;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
@@ -77,11 +78,15 @@ impl Work<'_> {
         let name = labels::name(&[self.pass.name(), &it.revision]);
         let target = self.pass.target.as_ref().ok().filter(|record| record.entry.revision == it.revision);
         match self.children.records.get(&name) {
+            // What would be made for it now would go with it; a new one comes when it is gone.
+            Some(live) if live.metadata.deletion_timestamp.is_some() => {}
             Some(live) if self.is_drained(it) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+                if let Some(precondition) = precondition(&live.metadata) {
                     self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
                 }
             }
+            // It is on its way out: what it has is left as it is, what it lacks is not made.
+            Some(_) if self.is_leaving(it) => {}
             Some(live) => match build::record::read(live) {
                 Ok(record) => self.belongings(it, &record, live.metadata.uid.clone().unwrap_or_default()),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
@@ -96,7 +101,17 @@ impl Work<'_> {
 
     fn is_drained(&self, it: &RevisionStatus) -> bool {
         it.role == RevisionRole::Draining
-            && it.draining_since.is_some_and(|since| since + self.pass.policy.drain <= self.pass.now)
+            && it.draining_since.is_some_and(|since| after(since, self.pass.policy.drain) <= self.pass.now)
+    }
+
+    fn is_leaving(&self, it: &RevisionStatus) -> bool {
+        let attempt = self.pass.status.attempt.as_ref();
+        let taken_back = || attempt.is_some_and(|attempt| attempt.state == AttemptState::RollingBack);
+        match it.role {
+            RevisionRole::Draining => true,
+            RevisionRole::Candidate => taken_back(),
+            RevisionRole::Stable => false,
+        }
     }
 
     fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, uid: String) {
@@ -151,7 +166,7 @@ impl Work<'_> {
         match (it.role, attempt) {
             (RevisionRole::Stable, Some(attempt)) => attempt.stable_replicas,
             (RevisionRole::Stable, None) => full,
-            (RevisionRole::Candidate, Some(attempt)) if attempt.state != AttemptState::RollingBack => {
+            (RevisionRole::Candidate, Some(attempt)) => {
                 let carries = if attempt.state == AttemptState::Starting {
                     self.pass.next_weight(attempt)
                 } else {
@@ -168,6 +183,15 @@ impl Work<'_> {
             self.route();
         } else {
             self.stable_service();
+            self.no_route();
+        }
+    }
+
+    /// A route that the spec does not ask for any more would keep its last weights for ever.
+    fn no_route(&mut self) {
+        let Some(live) = &self.children.route else { return };
+        if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+            self.ops.push(Op::Delete(ChildKind::HttpRoute, self.pass.name().to_owned(), precondition));
         }
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Ready` | the spec's revision is the stable one, and serves |
 //! | `Available` | something healthy serves (or is scaled to zero on purpose) |
-//! | `Reconciling` | an attempt is under way |
+//! | `Reconciling` | an attempt is under way, and goes on by itself |
 //! | `Stalled` | nothing goes on without a change by a person |
 //!
 //! Each has one author, here; reasons are listed in `docs/reference/conditions.md`.
@@ -14,8 +14,11 @@ use super::live;
 use super::pass::Pass;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, Phase};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase};
 use crate::api::{Condition, Weight};
+
+/// Reason: decisions cannot be recorded.
+const TRAIL: &str = "TrailUnavailable";
 
 /// A conclusion: a reason and a sentence.
 struct Said {
@@ -34,11 +37,12 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     let obstacle = obstacle(pass, problem);
     let ready = ready(pass, obstacle.as_ref());
     let available = available(pass);
+    let stalled = stalled(pass, obstacle);
+    // Tools that know kstatus take Reconciling for "wait": not while waiting is in vain.
     let reconciling = pass
         .active()
-        .cloned()
-        .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(&attempt).unwrap_or_default()));
-    let stalled = stalled(pass, obstacle);
+        .filter(|attempt| stalled.is_none() || attempt.state == AttemptState::RollingBack)
+        .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()));
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let now = pass.now;
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
@@ -56,8 +60,12 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     };
     set("Available", available.0.into(), available.1);
     set("Ready", ready.0.into(), ready.1);
-    let calm = || Said::new("NoAttempt", "no attempt is under way");
-    set("Reconciling", reconciling.is_some().into(), reconciling.unwrap_or_else(calm));
+    let calm = || match pass.status.attempt.as_ref().filter(|it| it.state.is_active()) {
+        Some(attempt) => Said::new("Stalled", format!("the attempt stands in {:?}: see Stalled", attempt.state)),
+        None => Said::new("NoAttempt", "no attempt is under way"),
+    };
+    let calm = calm();
+    set("Reconciling", reconciling.is_some().into(), reconciling.unwrap_or(calm));
     let moving = || Said::new("Progressing", "nothing needs a person");
     set("Stalled", stalled.is_some().into(), stalled.unwrap_or_else(moving));
     summarise(pass, generation);
@@ -76,7 +84,7 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(
-            "TrailUnavailable",
+            TRAIL,
             format!(
                 "decisions cannot be recorded since {}: nothing advances, rollback still works; check the operator's trail store",
                 since.format("%FT%TZ")
@@ -87,24 +95,32 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
 }
 
 fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
+    // Where nothing is left to decide, a trail that is down is in nobody's way.
+    let at_rest = pass.active().is_none() && serves_spec(pass);
+    if let Some(said) = obstacle.filter(|it| !(at_rest && it.reason == TRAIL)) {
+        return (false, Said::new(&said.reason, &said.message));
+    }
     if let Some(attempt) = pass.active() {
         let (reason, message) = explained(pass, attempt);
         return (false, Said::new(reason, message));
     }
-    if let Some(said) = obstacle {
-        return (false, Said::new(&said.reason, &said.message));
-    }
     match (serves_spec(pass), &pass.status.attempt) {
         (true, _) => {
+            if let Some(message) = pass.refused_route() {
+                return (false, Said::new("RouteRejected", message));
+            }
             let (available, said) = available(pass);
             let message = if available { format!("revision {} serves", stable_revision(pass)) } else { said.message };
             (available, Said::new(if available { "Stable" } else { &said.reason }, message))
         }
-        (false, Some(attempt)) if matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) => {
+        (false, Some(attempt)) if !attempt.state.is_active() && attempt.cause.is_some_and(Cause::is_sticky) => {
             let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
             let message = attempt.message.clone().unwrap_or_default();
-            let remedy =
-                format!("deploy another revision, or try this one again with the request retry/{}", attempt.id);
+            let remedy = format!(
+                "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
+                labels::REQUEST,
+                attempt.id
+            );
             (false, Said::new(cause, format!("revision {} was taken back: {message}; {remedy}", attempt.revision)))
         }
         (false, _) => (false, Said::new("Pending", "an attempt is about to start")),
@@ -116,14 +132,12 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
 fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
     let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
-    let refused = pass.observed.children.route.as_deref().map(live::route_state);
+    let refused = pass.refused_route();
     let reason = match (attempt.state, problem, refused) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
-        (
-            AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack,
-            _,
-            Some(live::RouteState::Rejected(_)),
-        ) => "RouteRejected".into(),
+        (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
+            "RouteRejected".into()
+        }
         (state, ..) => format!("{state:?}"),
     };
     (reason, message)
@@ -136,7 +150,7 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
     let Some(stable) = &pass.status.stable else {
         return (false, Said::new("NothingServes", "no revision has been promoted yet"));
     };
-    match pass.ready_of(&stable.revision).unwrap_or(0) {
+    match pass.serving_of(&stable.revision) {
         0 => (
             false,
             Said::new(
@@ -153,7 +167,7 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
 fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     // An unreachable trail comes back by itself; everything else here needs a person.
     if let Some(said) = obstacle {
-        return (said.reason != "TrailUnavailable").then_some(said);
+        return (said.reason != TRAIL).then_some(said);
     }
     let attempt = pass.status.attempt.as_ref()?;
     let ended = matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) && !serves_spec(pass);
@@ -180,7 +194,7 @@ fn summarise(pass: &mut Pass<'_>, generation: i64) {
     pass.status.phase = phase(pass, active.as_ref());
     pass.status.weight = active.as_ref().map(|it| it.weight).filter(|it| *it > Weight::NONE);
     pass.status.candidate = active.map(|it| it.revision);
-    pass.status.replicas = pass.observed.children.deployments.values().map(|it| live::ready_pods(it)).sum();
+    pass.status.replicas = pass.observed.children.deployments.values().map(|it| live::serving_pods(it)).sum();
     pass.status.selector = format!("{}={}", labels::DEPLOYMENT, pass.name());
 }
 

@@ -17,6 +17,12 @@ pub fn ready_pods(deployment: &Deployment) -> i32 {
     status.filter(|_| seen).and_then(|it| it.ready_replicas).unwrap_or(0)
 }
 
+/// Ready pods of a Deployment, whatever spec they were made from: what serves at this moment.
+#[must_use]
+pub fn serving_pods(deployment: &Deployment) -> i32 {
+    deployment.status.as_ref().and_then(|it| it.ready_replicas).unwrap_or(0)
+}
+
 /// What the gateways say of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteState {
@@ -144,4 +150,102 @@ fn container_problem(container: &ContainerStatus) -> Option<PodProblem> {
         ),
         is_final: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn route(parents: Value, status: Value) -> HttpRoute {
+        serde_json::from_value(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "churn", "namespace": "crm", "generation": 3},
+            "spec": {"parentRefs": parents}, "status": {"parents": status},
+        }))
+        .unwrap()
+    }
+
+    fn says(parent: Value, generation: i64, accepted: &str, resolved: &str) -> Value {
+        let condition = |type_: &str, status: &str| {
+            json!({"type": type_, "status": status, "reason": "Why", "message": "because",
+                "observedGeneration": generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
+        };
+        json!({"parentRef": parent, "controllerName": "x", "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", resolved)]})
+    }
+
+    #[test]
+    fn a_route_is_accepted_when_every_parent_has_accepted_this_generation() {
+        let (one, two) = (json!({"name": "one"}), json!({"name": "two", "namespace": "infra"}));
+        let both = json!([one, two]);
+        let state = |answers: Value| route_state(&route(both.clone(), answers));
+        let yes = |parent: &Value| says(parent.clone(), 3, "True", "True");
+        assert_eq!(state(json!([yes(&one), yes(&two)])), RouteState::Accepted);
+        assert_eq!(state(json!([yes(&one)])), RouteState::Pending);
+        assert_eq!(state(json!([yes(&one), says(two.clone(), 2, "True", "True")])), RouteState::Pending);
+        assert_eq!(
+            state(json!([yes(&one), says(two.clone(), 2, "False", "True")])),
+            RouteState::Pending,
+            "it may be better now"
+        );
+        assert_eq!(
+            state(json!([yes(&one), says(two, 3, "True", "False")])),
+            RouteState::Rejected("Why: because".into())
+        );
+        assert_eq!(route_state(&route(json!([]), json!([]))), RouteState::Pending);
+    }
+
+    #[test]
+    fn parents_are_told_apart_by_namespace_section_and_port() {
+        let wanted = json!({"name": "one", "sectionName": "https"});
+        let state = |answer: Value| route_state(&route(json!([wanted]), json!([says(answer, 3, "True", "True")])));
+        assert_eq!(state(json!({"name": "one", "sectionName": "https", "namespace": "crm"})), RouteState::Accepted);
+        assert_eq!(state(json!({"name": "one"})), RouteState::Pending);
+        assert_eq!(state(json!({"name": "one", "sectionName": "https", "namespace": "infra"})), RouteState::Pending);
+        assert_eq!(state(json!({"name": "one", "sectionName": "https", "port": 443})), RouteState::Pending);
+    }
+
+    #[test]
+    fn ready_pods_count_for_weight_only_when_the_controller_has_seen_the_spec() {
+        let deployment = |observed: Value| -> Deployment {
+            serde_json::from_value(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2},
+                "status": {"observedGeneration": observed, "readyReplicas": 3},
+            }))
+            .unwrap()
+        };
+        assert_eq!(ready_pods(&deployment(json!(2))), 3);
+        assert_eq!(ready_pods(&deployment(json!(1))), 0);
+        assert_eq!(ready_pods(&deployment(Value::Null)), 0);
+        assert_eq!(serving_pods(&deployment(json!(1))), 3);
+        assert_eq!(ready_pods(&Deployment::default()), 0);
+    }
+
+    fn pod(revision: &str, status: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"labels": {"werkbank.dev/revision": revision}}, "status": status}))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_artifacts_problem_comes_first_and_other_revisions_problems_not_at_all() {
+        let fetch = |reason: &str| {
+            json!({"initContainerStatuses": [{"name": "werkbank-fetch", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 12, "message": json!({"reason": reason, "message": "look"}).to_string()}}}]})
+        };
+        let waiting = |reason: &str| {
+            json!({"containerStatuses": [{"name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": reason}}}]})
+        };
+        let problem = |pods: &[Pod]| pod_problem(pods.iter(), "r").map(|it| (it.reason, it.is_final));
+        assert_eq!(problem(&[pod("r", waiting("ContainerCreating"))]), None);
+        assert_eq!(problem(&[pod("other", fetch("ArtifactDigestMismatch"))]), None);
+        assert_eq!(problem(&[pod("r", waiting("ImagePullBackOff"))]), Some(("PodsNotStarting".into(), false)));
+        assert_eq!(
+            problem(&[pod("r", waiting("ImagePullBackOff")), pod("r", fetch("ArtifactDigestMismatch"))]),
+            Some(("ArtifactDigestMismatch".into(), true))
+        );
+        assert_eq!(problem(&[pod("r", fetch("ArtifactUnreachable"))]), Some(("ArtifactUnreachable".into(), false)));
+    }
 }

@@ -49,7 +49,7 @@ pub fn next(policy: &Policy, status: &ModelDeploymentStatus) -> Option<DateTime<
     if policy.metrics.is_empty() && policy.samples.is_none() {
         return None;
     }
-    Some(attempt.measured_at.map_or(attempt.entered_at, |at| at + policy.interval))
+    Some(attempt.measured_at.map_or(attempt.entered_at, |at| duration::after(at, policy.interval)))
 }
 
 /// The queries that are due at `now`.

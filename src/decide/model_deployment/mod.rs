@@ -28,6 +28,8 @@ pub mod policy;
 mod progress;
 pub mod request;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod transition;
 
 use chrono::{DateTime, Utc};

@@ -10,11 +10,16 @@ use super::target::{self, Blocked};
 use super::{judge, measure};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
+use crate::api::condition;
+use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, RevisionRole, RevisionStatus, TrailNote};
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
 use crate::decide::{Event, EventType, Op, Plan};
+
+/// How long to wait before asking again whether the trail takes entries.
+const TRAIL_RETRY: Duration = Duration::from_secs(10);
 
 /// What is known and what has been decided.
 pub(super) struct Pass<'a> {
@@ -121,7 +126,7 @@ impl<'a> Pass<'a> {
             sequence,
             attempt: attempt.map(|it| it.id.clone()).unwrap_or_default(),
             decision: decision.into(),
-            reason: reason.into(),
+            reason: condition::brief(reason),
             revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
             weight: attempt.map_or(Weight::NONE, |it| it.weight),
             time: self.now,
@@ -191,7 +196,7 @@ impl<'a> Pass<'a> {
         let (drain, now, name) = (self.policy.drain, self.now, self.name());
         let records = &self.observed.children.records;
         self.status.revisions.retain(|it| {
-            let drained = it.draining_since.is_some_and(|since| since + drain <= now);
+            let drained = it.draining_since.is_some_and(|since| after(since, drain) <= now);
             !drained || records.contains_key(&labels::name(&[name, &it.revision]))
         });
         let waits: Vec<_> = self
@@ -199,7 +204,7 @@ impl<'a> Pass<'a> {
             .revisions
             .iter()
             .filter_map(|it| it.draining_since)
-            .map(|since| since + drain)
+            .map(|since| after(since, drain))
             .filter(|at| *at > now)
             .collect();
         waits.into_iter().for_each(|at| self.look_again(at));
@@ -211,7 +216,10 @@ impl<'a> Pass<'a> {
         if let Some(at) = measure::next(&self.policy, &self.status) {
             self.look_again(at);
         }
-        if !self.status.unrecorded.is_empty() && self.trail_answers() {
+        if !self.trail_answers() {
+            // Nobody tells when the trail is back: what waits for it asks.
+            self.look_again(after(self.now, TRAIL_RETRY));
+        } else if !self.status.unrecorded.is_empty() {
             self.look_again(self.now);
         }
         let old = self.resource.status.as_ref();

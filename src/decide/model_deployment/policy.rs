@@ -19,6 +19,9 @@ use std::time::Duration;
 use crate::api::model_deployment::{ConfigMapMetrics, Metric, MetricRole, ModelDeploymentSpec, OutageAction, Step};
 use crate::api::{DurationText, Quantity, Weight};
 
+/// Each has a verdict in status, which must stay small.
+const MOST_METRICS: usize = 64;
+
 /// A rollout's rules, with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -217,10 +220,21 @@ impl Reader {
         for metric in &spec.analysis.metrics {
             self.metric("spec.analysis.metrics", metric, &mut metrics);
         }
+        if metrics.len() > MOST_METRICS {
+            self.errors.push(format!(
+                "spec.analysis: {} metrics, shared ones included; at most {MOST_METRICS} are judged, remove some",
+                metrics.len()
+            ));
+            metrics.truncate(MOST_METRICS);
+        }
         metrics
     }
 
     fn metric(&mut self, field: &str, metric: &Metric, metrics: &mut Vec<MetricRule>) {
+        if metric.name.len() > 63 {
+            // A ConfigMap has no schema that would refuse it.
+            return self.errors.push(format!("{field}: a metric's name has more than 63 characters; shorten it"));
+        }
         let errors = self.errors.len();
         let bounds = self.bounds(&format!("{field}, {}", metric.name), metric);
         metrics.retain(|it| it.name != metric.name);
@@ -257,3 +271,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

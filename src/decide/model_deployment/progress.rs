@@ -2,18 +2,20 @@
 //! before observation, proof before the next step.
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::apps::v1::Deployment;
 
 use super::children;
 use super::live::{self, RouteState};
 use super::pass::Pass;
 use crate::api::Weight;
+use crate::api::duration::after;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, HandledRequest, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
     /// Begins an attempt if the spec asks for another revision than the one that serves.
-    pub(super) fn begin(&mut self, retry: bool) {
+    pub(super) fn begin(&mut self, retry: Option<HandledRequest>) {
         let Ok(target) = &self.target else { return };
         let entry = target.entry.clone();
         if self.status.stable.as_ref().is_some_and(|it| it.revision == entry.revision) {
@@ -26,8 +28,12 @@ impl Pass<'_> {
             .attempt
             .as_ref()
             .is_some_and(|it| it.revision == entry.revision && it.cause.is_some_and(Cause::is_sticky));
-        if (refused && !retry) || !self.policy.errors.is_empty() || !self.trail_answers() {
+        if (refused && retry.is_none()) || !self.may_advance() {
             return;
+        }
+        if retry.is_some() {
+            // Only now: a request that has to wait is carried out later.
+            self.status.handled_request = retry;
         }
         self.start(entry);
     }
@@ -52,7 +58,7 @@ impl Pass<'_> {
             entered_at: self.now,
             observing_since: None,
             measured_at: None,
-            stable_replicas: self.policy.replicas,
+            stable_replicas: self.stable_replicas(),
             cause: None,
             message: None,
             samples: None,
@@ -69,11 +75,27 @@ impl Pass<'_> {
         );
     }
 
+    /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
+    /// together with `modelRef` must not take the pods that serve.
+    fn stable_replicas(&self) -> i32 {
+        let name = self.status.stable.as_ref().map(|it| labels::name(&[self.name(), &it.revision]));
+        let live = name.and_then(|name| self.observed.children.deployments.get(&name)?.spec.as_ref()?.replicas);
+        self.policy.replicas.max(live.unwrap_or(0))
+    }
+
     /// One step further, if nothing is awaited.
     pub(super) fn advance(&mut self, attempt: &Attempt) {
         self.wake_up_for(attempt);
         match attempt.state {
-            AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => self.move_on(attempt),
+            AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
+                if attempt.weight == Weight::NONE || self.step_is_proven(attempt) {
+                    self.move_on(attempt);
+                } else {
+                    // The proof was lost while pods came up: watch until there is one again.
+                    let now = self.now;
+                    self.change(|it| (it.state, it.entered_at) = (AttemptState::Observing, now));
+                }
+            }
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
             AttemptState::Observing if self.step_is_proven(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
@@ -88,21 +110,22 @@ impl Pass<'_> {
         }
     }
 
-    /// Nothing advances on rules that cannot be read, or off the record.
+    /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
+    /// to be asked for still, or off the record.
     fn may_advance(&self) -> bool {
-        self.policy.errors.is_empty() && self.trail_answers()
+        self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers()
     }
 
     fn wake_up_for(&mut self, attempt: &Attempt) {
         let step = self.policy.step_at(attempt.weight).map(|(_, step)| step.clone());
         match (attempt.state, attempt.observing_since, step) {
             (AttemptState::Observing, Some(since), Some(step)) => {
-                let times = [Some(since + step.for_), step.max_step_time.map(|limit| since + limit)];
+                let times = [Some(after(since, step.for_)), step.max_step_time.map(|limit| after(since, limit))];
                 let now = self.now;
                 times.into_iter().flatten().filter(|at| *at > now).for_each(|at| self.look_again(at));
             }
             (AttemptState::Observing, ..) => {}
-            _ => self.look_again(attempt.entered_at + self.policy.progress_deadline),
+            _ => self.look_again(after(attempt.entered_at, self.policy.progress_deadline)),
         }
     }
 
@@ -114,16 +137,25 @@ impl Pass<'_> {
     }
 
     /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
-    fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
+    pub(super) fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
         self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.policy.replicas))
     }
 
-    /// Ready pods of a revision whose Deployment and Service exist.
-    pub(super) fn ready_of(&self, revision: &str) -> Option<i32> {
+    /// Ready pods of the Deployment's present spec, of a revision that can be reached: what may get weight.
+    fn ready_of(&self, revision: &str) -> Option<i32> {
+        self.reachable(revision).map(live::ready_pods)
+    }
+
+    /// Ready pods of a revision that can be reached, also while it is being scaled.
+    pub(super) fn serving_of(&self, revision: &str) -> i32 {
+        self.reachable(revision).map_or(0, live::serving_pods)
+    }
+
+    /// The Deployment of a revision that has a Service too.
+    fn reachable(&self, revision: &str) -> Option<&Deployment> {
         let name = labels::name(&[self.name(), revision]);
         let children = &self.observed.children;
-        let deployment = children.deployments.get(&name)?;
-        children.services.contains_key(&name).then(|| live::ready_pods(deployment))
+        children.services.get(&name).and_then(|_| children.deployments.get(&name)).map(AsRef::as_ref)
     }
 
     fn move_on(&mut self, attempt: &Attempt) {
@@ -187,9 +219,9 @@ impl Pass<'_> {
     }
 
     /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass.
-    fn step_is_proven(&self, attempt: &Attempt) -> bool {
+    pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
         let Some(since) = attempt.observing_since else { return false };
-        let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| since + step.for_ <= self.now);
+        let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| after(since, step.for_) <= self.now);
         watched && self.policy.metrics.iter().all(|rule| self.passed_since(&rule.name, since))
     }
 
@@ -216,7 +248,7 @@ impl Pass<'_> {
     /// Whether what status decided about traffic is what the gateway (or the Service) does.
     pub(super) fn traffic_is_in_effect(&self) -> bool {
         if !self.has_gateway() {
-            return children::stable_service_is_current(self);
+            return children::stable_service_is_current(self) && self.observed.children.route.is_none();
         }
         match (&self.observed.children.route, children::route(self)) {
             (_, None) => true,
@@ -232,7 +264,7 @@ impl Pass<'_> {
         match attempt.state {
             AttemptState::Starting => {
                 let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
-                let ready = self.ready_of(&attempt.revision).unwrap_or(0);
+                let ready = self.serving_of(&attempt.revision);
                 let problem = live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
                 Some(match problem {
                     Some(problem) => format!("{ready} of {wanted} pods are ready: {}", problem.message),
@@ -248,12 +280,21 @@ impl Pass<'_> {
     }
 
     fn awaited_of_route(&self, attempt: &Attempt) -> String {
-        match self.observed.children.route.as_deref().map(live::route_state) {
-            Some(RouteState::Rejected(why)) => {
-                format!("the gateway refuses the route: {why}; correct spec.traffic.gateway or the Gateway")
+        match self.refused_route() {
+            Some(message) => message,
+            None if self.has_gateway() => format!("waiting for the gateway to accept {}", attempt.weight),
+            None => "waiting for the Service to switch".into(),
+        }
+    }
+
+    /// What the gateway has against the route, for people.
+    pub(super) fn refused_route(&self) -> Option<String> {
+        let route = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
+        match live::route_state(route) {
+            RouteState::Rejected(why) => {
+                Some(format!("the gateway refuses the route: {why}; correct spec.traffic.gateway or the Gateway"))
             }
-            _ if self.has_gateway() => format!("waiting for the gateway to accept {}", attempt.weight),
-            _ => "waiting for the Service to switch".into(),
+            _ => None,
         }
     }
 

@@ -32,3 +32,53 @@ pub fn pending(resource: &ModelDeployment, status: &ModelDeploymentStatus) -> Op
     let meant = status.attempt.as_ref().is_some_and(|it| it.id == attempt);
     (meant && status.handled_request.as_ref() != Some(&request)).then_some((kind, request))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pending_with(text: &str, handled: Option<HandledRequest>) -> Option<(Verb, HandledRequest)> {
+        let resource: ModelDeployment = serde_json::from_value(json!({
+            "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
+            "metadata": {"name": "churn", "annotations": {"werkbank.dev/request": text}},
+            "spec": {"modelRef": {"name": "e"}, "port": 1, "template": {}, "analysis": {"none": "x"}},
+        }))
+        .unwrap();
+        let now = "2026-11-24T00:00:00Z";
+        let attempt = json!({"id": "a1-2-uid", "revision": "r", "entry": {"revision": "r", "name": "e", "uid": "u"},
+            "state": "Observing", "weight": "5%", "startedAt": now, "enteredAt": now});
+        let mut status: ModelDeploymentStatus = serde_json::from_value(json!({"attempt": attempt})).unwrap();
+        status.handled_request = handled;
+        pending(&resource, &status)
+    }
+
+    #[test]
+    fn a_request_is_for_one_attempt_and_carried_out_once() {
+        let (verb, request) = pending_with("abort/a1-2-uid/0/n1/jane", None).unwrap();
+        assert_eq!(verb, Verb::Abort);
+        assert_eq!(pending_with("abort/a1-2-uid/0/n1/jane", Some(request.clone())), None);
+        assert!(
+            pending_with("abort/a1-2-uid/0/n2/jane", Some(request.clone())).is_some(),
+            "another nonce, another request"
+        );
+        assert!(pending_with("retry/a1-2-uid/0/n1/jane", Some(request)).is_some(), "another verb, another request");
+        assert_eq!(pending_with("abort/a1-1-uid/0/n1/jane", None), None, "an old attempt");
+    }
+
+    #[test]
+    fn who_asks_may_hold_slashes_and_what_is_malformed_asks_nothing() {
+        assert!(pending_with("retry/a1-2-uid/0/n1/system:serviceaccount/x", None).is_some());
+        for text in [
+            "",
+            "abort",
+            "abort/a1-2-uid",
+            "abort/a1-2-uid/0/n1",
+            "Abort/a1-2-uid/0/n1/jane",
+            "pause/a1-2-uid/0/n1/jane",
+        ] {
+            assert_eq!(pending_with(text, None), None, "{text}");
+        }
+    }
+}

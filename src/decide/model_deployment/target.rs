@@ -122,3 +122,45 @@ pub fn config_map_references(template: &Value) -> Result<BTreeMap<String, bool>,
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn config_maps_are_found_wherever_a_template_can_name_them() {
+        let template = json!({"spec": {
+            "volumes": [
+                {"name": "a", "configMap": {"name": "volume"}},
+                {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected", "optional": true}}, {"secret": {"name": "no"}}]}},
+                {"name": "c", "secret": {"secretName": "no"}},
+            ],
+            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "init", "optional": false}}]}],
+            "containers": [{"name": "s",
+                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "a"}}}, {"name": "B", "value": "b"}],
+                "envFrom": [{"configMapRef": {"name": "from", "optional": true}}, {"secretRef": {"name": "no"}}]}],
+        }});
+        let found = config_map_references(&template).unwrap();
+        let wanted = [("env", false), ("from", true), ("init", false), ("projected", true), ("volume", false)];
+        assert_eq!(found, wanted.map(|(name, optional)| (name.to_owned(), optional)).into());
+    }
+
+    #[test]
+    fn needed_once_is_needed() {
+        let reference = |optional: bool| json!({"configMapRef": {"name": "rules", "optional": optional}});
+        for order in [[true, false], [false, true]] {
+            let template = json!({"spec": {"containers": [{"name": "s", "envFrom": order.map(reference)}]}});
+            assert_eq!(config_map_references(&template).unwrap(), [("rules".to_owned(), false)].into());
+        }
+    }
+
+    #[test]
+    fn a_template_without_containers_is_refused_with_a_remedy() {
+        for template in [json!({}), json!({"spec": {}}), json!({"spec": {"containers": {}}}), json!("x"), Value::Null] {
+            let error = config_map_references(&template).unwrap_err();
+            assert!(error.contains("write a pod template") || error.contains("name at least"), "{error}");
+        }
+    }
+}

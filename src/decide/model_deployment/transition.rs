@@ -7,6 +7,7 @@ use super::live;
 use super::pass::Pass;
 use super::request::{self, Verb};
 use crate::api::Weight;
+use crate::api::condition;
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, MetricRole, RevisionRole, Verdict, VerdictKind};
 use crate::decide::EventType;
@@ -48,11 +49,7 @@ impl Pass<'_> {
                 }
             }
             None => {
-                let retry = matches!(request, Some((Verb::Retry, _)));
-                if retry {
-                    self.status.handled_request = request.map(|(_, it)| it);
-                }
-                self.begin(retry);
+                self.begin(request.filter(|(verb, _)| *verb == Verb::Retry).map(|(_, it)| it));
             }
         }
     }
@@ -98,8 +95,11 @@ impl Pass<'_> {
 
     fn outage(&self) -> Option<TakeBack> {
         let after = self.policy.rollback_on_outage?;
-        let verdict =
-            self.status.verdicts.iter().find(|it| it.silent_since.is_some_and(|since| since + after <= self.now))?;
+        let verdict = self
+            .status
+            .verdicts
+            .iter()
+            .find(|it| it.silent_since.is_some_and(|since| duration::after(since, after) <= self.now))?;
         TakeBack::because(
             Cause::MetricSourceOutage,
             format!("{}: no answer for {}: {}", verdict.metric, duration::written(after), verdict.message),
@@ -116,8 +116,8 @@ impl Pass<'_> {
     fn too_late(&self, attempt: &Attempt) -> Option<TakeBack> {
         if attempt.state == AttemptState::Observing {
             let limit = self.policy.step_at(attempt.weight)?.1.max_step_time?;
-            let over = attempt.observing_since? + limit <= self.now;
-            return over.then(|| {
+            let over = duration::after(attempt.observing_since?, limit) <= self.now;
+            return (over && !self.step_is_proven(attempt)).then(|| {
                 TakeBack::because(
                     Cause::StepTimeExceeded,
                     format!("the step at {} did not end within {}", attempt.weight, duration::written(limit)),
@@ -125,8 +125,13 @@ impl Pass<'_> {
             })?;
         }
         let limit = self.policy.progress_deadline;
-        let over = attempt.entered_at + limit <= self.now;
-        over.then(|| {
+        let over = duration::after(attempt.entered_at, limit) <= self.now;
+        // What has come may have come in time: who was away, or may not advance, is the operator.
+        let missing = || match attempt.state {
+            AttemptState::Starting => !self.has_capacity(attempt, self.next_weight(attempt)),
+            _ => !self.traffic_is_in_effect(),
+        };
+        (over && missing()).then(|| {
             let waiting = self.awaited(attempt).unwrap_or_else(|| "nothing".into());
             TakeBack::because(
                 Cause::ProgressDeadlineExceeded,
@@ -143,7 +148,7 @@ impl Pass<'_> {
             it.step = None;
             it.entered_at = now;
             it.cause = Some(why.cause);
-            it.message = Some(why.message.clone());
+            it.message = Some(condition::brief(&why.message));
         });
         self.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message));
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };

@@ -1,0 +1,239 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::gateway::HttpRoute;
+use crate::api::model_deployment::Gateway;
+use crate::api::{Weight, labels};
+use crate::build::{record, route, service};
+use crate::decide::Child;
+
+fn resource() -> ModelDeployment {
+    serde_json::from_value(json!({
+        "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {"name": "churn", "namespace": "crm", "uid": "u1"},
+        "spec": {"modelRef": {"name": "churn-1"}, "port": 8080, "template": {}, "analysis": {"none": "x"}},
+    }))
+    .unwrap()
+}
+
+fn revision(template: Value) -> RevisionRecord {
+    serde_json::from_value(json!({
+        "entry": {"revision": "aaaaaaaaaa", "name": "churn-1", "uid": "e1"},
+        "artifactUri": "s3://models/churn/model.onnx", "artifactSha256": "ab".repeat(32),
+        "template": template, "port": 8080, "fetchImage": "werkbank:0.1.0",
+    }))
+    .unwrap()
+}
+
+fn owner() -> Owner {
+    Owner { name: "churn-aaaaaaaaaa".into(), uid: "r1".into() }
+}
+
+fn written(record: &RevisionRecord) -> Result<Value, String> {
+    write(&resource(), record, &owner(), 3).map(|it| serde_json::to_value(it).unwrap())
+}
+
+fn template(container: Value, rest: Value) -> Value {
+    let mut spec = json!({"containers": [{"name": "server", "image": "scorer:1.4"}]});
+    spec["containers"][0].as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    json!({"spec": spec})
+}
+
+fn plain() -> Value {
+    template(json!({}), json!({}))
+}
+
+#[test]
+fn the_artifact_is_fetched_first_by_a_container_that_can_do_nothing_else() {
+    let mut record = revision(template(json!({}), json!({"initContainers": [{"name": "mine", "image": "x"}]})));
+    record.secret_ref = Some(serde_json::from_value(json!({"name": "store"})).unwrap());
+    let deployment = written(&record).unwrap();
+    let containers = &deployment["spec"]["template"]["spec"]["initContainers"];
+    assert_eq!([&containers[0]["name"], &containers[1]["name"]], ["werkbank-fetch", "mine"]);
+    let fetch = &containers[0];
+    let args =
+        json!(["fetch", "--uri", "s3://models/churn/model.onnx", "--sha256", "ab".repeat(32), "--to", MODEL_DIRECTORY]);
+    assert_eq!((&fetch["args"], &fetch["image"]), (&args, &json!("werkbank:0.1.0")));
+    assert_eq!(fetch["envFrom"], json!([{"secretRef": {"name": "store"}}]));
+    assert_eq!(fetch["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(fetch["volumeMounts"], json!([{"name": VOLUME, "mountPath": MODEL_DIRECTORY}]));
+}
+
+#[test]
+fn a_file_artifact_is_fetched_from_the_servers_own_volumes_read_only() {
+    let mut record = revision(template(
+        json!({"volumeMounts": [{"name": "data", "mountPath": "/data"}]}),
+        json!({"volumes": [{"name": "data", "emptyDir": {}}]}),
+    ));
+    record.artifact_uri = "file:///data/model.onnx".into();
+    let deployment = written(&record).unwrap();
+    let mounts = &deployment["spec"]["template"]["spec"]["initContainers"][0]["volumeMounts"];
+    assert_eq!(mounts[1], json!({"name": "data", "mountPath": "/data", "readOnly": true}));
+    assert_eq!(mounts.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_server_is_told_what_it_serves_and_cannot_be_told_otherwise() {
+    let env =
+        json!([{"name": "A", "value": "$(WERKBANK_MODEL_PATH)"}, {"name": "WERKBANK_REVISION", "value": "forged"}]);
+    let deployment = written(&revision(template(json!({"env": env}), json!({})))).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let names: Vec<&Value> = container["env"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["WERKBANK_MODEL_PATH", "WERKBANK_MODEL_DIGEST", "WERKBANK_REVISION", "A"]);
+    assert_eq!(container["env"][0]["value"], format!("{MODEL_DIRECTORY}/model.onnx"));
+    assert_eq!(container["env"][1]["value"], format!("sha256:{}", "ab".repeat(32)));
+    assert_eq!(container["env"][2]["value"], "aaaaaaaaaa");
+    assert_eq!(container["volumeMounts"], json!([{"name": VOLUME, "mountPath": MODEL_DIRECTORY, "readOnly": true}]));
+}
+
+#[test]
+fn every_reference_to_a_config_map_goes_to_the_copy() {
+    let reference = json!({"name": "rules", "optional": true});
+    let container = json!({
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "rules", "key": "a"}}}],
+        "envFrom": [{"configMapRef": reference}, {"secretRef": {"name": "rules"}}],
+    });
+    let rest = json!({
+        "volumes": [{"name": "v", "configMap": reference}, {"name": "p", "projected": {"sources": [{"configMap": reference}]}}],
+        "initContainers": [{"name": "i", "image": "x", "envFrom": [{"configMapRef": reference}]}],
+    });
+    let mut record = revision(template(container, rest));
+    record.config_maps = [("rules".to_owned(), "copy".to_owned())].into();
+    let deployment = written(&record).unwrap();
+    let text = deployment.to_string();
+    assert_eq!(text.matches(r#""name":"copy""#).count(), 5, "{text}");
+    assert_eq!(text.matches(r#""name":"rules""#).count(), 1, "the Secret of that name stays: {text}");
+}
+
+#[test]
+fn the_region_is_added_to_each_alternative_the_user_allows() {
+    let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}, {"matchFields": []},
+    ]}}});
+    for (affinity, alternatives) in [(json!({}), 1), (affinity, 2)] {
+        let mut record = revision(template(json!({}), json!({"affinity": affinity})));
+        record.node_labels = [("topology.kubernetes.io/region".to_owned(), vec!["eu-1".to_owned()])].into();
+        let deployment = written(&record).unwrap();
+        let required = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+        let terms = deployment.pointer(required).unwrap().as_array().unwrap();
+        assert_eq!(terms.len(), alternatives);
+        for term in terms {
+            let wanted = json!({"key": "topology.kubernetes.io/region", "operator": "In", "values": ["eu-1"]});
+            assert!(term["matchExpressions"].as_array().unwrap().contains(&wanted), "{term}");
+        }
+    }
+    assert_eq!(written(&revision(plain())).unwrap()["spec"]["template"]["spec"].get("affinity"), None);
+}
+
+#[test]
+fn names_of_the_operator_are_refused_in_the_template() {
+    for (key, name) in [("volumes", VOLUME), ("initContainers", FETCH), ("containers", FETCH)] {
+        let mut template = plain();
+        template["spec"][key] = json!([{"name": name, "image": "x"}]);
+        let error = written(&revision(template)).unwrap_err();
+        assert!(error.contains(key) && error.contains("choose another"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_pod_template_is_refused_not_guessed() {
+    for template in [
+        json!({"spec": {"containers": [{"name": "s", "image": 7}]}}),
+        json!({"spec": []}),
+        json!(7),
+        json!({"metadata": [], "spec": {"containers": []}}),
+    ] {
+        let error = written(&revision(template)).unwrap_err();
+        assert!(error.contains("spec.template"), "{error}");
+    }
+}
+
+#[test]
+fn numbers_are_allowed_for_resources_as_in_yaml() {
+    let resources = json!({"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 0.5}}});
+    let deployment = written(&revision(template(resources, json!({})))).unwrap();
+    let resources = &deployment["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources, &json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "0.5"}}));
+}
+
+#[test]
+fn pods_carry_the_labels_that_select_them_beside_the_users_own() {
+    let mut template = plain();
+    template["metadata"] = json!({"labels": {"team": "crm", labels::REVISION: "forged"}});
+    let deployment = written(&revision(template)).unwrap();
+    let wanted = json!({labels::DEPLOYMENT: "churn", labels::REVISION: "aaaaaaaaaa"});
+    assert_eq!(deployment["spec"]["selector"]["matchLabels"], wanted);
+    let pod = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(pod, &json!({"team": "crm", labels::DEPLOYMENT: "churn", labels::REVISION: "aaaaaaaaaa"}));
+    assert_eq!(deployment["metadata"]["ownerReferences"][0]["uid"], "r1");
+}
+
+#[test]
+fn replicas_and_template_make_a_difference_and_the_api_servers_defaults_do_not() {
+    let wanted = write(&resource(), &revision(plain()), &owner(), 3).unwrap();
+    let mut live = wanted.clone();
+    live.spec.as_mut().unwrap().progress_deadline_seconds = Some(600);
+    assert!(same(&live, &wanted));
+    live.spec.as_mut().unwrap().replicas = Some(2);
+    assert!(!same(&live, &wanted));
+    let other =
+        write(&resource(), &revision(template(json!({"image": "scorer:1.5"}), json!({}))), &owner(), 3).unwrap();
+    assert!(!same(&wanted, &other));
+}
+
+#[test]
+fn a_record_is_read_back_as_it_was_written() {
+    let record = revision(plain());
+    let Child::Revision(child) = record::write(&resource(), &record, 4) else { panic!("no ControllerRevision") };
+    assert_eq!(record::read(&child), Ok(record));
+    assert_eq!((child.metadata.name.as_deref(), child.revision), (Some("churn-aaaaaaaaaa"), 4));
+    assert!(record::read(&Default::default()).is_err());
+}
+
+#[test]
+fn the_longest_name_leaves_room_for_the_revision() {
+    let name = labels::name(&[&"n".repeat(52), "aaaaaaaaaa"]);
+    assert_eq!((name.len(), name.ends_with("-aaaaaaaaaa")), (63, true));
+}
+
+fn routed(rules: Value) -> HttpRoute {
+    let gateway: Gateway = serde_json::from_value(json!({"parentRefs": [{"name": "g"}], "rules": rules})).unwrap();
+    let quarter = Weight::from_hundredths(2500);
+    route::write(&resource(), &gateway, &[("aaaaaaaaaa", quarter.rest()), ("bbbbbbbbbb", quarter)])
+}
+
+#[test]
+fn every_rule_of_a_route_has_the_same_weights() {
+    let route = routed(json!([{"matches": [{"path": {"value": "/a"}}]}, {"timeouts": {"request": "2s"}}]));
+    let weights = vec![("churn-aaaaaaaaaa".to_owned(), 7500), ("churn-bbbbbbbbbb".to_owned(), 2500)];
+    assert_eq!(route::weights(&route), [weights.clone(), weights]);
+    assert_eq!(route.spec.rules[0]["matches"][0]["path"]["value"], "/a");
+    assert_eq!(routed(json!([])).spec.rules.len(), 1);
+}
+
+#[test]
+fn a_route_edited_by_somebody_else_is_not_the_same() {
+    let wanted = routed(json!([]));
+    for edit in [
+        |it: &mut HttpRoute| it.spec.rules[0]["backendRefs"][1]["weight"] = json!(10_000),
+        |it: &mut HttpRoute| it.spec.hostnames = vec!["other".into()],
+        |it: &mut HttpRoute| it.spec.parent_refs = vec![json!({"name": "other"})],
+        |it: &mut HttpRoute| it.metadata.annotations = None,
+    ] {
+        let mut live = wanted.clone();
+        edit(&mut live);
+        assert!(!route::same(&live, &wanted));
+    }
+    let mut live = wanted.clone();
+    live.spec.rules[0]["matches"] = json!([{"path": {"type": "PathPrefix", "value": "/"}}]);
+    assert!(route::same(&live, &wanted), "the API server's defaults");
+}
+
+#[test]
+fn the_deployments_service_selects_one_revision() {
+    let (one, two) =
+        (service::of_deployment(&resource(), "aaaaaaaaaa"), service::of_deployment(&resource(), "bbbbbbbbbb"));
+    assert!(service::same(&one, &one) && !service::same(&one, &two));
+    assert_eq!(one.metadata.owner_references.unwrap()[0].kind, "ModelDeployment");
+}

@@ -1,0 +1,15 @@
+//! The state machine, walked pass by pass in an in-memory world.
+//!
+//! [`world`] plays API server, kubelet, gateway and metric source; [`story`] writes down what each
+//! pass saw and decided, and compares it with the files in `golden/`: what a reviewer reads.
+//! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
+
+mod canary;
+mod first_deployment;
+mod obstacles;
+mod people;
+mod properties;
+mod rest;
+mod story;
+mod verdicts;
+mod world;

@@ -1,0 +1,260 @@
+//! What holds in every world, however users, cluster and metric source behave.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::world::{World, guardrail, is_nothing};
+use crate::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus};
+use crate::api::{Weight, labels};
+use crate::build::route;
+use crate::decide::model_deployment::{live, observed::Observed};
+use crate::decide::{Child, Measurement, Op, Plan};
+
+/// Something that happens to a world.
+#[derive(Debug, Clone)]
+enum Happening {
+    Pass,
+    Deploy(u8),
+    Replicas(i32),
+    Steps(Vec<u16>),
+    Traffic(bool),
+    PodsReady,
+    PodsGone,
+    GatewayAccepts,
+    GatewayRejects,
+    Measured(u8),
+    Advance(i64),
+    Request(&'static str, u8),
+    Trail(bool),
+    EntryGone(u8),
+    EntryBack(u8),
+    /// The operator dies after so many writes of a pass.
+    Crash(usize),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    prop_oneof![
+        12 => Just(Pass),
+        3 => (1_u8..5).prop_map(Deploy),
+        1 => (0_i32..6).prop_map(Replicas),
+        1 => prop::collection::vec(0_u16..10_001, 0..4).prop_map(Steps),
+        1 => any::<bool>().prop_map(Traffic),
+        8 => Just(PodsReady),
+        1 => Just(PodsGone),
+        8 => Just(GatewayAccepts),
+        1 => Just(GatewayRejects),
+        5 => (0_u8..8).prop_map(Measured),
+        6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
+        1 => (prop_oneof![Just("abort"), Just("retry")], any::<u8>()).prop_map(|(verb, nonce)| Request(verb, nonce)),
+        1 => any::<bool>().prop_map(Trail),
+        1 => (1_u8..5).prop_map(EntryGone),
+        2 => (1_u8..5).prop_map(EntryBack),
+        2 => (0_usize..6).prop_map(Crash),
+    ]
+}
+
+fn happen(world: &mut World, it: &Happening) {
+    match it {
+        Happening::Pass => drop(checked_pass(world, usize::MAX)),
+        Happening::Crash(writes) => drop(checked_pass(world, *writes)),
+        Happening::Deploy(version) => world.deploy(&format!("churn-{version}")),
+        Happening::Replicas(replicas) => world.edit(|spec| spec.replicas = Some(*replicas)),
+        Happening::Steps(steps) => {
+            let text = |it: &u16| json!({"weight": Weight::from_hundredths(*it).to_string(), "for": "1m"});
+            world.steps(steps.iter().map(text).collect());
+        }
+        Happening::Traffic(there) => {
+            let traffic = there.then(|| World::new().resource.spec.traffic).flatten();
+            world.edit(|spec| spec.traffic = traffic);
+        }
+        Happening::PodsReady => world.pods_ready(),
+        Happening::PodsGone => {
+            let names: Vec<String> = world.status().revisions.into_iter().map(|it| it.revision).collect();
+            for revision in names {
+                if world.children.deployments.contains_key(&labels::name(&["churn", &revision])) {
+                    world.pods_ready_of(&revision, 0);
+                }
+            }
+        }
+        Happening::GatewayAccepts => world.gateway_accepts(),
+        Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
+        Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
+        Happening::Advance(seconds) => world.advance(*seconds),
+        Happening::Request(verb, nonce) => {
+            if world.status().attempt.is_some() {
+                world.request(verb, &nonce.to_string());
+            }
+        }
+        Happening::Trail(answers) => world.memory.trail_unavailable_since = (!answers).then_some(world.now),
+        Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
+        Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
+    }
+}
+
+fn measurement(kind: u8) -> Measurement {
+    match kind {
+        0 => Measurement::of(0.5),
+        1 => Measurement::of(f64::INFINITY),
+        2 => Measurement::NoData("no series".into()),
+        3 => Measurement::ProviderError("refused".repeat(4000)),
+        _ => Measurement::of(0.001),
+    }
+}
+
+/// One pass whose plan is held to the rules, carried out as far as it comes.
+fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
+    let plan = world.decide();
+    let status = plan.status.clone().unwrap_or_else(|| world.status());
+    let bytes = serde_json::to_vec(&status).unwrap().len();
+    assert!(bytes < 32 * 1024, "a status of {bytes} bytes");
+    for op in &plan.ops {
+        check_precondition(world, op);
+        if let Op::Create(Child::HttpRoute(route)) | Op::Apply(Child::HttpRoute(route), _) = op {
+            check_weights(world, &status, route);
+        }
+    }
+    if status.attempt.as_ref().is_some_and(|it| it.state.is_active() && it.weight > Weight::NONE) {
+        let newer = world.status().attempt.is_none_or(|it| it.weight < status.attempt.as_ref().unwrap().weight);
+        assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
+    }
+    world.carry_out(&plan, writes);
+    plan
+}
+
+/// No write over an object but the very one that was observed.
+fn check_precondition(world: &World, op: &Op) {
+    let (kind, name, precondition) = match op {
+        Op::Create(child) => (child.kind(), child.name(), None),
+        Op::Apply(child, it) => (child.kind(), child.name(), Some(it)),
+        Op::Delete(kind, name, it) => (*kind, name.as_str(), Some(it)),
+    };
+    let live = world.versions(kind, name);
+    let versions = live.as_ref().map(|it| (it.uid.clone(), it.resource_version.clone()));
+    let wanted = precondition.map(|it| (Some(it.uid.clone()), Some(it.resource_version.clone())));
+    assert_eq!(versions, wanted, "{} {name}", kind.name());
+}
+
+/// Weights add up, and a candidate's never rises beyond what its ready pods carry.
+fn check_weights(world: &World, status: &ModelDeploymentStatus, wanted: &crate::api::gateway::HttpRoute) {
+    let before: BTreeMap<String, i64> = world.weights().into_iter().collect();
+    let Some(attempt) = status.attempt.as_ref() else { return };
+    let stable = status.stable.as_ref().map(|it| labels::name(&["churn", &it.revision]));
+    for backends in route::weights(wanted) {
+        let sum: i64 = backends.iter().map(|(_, weight)| weight).sum();
+        let taken_back = status.stable.is_none() && attempt.weight == Weight::NONE;
+        assert_eq!(sum, if taken_back { 0 } else { i64::from(Weight::TOTAL) });
+        for (name, weight) in backends.iter().filter(|(name, _)| Some(name) != stable.as_ref()) {
+            let decided_now = world.status().attempt.is_none_or(|it| it.weight < attempt.weight);
+            if *weight <= before.get(name).copied().unwrap_or(0) || !decided_now {
+                continue;
+            }
+            let ready = world.children.deployments.get(name).map_or(0, |it| live::ready_pods(it));
+            let replicas = world.resource.spec.replicas.unwrap_or(1);
+            assert!(ready >= attempt.weight.capacity(replicas), "{weight} for {ready} of {replicas} pods");
+        }
+    }
+}
+
+fn story() -> impl Strategy<Value = Vec<Happening>> {
+    prop::collection::vec(happening(), 0..60)
+}
+
+fn world_after(story: &[Happening]) -> World {
+    let mut world = World::new();
+    story.iter().for_each(|it| happen(&mut world, it));
+    world
+}
+
+/// Everything is available again, and the spec is one that can be carried out.
+fn healed(mut world: World) -> World {
+    (1..5).for_each(|version| world.register(&format!("churn-{version}"), version));
+    world.memory.trail_unavailable_since = None;
+    world.steps(json!([{"weight": "10%", "for": "1m"}]));
+    world.come_to_rest();
+    world
+}
+
+/// A world without the times and counters that depend on how it got there.
+fn essence(world: &World) -> String {
+    let status = world.status();
+    let replicas = |it: &k8s_openapi::api::apps::v1::Deployment| it.spec.as_ref().and_then(|spec| spec.replicas);
+    let pods: BTreeMap<_, _> = world.children.deployments.iter().map(|(name, it)| (name, replicas(it))).collect();
+    let selects: Vec<_> =
+        world.children.services.iter().map(|(name, it)| (name, it.spec.as_ref().map(|spec| &spec.selector))).collect();
+    let attempt = status.attempt.map(|it| (it.id, it.state, it.weight, it.cause));
+    let roles: Vec<_> = status.revisions.iter().map(|it| (&it.revision, it.role)).collect();
+    format!("{:?} {attempt:?} {roles:?} {pods:?} {selects:?} {:?}", status.stable, world.weights())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_a_healed_world_comes_to_rest_and_stays_there(story in story()) {
+        let mut world = healed(world_after(&story));
+        for _ in 0..3 {
+            world.advance(3600);
+            prop_assert!(is_nothing(&world.pass()));
+        }
+        let status = world.status();
+        let served = status.stable.as_ref().is_some_and(|it| it.revision == world.target());
+        let refused = status.attempt.as_ref().is_some_and(|it| it.cause.is_some_and(Cause::is_sticky));
+        prop_assert!(served || refused, "{status:#?}");
+        prop_assert!(status.unrecorded.is_empty());
+    }
+
+    #[test]
+    fn every_decision_that_took_effect_is_on_the_record_once(story in story()) {
+        let world = healed(world_after(&story));
+        let intents: Vec<_> = world.trail.iter().filter(|it| it.kind == crate::audit::EntryKind::Intent).collect();
+        for sequence in 1..=world.status().sequence {
+            let ids: std::collections::BTreeSet<_> =
+                intents.iter().filter(|it| it.sequence == sequence).map(|it| it.id()).collect();
+            prop_assert!(!ids.is_empty(), "decision {sequence} is not recorded");
+        }
+    }
+
+    #[test]
+    fn dying_after_any_write_of_a_pass_ends_in_the_same_world(story in story(), writes in 0_usize..8) {
+        let world = world_after(&story);
+        let whole = world.clone();
+        let plan = world.decide();
+        let [mut died, mut whole] = [world, whole];
+        died.carry_out(&plan, writes);
+        whole.carry_out(&plan, usize::MAX);
+        // Time stands still between the two lives.
+        died.pass();
+        prop_assert_eq!(essence(&healed(died)), essence(&healed(whole)));
+    }
+
+    #[test]
+    fn decide_never_panics_whatever_the_status_says(story in story(), times in prop::collection::vec(any::<i64>(), 6), state in 0_usize..8, now in any::<i64>()) {
+        let mut world = world_after(&story);
+        if let Some(status) = world.resource.status.as_mut() {
+            let at = |index: usize| chrono::DateTime::from_timestamp_millis(times[index]).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC);
+            let states = [AttemptState::Starting, AttemptState::Shifting, AttemptState::Observing, AttemptState::Promoting,
+                AttemptState::RollingBack, AttemptState::Promoted, AttemptState::RolledBack, AttemptState::Failed];
+            status.sequence = times[0];
+            status.attempts = times[1];
+            for revision in &mut status.revisions {
+                revision.draining_since = Some(at(2));
+            }
+            for verdict in &mut status.verdicts {
+                (verdict.time, verdict.silent_since, verdict.failures) = (at(3), Some(at(4)), i32::MAX);
+            }
+            if let Some(attempt) = status.attempt.as_mut() {
+                (attempt.state, attempt.entered_at) = (states[state], at(5));
+                (attempt.observing_since, attempt.measured_at) = (Some(at(0)), Some(at(1)));
+                (attempt.stable_replicas, attempt.weight) = (i32::MIN, Weight::from_hundredths(times[2].unsigned_abs() as u16));
+            }
+        }
+        world.now = chrono::DateTime::from_timestamp_millis(now).unwrap_or(chrono::DateTime::<chrono::Utc>::MIN_UTC);
+        drop(world.decide());
+        drop(super::super::decide(&world.resource, &Observed::default(), world.now));
+        world.analysis(json!({"metrics": [guardrail()], "failureLimit": 100}));
+        drop(world.decide());
+    }
+}

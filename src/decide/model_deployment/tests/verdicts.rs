@@ -1,0 +1,172 @@
+//! Measurements decide: what holds, what passes, what takes back.
+
+use serde_json::json;
+
+use super::story::Story;
+use super::world::{World, guardrail};
+use crate::decide::Measurement;
+
+fn compared() -> serde_json::Value {
+    json!({"name": "latency", "role": "Guardrail", "compare": {"to": "Stable", "maxRatio": "1.2"},
+        "prometheus": {"query": "latency{revision=\"{{ revision }}\"}"}})
+}
+
+/// Ten minutes later the step would end if it were proven.
+fn held(title: &str, prepare: impl FnOnce(&mut World)) -> Story {
+    let mut world = World::mid_canary();
+    prepare(&mut world);
+    let mut story = Story::of(title, world);
+    story.world.advance(600);
+    story
+}
+
+#[test]
+fn no_data_holds() {
+    let mut story = held("NoData holds the weight", |world| {
+        world.measure("error-rate", Measurement::of(f64::NAN));
+    });
+    story.pass("ten minutes have passed, the metric has nothing to say");
+    story.is("no-data-holds");
+}
+
+#[test]
+fn too_few_samples_hold() {
+    let mut story = held("Too few requests hold the weight", |world| {
+        world.steps(json!([{"weight": "5%", "minSamples": 2000}]));
+        world.analysis(json!({"metrics": [guardrail()], "samples": {"prometheus": {"query": "requests{revision=\"{{ revision }}\"}"}}}));
+        world.measure("samples", Measurement::of(1999.4));
+    });
+    story.pass("1999 of 2000 requests");
+    story.world.measure("samples", Measurement::of(2000.2));
+    story.world.advance(30);
+    story.pass("2000 of 2000");
+    story.is("too-few-samples-hold");
+}
+
+#[test]
+fn inconclusive_holds() {
+    let mut story = held("Half a comparison is Inconclusive and holds the weight", |world| {
+        world.analysis(json!({"metrics": [compared()]}));
+        world.measure("latency", Measurement::of(0.1));
+    });
+    story.pass("the stable revision has no latency");
+    story.is("inconclusive-holds");
+}
+
+#[test]
+fn compared_with_stable() {
+    let mut story = held("Candidate against stable", |world| {
+        world.analysis(json!({"failureLimit": 0, "metrics": [compared()]}));
+        world.measure("latency", Measurement::of(0.11));
+        world.measure_stable("latency", Measurement::of(0.1));
+    });
+    story.pass("1.1 times as slow is allowed");
+    story.world.measure("latency", Measurement::of(0.13));
+    story.world.advance(30);
+    story.pass("1.3 times is not");
+    story.is("compared-with-stable");
+}
+
+#[test]
+fn a_breach_within_the_limit_is_tolerated_and_one_more_rolls_back() {
+    let mut story = Story::of("A guardrail is breached: failureLimit 1", World::mid_canary());
+    story.world.measure("error-rate", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("the first breach is tolerated");
+    story.world.measure("error-rate", Measurement::of(0.001));
+    story.world.advance(30);
+    story.pass("a Pass ends the row");
+    story.world.measure("error-rate", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("breached once");
+    story.world.measure("error-rate", Measurement::NoData("no series".into()));
+    story.world.advance(30);
+    story.pass("not knowing does not acquit");
+    story.world.measure("error-rate", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("breached twice in a row");
+    story.pass("the gateway has not taken weight 0 yet");
+    story.world.gateway_accepts();
+    story.pass("the gateway accepts weight 0");
+    story.world.gateway_accepts();
+    story.pass("nothing happens while the candidate drains");
+    story.world.advance(30);
+    story.pass("the candidate has drained");
+    story.pass("its record is gone");
+    story.pass("nothing happens");
+    story.is("guardrail-breached");
+}
+
+#[test]
+fn a_missed_objective_rolls_back() {
+    let mut story = held("An objective is missed", |world| {
+        world.analysis(json!({"failureLimit": 0, "metrics": [guardrail(), {
+            "name": "hit-rate", "role": "Objective", "threshold": {"min": "20%"},
+            "prometheus": {"query": "hits{revision=\"{{ revision }}\"}"}}]}));
+        world.measure("hit-rate", Measurement::of(0.1));
+    });
+    story.pass("10% instead of 20%");
+    story.is("objective-missed");
+}
+
+#[test]
+fn a_silent_source_holds() {
+    let mut story = Story::of("Prometheus does not answer: hold", World::mid_canary());
+    story.world.measure("error-rate", Measurement::ProviderError("connection refused; is Prometheus running?".into()));
+    story.world.advance(40);
+    story.pass("silent for 40 s: no healthy canary dies of that");
+    story.world.advance(3600);
+    story.pass("silent for an hour");
+    story.world.measure("error-rate", Measurement::of(0.001));
+    story.world.advance(30);
+    story.pass("it answers again");
+    story.is("prometheus-silent-holds");
+}
+
+#[test]
+fn a_silent_source_rolls_back_where_that_is_declared() {
+    let mut world = World::mid_canary();
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "onOutage": {"after": "5m", "do": "Rollback"}}));
+    let mut story = Story::of("Prometheus does not answer: onOutage", world);
+    story.world.measure("error-rate", Measurement::ProviderError("connection refused; is Prometheus running?".into()));
+    story.world.advance(30);
+    story.pass("silent");
+    story.world.advance(299);
+    story.pass("for 4 min 59 s");
+    story.world.advance(1);
+    story.pass("for 5 min");
+    story.is("prometheus-silent-on-outage");
+}
+
+#[test]
+fn an_undefined_variable_in_a_query_is_told_and_holds() {
+    let mut story = held("A query template uses a variable that does not exist", |world| {
+        world.analysis(json!({"metrics": [{"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
+            "prometheus": {"query": "errors{revision=\"{{ revison }}\"}"}}]}));
+    });
+    story.pass("the template cannot be rendered");
+    story.is("undefined-template-variable");
+}
+
+#[test]
+fn an_unreadable_threshold_keeps_the_other_guardrails_on() {
+    let mut world = World::mid_canary();
+    world.analysis(json!({"failureLimit": 0, "metrics": [guardrail(), {
+        "name": "latency", "role": "Guardrail", "threshold": {"max": "fast"}, "prometheus": {"query": "latency"}}]}));
+    let mut story = Story::of("A threshold that is no number", world);
+    story.world.advance(600);
+    story.pass("nothing advances");
+    story.world.measure("error-rate", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("the other guardrail is breached");
+    story.is("unreadable-threshold");
+}
+
+#[test]
+fn an_analysis_without_metrics_says_why_and_only_waits() {
+    let mut story = held("Nothing is measured, on purpose", |world| {
+        world.analysis(json!({"none": "internal model, checked by hand"}));
+    });
+    story.pass("ten minutes have passed");
+    story.is("analysis-none");
+}

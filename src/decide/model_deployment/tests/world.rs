@@ -1,0 +1,442 @@
+//! A cluster small enough to reason about: applies plans with the API server's rules on
+//! uid and resourceVersion, and lets a test say when pods are ready, routes accepted, time passed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::apps::v1::DeploymentStatus;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use crate::api::gateway::HttpRouteStatus;
+use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
+use crate::api::revision::ConfigMapContent;
+use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
+use crate::audit::Entry;
+use crate::build::route;
+use crate::decide::model_deployment::measure::{self, Subject};
+use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
+use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::{decide, target};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition};
+
+/// Noon of an ordinary day; stories tell time from here.
+pub(super) fn noon() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_003_200, 0).unwrap()
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) resource: ModelDeployment,
+    pub(super) now: DateTime<Utc>,
+    pub(super) children: Children,
+    pub(super) entries: BTreeMap<String, Arc<ModelRegistryEntry>>,
+    pub(super) config_maps: BTreeMap<String, ConfigMapContent>,
+    pub(super) shared_metrics: BTreeMap<String, Result<String, String>>,
+    pub(super) answers: BTreeMap<(String, Side), Measurement>,
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) memory: Memory,
+    pub(super) settings: Settings,
+    pub(super) trail: Vec<Entry>,
+    written: u64,
+}
+
+/// Whom a measurement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Candidate,
+    Stable,
+}
+
+impl World {
+    /// `churn` in `crm`: 4 pods of entry `churn-1`, behind a gateway, one guardrail, steps 5 % and 50 %.
+    pub(super) fn new() -> Self {
+        let mut spec: ModelDeploymentSpec = serde_json::from_value(json!({
+            "modelRef": {"name": "churn-1"},
+            "replicas": 4,
+            "port": 8080,
+            "template": {"spec": {"containers": [{"name": "server", "image": "registry/scorer:1.4"}]}},
+            "traffic": {"gateway": {"parentRefs": [{"name": "internal", "namespace": "infra"}], "hostnames": ["churn.internal"]}},
+            "analysis": {"none": "set below"},
+        }))
+        .unwrap();
+        spec.rollout = from(json!({"steps": [{"weight": "5%", "for": "10m"}, {"weight": "50%", "for": "10m"}]}));
+        spec.analysis = from(json!({"metrics": [guardrail()]}));
+        let mut resource = ModelDeployment::new("churn", spec);
+        resource.metadata.namespace = Some("crm".into());
+        resource.metadata.uid = Some("11112222-3333".into());
+        resource.metadata.generation = Some(1);
+        let mut world = Self {
+            resource,
+            now: noon(),
+            children: Children { gateway_api: true, ..Children::default() },
+            entries: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
+            shared_metrics: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            pods: Vec::new(),
+            memory: Memory { lease_epoch: 7, ..Memory::default() },
+            settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
+            trail: Vec::new(),
+            written: 0,
+        };
+        for version in 1..=4_u8 {
+            world.register(&format!("churn-{version}"), version);
+        }
+        world
+    }
+
+    /// The same world after `churn-1` has become stable.
+    pub(super) fn serving() -> Self {
+        let mut world = Self::new();
+        world.come_to_rest();
+        assert!(world.status().stable.is_some(), "{:#?}", world.status());
+        world
+    }
+
+    /// `serving`, after `churn-2` has been deployed and watched at 5 % for 30 s.
+    pub(super) fn mid_canary() -> Self {
+        let mut world = Self::serving();
+        world.deploy("churn-2");
+        for _ in 0..4 {
+            world.pass();
+            world.all_is_well();
+        }
+        world.advance(30);
+        world.pass();
+        assert_eq!(world.attempt().weight.to_string(), "5%", "{:#?}", world.attempt());
+        world
+    }
+
+    pub(super) fn register(&mut self, name: &str, version: u8) {
+        let spec = from(json!({
+            "model": {"name": "churn", "version": version.to_string(), "kind": "Predictor"},
+            "artifact": {"uri": format!("s3://models/churn/{version}/"), "sha256": format!("{version:02x}").repeat(32)},
+        }));
+        let mut entry = ModelRegistryEntry::new(name, spec);
+        entry.metadata.uid = Some(format!("entry-{version}"));
+        self.entries.insert(name.into(), Arc::new(entry));
+    }
+
+    pub(super) fn status(&self) -> ModelDeploymentStatus {
+        self.resource.status.clone().unwrap_or_default()
+    }
+
+    pub(super) fn attempt(&self) -> Attempt {
+        self.status().attempt.expect("an attempt")
+    }
+
+    /// The revision that the spec names.
+    pub(super) fn target(&self) -> String {
+        let record = target::resolve("churn", &self.resource.spec, &self.observe());
+        record.expect("the spec names a revision").entry.revision
+    }
+
+    // ── what users do ──
+
+    pub(super) fn edit(&mut self, change: impl FnOnce(&mut ModelDeploymentSpec)) {
+        change(&mut self.resource.spec);
+        self.resource.metadata.generation = self.resource.metadata.generation.map(|it| it + 1);
+    }
+
+    pub(super) fn deploy(&mut self, entry: &str) {
+        self.edit(|spec| spec.model_ref.name = entry.into());
+    }
+
+    pub(super) fn steps(&mut self, steps: Value) {
+        self.edit(|spec| spec.rollout.get_or_insert_default().steps = from(steps));
+    }
+
+    pub(super) fn rollout(&mut self, rollout: Value) {
+        self.edit(|spec| spec.rollout = Some(from(rollout)));
+    }
+
+    pub(super) fn analysis(&mut self, analysis: Value) {
+        self.edit(|spec| spec.analysis = from(analysis));
+    }
+
+    /// `verb` for the present attempt.
+    pub(super) fn request(&mut self, verb: &str, nonce: &str) {
+        let id = self.attempt().id;
+        self.request_for(verb, &id, nonce);
+    }
+
+    pub(super) fn request_for(&mut self, verb: &str, attempt: &str, nonce: &str) {
+        let text = format!("{verb}/{attempt}/0/{nonce}/jane");
+        self.resource.metadata.annotations.get_or_insert_default().insert(labels::REQUEST.into(), text);
+    }
+
+    // ── what the cluster does ──
+
+    pub(super) fn advance(&mut self, seconds: i64) {
+        self.now += TimeDelta::seconds(seconds);
+    }
+
+    /// Every pod asked for is ready.
+    pub(super) fn pods_ready(&mut self) {
+        for deployment in self.children.deployments.values_mut() {
+            let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            set_ready(Arc::make_mut(deployment), wanted);
+        }
+    }
+
+    /// So many pods of one revision are.
+    pub(super) fn pods_ready_of(&mut self, revision: &str, ready: i32) {
+        let name = labels::name(&["churn", revision]);
+        set_ready(Arc::make_mut(self.children.deployments.get_mut(&name).expect("a Deployment")), ready);
+    }
+
+    /// A pod of the candidate with this status.
+    pub(super) fn pod(&mut self, status: Value) {
+        let labels = [(labels::REVISION.to_owned(), self.attempt().revision)];
+        let metadata = ObjectMeta { labels: Some(labels.into()), ..ObjectMeta::default() };
+        self.pods = vec![Arc::new(Pod { metadata, status: Some(from(status)), ..Pod::default() })];
+    }
+
+    pub(super) fn gateway_accepts(&mut self) {
+        self.gateway_says("True", "Accepted", "");
+    }
+
+    pub(super) fn gateway_says(&mut self, status: &str, reason: &str, message: &str) {
+        let Some(route) = self.children.route.as_mut().map(Arc::make_mut) else { return };
+        let condition = |type_: &str| {
+            json!({"type": type_, "status": status, "reason": reason, "message": message,
+                "observedGeneration": route.metadata.generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
+        };
+        let parents: Vec<Value> = (route.spec.parent_refs.iter())
+            .map(
+                |parent| json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]}),
+            )
+            .collect();
+        route.status = Some(HttpRouteStatus { parents: from(json!(parents)) });
+    }
+
+    /// What the metric source answers from now on; `samples` counts requests.
+    pub(super) fn measure(&mut self, metric: &str, answer: Measurement) {
+        self.answers.insert((metric.into(), Side::Candidate), answer);
+    }
+
+    pub(super) fn measure_stable(&mut self, metric: &str, answer: Measurement) {
+        self.answers.insert((metric.into(), Side::Stable), answer);
+    }
+
+    /// Pods ready, route accepted, the guardrail far from its bound.
+    pub(super) fn all_is_well(&mut self) {
+        self.pods_ready();
+        self.gateway_accepts();
+        self.measure("error-rate", Measurement::of(0.001));
+    }
+
+    pub(super) fn trail_is_down(&mut self) {
+        self.memory.trail_unavailable_since = Some(self.now);
+    }
+
+    /// Whatever happens in a healthy cluster until nothing is left to do.
+    pub(super) fn come_to_rest(&mut self) {
+        for _ in 0..200 {
+            self.all_is_well();
+            // Nothing to do, and nothing that only waits for its time.
+            let plan = self.pass();
+            if is_nothing(&plan) && plan.requeue.is_none() {
+                return;
+            }
+            self.advance(60);
+        }
+        panic!("this world does not come to rest: {:#?}", self.status());
+    }
+
+    // ── what the operator does ──
+
+    pub(super) fn observe(&self) -> Observed {
+        let references = target::config_map_references(&self.resource.spec.template).unwrap_or_default();
+        let (measured_at, measurements) = self.measurements();
+        Observed {
+            entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
+            config_maps: references
+                .into_keys()
+                .map(|name| (name.clone(), self.config_maps.get(&name).cloned()))
+                .collect(),
+            metrics_from: self.shared_metrics.clone(),
+            children: self.children.clone(),
+            pods: self.pods.clone(),
+            measurements,
+            measured_at,
+            memory: self.memory.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    fn measurements(&self) -> (Option<DateTime<Utc>>, Vec<(measure::Query, Measurement)>) {
+        let policy = Policy::read(&self.resource.spec, &self.shared_metrics);
+        let due = measure::due(&self.resource, &policy, &self.status(), self.now);
+        let answered = due.into_iter().map(|query| {
+            let side = if query.subject == Subject::Stable { Side::Stable } else { Side::Candidate };
+            let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
+            let answer = match &query.promql {
+                Ok(_) => self.answers.get(&(metric, side)).cloned(),
+                Err(error) => Some(Measurement::ProviderError(format!("the query cannot be rendered: {error}"))),
+            };
+            (query, answer.unwrap_or_else(|| Measurement::NoData("no series".into())))
+        });
+        let answered: Vec<_> = answered.collect();
+        ((!answered.is_empty()).then_some(self.now), answered)
+    }
+
+    pub(super) fn decide(&self) -> Plan<ModelDeploymentStatus> {
+        decide(&self.resource, &self.observe(), self.now)
+    }
+
+    /// Decides, and carries everything out.
+    pub(super) fn pass(&mut self) -> Plan<ModelDeploymentStatus> {
+        let plan = self.decide();
+        self.carry_out(&plan, usize::MAX);
+        plan
+    }
+
+    /// Carries out the first `writes` of a plan: status, then ops. Entries come before either.
+    pub(super) fn carry_out(&mut self, plan: &Plan<ModelDeploymentStatus>, writes: usize) {
+        self.trail.extend(plan.entries.iter().cloned());
+        let mut left = writes;
+        if let Some(status) = plan.status.clone().filter(|_| left > 0) {
+            // As the API server would keep it.
+            self.resource.status = Some(from(serde_json::to_value(status).unwrap()));
+            left -= 1;
+        }
+        plan.ops.iter().take(left).for_each(|op| self.write(op));
+    }
+
+    fn write(&mut self, op: &Op) {
+        self.written += 1;
+        match op {
+            Op::Create(child) => {
+                let metadata = ObjectMeta {
+                    uid: Some(format!("uid-{}", self.written)),
+                    resource_version: Some(self.written.to_string()),
+                    generation: Some(1),
+                    ..ObjectMeta::default()
+                };
+                assert!(self.versions(child.kind(), child.name()).is_none(), "{} exists", child.name());
+                self.put(child, metadata);
+            }
+            Op::Apply(child, precondition) => {
+                let live = self.versions(child.kind(), child.name());
+                assert_eq!(
+                    live.as_ref().and_then(seen).as_ref(),
+                    Some(precondition),
+                    "stale apply of {}",
+                    child.name()
+                );
+                let live = live.unwrap();
+                let generation = live.generation.map(|it| it + 1);
+                self.put(child, ObjectMeta { generation, resource_version: Some(self.written.to_string()), ..live });
+            }
+            Op::Delete(kind, name, precondition) => {
+                assert_eq!(
+                    self.versions(*kind, name).as_ref().and_then(seen).as_ref(),
+                    Some(precondition),
+                    "stale delete"
+                );
+                self.remove(*kind, name);
+            }
+        }
+    }
+
+    /// Metadata of a live child.
+    pub(super) fn versions(&self, kind: ChildKind, name: &str) -> Option<ObjectMeta> {
+        let children = &self.children;
+        match kind {
+            ChildKind::Revision => children.records.get(name).map(|it| it.metadata.clone()),
+            ChildKind::ConfigMap => children.copies.get(name).map(|it| it.metadata.clone()),
+            ChildKind::Deployment => children.deployments.get(name).map(|it| it.metadata.clone()),
+            ChildKind::Service => children.services.get(name).map(|it| it.metadata.clone()),
+            ChildKind::HttpRoute => children.route.as_ref().map(|it| it.metadata.clone()),
+        }
+    }
+
+    fn put(&mut self, child: &Child, live: ObjectMeta) {
+        let name = child.name().to_owned();
+        let metadata = |wanted: &ObjectMeta| ObjectMeta {
+            uid: live.uid.clone(),
+            resource_version: live.resource_version.clone(),
+            generation: live.generation,
+            ..wanted.clone()
+        };
+        let children = &mut self.children;
+        match child.clone() {
+            Child::Revision(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                children.records.insert(name, Arc::new(*it));
+            }
+            Child::ConfigMap(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                children.copies.insert(name, Arc::new(*it));
+            }
+            Child::Deployment(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                it.status = children.deployments.get(&name).and_then(|old| old.status.clone());
+                children.deployments.insert(name, Arc::new(*it));
+            }
+            Child::Service(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                children.services.insert(name, Arc::new(*it));
+            }
+            Child::HttpRoute(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                it.status = children.route.as_ref().and_then(|old| old.status.clone());
+                children.route = Some(Arc::new(*it));
+            }
+        }
+    }
+
+    fn remove(&mut self, kind: ChildKind, name: &str) {
+        let children = &mut self.children;
+        match kind {
+            ChildKind::HttpRoute => children.route = None,
+            ChildKind::Revision => {
+                // Garbage collection takes what the record owns.
+                let uid = children.records.remove(name).and_then(|it| it.metadata.uid.clone());
+                let stays = |it: &ObjectMeta| {
+                    it.owner_references.iter().flatten().all(|owner| Some(&owner.uid) != uid.as_ref())
+                };
+                children.deployments.retain(|_, it| stays(&it.metadata));
+                children.services.retain(|_, it| stays(&it.metadata));
+                children.copies.retain(|_, it| stays(&it.metadata));
+            }
+            other => panic!("the operator deletes no {}", other.name()),
+        }
+    }
+
+    /// Live weights by revision's child name.
+    pub(super) fn weights(&self) -> Vec<(String, i64)> {
+        let all = self.children.route.as_deref().map(route::weights).unwrap_or_default();
+        all.into_iter().next().unwrap_or_default()
+    }
+}
+
+/// Whether a plan writes nothing.
+pub(super) fn is_nothing(plan: &Plan<ModelDeploymentStatus>) -> bool {
+    Plan { requeue: None, ..plan.clone() } == Plan::default()
+}
+
+/// The precondition that fits this version of an object.
+fn seen(live: &ObjectMeta) -> Option<Precondition> {
+    Some(Precondition { uid: live.uid.clone()?, resource_version: live.resource_version.clone()? })
+}
+
+fn set_ready(deployment: &mut k8s_openapi::api::apps::v1::Deployment, ready: i32) {
+    let observed_generation = deployment.metadata.generation;
+    deployment.status =
+        Some(DeploymentStatus { observed_generation, ready_replicas: Some(ready), ..DeploymentStatus::default() });
+}
+
+pub(super) fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Errors stay below 1 %.
+pub(super) fn guardrail() -> Value {
+    json!({"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
+        "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}})
+}

@@ -1,0 +1,119 @@
+//! What is pure stays pure: no clock, randomness or I/O in the folders that decide.
+//!
+//! Reads the sources as a compiler would read their paths: comments and strings are passed over,
+//! `use` trees are taken apart, and code under `#[cfg(test)]` does not count.
+
+#[cfg(test)]
+mod paths;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use paths::{outside_of_tests, paths, tokens};
+
+/// The pure folders of `src/`; those that do not exist yet are held to it when they do.
+const PURE: [&str; 6] = ["api", "decide", "stats", "text", "cost", "build"];
+
+/// Whether a path reaches for the clock, chance, or the world outside.
+fn is_forbidden(path: &[String]) -> bool {
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["tokio" | "rand", ..] => true,
+        ["std", "fs" | "net" | "env" | "process" | "thread" | "*" | "as", ..] => true,
+        ["kube", "Client" | "Api" | "client" | "runtime" | "*" | "as", ..] | ["kube", "api", "Api" | "*", ..] => true,
+        // Whatever it is called here: chrono's Utc, Local, Instant.
+        [_, .., "now"] => true,
+        all => all.contains(&"SystemTime"),
+    }
+}
+
+/// Every violation below `src`, as `file: path`.
+fn violations(src: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in PURE.iter().map(|name| src.join(name)).filter(|folder| folder.exists()) {
+        for file in sources(&folder)? {
+            let tokens = outside_of_tests(&tokens(&std::fs::read_to_string(&file)?));
+            let bad = paths(&tokens).into_iter().filter(|path| is_forbidden(path));
+            found.extend(bad.map(|path| format!("{}: {}", file.display(), path.join("::"))));
+        }
+    }
+    Ok(found)
+}
+
+/// Rust files that are no test modules.
+fn sources(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if stem == "tests" || stem.ends_with("_tests") {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+#[test]
+fn what_decides_reads_no_clock_draws_no_number_and_talks_to_nothing() {
+    let found = violations(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    assert!(found.is_empty(), "give these to the pure functions as arguments:\n{}", found.join("\n"));
+}
+
+fn found_in(source: &str) -> io::Result<Vec<String>> {
+    let src = tempfile::tempdir()?;
+    let folder = src.path().join("decide/deep");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("planted.rs"), source)?;
+    violations(src.path())
+}
+
+#[test]
+fn every_way_out_is_noticed() {
+    for planted in [
+        "use tokio::sync::Mutex;",
+        "async fn f() { tokio::time::sleep(x).await }",
+        "use kube::{Resource, Client};",
+        "use kube::{\n    api::{Patch, Api}, ResourceExt};",
+        "fn f(c: kube::Api<X>) {}",
+        "fn f() { let now = chrono::Utc::now(); }",
+        "use chrono::Utc as Clock; fn f() { Clock::now() }",
+        "use std::time::{Duration, SystemTime};",
+        "use std::{collections::BTreeMap, fs};",
+        "use std::{collections::{BTreeMap, BTreeSet}, net::{IpAddr, TcpStream}};",
+        "use std::{fs::{self, File}};",
+        "use std::env as e;",
+        "use std as s; fn f() { s::fs::read(x) }",
+        "use std::*;",
+        "use ::std::fs;",
+        "fn f<'a>(x: &'a str) { std::fs::read(x); }",
+        "fn f(c: char) -> bool { c == '\\'' || std::env::var(\"A\").is_ok() }",
+        "fn f() { rand::random::<u8>(); }",
+        "#[cfg(test)] mod tests { fn f() {} } use std::fs;",
+        "#[cfg(test)] mod tests; use std::fs;",
+        "/* a /* comment */ */ use std::fs;",
+        "const S: &str = r#\"a \" string\"#; use std::fs;",
+    ] {
+        assert!(!found_in(planted).unwrap().is_empty(), "{planted}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_one_is_not() {
+    let innocent = [
+        "// std::fs is for others\n/// tokio::spawn\nuse std::fmt;",
+        "const S: &str = \"use std::fs; // \\\" tokio::main\"; const C: char = '\"';",
+        "const R: &str = r#\"std::env::var(\"A\")\"#;",
+        "#[cfg(test)]\nmod tests {\n    use std::fs;\n    fn f() { if true { chrono::Utc::now(); } }\n}",
+        "#[cfg(test)]\nuse std::fs;\nfn f(now: u8) -> u8 { now }",
+        "struct Pass { now: u8 } impl Pass { fn f(&self) -> u8 { self.now } }",
+        "use kube::{CustomResource, KubeSchema}; use std::time::Duration;",
+    ];
+    for source in innocent {
+        assert_eq!(found_in(source).unwrap(), Vec::<String>::new(), "{source}");
+    }
+}
