@@ -4,6 +4,7 @@ pub mod controlplane;
 pub mod demo;
 pub mod gateway;
 pub mod helm;
+pub mod load;
 pub mod node;
 pub mod process;
 pub mod prometheus;

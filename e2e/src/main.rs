@@ -101,13 +101,7 @@ async fn up(options: Options) -> Result<()> {
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let control_plane = workbench.control_plane();
-    println!("# ready after {:.1} s; Ctrl-C ends it", begin.elapsed().as_secs_f64());
-    if let Some(prometheus) = workbench.prometheus() {
-        println!("# Prometheus is at {}", prometheus.url());
-    }
-    println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
-    println!("alias kubectl='{}'", control_plane.kubectl_path().display());
+    announce(&workbench, begin.elapsed())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -1,9 +1,9 @@
 //! Everything together: the cluster, its metrics, and the tools to use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::controlplane::{self, AddressBlock, ControlPlane};
 use crate::gateway::{GatewayController, GatewayOptions, Ports};
@@ -39,6 +39,8 @@ pub const OPERATOR_IMAGE: (&str, &str) = ("ghcr.io/werkbank-dev/werkbank", "loca
 pub const MODEL_SERVER_IMAGE: &str = "werkbank.dev/model-server:local";
 /// `controllerName` of the GatewayClass that is served.
 pub const GATEWAY_CONTROLLER: &str = "werkbank.dev/workbench";
+/// Where the operator is installed.
+pub const OPERATOR_NAMESPACE: &str = "werkbank-system";
 /// The region that the node is in, by the well-known label.
 pub const REGION: &str = "eu-central-1";
 
@@ -130,6 +132,38 @@ impl Workbench {
         &self.supervisor
     }
 
+    /// Installs the operator with its chart, as any cluster would: two replicas, the chart's ServiceAccount
+    /// and rights. `values` are further `--set` arguments.
+    ///
+    /// # Errors
+    ///
+    /// When Helm refuses, or the operator's pods do not become ready.
+    pub async fn install_operator(&self, values: &[&str]) -> Result<()> {
+        let (image, tag) = OPERATOR_IMAGE;
+        let region = format!("regions.eu.topology\\.kubernetes\\.io/region={REGION}");
+        let mut own = vec![format!("image.repository={image},image.tag={tag}"), region];
+        own.extend(self.prometheus.as_ref().map(|it| format!("prometheus.url={}", it.url())));
+        let sets = own.iter().map(String::as_str).chain(values.iter().copied());
+        let args: Vec<&str> = sets.flat_map(|set| ["--set", set]).chain(["--wait", "--timeout=120s"]).collect();
+        self.helm.upgrade_install("werkbank", &repository().join("charts/werkbank"), OPERATOR_NAMESPACE, &args).await?;
+        Ok(())
+    }
+
+    /// `kubectl apply` of a manifest, kept as `<name>.yaml` in the run directory.
+    ///
+    /// # Errors
+    ///
+    /// When the API server refuses it; with what it said.
+    pub async fn apply(&self, name: &str, yaml: &str) -> Result<()> {
+        let file = self.control_plane.run_dir().join(format!("{name}.yaml"));
+        std::fs::write(&file, yaml)?;
+        let output = self.control_plane.kubectl(["apply".into(), "-f".into(), file.into_os_string()]).await?;
+        if !output.status.success() {
+            bail!("kubectl apply of {name} was refused: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// Ends everything, and removes the directory if it is a temporary one.
     ///
     /// # Errors
@@ -193,4 +227,9 @@ fn sibling(name: &str) -> Result<PathBuf> {
             own.display()
         )
     })
+}
+
+/// The checkout this was built from: charts and examples are read from there.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

@@ -1,6 +1,6 @@
 //! The stage: a cluster with the operator, three trained models and a gateway.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
@@ -9,10 +9,9 @@ use tokio::process::Command;
 use werkbank::api::ModelDeployment;
 
 use super::replay::{Options as ReplayOptions, Replay};
-use crate::workbench::{OPERATOR_IMAGE, Options, REGION, Workbench};
+use crate::workbench::{Options, Workbench, repository};
 
 const NAMESPACE: &str = "crm";
-const SYSTEM: &str = "werkbank-system";
 const HOST: &str = "churn.internal";
 
 /// Everything the story plays on.
@@ -30,12 +29,12 @@ impl Stage {
         super::say("- training three versions from the CDNOW purchases (takes about 10 s)");
         stage.train().await?;
         super::say("- installing the operator with its Helm chart, two replicas");
-        stage.install().await?;
+        stage.workbench.install_operator(&[]).await?;
         let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
-        stage.apply("namespace", &namespace).await?;
-        stage.apply("gateway", &manifest("gateway.yaml")?).await?;
+        stage.workbench.apply("namespace", &namespace).await?;
+        stage.workbench.apply("gateway", &manifest("gateway.yaml")?).await?;
         for version in ["v1", "v2", "v3"] {
-            stage.apply(&format!("entry-{version}"), &stage.entry(version)?).await?;
+            stage.workbench.apply(&format!("entry-{version}"), &stage.entry(version)?).await?;
         }
         Ok(stage)
     }
@@ -49,21 +48,6 @@ impl Stage {
             bail!("examples/churn/train.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
         }
         std::fs::write(self.models.join("training.log"), output.stdout)?;
-        Ok(())
-    }
-
-    async fn install(&self) -> Result<()> {
-        let prometheus = self.workbench.prometheus().context("the demo needs the workbench's Prometheus")?.url();
-        let (repository_name, tag) = OPERATOR_IMAGE;
-        let args = [
-            "--set".to_owned(),
-            format!("image.repository={repository_name},image.tag={tag},prometheus.url={prometheus}"),
-            "--set".to_owned(),
-            format!("regions.eu.topology\\.kubernetes\\.io/region={REGION}"),
-            "--wait".to_owned(),
-            "--timeout=90s".to_owned(),
-        ];
-        self.workbench.helm().upgrade_install("werkbank", &repository().join("charts/werkbank"), SYSTEM, &args).await?;
         Ok(())
     }
 
@@ -85,18 +69,7 @@ impl Stage {
     pub(super) async fn deploy(&self, entry: &str) -> Result<()> {
         let text =
             manifest("deployment.yaml")?.replace("modelRef: {name: churn-v1}", &format!("modelRef: {{name: {entry}}}"));
-        self.apply("deployment", &text).await
-    }
-
-    async fn apply(&self, name: &str, yaml: &str) -> Result<()> {
-        let file = self.workbench.control_plane().run_dir().join(format!("{name}.yaml"));
-        std::fs::write(&file, yaml)?;
-        let output =
-            self.workbench.control_plane().kubectl(["apply".into(), "-f".into(), file.into_os_string()]).await?;
-        if !output.status.success() {
-            bail!("kubectl apply of {name} was refused: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
+        self.workbench.apply("deployment", &text).await
     }
 
     /// Sends the later months' customers through the gateway, and lets Prometheus see their outcomes.
@@ -119,7 +92,8 @@ impl Stage {
 
     /// The candidate's weight that Envoy works with now, in percent; `None` before there is a route.
     pub(super) async fn weight_in_envoy(&self, revision: &str) -> Result<Option<f64>> {
-        let weights = self.gateway()?.weights(NAMESPACE, "churn").await?;
+        // Before the first deployment is ready there is no route to ask for.
+        let Ok(weights) = self.gateway()?.weights(NAMESPACE, "churn").await else { return Ok(None) };
         let total: u32 = weights.values().sum();
         let own: u32 = weights.iter().filter(|(name, _)| name.contains(revision)).map(|(_, weight)| weight).sum();
         Ok((total > 0).then(|| f64::from(own) * 100.0 / f64::from(total)))
@@ -136,10 +110,6 @@ impl Stage {
         }
         self.workbench.stop().await
     }
-}
-
-fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn manifest(name: &str) -> Result<String> {
