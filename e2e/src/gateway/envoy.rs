@@ -1,19 +1,20 @@
 //! The Envoy process: its bootstrap, its start, its end.
 //!
-//! Envoy leads a process group of its own, so that Ctrl-C in a terminal reaches
-//! the workbench and not Envoy behind its back; dropping the handle kills it.
+//! Envoy runs below a guard (see [`crate::process`]): Ctrl-C in a terminal
+//! reaches the workbench and not Envoy behind its back, and Envoy ends when the
+//! handle is dropped or the workbench is gone, however that ended.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::process::{Child, Command};
-
 use super::envoy_config::bootstrap;
+use crate::process::{Command, Process, Supervisor};
+use anyhow::{Context, Result, bail};
+
+/// Nothing of Envoy is worth a slow end: who wants connections drained has done so.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A running Envoy.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub(crate) struct Envoy {
     dir: PathBuf,
     address: String,
     admin_port: u16,
-    child: Option<Child>,
+    process: Option<Process>,
+    supervisor: Supervisor,
 }
 
 impl Envoy {
@@ -39,7 +41,8 @@ impl Envoy {
             dir: dir.to_owned(),
             address: address.to_owned(),
             admin_port,
-            child: None,
+            process: None,
+            supervisor: Supervisor::new()?,
         })
     }
 
@@ -58,29 +61,24 @@ impl Envoy {
         let config = self.dir.join("bootstrap.json");
         let bootstrap = serde_json::to_vec_pretty(&bootstrap(&self.address, self.admin_port))?;
         std::fs::write(&config, bootstrap).with_context(|| format!("write {}", config.display()))?;
-        let log = File::options().create(true).append(true).open(self.log())?;
-        let child = Command::new(&self.binary)
+        let command = Command::new(&self.binary, self.log())
             .args(["--config-path", "bootstrap.json", "--disable-hot-restart", "--concurrency", "2"])
             .args(["--log-level", "info"])
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
+            .cwd(&self.dir)
+            .grace(GRACE);
+        let process = self
+            .supervisor
+            .spawn(command)
             .with_context(|| format!("start {}: is it Envoy for this machine?", self.binary.display()))?;
-        self.child = Some(child);
-        self.wait_until_live().await
+        self.process = Some(process.clone());
+        self.wait_until_live(&process).await
     }
 
-    async fn wait_until_live(&mut self) -> Result<()> {
+    async fn wait_until_live(&self, process: &Process) -> Result<()> {
         let url = format!("{}/ready", self.admin_url());
         for _ in 0..500 {
-            if let Some(child) = &mut self.child
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("Envoy ended with {status} at its start; read {}", self.log().display());
+            if !process.is_running() {
+                return Err(process.ended_early());
             }
             if reqwest::get(&url).await.is_ok_and(|it| it.status().is_success()) {
                 return Ok(());
@@ -91,11 +89,10 @@ impl Envoy {
     }
 
     /// Kills the process (SIGKILL) and waits for its end.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill().await.context("kill Envoy")?;
+    pub(crate) async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
         }
-        Ok(())
     }
 }
 

@@ -38,6 +38,7 @@ use super::{
     registration, status,
     world::World,
 };
+use crate::process::Supervisor;
 
 /// How often pods that fit nowhere are looked at again.
 const TICK: Duration = Duration::from_secs(2);
@@ -51,6 +52,7 @@ pub(super) struct Node {
     pub(super) options: NodeOptions,
     pub(super) digests: Digests,
     pub(super) http: reqwest::Client,
+    pub(super) supervisor: Supervisor,
     running: Mutex<BTreeMap<ContainerKey, u32>>,
 }
 
@@ -110,7 +112,7 @@ impl NodeAgent {
         let since = Timestamp::now();
         registration::register(&client, &options, since).await?;
         let (digests, running) = (Digests::default(), Mutex::default());
-        let node = Arc::new(Node { client, options, digests, http, running });
+        let node = Arc::new(Node { client, options, digests, http, supervisor: Supervisor::new()?, running });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let agent = Loop::new(Arc::clone(&node));

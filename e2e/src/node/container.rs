@@ -113,7 +113,7 @@ impl Life {
     /// One run of the process, from its start to its end.
     async fn run(&mut self, launch: &Launch, restarts: i32) -> Ended {
         let started_at = Timestamp::now();
-        let mut process = match Process::spawn(&launch.invocation) {
+        let process = match Process::spawn(&self.context.node.supervisor, &launch.invocation) {
             Ok(process) => process,
             Err(error) => return start_error(&error, started_at),
         };
@@ -125,7 +125,7 @@ impl Life {
         let exit = {
             let context = Arc::clone(&self.context);
             let _listed = context.node.list(&context, &self.container.name, process.pid());
-            self.until_exit(&mut process).await
+            self.until_exit(&process).await
         };
         let ended = Ended {
             exit_code: exit.code,
@@ -139,7 +139,7 @@ impl Life {
         ended
     }
 
-    async fn until_exit(&mut self, process: &mut Process) -> Exit {
+    async fn until_exit(&mut self, process: &Process) -> Exit {
         let context = Arc::clone(&self.context);
         let container = self.container.clone();
         let mut stop = self.stop.clone();
@@ -150,7 +150,7 @@ impl Life {
             http: &context.node.http,
         };
         tokio::select! {
-            exit = process.wait() => exit.unwrap_or(Exit { code: -1, signal: None }),
+            exit = process.wait() => exit,
             why = prober.until_unhealthy() => {
                 tracing::info!(pod = context.name(), container = container.name, why, "restarting");
                 let deadline = Instant::now() + self.grace();
@@ -178,14 +178,14 @@ impl Life {
     }
 
     /// SIGTERM, and SIGKILL at the deadline, which the pod's own may shorten.
-    async fn end(&mut self, process: &mut Process, mut deadline: Instant) -> Exit {
+    async fn end(&mut self, process: &Process, mut deadline: Instant) -> Exit {
         process.stop();
         loop {
             tokio::select! {
-                exit = process.wait() => return exit.unwrap_or(Exit { code: -1, signal: None }),
+                exit = process.wait() => return exit,
                 () = tokio::time::sleep_until(deadline) => {
                     process.kill();
-                    return process.wait().await.unwrap_or(Exit { code: 137, signal: Some(9) });
+                    return process.wait().await;
                 }
                 Ok(()) = self.stop.changed() => {
                     deadline = self.deadline().map_or(deadline, |stop| stop.min(deadline));
@@ -196,7 +196,7 @@ impl Life {
 
     /// Does what `preStop` says, no longer than the grace period; whether there
     /// was anything to do.
-    async fn pre_stop(&self, process: &mut Process, deadline: Instant) -> bool {
+    async fn pre_stop(&self, process: &Process, deadline: Instant) -> bool {
         let handler = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let Some(handler) = handler else { return false };
         let hook = async {

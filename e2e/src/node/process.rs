@@ -1,28 +1,32 @@
-//! One process in a group of its own: the only file that starts anything.
+//! One process of a container: the only file that starts anything.
 //!
-//! Signals go to the group, so that what a container started ends with it. When
-//! the handle is dropped the group is killed: no task's end, panic or
-//! cancellation leaves a process behind.
+//! It runs below a guard (see [`crate::process`]), which ends it when the
+//! workbench is gone, however that ended. Signals go to its group, so that what
+//! a container started ends with it. When the handle is dropped the group is
+//! killed: no task's end, panic or cancellation leaves a process behind.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use crate::process::{self, Command, Signal, Supervisor};
+
+/// From SIGTERM to SIGKILL when the workbench itself has ended: nobody is left
+/// who would wait for a pod's own grace period.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
     /// Its exit code, or 128 + the signal's number.
     pub(super) code: i32,
-    /// The signal that ended it.
+    /// The signal that ended it. As in a shell, a program that ends itself with
+    /// such a code cannot be told from one that a signal ended.
     pub(super) signal: Option<i32>,
+}
+
+impl From<process::Exit> for Exit {
+    fn from(process::Exit { code }: process::Exit) -> Self {
+        Self { code, signal: (129..=192).contains(&code).then(|| code - 128) }
+    }
 }
 
 /// What to start.
@@ -39,61 +43,40 @@ pub(super) struct Invocation {
 
 /// A running process group.
 #[derive(Debug)]
-pub(super) struct Process {
-    child: Child,
-    group: Option<Pid>,
-    pid: u32,
-}
+pub(super) struct Process(process::Process);
 
 impl Process {
     /// Starts a process.
-    pub(super) fn spawn(invocation: &Invocation) -> anyhow::Result<Self> {
-        let log = open_log(&invocation.log)?;
-        let child = Command::new(&invocation.program)
+    pub(super) fn spawn(supervisor: &Supervisor, invocation: &Invocation) -> anyhow::Result<Self> {
+        let mut command = Command::new(&invocation.program, &invocation.log)
             .args(&invocation.args)
-            .env_clear()
-            .envs(&invocation.env)
-            .current_dir(&invocation.cwd)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{} did not start", invocation.program.display()))?;
-        let pid = child.id().context("the process ended before it had an id")?;
-        Ok(Self { child, group: i32::try_from(pid).ok().and_then(Pid::from_raw), pid })
+            .clean_env()
+            .cwd(&invocation.cwd)
+            .grace(GRACE);
+        for (name, value) in &invocation.env {
+            command = command.env(name, value);
+        }
+        supervisor.spawn(command).map(Self)
     }
 
     /// The id of the process, which is also that of its group.
     pub(super) fn pid(&self) -> u32 {
-        self.pid
+        self.0.pid()
     }
 
-    /// Waits until it ends, then kills what is left of its group.
-    pub(super) async fn wait(&mut self) -> anyhow::Result<Exit> {
-        let status = self.child.wait().await.context("waiting for the process failed")?;
-        self.kill();
-        self.group = None;
-        let signal = status.signal();
-        Ok(Exit { code: status.code().or_else(|| signal.map(|n| 128 + n)).unwrap_or(-1), signal })
+    /// Waits until it has ended, and with it what is left of its group.
+    pub(super) async fn wait(&self) -> Exit {
+        self.0.wait().await.into()
     }
 
     /// Asks the group to end.
     pub(super) fn stop(&self) {
-        self.signal(Signal::TERM);
+        self.0.signal(Signal::TERM);
     }
 
     /// Ends the group.
     pub(super) fn kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // A group that has already gone is what was wanted.
-            let _ = kill_process_group(group, signal);
-        }
+        self.0.signal(Signal::KILL);
     }
 }
 
@@ -103,31 +86,25 @@ impl Drop for Process {
     }
 }
 
-fn open_log(path: &Path) -> anyhow::Result<std::fs::File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("the log {} cannot be written", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::path::Path;
 
-    use rustix::process::test_kill_process;
+    use rustix::process::{Pid, test_kill_process};
 
     use super::*;
 
-    fn shell(dir: &Path, script: &str) -> Process {
-        Process::spawn(&Invocation {
+    /// The process, and what owns it.
+    fn shell(dir: &Path, script: &str) -> (Process, Supervisor) {
+        let supervisor = Supervisor::new().unwrap();
+        let invocation = Invocation {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into()), ("GREETING".into(), "hello".into())]),
             log: dir.join("log"),
             cwd: dir.to_owned(),
-        })
-        .unwrap()
+        };
+        (Process::spawn(&supervisor, &invocation).unwrap(), supervisor)
     }
 
     async fn contents(path: &Path) -> String {
@@ -149,23 +126,23 @@ mod tests {
     #[tokio::test]
     async fn output_goes_to_the_log_and_the_exit_code_is_reported() {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = shell(dir.path(), "echo $GREETING; echo $HOME >&2; exit 3");
-        assert_eq!(process.wait().await.unwrap(), Exit { code: 3, signal: None });
+        let (process, _supervisor) = shell(dir.path(), "echo $GREETING; echo $HOME >&2; exit 3");
+        assert_eq!(process.wait().await, Exit { code: 3, signal: None });
         assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), "hello\n\n");
     }
 
     #[tokio::test]
     async fn a_killed_process_reports_its_signal() {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = shell(dir.path(), "sleep 60");
+        let (process, _supervisor) = shell(dir.path(), "sleep 60");
         process.kill();
-        assert_eq!(process.wait().await.unwrap(), Exit { code: 137, signal: Some(9) });
+        assert_eq!(process.wait().await, Exit { code: 137, signal: Some(9) });
     }
 
     #[tokio::test]
     async fn children_end_with_the_process_that_started_them() {
         let dir = tempfile::tempdir().unwrap();
-        let process = shell(dir.path(), "sleep 60 & echo $! > child; wait");
+        let (process, _supervisor) = shell(dir.path(), "sleep 60 & echo $! > child; wait");
         let child: i32 = contents(&dir.path().join("child")).await.trim().parse().unwrap();
         assert!(alive(child));
         drop(process);

@@ -2,15 +2,16 @@
 //! reviewer reads), what it refuses, that the CRDs in it are those of `crds/`,
 //! and that its pods pass PodSecurity `restricted` on a real API server.
 
-#[path = "../apiserver/mod.rs"]
-mod apiserver;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use tokio::process::Command;
+use werkbank_e2e::controlplane::{ControlPlane, Options};
+use werkbank_e2e::process::Supervisor;
+use werkbank_e2e::tools::Tools;
 
 const NAMESPACE: &str = "werkbank-system";
 
@@ -26,22 +27,36 @@ fn full_values() -> String {
     chart().join("tests/values/full.yaml").display().to_string()
 }
 
-fn helm(arguments: &[&str]) -> Result<Output> {
+fn tools() -> Result<Tools> {
+    Tools::new(Supervisor::new()?)
+}
+
+async fn helm(arguments: &[&str]) -> Result<Output> {
     let home = tempfile::tempdir()?;
-    Command::new("helm")
+    let output = Command::new(tools()?.helm().await?)
         .args(arguments)
         .env("HELM_CACHE_HOME", home.path())
         .env("HELM_CONFIG_HOME", home.path())
         .env("HELM_DATA_HOME", home.path())
-        .output()
-        .context("helm is not on PATH: `make test` builds it and puts it there")
+        .kill_on_drop(true)
+        .output();
+    output.await.context("cannot run helm")
 }
 
-fn render(arguments: &[&str]) -> Result<String> {
+/// Server-side apply of one document.
+async fn apply(cluster: &ControlPlane, document: &str) -> Result<()> {
+    let file = cluster.run_dir().join("document.yaml");
+    std::fs::write(&file, document)?;
+    let output = cluster.kubectl(["apply", "--server-side", "-f", &file.display().to_string()]).await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+async fn render(arguments: &[&str]) -> Result<String> {
     let chart = chart().display().to_string();
     let mut all = vec!["template", "werkbank", &chart, "--namespace", NAMESPACE];
     all.extend_from_slice(arguments);
-    let output = helm(&all)?;
+    let output = helm(&all).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
@@ -69,10 +84,10 @@ fn only(kind: &str, documents: &[Value]) -> Result<Value> {
 }
 
 /// The CRDs are left out: they are compared with `crds/` below.
-fn golden(name: &str, arguments: &[&str]) -> Result<()> {
+async fn golden(name: &str, arguments: &[&str]) -> Result<()> {
     let mut all = vec!["--set", "crds.install=false"];
     all.extend_from_slice(arguments);
-    let rendered = render(&all)?;
+    let rendered = render(&all).await?;
     let path = chart().join(format!("tests/golden/{name}.yaml"));
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &rendered)?;
@@ -86,23 +101,23 @@ fn golden(name: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_defaults_render_as_the_golden_file() -> Result<()> {
-    golden("default", &[])
+#[tokio::test]
+async fn the_defaults_render_as_the_golden_file() -> Result<()> {
+    golden("default", &[]).await
 }
 
-#[test]
-fn every_value_changed_renders_as_the_golden_file() -> Result<()> {
-    golden("full", &["--values", &full_values()])
+#[tokio::test]
+async fn every_value_changed_renders_as_the_golden_file() -> Result<()> {
+    golden("full", &["--values", &full_values()]).await
 }
 
-#[test]
-fn helm_lint_has_no_complaint() -> Result<()> {
+#[tokio::test]
+async fn helm_lint_has_no_complaint() -> Result<()> {
     let chart = chart().display().to_string();
     for values in [vec![], vec!["--values".to_owned(), full_values()]] {
         let mut arguments = vec!["lint", "--strict", "--quiet", &chart];
         arguments.extend(values.iter().map(String::as_str));
-        let output = helm(&arguments)?;
+        let output = helm(&arguments).await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
     Ok(())
@@ -127,10 +142,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("leaderElection.leaseDurationSeconds=5", "two replicas could lead"),
 ];
 
-#[test]
-fn a_wrong_value_is_refused_by_name() -> Result<()> {
+#[tokio::test]
+async fn a_wrong_value_is_refused_by_name() -> Result<()> {
     for (set, expected) in REFUSED {
-        match render(&["--set", set]) {
+        match render(&["--set", set]).await {
             Ok(_) => anyhow::bail!("`{set}` was accepted"),
             Err(refusal) => {
                 let said = refusal.to_string();
@@ -183,10 +198,10 @@ fn crds_of_the_repository() -> Result<BTreeMap<String, Value>> {
     Ok(crds)
 }
 
-#[test]
-fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
+#[tokio::test]
+async fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
     let mut rendered = BTreeMap::new();
-    for mut document in documents(&render(&[])?)? {
+    for mut document in documents(&render(&[]).await?)? {
         if document["kind"] == "CustomResourceDefinition" {
             let annotations = document["metadata"]["annotations"].as_object_mut().context("annotated")?;
             let kept = annotations.remove("helm.sh/resource-policy");
@@ -201,11 +216,11 @@ fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
-    let everywhere = documents(&render(&[])?)?;
+#[tokio::test]
+async fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
+    let everywhere = documents(&render(&[]).await?)?;
     only("ClusterRoleBinding", &everywhere)?;
-    let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"])?)?;
+    let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"]).await?)?;
     assert!(watched.iter().all(|document| document["kind"] != "ClusterRoleBinding"));
     let bound: BTreeSet<&str> = watched
         .iter()
@@ -216,28 +231,28 @@ fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<()> {
-    let cluster = apiserver::ApiServer::start()?;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<()> {
+    let cluster = ControlPlane::start(Options::default(), &tools()?).await?;
     let chart = chart().display().to_string();
-    cluster.apply(&format!(
+    apply(&cluster, &format!(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
-    ))?;
-    let kubeconfig = cluster.kubeconfig();
+    )).await?;
+    let kubeconfig = cluster.kubeconfig().display().to_string();
     let install = ["install", "werkbank", &chart, "--namespace", NAMESPACE, "--kubeconfig", &kubeconfig];
-    let installed = helm(&install)?;
+    let installed = helm(&install).await?;
     ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     let notes = String::from_utf8(installed.stdout)?;
     ensure!(notes.contains("DOES NOT SURVIVE THE POD"), "the notes hide what an emptyDir loses");
 
     // A Deployment is only warned about; its pods are what PodSecurity refuses.
-    let pod = pod_of(&only("Deployment", &documents(&render(&[])?)?)?)?;
-    cluster.apply(&pod.to_string())?;
+    let pod = pod_of(&only("Deployment", &documents(&render(&[]).await?)?)?)?;
+    apply(&cluster, &pod.to_string()).await?;
 
     let mut privileged = pod;
     privileged["metadata"]["name"] = Value::from("privileged");
     privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = Value::from(true);
-    let refusal = cluster.apply(&privileged.to_string()).expect_err("the namespace enforces nothing");
+    let refusal = apply(&cluster, &privileged.to_string()).await.expect_err("the namespace enforces nothing");
     ensure!(refusal.to_string().contains("violates PodSecurity"), "{refusal}");
 
     let operator = format!("--as=system:serviceaccount:{NAMESPACE}:werkbank");
@@ -248,21 +263,21 @@ fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Result<(
         ("get", "secrets", "crm", false),
         ("delete", "pods", "crm", false),
     ] {
-        let output = cluster.kubectl(&["auth", "can-i", verb, resource, "-n", group_namespace, &operator])?;
+        let output = cluster.kubectl(["auth", "can-i", verb, resource, "-n", group_namespace, &operator]).await?;
         let answer = String::from_utf8_lossy(&output.stdout).trim() == "yes";
         ensure!(answer == allowed, "may the operator {verb} {resource} in {group_namespace}? {answer}");
     }
 
     // What an uninstallation keeps, the next installation takes over.
-    let uninstalled = helm(&["uninstall", "werkbank", "--namespace", NAMESPACE, "--kubeconfig", &kubeconfig])?;
+    let uninstalled = helm(&["uninstall", "werkbank", "--namespace", NAMESPACE, "--kubeconfig", &kubeconfig]).await?;
     ensure!(uninstalled.status.success(), "{}", String::from_utf8_lossy(&uninstalled.stderr));
     for name in crds_of_the_repository()?.keys() {
-        let kept = cluster.kubectl(&["get", "crd", name])?;
+        let kept = cluster.kubectl(["get", "crd", name]).await?;
         ensure!(kept.status.success(), "{name} went with the release");
     }
-    let again = helm(&install)?;
+    let again = helm(&install).await?;
     ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-    Ok(())
+    cluster.stop().await
 }
 
 fn pod_of(deployment: &Value) -> Result<Value> {

@@ -1,8 +1,6 @@
 //! The gateway with a real Envoy and a real API server: what HTTPRoutes promise
 //! is what requests see.
 
-#[path = "../chart/apiserver.rs"]
-mod apiserver;
 mod plane;
 mod world;
 

@@ -3,7 +3,6 @@
 
 use std::{
     net::Ipv4Addr,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use axum::{Json, Router, extract::Request, response::IntoResponse};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use kube::{
@@ -21,12 +20,17 @@ use kube::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use werkbank_e2e::gateway::{
-    GatewayController, GatewayOptions, Ports,
-    api::{Gateway, GatewayClass, HttpRoute},
+use werkbank_e2e::{
+    controlplane::ControlPlane,
+    gateway::{
+        GatewayController, GatewayOptions, Ports,
+        api::{Gateway, GatewayClass, HttpRoute},
+    },
+    process::Supervisor,
+    tools::Tools,
 };
 
-use crate::{apiserver::ApiServer, plane};
+use crate::plane;
 
 /// A namespace with a Gateway and its controller.
 pub(crate) struct World {
@@ -36,7 +40,7 @@ pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) run_dir: TempDir,
     // The last to go: the others are its clients.
-    _plane: Arc<ApiServer>,
+    _plane: Arc<ControlPlane>,
 }
 
 /// A server in this process, with its pod. Ends when dropped.
@@ -62,11 +66,14 @@ fn address() -> Ipv4Addr {
 impl World {
     /// `listener` is merged into the Gateway's only listener.
     pub(crate) async fn start(namespace: &str, listener: Value) -> Result<Self> {
-        let plane = tokio::task::spawn_blocking(plane::plane).await??;
+        let tools = Tools::new(Supervisor::new()?)?;
+        let plane = plane::plane(&tools).await?;
         let client = plane::client(&plane).await?;
         create(&Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-        create(&accounts, json!({"metadata": {"name": "default"}})).await?;
+        while accounts.get_opt("default").await?.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let controller = format!("werkbank.test/{namespace}");
         let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
             "metadata": {"name": namespace}, "spec": {"controllerName": controller}});
@@ -75,14 +82,14 @@ impl World {
         let gateway = GatewayController::start(
             client.clone(),
             GatewayOptions {
-                envoy: PathBuf::from("envoy"),
+                envoy: tools.envoy().await?,
                 controller_name: controller,
                 run_dir: run_dir.path().to_owned(),
                 address: address().to_string(),
                 ports: Ports::Free,
             },
         );
-        let gateway = gateway.await.context("envoy must be on PATH: `make test` puts it there")?;
+        let gateway = gateway.await?;
         let mut full = json!({"name": "http", "port": 80, "protocol": "HTTP"});
         merge(&mut full, listener);
         let edge = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",

@@ -10,10 +10,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    fixture::until,
-    world::{World, shell, waiting},
-};
+use crate::world::{World, shell, until, waiting};
 
 pub(crate) async fn a_pods_kubeconfig_may_do_what_rbac_allows(world: World<'_>) {
     let account = serde_json::from_value(json!({"metadata": {"name": "reader"}})).unwrap();

@@ -6,10 +6,7 @@ use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::{
-    fixture::until,
-    world::{World, condition, container, server, shell, waiting},
-};
+use crate::world::{World, condition, container, server, shell, until, waiting};
 
 pub(crate) async fn a_failing_init_container_shows_its_termination_message(world: World<'_>) {
     let fetch = shell("fetch", "echo 'digest differs' > /dev/termination-log; exit 3");

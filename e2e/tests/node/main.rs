@@ -4,48 +4,53 @@
 //! its own: they run at once, as a node's pods do.
 #![cfg(test)]
 
-mod fixture;
 mod inside;
 mod life;
 mod place;
 mod world;
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{Api, api::PostParams};
 use serde_json::json;
-use werkbank_e2e::node::{Image, NodeAgent, NodeOptions};
-
-use crate::{
-    fixture::{ControlPlane, until},
-    world::{World, shell},
+use werkbank_e2e::{
+    controlplane::{self, ControlPlane},
+    node::{AddressBlock, Image, NodeAgent, NodeOptions},
+    process::Supervisor,
+    tools::Tools,
 };
+
+use crate::world::{World, shell, until};
+
+/// Python itself: what is on `PATH` may be a script that needs the user's environment.
+fn python() -> String {
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_runs_pods_as_a_cluster_would() {
-    let plane = ControlPlane::start().await;
-    let python = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .map(|dir| dir.join("python3"))
-        .find(|path| path.exists() && !path.to_string_lossy().contains("shims"))
-        .expect("python3 is on PATH");
+    let tools = Tools::new(Supervisor::new().unwrap()).unwrap();
+    let plane = ControlPlane::start(controlplane::Options::default(), &tools).await.unwrap();
+    let [.., block, _] = plane.addresses().ip(1).octets();
     let options = NodeOptions::new(
         "node-eu",
-        "127.61.7.0/24".parse().unwrap(),
-        plane.dir.path().join("run"),
-        &plane.server,
-        &plane.ca_pem,
+        AddressBlock::new(78, block),
+        plane.run_dir().join("node"),
+        plane.url(),
+        plane.ca_pem(),
     )
     .label("topology.kubernetes.io/region", "eu")
     .image("shell", Image::new("/bin/sh"))
-    .image("python", Image::new(python));
-    let agent = NodeAgent::start(plane.client.clone(), options).await.unwrap();
+    .image("python", Image::new(python()));
+    let agent = NodeAgent::start(plane.client(), options).await.unwrap();
     let world = async |namespace: &'static str| {
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        Api::<Namespace>::all(plane.client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        let accounts: Api<ServiceAccount> = Api::namespaced(plane.client.clone(), namespace);
+        Api::<Namespace>::all(plane.client()).create(&PostParams::default(), &object).await.unwrap();
+        let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), namespace);
         until("the default ServiceAccount", async || accounts.get("default").await.ok()).await;
-        World { client: plane.client.clone(), agent: &agent, namespace: namespace.into(), dir: plane.dir.path() }
+        World { client: plane.client(), agent: &agent, namespace: namespace.into(), dir: plane.run_dir() }
     };
     tokio::join!(
         async { place::replicas_share_a_port_on_addresses_of_their_own(world("replicas").await).await },
@@ -67,4 +72,5 @@ async fn a_node_runs_pods_as_a_cluster_would() {
     let pid = agent.pid("stop", "sleeper", "main").unwrap();
     agent.stop().await;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "stopping the node ends its pods' processes");
+    plane.stop().await.unwrap();
 }

@@ -9,10 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    fixture::until,
-    world::{World, condition, container, server, shell, waiting},
-};
+use crate::world::{World, condition, container, server, shell, until, waiting};
 
 pub(crate) async fn replicas_share_a_port_on_addresses_of_their_own(world: World<'_>) {
     let deployment: Deployment = serde_json::from_value(json!({

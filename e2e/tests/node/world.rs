@@ -1,13 +1,11 @@
 //! What the scenarios see: a node, an API server, a namespace of their own.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use werkbank_e2e::node::NodeAgent;
-
-use crate::fixture::until;
 
 const PYTHON_SERVER: &str = r#"
 import http.server, os, signal, sys
@@ -68,6 +66,17 @@ pub(crate) fn container(pod: &Pod, name: &str) -> Option<ContainerStatus> {
 pub(crate) fn waiting(pod: &Pod, name: &str) -> Option<(String, String)> {
     let waiting = container(pod, name)?.state?.waiting?;
     Some((waiting.reason?, waiting.message.unwrap_or_default()))
+}
+
+/// Waits, at most a minute, until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut answer: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..1200 {
+        if let Some(found) = answer().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("waited a minute in vain for {what}");
 }
 
 pub(crate) fn server(state: &Path) -> Value {
