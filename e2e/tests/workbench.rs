@@ -64,10 +64,10 @@ fn processes_of(dir: &Path) -> Vec<u32> {
 /// `workbench up`, and the directory it runs in once it says that it is ready.
 fn workbench_up() -> (Child, PathBuf) {
     let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
-    let stdout = child.stdout.take().unwrap();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.unwrap();
-        if let Some(path) = line.strip_prefix("export KUBECONFIG='") {
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while stdout.read_line(&mut line).unwrap() > 0 {
+        if let Some(path) = line.trim_end().strip_prefix("export KUBECONFIG='") {
             let kubeconfig = PathBuf::from(path.trim_end_matches('\''));
             child.stdout = Some(stdout.into_inner());
             return (child, kubeconfig.parent().unwrap().to_owned());

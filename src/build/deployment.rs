@@ -182,7 +182,6 @@ fn fetch_first(spec: &mut Object, record: &RevisionRecord) {
     let mut container = json!({
         "name": FETCH,
         "image": record.fetch_image,
-        "command": ["/werkbank"],
         "args": ["fetch", "--uri", record.artifact_uri, "--sha256", record.artifact_sha256, "--to", MODEL_DIRECTORY],
         "volumeMounts": mounts,
         "securityContext": {
