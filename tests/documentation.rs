@@ -53,9 +53,12 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+        if is_test {
+            continue;
+        }
         if path.is_dir() {
             sources(&path, into)?;
-        } else if !is_test && path.extension().is_some_and(|it| it == "rs") {
+        } else if path.extension().is_some_and(|it| it == "rs") {
             into.push(path);
         }
     }

@@ -110,7 +110,12 @@ pub const OPERATOR: Role = Role {
             &["list", "watch"],
             "Readiness and image digests of a revision's pods; pods are never written.",
         ),
-        rule("gateway.networking.k8s.io", "httproutes", OWN, "The weights, and whether the gateway accepted them."),
+        rule(
+            "gateway.networking.k8s.io",
+            "httproutes",
+            &["create", "delete", "get", "list", "patch", "watch"],
+            "The weights, and whether the gateway accepted them; it goes when `traffic` is taken from the spec.",
+        ),
         rule(
             "events.k8s.io",
             "events",
