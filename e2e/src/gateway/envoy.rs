@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
 use super::envoy_config::bootstrap;
 use crate::process::{Command, Process, Supervisor};
+use anyhow::{Context, Result, bail};
 
 /// Nothing of Envoy is worth a slow end: who wants connections drained has done so.
 const GRACE: Duration = Duration::from_secs(1);
