@@ -124,10 +124,12 @@ fn whole_workbench(dir: &Path) -> Vec<u32> {
 fn workbench_up() -> (Child, PathBuf) {
     let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.unwrap();
+    let mut stdout = BufReader::new(stdout);
+    let mut line = String::new();
+    while stdout.read_line(&mut line).unwrap() > 0 {
         if let Some(path) = line.strip_prefix("export KUBECONFIG='") {
-            let kubeconfig = PathBuf::from(path.trim_end_matches('\''));
+            let kubeconfig = PathBuf::from(path.trim_end().trim_end_matches('\''));
+            // Kept open: whoever reads it no more ends the workbench with an error.
             child.stdout = Some(stdout.into_inner());
             return (child, kubeconfig.parent().unwrap().to_owned());
         }
