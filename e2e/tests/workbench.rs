@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use kube::config::Kubeconfig;
+use kube::runtime::wait::await_condition;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 use werkbank_e2e::controlplane::{ControlPlane, Options};
@@ -19,6 +21,7 @@ use werkbank_e2e::helm::Helm;
 use werkbank_e2e::process::{self, Supervisor};
 use werkbank_e2e::prometheus::Prometheus;
 use werkbank_e2e::tools::Tools;
+use werkbank_e2e::workbench::MODEL_SERVER_IMAGE;
 
 const WORKBENCH: &str = env!("CARGO_BIN_EXE_workbench");
 
@@ -45,7 +48,7 @@ fn assert_all_end(pids: &[u32]) {
     }
 }
 
-/// The processes whose command line names a path below `dir`.
+/// The processes that work below `dir` or whose command line names a path there.
 fn processes_of(dir: &Path) -> Vec<u32> {
     let needle = dir.to_str().unwrap();
     let mut pids = Vec::new();
@@ -54,9 +57,65 @@ fn processes_of(dir: &Path) -> Vec<u32> {
             continue;
         };
         let command_line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if pid != std::process::id() && String::from_utf8_lossy(&command_line).contains(needle) {
+        let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+        if pid != std::process::id() && (works_there || String::from_utf8_lossy(&command_line).contains(needle)) {
             pids.push(pid);
         }
+    }
+    pids
+}
+
+/// Waits until nothing of the run in `dir` is left, by whatever name it runs.
+fn assert_nothing_runs_in(dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let left = processes_of(dir);
+        if left.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "still there: {:?}",
+            left.iter().map(|pid| program(*pid)).collect::<Vec<_>>()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The name of the program that a process runs; empty if it has ended.
+fn program(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Runs a pod that serves a model on the workbench in `dir`; returns when it is ready.
+async fn serve_a_model(dir: &Path) {
+    let model = dir.join("model.json");
+    let artifact = json!({"format": "werkbank-example/logistic-v1", "name": "churn", "version": "v1", "intercept": 0.0,
+        "threshold": 0.5, "features": [
+            {"name": "orders", "transform": "identity", "mean": 0.0, "scale": 1.0, "coefficient": 1.0}]});
+    std::fs::write(&model, artifact.to_string()).unwrap();
+    let pod = serde_json::from_value(json!({"metadata": {"name": "model"}, "spec": {"containers": [{
+        "name": "model", "image": MODEL_SERVER_IMAGE, "ports": [{"name": "http", "containerPort": 8080}],
+        "env": [{"name": "WERKBANK_MODEL_PATH", "value": model},
+            {"name": "HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1}}]}}));
+    let kubeconfig = Kubeconfig::read_from(dir.join("kubeconfig")).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(kube::Client::try_from(config).unwrap(), "default");
+    pods.create(&PostParams::default(), &pod.unwrap()).await.unwrap();
+    let ready = await_condition(pods, "model", |pod: Option<&Pod>| {
+        let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
+    });
+    tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the pod is not ready").unwrap();
+}
+
+/// What runs in `dir`, after checking that all of a workbench is among it.
+fn whole_workbench(dir: &Path) -> Vec<u32> {
+    let pids = processes_of(dir);
+    let programs: Vec<String> = pids.iter().map(|pid| program(*pid)).collect();
+    for part in ["etcd", "kube-apiserver", "kube-controller", "envoy", "model-server"] {
+        assert!(programs.iter().any(|it| it.starts_with(part)), "no {part} in {programs:?}");
     }
     pids
 }
@@ -64,11 +123,13 @@ fn processes_of(dir: &Path) -> Vec<u32> {
 /// `workbench up`, and the directory it runs in once it says that it is ready.
 fn workbench_up() -> (Child, PathBuf) {
     let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let stdout = child.stdout.take().unwrap();
+    let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
     while stdout.read_line(&mut line).unwrap() > 0 {
-        if let Some(path) = line.trim_end().strip_prefix("export KUBECONFIG='") {
-            let kubeconfig = PathBuf::from(path.trim_end_matches('\''));
+        if let Some(path) = line.strip_prefix("export KUBECONFIG='") {
+            let kubeconfig = PathBuf::from(path.trim_end().trim_end_matches('\''));
+            // Kept open: whoever reads it no more ends the workbench with an error.
             child.stdout = Some(stdout.into_inner());
             return (child, kubeconfig.parent().unwrap().to_owned());
         }
@@ -190,29 +251,50 @@ async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
     second.stop().await.unwrap();
 }
 
-#[test]
-fn all_processes_end_when_the_parent_is_killed() {
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_ends_when_the_workbench_is_killed() {
     let (mut child, dir) = workbench_up();
-    let pids = processes_of(&dir);
-    assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
+    serve_a_model(&dir).await;
+    let pids = whole_workbench(&dir);
     send(&child, Signal::KILL);
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert_all_end(&pids);
+    assert_nothing_runs_in(&dir);
     // Nobody was left to remove it: the next start does, if not one of those
     // that run beside this test has done so.
     let _ = std::fs::remove_dir_all(&dir);
 }
 
-#[test]
-fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
     for signal in [Signal::INT, Signal::TERM] {
         let (mut child, dir) = workbench_up();
-        let pids = processes_of(&dir);
-        assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
+        serve_a_model(&dir).await;
+        let pids = whole_workbench(&dir);
         send(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(0));
         assert_all_end(&pids);
+        assert_nothing_runs_in(&dir);
         assert!(!dir.exists());
+    }
+}
+
+#[test]
+fn a_demo_that_is_interrupted_while_it_starts_leaves_nothing() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let runs = tempfile::tempdir().unwrap();
+        let mut child =
+            Command::new(WORKBENCH).arg("demo").env("TMPDIR", runs.path()).stdout(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !processes_of(runs.path()).iter().any(|pid| program(*pid) == "kube-apiserver") {
+            assert!(Instant::now() < deadline, "the demo starts nothing: {:?}", child.try_wait());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        send(&child, signal);
+        child.wait().unwrap();
+        assert_nothing_runs_in(runs.path());
+        let left = std::fs::read_dir(runs.path()).unwrap().count();
+        assert_eq!(left, usize::from(signal == Signal::KILL), "its directory stays only if it was killed");
     }
 }
 
