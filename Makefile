@@ -43,12 +43,6 @@ e2e: ## Chart and end-to-end tests on the real control plane
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
 	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)
 
-.PHONY: bench
-bench: ## 1,000 deployments of four steps: time, requests, CPU and memory, against bare patches
-	@.ci/preflight cargo go python3
-	cargo build --locked --release --package werkbank --package werkbank-e2e --bins
-	cargo run --locked --release --quiet --package werkbank-e2e --bin workbench -- bench
-
 .PHONY: generated
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
 	@.ci/preflight cargo go python3
