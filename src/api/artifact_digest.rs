@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn files() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {
-        prop::collection::btree_map("[a-zA-Z0-9 äß._-]{1,6}x(/[a-zA-Z]{1,4}y){0,2}", any::<Vec<u8>>(), 1..6)
+        prop::collection::btree_map("([a-zA-Z]{1,4}y/){0,2}[a-zA-Z0-9 äß._-]{1,6}x", any::<Vec<u8>>(), 1..6)
     }
 
     fn digest(files: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {

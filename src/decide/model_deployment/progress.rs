@@ -152,7 +152,7 @@ impl Pass<'_> {
     }
 
     /// The Deployment of a revision that has a Service too.
-    fn reachable(&self, revision: &str) -> Option<&Deployment> {
+    pub(super) fn reachable(&self, revision: &str) -> Option<&Deployment> {
         let name = labels::name(&[self.name(), revision]);
         let children = &self.observed.children;
         children.services.get(&name).and_then(|_| children.deployments.get(&name)).map(AsRef::as_ref)

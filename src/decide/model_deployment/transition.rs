@@ -128,7 +128,11 @@ impl Pass<'_> {
         let over = duration::after(attempt.entered_at, limit) <= self.now;
         // What has come may have come in time: who was away, or may not advance, is the operator.
         let missing = || match attempt.state {
-            AttemptState::Starting => !self.has_capacity(attempt, self.next_weight(attempt)),
+            // Pods that serve are not missing while their Deployment is being scaled.
+            AttemptState::Starting => {
+                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
+                self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
+            }
             _ => !self.traffic_is_in_effect(),
         };
         (over && missing()).then(|| {
