@@ -9,14 +9,23 @@ use crate::api::gateway::{HttpRoute, HttpRouteSpec};
 use crate::api::model_deployment::Gateway;
 use crate::api::{ModelDeployment, Weight, labels};
 
-/// The route of a deployment with these (revision, weight) backends in every rule.
+/// One revision's part of the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend<'a> {
+    /// The revision.
+    pub revision: &'a str,
+    /// Its share.
+    pub weight: Weight,
+    /// The port its Service was made with; the spec's belongs to the revision the spec asks for.
+    pub port: i32,
+}
+
+/// The route of a deployment with these backends in every rule.
 #[must_use]
-pub fn write(resource: &ModelDeployment, gateway: &Gateway, backends: &[(&str, Weight)]) -> HttpRoute {
+pub fn write(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<'_>]) -> HttpRoute {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    let backend_refs: Vec<Value> = backends
-        .iter()
-        .map(|(revision, weight)| json!({"name": labels::name(&[name, revision]), "port": resource.spec.port, "weight": weight.hundredths()}))
-        .collect();
+    let reference = |it: &Backend<'_>| json!({"name": labels::name(&[name, it.revision]), "port": it.port, "weight": it.weight.hundredths()});
+    let backend_refs: Vec<Value> = backends.iter().map(reference).collect();
     let everything = vec![json!({})];
     let rules = if gateway.rules.is_empty() { &everything } else { &gateway.rules };
     let rules = rules.iter().map(|rule| with_backends(rule, &backend_refs)).collect();

@@ -17,11 +17,11 @@ pub fn of_revision(resource: &ModelDeployment, record: &RevisionRecord, owner: &
     Child::Service(Box::new(service(resource, &owner.name, Some(revision), revision, record.port, owner.reference())))
 }
 
-/// The deployment's own Service, selecting `revision`.
+/// The deployment's own Service, selecting `revision`, whose pods listen on `port`.
 #[must_use]
-pub fn of_deployment(resource: &ModelDeployment, revision: &str) -> Service {
+pub fn of_deployment(resource: &ModelDeployment, revision: &str, port: i32) -> Service {
     let name = resource.metadata.name.clone().unwrap_or_default();
-    service(resource, &name, None, revision, resource.spec.port, owned_by_deployment(resource))
+    service(resource, &name, None, revision, port, owned_by_deployment(resource))
 }
 
 fn service(

@@ -200,7 +200,8 @@ fn the_longest_name_leaves_room_for_the_revision() {
 fn routed(rules: Value) -> HttpRoute {
     let gateway: Gateway = serde_json::from_value(json!({"parentRefs": [{"name": "g"}], "rules": rules})).unwrap();
     let quarter = Weight::from_hundredths(2500);
-    route::write(&resource(), &gateway, &[("aaaaaaaaaa", quarter.rest()), ("bbbbbbbbbb", quarter)])
+    let backend = |revision, weight| route::Backend { revision, weight, port: 8080 };
+    route::write(&resource(), &gateway, &[backend("aaaaaaaaaa", quarter.rest()), backend("bbbbbbbbbb", quarter)])
 }
 
 #[test]
@@ -232,8 +233,10 @@ fn a_route_edited_by_somebody_else_is_not_the_same() {
 
 #[test]
 fn the_deployments_service_selects_one_revision() {
-    let (one, two) =
-        (service::of_deployment(&resource(), "aaaaaaaaaa"), service::of_deployment(&resource(), "bbbbbbbbbb"));
+    let (one, two) = (
+        service::of_deployment(&resource(), "aaaaaaaaaa", 8080),
+        service::of_deployment(&resource(), "bbbbbbbbbb", 8080),
+    );
     assert!(service::same(&one, &one) && !service::same(&one, &two));
     assert_eq!(one.metadata.owner_references.unwrap()[0].kind, "ModelDeployment");
 }

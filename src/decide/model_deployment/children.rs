@@ -13,6 +13,7 @@ use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::api::revision::RevisionRecord;
+use crate::build::route::Backend;
 use crate::build::{self, Owner};
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
@@ -30,10 +31,18 @@ pub struct Problem {
 pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
     work.name_taken();
+    // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
+    // of all something that is wrong with the stable revision.
+    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack);
+    if back {
+        work.traffic();
+    }
     for revision in &pass.status.revisions {
         work.revision(revision);
     }
-    work.traffic();
+    if !back {
+        work.traffic();
+    }
     (work.ops, work.problem)
 }
 
@@ -234,19 +243,27 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
     let gateway = &pass.resource.spec.traffic.as_ref()?.gateway;
     let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
     let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
+    let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
     let backends = match (stable, attempt) {
         (Some(stable), Some(attempt)) => {
-            vec![(stable, attempt.weight.rest()), (attempt.revision.as_str(), attempt.weight)]
+            vec![backend(stable, attempt.weight.rest()), backend(&attempt.revision, attempt.weight)]
         }
-        (Some(stable), None) => vec![(stable, Weight::FULL)],
-        (None, Some(attempt)) => vec![(attempt.revision.as_str(), attempt.weight)],
+        (Some(stable), None) => vec![backend(stable, Weight::FULL)],
+        (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
         // A first deployment that was taken back: the route stays, without weight.
         (None, None) => {
             pass.observed.children.route.as_ref()?;
-            vec![(pass.status.attempt.as_ref()?.revision.as_str(), Weight::NONE)]
+            vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
     };
     Some(build::route::write(pass.resource, gateway, &backends))
+}
+
+/// The port a revision's pods listen on, from its record: the spec may have moved on.
+fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
+    let record = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
+    let recorded = record.and_then(|it| build::record::read(it).ok()).map(|it| it.port);
+    recorded.unwrap_or(pass.resource.spec.port)
 }
 
 /// Whether the live route is the wanted one.
@@ -259,7 +276,7 @@ fn stable_service(pass: &Pass<'_>) -> Option<k8s_openapi::api::core::v1::Service
     let promoted =
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
     let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str()))?;
-    Some(build::service::of_deployment(pass.resource, revision))
+    Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
 }
 
 /// Whether the Service already selects it.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::World;
-use crate::decide::Measurement;
+use crate::decide::{Child, Measurement, Op};
 
 #[test]
 fn a_canary_walks_its_steps_and_is_promoted_without_restarting_pods() {
@@ -232,4 +232,26 @@ fn replicas_lowered_together_with_a_new_model_leave_stable_as_it_was() {
     story.pass("two replicas of another entry");
     story.pass("its record is there");
     story.is("replicas-lowered-with-a-new-model");
+}
+
+#[test]
+fn an_edited_port_leaves_the_stable_revision_on_its_own() {
+    let mut story = Story::of("Another port is another revision", World::serving());
+    story.world.edit(|spec| spec.port = 9090);
+    story.pass("the port changes: an attempt starts, the route stays as it is");
+    story.pass("the record is there");
+    story.world.pods_ready();
+    story.pass("the candidate's pods are ready: its Service has the new port, the stable one's the old");
+    story.is("port-edited");
+}
+
+#[test]
+fn on_the_way_back_weight_zero_comes_before_anything_that_could_be_refused() {
+    let mut world = World::mid_canary();
+    let stable = world.status().stable.unwrap().revision;
+    world.children.deployments.remove(&format!("churn-{stable}"));
+    world.deploy("churn-1");
+    let plan = world.decide();
+    assert!(matches!(plan.ops.first(), Some(Op::Apply(Child::HttpRoute(_), _))), "{:?}", plan.ops);
+    assert!(plan.ops.iter().any(|op| matches!(op, Op::Create(Child::Deployment(_)))), "{:?}", plan.ops);
 }
