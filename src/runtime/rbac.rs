@@ -79,19 +79,9 @@ pub const OPERATOR: Role = Role {
             "Phase, weight, verdicts and conditions; the spec stays the user's.",
         ),
         rule(WERKBANK, "modelregistryentries", READ, "Where a model's bytes are, and the digest they must have."),
-        rule(
-            WERKBANK,
-            "modelregistryentries/status",
-            &["update"],
-            "Whether an entry is usable, and by which deployments it is used.",
-        ),
+        rule(WERKBANK, "modelregistryentries/status", &["update"], "Whether an entry is usable."),
         rule(APPS, "controllerrevisions", KEEP, "The record of each revision; it owns the revision's other children."),
-        rule(
-            APPS,
-            "deployments",
-            OWN,
-            "The pods of each revision; creation is also how a pod template is checked (dry run).",
-        ),
+        rule(APPS, "deployments", OWN, "The pods of each revision."),
         rule(
             CORE,
             "services",
@@ -104,12 +94,7 @@ pub const OPERATOR: Role = Role {
             MAKE,
             "Read: shared metrics and what a template refers to. Written: only the immutable copies of each revision.",
         ),
-        rule(
-            CORE,
-            "pods",
-            &["list", "watch"],
-            "Readiness and image digests of a revision's pods; pods are never written.",
-        ),
+        rule(CORE, "pods", &["list", "watch"], "Why a revision's pods do not come up; pods are never written."),
         rule(
             "gateway.networking.k8s.io",
             "httproutes",

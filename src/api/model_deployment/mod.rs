@@ -90,7 +90,8 @@ pub struct ModelDeploymentSpec {
 }
 
 /// The template is the user's and belongs to Kubernetes' own schema, which would
-/// make the CRD too large for `kubectl apply`: it is checked by dry run instead.
+/// make the CRD too large for `kubectl apply`: what the API server says of the Deployment made
+/// from it becomes a condition.
 fn pod_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
