@@ -8,9 +8,8 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use super::{APPLIED, Owner, metadata, selector};
+use super::{APPLIED, Owner, applied, metadata, selector};
 use crate::api::ModelDeployment;
 use crate::api::artifact::{self, ArtifactUri};
 use crate::api::revision::RevisionRecord;
@@ -57,10 +56,9 @@ pub fn write(
         template,
         ..DeploymentSpec::default()
     };
-    let digest = Sha256::digest(json!({"spec": DeploymentSpec { replicas: None, ..spec.clone() }}).to_string());
-    let applied: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let template_only = json!({"spec": DeploymentSpec { replicas: None, ..spec.clone() }});
     let metadata = ObjectMeta {
-        annotations: Some([(APPLIED.to_owned(), applied)].into()),
+        annotations: Some(applied(&template_only)),
         ..metadata(resource, &owner.name, Some(revision), owner.reference())
     };
     Ok(Deployment { metadata, spec: Some(spec), status: None })
@@ -69,9 +67,9 @@ pub fn write(
 /// Whether the live Deployment was applied from the wanted one, with its replicas.
 #[must_use]
 pub fn same(live: &Deployment, wanted: &Deployment) -> bool {
-    let applied = |it: &Deployment| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
+    let digest = |it: &Deployment| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
     let replicas = |it: &Deployment| it.spec.as_ref().and_then(|spec| spec.replicas);
-    applied(live) == applied(wanted) && replicas(live) == replicas(wanted)
+    digest(live) == digest(wanted) && replicas(live) == replicas(wanted)
 }
 
 type Object = Map<String, Value>;

@@ -14,11 +14,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use crate::api::ModelDeployment;
 use crate::api::labels;
 
 /// Digest of what was applied, on children whose live form the API server completes with its defaults.
 pub const APPLIED: &str = "werkbank.dev/applied";
+
+/// The annotation that says what was applied.
+fn applied(content: &Value) -> BTreeMap<String, String> {
+    let digest = Sha256::digest(content.to_string());
+    [(APPLIED.to_owned(), digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())].into()
+}
 
 /// The ControllerRevision that a revision's children belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::{APPLIED, metadata, owned_by_deployment};
+use super::{APPLIED, applied, metadata, owned_by_deployment};
 use crate::api::gateway::{HttpRoute, HttpRouteSpec};
 use crate::api::model_deployment::Gateway;
 use crate::api::{ModelDeployment, Weight, labels};
@@ -30,10 +29,8 @@ pub fn write(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<
     let rules = if gateway.rules.is_empty() { &everything } else { &gateway.rules };
     let rules = rules.iter().map(|rule| with_backends(rule, &backend_refs)).collect();
     let spec = HttpRouteSpec { parent_refs: gateway.parent_refs.clone(), hostnames: gateway.hostnames.clone(), rules };
-    let digest: String =
-        Sha256::digest(json!(spec).to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let metadata = ObjectMeta {
-        annotations: Some([(APPLIED.to_owned(), digest)].into()),
+        annotations: Some(applied(&json!(spec))),
         ..metadata(resource, name, None, owned_by_deployment(resource))
     };
     HttpRoute { metadata, spec, status: None }
@@ -49,8 +46,8 @@ fn with_backends(rule: &Value, backend_refs: &[Value]) -> Value {
 /// and weights. The API server completes rules with defaults, so the whole cannot be compared.
 #[must_use]
 pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    let applied = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
-    applied(live) == applied(wanted)
+    let digest = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
+    digest(live) == digest(wanted)
         && live.spec.hostnames == wanted.spec.hostnames
         && names(&live.spec.parent_refs) == names(&wanted.spec.parent_refs)
         && weights(live) == weights(wanted)

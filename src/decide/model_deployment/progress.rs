@@ -131,9 +131,15 @@ impl Pass<'_> {
 
     /// The weight after the present one: the next step's, or all.
     pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
-        let steps = self.has_gateway() && self.status.stable.is_some();
-        let step = if steps { self.policy.step_after(attempt.weight) } else { None };
-        step.map_or(Weight::FULL, |(_, step)| step.weight)
+        self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight)
+    }
+
+    /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
+    /// without a gateway, or without a stable revision. Capacity is checked for the very weight that is set.
+    fn next_step(&self, attempt: &Attempt) -> Option<(i32, Weight)> {
+        let weighed = self.has_gateway() && self.status.stable.is_some();
+        let step = weighed.then(|| self.policy.step_after(attempt.weight)).flatten();
+        step.map(|(index, step)| (index, step.weight))
     }
 
     /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
@@ -162,12 +168,7 @@ impl Pass<'_> {
         if !self.may_advance() {
             return;
         }
-        let step = if self.has_gateway() && self.status.stable.is_some() {
-            self.policy.step_after(attempt.weight).map(|(index, step)| (index, step.weight))
-        } else {
-            None
-        };
-        let (state, index, weight) = match step {
+        let (state, index, weight) = match self.next_step(attempt) {
             Some((index, weight)) => (AttemptState::Shifting, Some(index), weight),
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
