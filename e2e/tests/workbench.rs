@@ -204,7 +204,7 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
     let cluster = control_plane().await;
-    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), dir: None };
+    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), ..Options::default() };
     let guest = ControlPlane::start(options, &tools()).await.unwrap();
     assert!(!guest.is_local());
     assert_eq!((guest.url(), guest.ca_pem()), (cluster.url(), cluster.ca_pem()));
@@ -239,7 +239,7 @@ async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
     let parent = tempfile::tempdir().unwrap();
-    let options = Options { dir: Some(parent.path().join("kept")), kubeconfig: None };
+    let options = Options { dir: Some(parent.path().join("kept")), ..Options::default() };
     let first = ControlPlane::start(options.clone(), &tools()).await.unwrap();
     let made = first.kubectl(["create", "namespace", "kept"]).await.unwrap();
     assert!(made.status.success());

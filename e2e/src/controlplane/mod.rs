@@ -17,6 +17,7 @@
 //! of this stands aside for the cluster that it points to.
 
 mod addresses;
+mod audit;
 mod crds;
 mod pki;
 mod run_dir;
@@ -30,6 +31,7 @@ use anyhow::{Context, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 pub use addresses::AddressBlock;
+pub use audit::Request;
 pub use run_dir::RunDir;
 
 use crate::tools::Tools;
@@ -44,13 +46,15 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// Use the cluster this kubeconfig points to and start nothing.
     pub kubeconfig: Option<PathBuf>,
+    /// Record what ServiceAccounts ask of the API server, for [`ControlPlane::requests`].
+    pub audit: bool,
 }
 
 impl Options {
     /// The options with `WERKBANK_KUBECONFIG` applied.
     pub fn from_env() -> Self {
         let kubeconfig = std::env::var_os("WERKBANK_KUBECONFIG").filter(|path| !path.is_empty());
-        Self { dir: None, kubeconfig: kubeconfig.map(PathBuf::from) }
+        Self { kubeconfig: kubeconfig.map(PathBuf::from), ..Self::default() }
     }
 }
 
@@ -84,7 +88,7 @@ impl ControlPlane {
             Some(kubeconfig) => (std::path::absolute(kubeconfig)?, tools.kubectl().await?, None),
             None => {
                 let programs = tools.control_plane().await?;
-                let servers = Servers::start(&programs, run_dir.path(), &addresses).await?;
+                let servers = Servers::start(&programs, run_dir.path(), &addresses, options.audit).await?;
                 (servers.kubeconfig().to_owned(), programs.kubectl, Some(servers))
             }
         };
@@ -176,6 +180,16 @@ impl ControlPlane {
             .output()
             .await
             .with_context(|| format!("cannot run {}", self.kubectl.display()))
+    }
+
+    /// What ServiceAccounts have asked of the API server so far, in order; nothing
+    /// unless [`Options::audit`] was set.
+    ///
+    /// # Errors
+    ///
+    /// When the audit log cannot be read.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        audit::read(&servers::audit_log(self.run_dir.path()))
     }
 
     /// Ends the processes, and removes the directory if it is a temporary one.
