@@ -118,6 +118,15 @@ pub struct Attempt {
     /// When the metrics were last measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_at: Option<DateTime<Utc>>,
+    /// Since when fewer of its pods are ready than its weight needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_of_capacity_since: Option<DateTime<Utc>>,
+    /// The weight it had when it lost its last ready pod; it gets it back when they are ready again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_from: Option<Weight>,
+    /// How often it has lost its last ready pod in this step.
+    #[serde(default)]
+    pub losses: i32,
     /// Pods of the stable revision when it began; kept until it ends.
     #[serde(default)]
     pub stable_replicas: i32,
@@ -138,7 +147,7 @@ pub struct Attempt {
 /// States of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AttemptState {
-    /// Pods are coming up; no traffic.
+    /// Pods are coming up, for the first traffic, for more, or for traffic that was withdrawn.
     Starting,
     /// Waiting for capacity, then for the gateway to accept the weight.
     Shifting,
@@ -179,6 +188,8 @@ pub enum Cause {
     Superseded,
     /// Pods or route did not become ready in time.
     ProgressDeadlineExceeded,
+    /// Its pods were lost and did not come back in time, or were lost too often.
+    CapacityLost,
     /// The artifact's bytes are not the registered ones, or cannot be had.
     ArtifactRefused,
     /// The step did not end within `maxStepTime`.

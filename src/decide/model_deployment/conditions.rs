@@ -9,6 +9,7 @@
 //!
 //! Each has one author, here; reasons are listed in `docs/reference/conditions.md`.
 
+use super::capacity::is_short;
 use super::children::Problem;
 use super::live;
 use super::pass::Pass;
@@ -133,8 +134,11 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
     let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
     let refused = pass.refused_route();
+    let short = is_short(attempt);
     let reason = match (attempt.state, problem, refused) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
+        (_, Some(problem), _) if short => problem.reason,
+        _ if short => "ShortOfCapacity".into(),
         (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
             "RouteRejected".into()
         }

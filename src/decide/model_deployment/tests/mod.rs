@@ -5,6 +5,7 @@
 //! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
 
 mod canary;
+mod capacity;
 mod first_deployment;
 mod obstacles;
 mod people;
