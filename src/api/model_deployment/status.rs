@@ -258,6 +258,12 @@ pub struct Verdict {
     /// Since when the source has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<DateTime<Utc>>,
+    /// The source answers, but refuses the query: no outage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
+    #[serde(default)]
+    pub query_digest: String,
 }
 
 /// The five verdicts. They keep "bad" apart from "unknown".

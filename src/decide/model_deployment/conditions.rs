@@ -12,6 +12,7 @@
 use super::capacity::is_short;
 use super::children::Problem;
 use super::live;
+use super::measure;
 use super::pass::Pass;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
@@ -74,14 +75,24 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
 
 /// What keeps the spec from being carried out, most fundamental first.
 fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
-    if !pass.policy.errors.is_empty() {
-        return Some(Said::new("InvalidSpec", pass.policy.errors.join("; ")));
+    if let Some(first) = pass.policy.errors.first() {
+        let all: Vec<&str> = pass.policy.errors.iter().map(|it| it.message.as_str()).collect();
+        return Some(Said::new(first.reason, all.join("; ")));
     }
     if let Err(blocked) = &pass.target {
         return Some(Said::new(blocked.reason, &blocked.message));
     }
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
+    }
+    if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
+        return Some(Said::new(
+            "QueryRefused",
+            format!(
+                "metric {}: {}; correct its query in spec.analysis, or in the ConfigMap it comes from",
+                refused.metric, refused.message
+            ),
+        ));
     }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(

@@ -7,6 +7,7 @@ use super::capacity::is_short;
 use super::children;
 use super::live::{self, RouteState};
 use super::pass::Pass;
+use super::policy::MetricRule;
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::labels;
@@ -215,15 +216,16 @@ impl Pass<'_> {
         self.look_again(self.now);
     }
 
-    /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass.
+    /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass;
+    /// one that cannot be read has none.
     pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
         let Some(since) = attempt.observing_since else { return false };
         let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| after(since, step.for_) <= self.now);
-        watched && self.policy.metrics.iter().all(|rule| self.passed_since(&rule.name, since))
+        watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
     }
 
-    fn passed_since(&self, metric: &str, since: DateTime<Utc>) -> bool {
-        self.status.verdicts.iter().any(|it| it.metric == metric && it.verdict == VerdictKind::Pass && it.time >= since)
+    fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
+        self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
     }
 
     fn complete(&mut self, attempt: &Attempt) {
@@ -289,9 +291,9 @@ impl Pass<'_> {
 
     fn awaited_proof(&self, attempt: &Attempt) -> Option<String> {
         let since = attempt.observing_since?;
-        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(&rule.name, since));
+        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since));
         let Some(rule) = missing else { return Some(format!("watching {}", attempt.weight)) };
-        Some(match self.status.verdicts.iter().find(|it| it.metric == rule.name && it.time >= since) {
+        Some(match self.status.verdicts.iter().find(|it| rule.is_of(it) && it.time >= since) {
             Some(verdict) => {
                 format!("watching {}: {} is {:?}: {}", attempt.weight, rule.name, verdict.verdict, verdict.message)
             }

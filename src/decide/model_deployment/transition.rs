@@ -78,7 +78,7 @@ impl Pass<'_> {
 
     fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
         let failing = |verdict: &&Verdict| {
-            let plays = self.policy.metrics.iter().any(|rule| rule.name == verdict.metric && rule.role == role);
+            let plays = self.policy.metrics.iter().any(|rule| rule.is_of(verdict) && rule.role == role);
             plays && verdict.verdict == VerdictKind::Fail && verdict.failures > self.policy.failure_limit
         };
         let verdict = self.status.verdicts.iter().find(failing)?;

@@ -12,5 +12,6 @@ mod people;
 mod properties;
 mod rest;
 mod story;
+mod unreadable;
 mod verdicts;
 mod world;
