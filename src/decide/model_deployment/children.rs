@@ -32,8 +32,8 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
     work.name_taken();
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
-    // of all something that is wrong with the stable revision.
-    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack);
+    // of all something that is wrong with the stable revision, or with pods that are to come back.
+    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some());
     if back {
         work.traffic();
     }

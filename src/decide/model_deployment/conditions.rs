@@ -9,8 +9,10 @@
 //!
 //! Each has one author, here; reasons are listed in `docs/reference/conditions.md`.
 
+use super::capacity::is_short;
 use super::children::Problem;
 use super::live;
+use super::measure;
 use super::pass::Pass;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
@@ -73,14 +75,24 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
 
 /// What keeps the spec from being carried out, most fundamental first.
 fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
-    if !pass.policy.errors.is_empty() {
-        return Some(Said::new("InvalidSpec", pass.policy.errors.join("; ")));
+    if let Some(first) = pass.policy.errors.first() {
+        let all: Vec<&str> = pass.policy.errors.iter().map(|it| it.message.as_str()).collect();
+        return Some(Said::new(first.reason, all.join("; ")));
     }
     if let Err(blocked) = &pass.target {
         return Some(Said::new(blocked.reason, &blocked.message));
     }
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
+    }
+    if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
+        return Some(Said::new(
+            "QueryRefused",
+            format!(
+                "metric {}: {}; correct its query in spec.analysis, or in the ConfigMap it comes from",
+                refused.metric, refused.message
+            ),
+        ));
     }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(
@@ -133,8 +145,11 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
     let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
     let refused = pass.refused_route();
+    let short = is_short(attempt);
     let reason = match (attempt.state, problem, refused) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
+        (_, Some(problem), _) if short => problem.reason,
+        _ if short => "ShortOfCapacity".into(),
         (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
             "RouteRejected".into()
         }

@@ -13,6 +13,7 @@ use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
 use crate::build::record;
 use crate::decide::ChildKind;
+use crate::decide::model_deployment::live;
 use crate::decide::model_deployment::observed::Children;
 use crate::runtime::{ObserveError, PassMemory};
 
@@ -50,11 +51,17 @@ impl ModelDeployments {
         children.records.insert(name.to_owned(), found);
     }
 
-    /// Pods, only while some are awaited: there is no index to find them by.
+    /// The candidate's pods, only while some are awaited or missing: there is no index to find them by.
     pub(super) fn pods_coming_up(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
-        let Some(attempt) = attempt.filter(|it| it.state == AttemptState::Starting) else { return Vec::new() };
+        let Some(attempt) = attempt.filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack) else {
+            return Vec::new();
+        };
         let (namespace, name) = key(resource);
+        let deployment = self.deployments.get(namespace, &labels::name(&[name, &attempt.revision]));
+        if attempt.state != AttemptState::Starting && deployment.is_some_and(|it| live::is_complete(&it)) {
+            return Vec::new();
+        }
         let wanted = |pod: &Pod| {
             pod.namespace().as_deref() == Some(namespace)
                 && pod.labels().get(labels::REVISION) == Some(&attempt.revision)

@@ -33,7 +33,7 @@ impl ModelDeployments {
     async fn ask(&self, namespace: &str, query: &Query) -> Measurement {
         let promql = match &query.promql {
             Ok(promql) => promql,
-            Err(error) => return Measurement::ProviderError(format!("the query cannot be rendered: {error}")),
+            Err(error) => return Measurement::Refused(format!("the query cannot be rendered: {error}")),
         };
         let Some(prometheus) = &self.metrics.prometheus else {
             return Measurement::ProviderError(

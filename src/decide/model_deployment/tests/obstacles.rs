@@ -79,21 +79,6 @@ fn a_config_map_edited_again_before_it_was_copied_supersedes_quietly() {
 }
 
 #[test]
-fn shared_metrics_that_are_missing_hold() {
-    let mut world = World::mid_canary();
-    world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]}));
-    world.shared_metrics.insert(
-        "http".into(),
-        Err("spec.analysis.metricsFrom: there is no ConfigMap http in this namespace; create it, or correct the name"
-            .into()),
-    );
-    let mut story = Story::of("metricsFrom names no ConfigMap", world);
-    story.world.advance(600);
-    story.pass("nothing advances");
-    story.is("missing-metrics-config-map");
-}
-
-#[test]
 fn a_foreign_child_is_not_adopted() {
     let mut world = World::serving();
     world.deploy("churn-2");

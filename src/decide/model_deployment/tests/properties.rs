@@ -120,8 +120,19 @@ fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus>
         let newer = world.status().attempt.is_none_or(|it| it.weight < status.attempt.as_ref().unwrap().weight);
         assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
     }
+    check_served(world, &status);
     world.carry_out(&plan, writes);
     plan
+}
+
+/// Nobody's request goes to a candidate without a ready pod.
+fn check_served(world: &World, status: &ModelDeploymentStatus) {
+    let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE) else {
+        return;
+    };
+    let serving = world.children.deployments.get(&labels::name(&["churn", &attempt.revision]));
+    let serving = serving.map_or(0, |it| live::serving_pods(it));
+    assert!(serving > 0 || world.resource.spec.replicas == Some(0), "{} for no pod", attempt.weight);
 }
 
 /// No write over an object but the very one that was observed.

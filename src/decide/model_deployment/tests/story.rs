@@ -223,6 +223,12 @@ fn attempt(it: &Attempt) -> String {
     if let Some(samples) = it.samples {
         write!(text, ", {samples} requests").unwrap();
     }
+    if let Some(at) = it.short_of_capacity_since {
+        write!(text, ", short of pods since {}", clock(at)).unwrap();
+    }
+    if let Some(weight) = it.withdrawn_from {
+        write!(text, ", withdrawn from {weight} (loss {})", it.losses).unwrap();
+    }
     write!(text, ", decision {}", it.decided).unwrap();
     if let (Some(cause), Some(message)) = (it.cause, &it.message) {
         write!(text, ", {cause:?}: {message}").unwrap();

@@ -276,7 +276,7 @@ impl World {
             let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
             let answer = match &query.promql {
                 Ok(_) => self.answers.get(&(metric, side)).cloned(),
-                Err(error) => Some(Measurement::ProviderError(format!("the query cannot be rendered: {error}"))),
+                Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),
             };
             (query, answer.unwrap_or_else(|| Measurement::NoData("no series".into())))
         });
