@@ -12,9 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::{Result, bail};
-use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
-};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
@@ -244,9 +242,13 @@ mod tests {
 
     #[test]
     fn a_planted_right_is_named_as_unused() {
-        let shipped = [right("list", "deployments", Scope::Everywhere), right("delete", "deployments", Scope::Everywhere)];
+        let shipped =
+            [right("list", "deployments", Scope::Everywhere), right("delete", "deployments", Scope::Everywhere)];
         let finding = finding(&shipped, &[request("list", "deployments", None)]);
-        assert!(finding.starts_with("`delete deployments` (apps) in all namespaces is granted and never used"), "{finding}");
+        assert!(
+            finding.starts_with("`delete deployments` (apps) in all namespaces is granted and never used"),
+            "{finding}"
+        );
     }
 
     #[test]
@@ -254,8 +256,16 @@ mod tests {
         let shipped = [right("update", "deployments", Scope::Everywhere)];
         let requests = [request("update", "deployments/status", Some("crm"))];
         let findings = compare(OPERATOR, &shipped.into(), &requests);
-        assert!(findings.iter().any(|it| it.contains("`update deployments` (apps) in all namespaces is granted and never used")));
-        assert!(findings.iter().any(|it| it.contains("`update deployments/status` (apps) in namespace crm is not granted by the chart")));
+        assert!(
+            findings
+                .iter()
+                .any(|it| it.contains("`update deployments` (apps) in all namespaces is granted and never used"))
+        );
+        assert!(
+            findings.iter().any(
+                |it| it.contains("`update deployments/status` (apps) in namespace crm is not granted by the chart")
+            )
+        );
     }
 
     #[test]
@@ -274,21 +284,26 @@ mod tests {
 
     #[test]
     fn a_right_in_another_namespace_than_it_is_used_in_is_unused() {
-        let shipped = [right("get", "leases", Scope::Namespace("crm".into())), right("get", "leases", Scope::Namespace("home".into()))];
+        let shipped = [
+            right("get", "leases", Scope::Namespace("crm".into())),
+            right("get", "leases", Scope::Namespace("home".into())),
+        ];
         let finding = finding(&shipped, &[request("get", "leases", Some("home"))]);
         assert!(finding.starts_with("`get leases` (apps) in namespace crm is granted and never used"), "{finding}");
     }
 
     #[test]
     fn a_right_that_is_granted_wide_and_narrow_is_granted_twice() {
-        let shipped = [right("get", "leases", Scope::Everywhere), right("get", "leases", Scope::Namespace("crm".into()))];
+        let shipped =
+            [right("get", "leases", Scope::Everywhere), right("get", "leases", Scope::Namespace("crm".into()))];
         let finding = finding(&shipped, &[request("get", "leases", Some("crm"))]);
         assert!(finding.contains("granted twice"), "{finding}");
     }
 
     #[test]
     fn what_others_ask_for_does_not_count() {
-        let other = Request { user: "system:serviceaccount:crm:default".into(), ..request("list", "deployments", None) };
+        let other =
+            Request { user: "system:serviceaccount:crm:default".into(), ..request("list", "deployments", None) };
         let finding = finding(&[right("list", "deployments", Scope::Everywhere)], &[other]);
         assert!(finding.contains("never used"), "{finding}");
     }

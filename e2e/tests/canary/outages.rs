@@ -68,9 +68,7 @@ async fn without_prometheus_the_weight_holds_and_then_the_declared_action_is_tak
     model.deploy(&wanted).await;
     model.until_observing("20%").await;
     scene.workbench.prometheus().unwrap().stop().await;
-    let silent = |kind| {
-        move |it: &ModelDeploymentStatus| it.verdicts.iter().any(|it| it.verdict == kind)
-    };
+    let silent = |kind| move |it: &ModelDeploymentStatus| it.verdicts.iter().any(|it| it.verdict == kind);
     model.until("the source is silent", silent(VerdictKind::ProviderError)).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let held = model.status().await;

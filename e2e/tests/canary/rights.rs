@@ -23,7 +23,8 @@ use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, foreign, revision_of};
 const OPERATOR: Account<'_> = Account { namespace: OPERATOR_NAMESPACE, name: "werkbank" };
 
 /// A takeover need not be waited for longer than for the rest.
-const SHORT_LEASE: &str = "leaderElection.leaseDurationSeconds=6,leaderElection.renewDeadlineSeconds=4,leaderElection.retryPeriodSeconds=1";
+const SHORT_LEASE: &str =
+    "leaderElection.leaseDurationSeconds=6,leaderElection.renewDeadlineSeconds=4,leaderElection.retryPeriodSeconds=1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_needs_every_right_it_has_and_has_every_right_it_needs() {
@@ -53,8 +54,7 @@ async fn only_where_it_watches(scene: &Scene) {
     })
     .await;
     let rights = shipped(&scene.client(), OPERATOR).await.unwrap();
-    let wide: Vec<String> =
-        rights.iter().filter(|it| it.scope == Scope::Everywhere).map(ToString::to_string).collect();
+    let wide: Vec<String> = rights.iter().filter(|it| it.scope == Scope::Everywhere).map(ToString::to_string).collect();
     assert!(wide.is_empty(), "granted although namespaces are named: {wide:?}");
     // What is done to objects is the same as before; where is looked for them is not.
     let looking: BTreeSet<Right> = rights.into_iter().filter(|it| it.verb == "list" || it.verb == "watch").collect();
@@ -158,8 +158,13 @@ async fn names_that_are_taken(scene: &Scene) {
     let revision = revision_of(scene, &manifest, &[("bounds", &[("LIMIT", "1")])]);
     let child = labels::name(&["taken", &revision]);
     let copy = labels::name(&["taken", "bounds", &revision]);
-    let others =
-        [("ControllerRevision", child.as_str()), ("ConfigMap", &copy), ("Service", &child), ("Deployment", &child), ("HTTPRoute", "taken")];
+    let others = [
+        ("ControllerRevision", child.as_str()),
+        ("ConfigMap", &copy),
+        ("Service", &child),
+        ("Deployment", &child),
+        ("HTTPRoute", "taken"),
+    ];
     for (kind, name) in others {
         scene.apply(&format!("foreign-{kind}"), &foreign(kind, name)).await;
     }

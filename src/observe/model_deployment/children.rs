@@ -103,7 +103,8 @@ fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
 fn api_resource(kind: &str) -> Option<ApiResource> {
     let (group, version) = match kind {
         kind if kind == ChildKind::Revision.name() || kind == ChildKind::Deployment.name() => ("apps", "v1"),
-        kind if kind == ChildKind::ConfigMap.name() || kind == ChildKind::Service.name() => ("", "v1"),
+        // Not ConfigMaps: their cache holds all of them, and shows soon whose it is.
+        kind if kind == ChildKind::Service.name() => ("", "v1"),
         kind if kind == ChildKind::HttpRoute.name() => ("gateway.networking.k8s.io", "v1"),
         _ => return None,
     };

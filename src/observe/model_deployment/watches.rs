@@ -76,8 +76,20 @@ fn users_of_config_map(
     let name = config_map.name_any();
     users(deployments, config_map.namespace(), |it| {
         let shared = it.spec.analysis.metrics_from.iter().any(|source| source.config_map_ref.name == name);
-        shared || target::config_map_references(&it.spec.template).is_ok_and(|names| names.contains_key(&name))
+        let references = target::config_map_references(&it.spec.template).unwrap_or_default();
+        shared || references.contains_key(&name) || is_name_of_a_copy(it, references.keys(), &name)
     })
+}
+
+/// Whether somebody else's ConfigMap has a name that we need: when it goes, the copy can be made.
+fn is_name_of_a_copy<'a>(
+    deployment: &ModelDeployment,
+    mut originals: impl Iterator<Item = &'a String>,
+    name: &str,
+) -> bool {
+    let revision = deployment.status.as_ref().and_then(|it| it.candidate.as_deref());
+    let copy = |original: &str, revision| labels::name(&[&deployment.name_any(), original, revision]);
+    revision.is_some_and(|revision| originals.any(|original| copy(original, revision) == name))
 }
 
 fn users(
