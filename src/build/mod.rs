@@ -24,6 +24,9 @@ use crate::text::hex::hex;
 /// Digest of what was applied, on children whose live form the API server completes with its defaults.
 pub const APPLIED: &str = "werkbank.dev/applied";
 
+/// The generation a child has after it was applied: a greater one means that somebody has edited it.
+pub const GENERATION: &str = "werkbank.dev/generation";
+
 /// The annotation that says what was applied.
 fn applied(content: &Value) -> BTreeMap<String, String> {
     [(APPLIED.to_owned(), hex(&Sha256::digest(content.to_string()), 8))].into()

@@ -62,12 +62,13 @@ impl Machine for ModelDeployments {
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
         let metrics_from = self.metrics_from(&resource);
+        let (children, left_behind) = self.children(&resource);
         let (measured_at, measurements) = self.measure(&resource, &metrics_from).await;
         Ok(Observed {
             entry: self.entry(&resource),
             config_maps: self.referenced_config_maps(&resource),
             metrics_from,
-            children: self.children(&resource),
+            children,
             pods: self.pods_coming_up(&resource),
             measurements,
             measured_at,
@@ -78,7 +79,7 @@ impl Machine for ModelDeployments {
                     .trail_outage
                     .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
                     .map(|outage| outage.since),
-                foreign_children: self.foreign_children(&resource, memory).await?,
+                foreign_children: [left_behind, self.foreign_children(&resource, memory).await?].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
             },
             settings: self.settings.clone(),

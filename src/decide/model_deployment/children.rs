@@ -3,6 +3,7 @@
 //! Derived from the status as it will be written, never from what the live children
 //! happen to say: whatever a crash left half-done is completed by the next pass.
 
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::observed::Children;
@@ -61,7 +62,7 @@ impl Work<'_> {
     fn name_taken(&mut self) {
         if let Some(child) = self.pass.observed.memory.foreign_children.first() {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
-            self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that Werkbank did not make; delete or rename it, or rename this ModelDeployment"));
+            self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
         if let Some(refused) = self.pass.observed.memory.refused.clone() {
             self.blocked(
@@ -126,7 +127,7 @@ impl Work<'_> {
     fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, uid: String) {
         let owner = Owner { name: labels::name(&[self.pass.name(), &it.revision]), uid };
         for (original, copy) in &record.config_maps {
-            if self.children.copies.contains_key(copy) {
+            if self.children.copies.contains_key(copy) || record.missing_config_maps.contains(original) {
                 continue;
             }
             // Only ever copied while the original still is what the revision's name says.
@@ -141,9 +142,7 @@ impl Work<'_> {
                 ),
             }
         }
-        if !self.children.services.contains_key(&owner.name) {
-            self.create(build::service::of_revision(self.pass.resource, record, &owner));
-        }
+        self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
         self.deployment(it, record, &owner);
     }
 
@@ -157,11 +156,11 @@ impl Work<'_> {
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
             Some(live) => {
-                let same = build::deployment::same(live, &wanted);
-                if let (false, None, Some(precondition)) =
-                    (same, &live.metadata.deletion_timestamp, precondition(&live.metadata))
+                let correction = build::deployment::correction(live, wanted);
+                if let (Some(correction), None, Some(precondition)) =
+                    (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
                 {
-                    self.ops.push(Op::Apply(Child::Deployment(Box::new(wanted)), precondition));
+                    self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
                 }
             }
         }
@@ -221,12 +220,17 @@ impl Work<'_> {
     }
 
     fn stable_service(&mut self) {
-        let Some(wanted) = stable_service(self.pass) else { return };
-        match self.children.services.get(self.pass.name()) {
+        if let Some(wanted) = stable_service(self.pass) {
+            self.service(self.pass.name(), wanted);
+        }
+    }
+
+    fn service(&mut self, name: &str, wanted: Service) {
+        match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
             Some(live) if build::service::same(live, &wanted) => {}
             Some(live) => {
-                if let Some(precondition) = precondition(&live.metadata) {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
                     self.ops.push(Op::Apply(Child::Service(Box::new(wanted)), precondition));
                 }
             }
@@ -272,7 +276,7 @@ pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
 }
 
 /// Blue-green: the deployment's own Service, selecting the revision that is to serve.
-fn stable_service(pass: &Pass<'_>) -> Option<k8s_openapi::api::core::v1::Service> {
+fn stable_service(pass: &Pass<'_>) -> Option<Service> {
     let promoted =
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
     let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str()))?;

@@ -53,6 +53,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.judge();
     pass.transition();
     pass.forget_drained();
+    pass.ask_for_names();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
     pass.into_plan(ops)

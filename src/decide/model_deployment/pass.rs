@@ -20,6 +20,8 @@ use crate::decide::{Event, EventType, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
 const TRAIL_RETRY: Duration = Duration::from_secs(10);
+/// How long to wait before asking again whether a name is free.
+const NAME_RETRY: Duration = Duration::from_secs(30);
 
 /// What is known and what has been decided.
 pub(super) struct Pass<'a> {
@@ -208,6 +210,13 @@ impl<'a> Pass<'a> {
             .filter(|at| *at > now)
             .collect();
         waits.into_iter().for_each(|at| self.look_again(at));
+    }
+
+    /// Nobody tells when an object without our label gives a name back.
+    pub(super) fn ask_for_names(&mut self) {
+        if !self.observed.memory.foreign_children.is_empty() {
+            self.look_again(after(self.now, NAME_RETRY));
+        }
     }
 
     /// The plan: the status only if it differs.
