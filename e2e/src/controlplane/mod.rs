@@ -34,6 +34,7 @@ pub use addresses::AddressBlock;
 pub use audit::Request;
 pub use run_dir::RunDir;
 
+use crate::process::{Command, Supervisor};
 use crate::tools::Tools;
 use servers::Servers;
 
@@ -68,6 +69,7 @@ pub struct ControlPlane {
     kubectl: PathBuf,
     servers: Option<Servers>,
     addresses: AddressBlock,
+    supervisor: Supervisor,
     // Last, so that it is removed after everything that writes to it has ended.
     run_dir: RunDir,
 }
@@ -93,7 +95,8 @@ impl ControlPlane {
             }
         };
         let (client, url, ca_pem) = connect(&kubeconfig).await?;
-        let this = Self { kubeconfig, client, url, ca_pem, kubectl, servers, addresses, run_dir };
+        let supervisor = tools.supervisor().clone();
+        let this = Self { kubeconfig, client, url, ca_pem, kubectl, servers, addresses, supervisor, run_dir };
         crds::ensure(&this.client, &tools.gateway_api_crds().await?).await?;
         if let Some(servers) = &this.servers {
             servers.wait_for_controllers(&this.client).await?;
@@ -170,16 +173,14 @@ impl ControlPlane {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        tokio::process::Command::new(&self.kubectl)
-            .args(args)
-            .env("KUBECONFIG", &self.kubeconfig)
-            // Its cache of the API's discovery must not outlive the run.
-            .env("KUBECACHEDIR", self.run_dir.path().join("kubectl-cache"))
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| format!("cannot run {}", self.kubectl.display()))
+        let run = |command: Command| {
+            command
+                .args(args.into_iter().map(|arg| arg.as_ref().to_owned()))
+                .env("KUBECONFIG", &self.kubeconfig)
+                // Its cache of the API's discovery must not outlive the run.
+                .env("KUBECACHEDIR", self.run_dir.path().join("kubectl-cache"))
+        };
+        self.supervisor.output(&self.kubectl, run).await
     }
 
     /// What ServiceAccounts have asked of the API server so far, in order; nothing
