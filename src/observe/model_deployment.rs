@@ -22,6 +22,7 @@ use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::connect::prometheus::Prometheus;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
+use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::{self};
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
 
@@ -61,13 +62,13 @@ impl Machine for ModelDeployments {
     const KIND: &'static str = "ModelDeployment";
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let metrics_from = self.metrics_from(&resource);
+        let policy = Policy::read(&resource.spec, &self.metrics_from(&resource));
         let (children, left_behind) = self.children(&resource);
-        let (measured_at, measurements) = self.measure(&resource, &metrics_from).await;
+        let (measured_at, measurements) = self.measure(&resource, &policy).await;
         Ok(Observed {
             entry: self.entry(&resource),
             config_maps: self.referenced_config_maps(&resource),
-            metrics_from,
+            policy,
             children,
             pods: self.pods_coming_up(&resource),
             measurements,

@@ -36,6 +36,9 @@ pub struct ModelDeploymentStatus {
     /// Every revision that has pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revisions: Vec<RevisionStatus>,
+    /// Revisions that are not tried again unless asked for, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_back: Vec<TakenBack>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
@@ -208,6 +211,16 @@ pub struct EntryRef {
     pub name: String,
     /// Its uid.
     pub uid: String,
+}
+
+/// A revision that is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenBack {
+    /// The revision.
+    pub revision: String,
+    /// Why it was taken back.
+    pub cause: Cause,
 }
 
 /// A revision that has pods.

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::observed::Children;
 use super::pass::Pass;
 use crate::api::Weight;
-use crate::api::duration::after;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
@@ -90,7 +89,7 @@ impl Work<'_> {
         match self.children.records.get(&name) {
             // What would be made for it now would go with it; a new one comes when it is gone.
             Some(live) if live.metadata.deletion_timestamp.is_some() => {}
-            Some(live) if self.is_drained(it) => {
+            Some(live) if self.pass.is_drained(it) => {
                 if let Some(precondition) = precondition(&live.metadata) {
                     self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
                 }
@@ -107,11 +106,6 @@ impl Work<'_> {
                 None => self.blocked("RevisionRecordLost", format!("ControllerRevision {name} is gone; its pods go with it: point spec.modelRef at the entry of this revision to build it again")),
             },
         }
-    }
-
-    fn is_drained(&self, it: &RevisionStatus) -> bool {
-        it.role == RevisionRole::Draining
-            && it.draining_since.is_some_and(|since| after(since, self.pass.policy.drain) <= self.pass.now)
     }
 
     fn is_leaving(&self, it: &RevisionStatus) -> bool {
@@ -275,11 +269,16 @@ pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
     build::route::same(live, wanted)
 }
 
+/// A value that is no revision's: those have ten characters.
+const NOBODY: &str = "none";
+
 /// Blue-green: the deployment's own Service, selecting the revision that is to serve.
 fn stable_service(pass: &Pass<'_>) -> Option<Service> {
     let promoted =
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
-    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str()))?;
+    // A first deployment that was taken back: the Service stays, and selects nothing.
+    let nobody = pass.observed.children.services.get(pass.name()).map(|_| NOBODY);
+    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
     Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
 }
 

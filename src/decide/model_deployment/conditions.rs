@@ -125,18 +125,24 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
             let message = if available { format!("revision {} serves", stable_revision(pass)) } else { said.message };
             (available, Said::new(if available { "Stable" } else { &said.reason }, message))
         }
-        (false, Some(attempt)) if !attempt.state.is_active() && attempt.cause.is_some_and(Cause::is_sticky) => {
-            let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
-            let message = attempt.message.clone().unwrap_or_default();
-            let remedy = format!(
-                "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
-                labels::REQUEST,
-                attempt.id
-            );
-            (false, Said::new(cause, format!("revision {} was taken back: {message}; {remedy}", attempt.revision)))
-        }
-        (false, _) => (false, Said::new("Pending", "an attempt is about to start")),
+        (false, Some(attempt)) => match pass.refusal() {
+            Some(cause) => (false, refused(pass, attempt, cause)),
+            None => (false, Said::new("Pending", "an attempt is about to start")),
+        },
+        (false, None) => (false, Said::new("Pending", "an attempt is about to start")),
     }
+}
+
+/// What the spec asks for was tried, now or earlier.
+fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
+    let revision = pass.target.as_ref().map(|it| it.entry.revision.as_str()).unwrap_or_default();
+    let why = last.message.as_deref().filter(|_| last.revision == revision).unwrap_or("in an earlier attempt");
+    let remedy = format!(
+        "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
+        labels::REQUEST,
+        last.id
+    );
+    Said::new(format!("{cause:?}"), format!("revision {revision} was taken back: {why}; {remedy}"))
 }
 
 /// Reason and message of an attempt under way: what is wrong with the pods or the
@@ -184,15 +190,14 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if let Some(said) = obstacle {
         return (said.reason != TRAIL).then_some(said);
     }
-    let attempt = pass.status.attempt.as_ref()?;
-    let ended = matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) && !serves_spec(pass);
-    let cause = attempt.cause.filter(|it| it.is_sticky())?;
-    ended.then(|| {
-        Said::new(
-            format!("{cause:?}"),
-            format!("revision {} was taken back and is not tried again by itself", attempt.revision),
-        )
-    })
+    if pass.active().is_some() || serves_spec(pass) {
+        return None;
+    }
+    let (cause, revision) = (pass.refusal()?, &pass.target.as_ref().ok()?.entry.revision);
+    Some(Said::new(
+        format!("{cause:?}"),
+        format!("revision {revision} was taken back and is not tried again by itself"),
+    ))
 }
 
 fn serves_spec(pass: &Pass<'_>) -> bool {
@@ -223,6 +228,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(AttemptState::RollingBack) => Phase::RollingBack,
         Some(AttemptState::RolledBack) => Phase::RolledBack,
         Some(AttemptState::Failed) => Phase::Failed,
+        Some(AttemptState::Promoted) if pass.refusal().is_some() => Phase::RolledBack,
         Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
         Some(AttemptState::Promoted) | None => Phase::Pending,
     }

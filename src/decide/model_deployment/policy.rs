@@ -23,7 +23,7 @@ use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction
 use crate::api::{DurationText, Weight};
 
 /// A rollout's rules, with defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
     /// Pods at full traffic.
     pub replicas: i32,
@@ -121,7 +121,7 @@ pub enum Bounds {
 }
 
 impl Policy {
-    /// Reads the spec. `metrics_from` holds the `metrics.yaml` of each ConfigMap.
+    /// Reads the spec. `metrics_from` holds the `metrics.yaml` of each ConfigMap; `Err` says what is missing.
     #[must_use]
     pub fn read(spec: &ModelDeploymentSpec, metrics_from: &BTreeMap<String, Result<String, String>>) -> Self {
         let mut reader = Reader::default();

@@ -11,7 +11,7 @@ use super::policy::MetricRule;
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, HandledRequest, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, HandledRequest, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -24,12 +24,7 @@ impl Pass<'_> {
             self.status.stable = Some(entry);
             return;
         }
-        let refused = self
-            .status
-            .attempt
-            .as_ref()
-            .is_some_and(|it| it.revision == entry.revision && it.cause.is_some_and(Cause::is_sticky));
-        if (refused && retry.is_none()) || !self.may_advance() {
+        if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
             return;
         }
         if retry.is_some() {
@@ -68,6 +63,7 @@ impl Pass<'_> {
             samples: None,
             decided: 0,
         });
+        self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
         self.intend("Start", &format!("the spec names entry {}", entry.name));

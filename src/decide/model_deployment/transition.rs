@@ -163,6 +163,9 @@ impl Pass<'_> {
             it.cause = Some(why.cause);
             it.message = Some(condition::brief(&why.message));
         });
+        if why.cause.is_sticky() {
+            self.refuse(&attempt.revision, Some(why.cause));
+        }
         self.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message));
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         self.tell(

@@ -205,6 +205,9 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
             format!("{} {}: {}", it.decision, it.weight, it.reason),
         ));
     }
+    for it in &status.taken_back {
+        lines.push((format!("taken back {}", it.revision), format!("{:?}", it.cause)));
+    }
     if detail == Detail::All {
         for it in &status.conditions {
             lines.push((it.type_.clone(), format!("{:?} {}: {}", it.status, it.reason, it.message)));

@@ -268,7 +268,7 @@ impl World {
                 .into_keys()
                 .map(|name| (name.clone(), self.config_maps.get(&name).cloned()))
                 .collect(),
-            metrics_from: self.shared_metrics.clone(),
+            policy: Policy::read(&self.resource.spec, &self.shared_metrics),
             children: self.children.clone(),
             pods: self.pods.clone(),
             measurements,
