@@ -17,8 +17,10 @@
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
 //! another revision, metric outage, deadlines, advance.
 
+pub mod acceptance;
 pub mod children;
 pub mod conditions;
+mod edit;
 pub mod judge;
 pub mod live;
 pub mod measure;
@@ -51,6 +53,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.judge();
     pass.transition();
     pass.forget_drained();
+    pass.await_edit();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
     pass.into_plan(ops)

@@ -4,8 +4,9 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
 
+use super::acceptance::{self, RouteState};
 use super::children;
-use super::live::{self, RouteState};
+use super::live;
 use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::duration::after;
@@ -255,7 +256,7 @@ impl Pass<'_> {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(live), Some(wanted)) => {
-                children::same_route(live, &wanted) && live::route_state(live) == RouteState::Accepted
+                children::same_route(live, &wanted) && acceptance::route_state(live) == RouteState::Accepted
             }
         }
     }
@@ -291,9 +292,9 @@ impl Pass<'_> {
     /// What the gateway has against the route, for people.
     pub(super) fn refused_route(&self) -> Option<String> {
         let route = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
-        match live::route_state(route) {
+        match acceptance::route_state(route) {
             RouteState::Rejected(why) => {
-                Some(format!("the gateway refuses the route: {why}; correct spec.traffic.gateway or the Gateway"))
+                Some(format!("the route is refused by {why}; correct spec.traffic.gateway or the Gateway"))
             }
             _ => None,
         }

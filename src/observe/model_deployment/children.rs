@@ -11,7 +11,7 @@ use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
-use crate::build::record;
+use crate::build::{self, record};
 use crate::decide::ChildKind;
 use crate::decide::model_deployment::observed::Children;
 use crate::runtime::{ObserveError, PassMemory};
@@ -21,7 +21,9 @@ impl ModelDeployments {
         let (namespace, name) = key(resource);
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
         let mut children = Children { gateway_api: self.routes.is_available(), ..Children::default() };
-        children.route = self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
+        let route = |name: &str| self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
+        children.route = route(name);
+        children.proposed = route(&build::route::proposed_name(name));
         if let Some(service) = self.services.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid)) {
             children.services.insert(name.to_owned(), service);
         }

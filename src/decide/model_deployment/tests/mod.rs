@@ -6,6 +6,7 @@
 
 mod canary;
 mod first_deployment;
+mod gateway;
 mod obstacles;
 mod people;
 mod properties;
