@@ -14,7 +14,7 @@ use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase
 use werkbank_e2e::load::{Load, Target};
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
 
-const NAMESPACE: &str = "crm";
+pub(crate) const NAMESPACE: &str = "crm";
 const HOST: &str = "scores.internal";
 
 /// What differs from one deployment to the next.
