@@ -50,10 +50,10 @@ pub fn propose(resource: &ModelDeployment, gateway: &Gateway, backend: Backend<'
     assemble(resource, &name, gateway, rules)
 }
 
-/// Name of the proposal.
+/// Name of the proposal. No ModelDeployment has a dot in its name: it is nobody else's route.
 #[must_use]
 pub fn proposed_name(name: &str) -> String {
-    labels::name(&[name, "proposed"])
+    format!("{name}.proposed")
 }
 
 fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Vec<Value>) -> HttpRoute {

@@ -77,7 +77,7 @@ async fn a_refused_filter_an_invalid_one_and_a_missing_gateway_leave_the_route_a
         scene.until("the edit is taken back", |it| says(it, "Ready", "Stable", &[])).await;
     }
     assert_eq!(route(&scene, "scores").await.unwrap().metadata.generation, before, "it was never written");
-    while route(&scene, "scores-proposed").await.is_some() {
+    while route(&scene, "scores.proposed").await.is_some() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(load.stop().await.unwrap().total.failed(), 0);

@@ -65,7 +65,7 @@ proptest! {
 fn a_proposal_asks_the_same_gateways_for_the_same_hosts_and_rules_under_another_name() {
     let asked = asked(json!([{"name": "g"}]), json!([{"filters": [{"type": "URLRewrite"}]}]));
     let (true_one, proposal) = (write(&resource(), &asked, &[backend()]), propose(&resource(), &asked, backend()));
-    assert_eq!(proposal.metadata.name.as_deref(), Some("churn-proposed"));
+    assert_eq!(proposal.metadata.name.as_deref(), Some("churn.proposed"));
     assert_eq!(proposal.metadata.owner_references, true_one.metadata.owner_references);
     assert_eq!(proposal.spec.parent_refs, true_one.spec.parent_refs);
     assert_eq!(proposal.spec.hostnames, true_one.spec.hostnames);

@@ -129,7 +129,7 @@ fn an_edit_the_api_server_refuses_is_told_and_lets_weights_through() {
     let plan = story.world.decide();
     assert!(matches!(plan.ops.as_slice(), [Op::Create(Child::HttpRoute(_))]), "{:?}", plan.ops);
     story.world.memory.refused =
-        Some("HTTPRoute churn-proposed: spec.rules[0].filters[0].type: Unsupported value".into());
+        Some("HTTPRoute churn.proposed: spec.rules[0].filters[0].type: Unsupported value".into());
     story.pass("the proposal was refused");
     story.world.children.proposed = None;
     story.world.request("abort", "1");
