@@ -1,12 +1,24 @@
 //! The HTTPRoute: the user's rules, with the operator's weights.
+//!
+//! The user's part is written twice: into the spec, where the API server completes it with
+//! defaults, and as it was into an annotation. What a Gateway has accepted can so be written
+//! again, with other weights, while the spec already asks for something else. It is kept on
+//! the route because both are then one write and never disagree, because it goes with the
+//! route, and because the API server bounds it (annotations: 256 KiB); a status, which is
+//! written at every step, would carry it along each time.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{APPLIED, applied, metadata, owned_by_deployment};
-use crate::api::gateway::{HttpRoute, HttpRouteSpec};
+use crate::api::gateway::{HttpRoute, HttpRouteSpec, ParentRef};
 use crate::api::model_deployment::Gateway;
 use crate::api::{ModelDeployment, Weight, labels};
+
+/// `spec.traffic.gateway` as the route was written from it.
+const GATEWAY: &str = "werkbank.dev/gateway";
+/// The header that keeps requests away from a proposal; its value is the deployment's uid.
+const NO_REQUEST: &str = "x-werkbank-proposed";
 
 /// One revision's part of the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +35,43 @@ pub struct Backend<'a> {
 #[must_use]
 pub fn write(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<'_>]) -> HttpRoute {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
+    assemble(resource, name, gateway, rules(resource, gateway, backends))
+}
+
+/// The proposal: the same to the Gateways, which accept or refuse it, and nobody's route, because
+/// each match asks for a header that no request has. So nothing is served by it before it is
+/// accepted, nor without what other objects (a security policy, say) attach to the true route by name.
+#[must_use]
+pub fn propose(resource: &ModelDeployment, gateway: &Gateway, backend: Backend<'_>) -> HttpRoute {
+    let uid = resource.metadata.uid.as_deref().unwrap_or_default();
+    let mut rules = rules(resource, gateway, &[backend]);
+    rules.iter_mut().filter_map(Value::as_object_mut).for_each(|rule| ask_for_header(rule, uid));
+    let name = proposed_name(resource.metadata.name.as_deref().unwrap_or_default());
+    assemble(resource, &name, gateway, rules)
+}
+
+/// Name of the proposal. No ModelDeployment has a dot in its name: it is nobody else's route.
+#[must_use]
+pub fn proposed_name(name: &str) -> String {
+    format!("{name}.proposed")
+}
+
+fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Vec<Value>) -> HttpRoute {
+    let spec = HttpRouteSpec { parent_refs: gateway.parent_refs.clone(), hostnames: gateway.hostnames.clone(), rules };
+    let mut annotations = applied(&json!(spec));
+    annotations.insert(GATEWAY.into(), json!(gateway).to_string());
+    let metadata =
+        ObjectMeta { annotations: Some(annotations), ..metadata(resource, name, None, owned_by_deployment(resource)) };
+    HttpRoute { metadata, spec, status: None }
+}
+
+fn rules(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<'_>]) -> Vec<Value> {
+    let name = resource.metadata.name.as_deref().unwrap_or_default();
     let reference = |it: &Backend<'_>| json!({"name": labels::name(&[name, it.revision]), "port": it.port, "weight": it.weight.hundredths()});
     let backend_refs: Vec<Value> = backends.iter().map(reference).collect();
     let everything = vec![json!({})];
     let rules = if gateway.rules.is_empty() { &everything } else { &gateway.rules };
-    let rules = rules.iter().map(|rule| with_backends(rule, &backend_refs)).collect();
-    let spec = HttpRouteSpec { parent_refs: gateway.parent_refs.clone(), hostnames: gateway.hostnames.clone(), rules };
-    let metadata = ObjectMeta {
-        annotations: Some(applied(&json!(spec))),
-        ..metadata(resource, name, None, owned_by_deployment(resource))
-    };
-    HttpRoute { metadata, spec, status: None }
+    rules.iter().map(|rule| with_backends(rule, &backend_refs)).collect()
 }
 
 fn with_backends(rule: &Value, backend_refs: &[Value]) -> Value {
@@ -42,19 +80,42 @@ fn with_backends(rule: &Value, backend_refs: &[Value]) -> Value {
     Value::Object(rule)
 }
 
+fn ask_for_header(rule: &mut Map<String, Value>, value: &str) {
+    let matches = rule.entry("matches").or_insert_with(|| json!([]));
+    // No match at all means every request.
+    if matches.as_array().is_some_and(Vec::is_empty) || matches.is_null() {
+        *matches = json!([{}]);
+    }
+    for it in matches.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let header = json!({"name": NO_REQUEST, "value": value});
+        match it.get_mut("headers").and_then(Value::as_array_mut) {
+            Some(headers) => headers.push(header),
+            None => drop(it.insert("headers".into(), json!([header]))),
+        }
+    }
+}
+
+/// The part of the user's that a live route was written from.
+#[must_use]
+pub fn gateway(live: &HttpRoute) -> Option<Gateway> {
+    let written = live.metadata.annotations.as_ref()?.get(GATEWAY)?;
+    serde_json::from_str(written).ok()
+}
+
 /// Whether the live route was applied from the wanted one and still has its parents, hosts
 /// and weights. The API server completes rules with defaults, so the whole cannot be compared.
 #[must_use]
 pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    let digest = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
-    digest(live) == digest(wanted)
+    let annotation = |it: &HttpRoute, key| it.metadata.annotations.as_ref().and_then(|all| all.get(key).cloned());
+    [APPLIED, GATEWAY].into_iter().all(|key| annotation(live, key) == annotation(wanted, key))
         && live.spec.hostnames == wanted.spec.hostnames
-        && names(&live.spec.parent_refs) == names(&wanted.spec.parent_refs)
+        && parents(live) == parents(wanted)
         && weights(live) == weights(wanted)
 }
 
-fn names(parents: &[Value]) -> Vec<Option<&str>> {
-    parents.iter().map(|it| it.get("name").and_then(Value::as_str)).collect()
+fn parents(route: &HttpRoute) -> Vec<Option<ParentRef>> {
+    let namespace = route.metadata.namespace.as_deref().unwrap_or_default();
+    route.spec.parents().into_iter().map(|it| it.map(|it| it.resolved(namespace))).collect()
 }
 
 /// Per rule, the backends' names and weights.
@@ -74,3 +135,6 @@ pub fn weights(route: &HttpRoute) -> Vec<Vec<(String, i64)>> {
     };
     route.spec.rules.iter().map(backends).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,10 @@
 //! field it does not implement would make a test pass for the wrong reason, so
 //! whatever is left in `rest` of a route is refused by name
 //! (see [`rules`](super::rules)).
+//!
+//! What a route is told is the same for who writes it and who reads it, and so
+//! is shared with the operator. Its spec is not: the operator passes the user's
+//! rules through unread, and reads nothing that this gateway would have to know.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use werkbank::api::gateway::{HttpRouteStatus, ParentRef, RouteParentStatus};
 
 /// Fields that this gateway does not implement.
 pub type Rest = BTreeMap<String, Value>;
@@ -179,29 +184,6 @@ pub struct HttpRouteSpec {
     pub rest: Rest,
 }
 
-/// A Gateway, or one listener of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ParentRef {
-    /// API group; none means the Gateway API's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Kind; none means `Gateway`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Namespace; none means the route's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// Name of the Gateway.
-    pub name: String,
-    /// Name of one listener.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub section_name: Option<String>,
-    /// Port of the listeners.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-}
-
 /// Requests that match, and what becomes of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -355,25 +337,4 @@ pub struct BackendRef {
     /// What this gateway does not implement.
     #[serde(flatten)]
     pub rest: Rest,
-}
-
-/// Observed state of a route.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct HttpRouteStatus {
-    /// One entry per Gateway that looked at the route.
-    #[serde(default)]
-    pub parents: Vec<RouteParentStatus>,
-}
-
-/// What one controller says of the route on one parent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteParentStatus {
-    /// The parent, as the route names it.
-    pub parent_ref: ParentRef,
-    /// Who says it.
-    pub controller_name: String,
-    /// `Accepted` and `ResolvedRefs`.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
 }

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 
-use super::api::{AllowedRoutes, Gateway, HttpRoute, Listener, ParentRef};
+use werkbank::api::gateway::GROUP;
 
-/// API group of Gateways and routes.
-pub(crate) const GROUP: &str = "gateway.networking.k8s.io";
+use super::api::{AllowedRoutes, Gateway, HttpRoute, Listener, ParentRef};
 
 /// Labels of namespaces by name.
 pub(crate) type Namespaces = BTreeMap<String, BTreeMap<String, String>>;

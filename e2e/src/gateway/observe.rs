@@ -16,9 +16,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{sync::Notify, task::JoinSet};
 
+use werkbank::api::gateway::GROUP;
+
 use super::{
     api::{Gateway, GatewayClass, HttpRoute},
-    attach::GROUP,
     translate::World,
 };
 

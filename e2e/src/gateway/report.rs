@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use werkbank::api::gateway::GROUP;
 
 use super::{
     api::{
         Gateway, GatewayAddress, GatewayClassStatus, GatewayStatus, HttpRoute, HttpRouteStatus, Listener,
         ListenerStatus, RouteKind, RouteParentStatus,
     },
-    attach::{GROUP, serves_http_routes},
+    attach::serves_http_routes,
     status::{StatusWriter, conditions},
     translate::{ParentVerdict, Translation, Verdict, World, key, listener_name},
 };

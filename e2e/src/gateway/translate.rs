@@ -5,9 +5,10 @@
 //! Routes of one virtual host are sorted as the Gateway API demands: the most
 //! specific match first, then the oldest route, then by name.
 //!
-//! A route that cannot be translated, or that Envoy has refused, keeps the
-//! configuration it had when it was last accepted (the Gateway API's "fall back
-//! to the last known good state"): what has been serving keeps serving.
+//! A route that asks for what is not implemented, or names a listener that is
+//! not there, is not programmed, whatever it was before: so do gateways in
+//! production, which translate what they see and remember nothing. Only what
+//! Envoy itself refuses keeps the configuration it had, because Envoy does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -179,15 +180,21 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// Judges the route as it is, and configures it as it is or as it was when last accepted.
+    /// Judges the route as it is, and configures it as it is; or as it was when Envoy last took it.
     fn add_route(&mut self, route: &Arc<HttpRoute>) {
         let uid = route.uid().unwrap_or_default();
         let world = self.world;
         let generation = route.metadata.generation.unwrap_or_default();
         let held = world.held.contains(&uid);
-        let refusal =
-            rules::unsupported(&route.spec).or_else(|| world.refused.get(&(uid.clone(), generation)).cloned());
-        let in_force = if held || refusal.is_some() { world.accepted.get(&uid) } else { Some(route) };
+        let unsupported = rules::unsupported(&route.spec);
+        let refused = world.refused.get(&(uid.clone(), generation)).cloned();
+        let in_force = match (&unsupported, &refused) {
+            _ if held => world.accepted.get(&uid),
+            (Some(_), _) => None,
+            (None, Some(_)) => world.accepted.get(&uid),
+            (None, None) => Some(route),
+        };
+        let refusal = unsupported.or(refused);
         let resolved = in_force.map(|it| self.configure(it));
         if held {
             return;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::api::Filter;
 use super::*;
 
 fn read<T: serde::de::DeserializeOwned>(object: Value) -> Arc<T> {
@@ -101,7 +102,7 @@ fn changed(route: &HttpRoute, generation: i64) -> Arc<HttpRoute> {
 }
 
 #[test]
-fn a_refused_route_keeps_the_configuration_it_had_when_it_was_accepted() {
+fn a_route_that_envoy_refuses_keeps_the_configuration_that_envoy_has() {
     let mut world = canary();
     let before = translate(&world).resources;
     let accepted = world.routes[0].clone();
@@ -114,6 +115,20 @@ fn a_refused_route_keeps_the_configuration_it_had_when_it_was_accepted() {
     assert_eq!(after.resources, before);
     let told = &after.routes[0].1[0].verdicts[0];
     assert_eq!((told.holds, told.reason, &*told.message), (false, "UnsupportedValue", "Envoy says no"));
+}
+
+#[test]
+fn a_route_that_asks_for_what_is_not_implemented_is_not_programmed_whatever_it_was() {
+    let mut world = canary();
+    let accepted = world.routes[0].clone();
+    world.accepted.insert(accepted.uid().unwrap(), accepted.clone());
+    let mut asks = HttpRoute::clone(&accepted);
+    asks.spec.rules[0].filters = vec![Filter { kind: "URLRewrite".to_owned(), ..Filter::default() }];
+    world.routes[0] = Arc::new(asks);
+    let translation = translate(&world);
+    assert_eq!(translation.resources.routes["shop/edge/80"]["virtual_hosts"], json!([]));
+    let told = &translation.routes[0].1[0].verdicts[0];
+    assert_eq!((told.holds, told.reason), (false, "UnsupportedValue"));
 }
 
 #[test]

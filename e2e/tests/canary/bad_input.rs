@@ -137,7 +137,6 @@ async fn what_is_wrong_is_a_condition_that_says_what_to_do_and_the_stable_versio
     prepare(&scene).await;
     let before = scene.operators().await;
     join_all(CASES.iter().map(|case| is_told_and_put_right(&scene, case))).await;
-    a_route_that_no_gateway_takes(&scene).await;
     assert_eq!(scene.operators().await, before, "an operator ended");
     scene.end().await;
 }
@@ -192,20 +191,4 @@ async fn is_told_and_put_right(scene: &Scene, case: &Case) {
     model.until("it is put right and promoted", goes_on).await;
     let total = load.stop().await.unwrap().total;
     assert_eq!(total.failed(), 0, "{name}: {total:?}");
-}
-
-/// Apart, because it takes requests away by itself: a route that names a listener which is not
-/// there is served by none, whoever wrote it. What the operator owes is to say so.
-async fn a_route_that_no_gateway_takes(scene: &Scene) {
-    let model = scene.model("missing-entry");
-    let good = good(scene, model.name, &NEXT);
-    model.apply(&good.replace("{name: internal}", "{name: internal, sectionName: nowhere}")).await;
-    let told = |it: &ModelDeploymentStatus| {
-        it.conditions.iter().any(|it| it.type_ == "Ready" && it.reason == "RouteRejected" && it.message.len() > 20)
-    };
-    model.until("it is told as RouteRejected", told).await;
-    model.apply(&good).await;
-    let ready =
-        |it: &ModelDeploymentStatus| it.conditions.iter().any(|it| it.type_ == "Ready" && it.reason == "Stable");
-    model.until("the route is taken again", ready).await;
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod gateway_edit;
 mod outages;
 mod rights;
 mod rollouts;

@@ -14,7 +14,8 @@ pub struct Traffic {
     pub gateway: Gateway,
 }
 
-/// An HTTPRoute without its backends.
+/// An HTTPRoute without its backends. An edit is in effect once every Gateway it names has accepted
+/// it; until then the route stays as it was last accepted.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gateway {

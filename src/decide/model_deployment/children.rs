@@ -1,7 +1,8 @@
 //! Which children should exist, and the writes that get there.
 //!
 //! Derived from the status as it will be written, never from what the live children
-//! happen to say: whatever a crash left half-done is completed by the next pass.
+//! happen to say: whatever a crash left half-done is completed by the next pass. The one thing read back
+//! from a child is which `spec.traffic.gateway` the route was last written from (see `edit`).
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -43,6 +44,7 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     if !back {
         work.traffic();
     }
+    work.proposal();
     (work.ops, work.problem)
 }
 
@@ -63,7 +65,8 @@ impl Work<'_> {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
             self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
-        if let Some(refused) = self.pass.observed.memory.refused.clone() {
+        // A proposal is in nobody's way.
+        if let (Some(refused), None) = (self.pass.observed.memory.refused.clone(), self.pass.refused_proposal()) {
             self.blocked(
                 "ChildRefused",
                 format!("the API server refuses a child: {refused}; correct spec.template or spec.traffic"),
@@ -191,9 +194,13 @@ impl Work<'_> {
 
     /// A route that the spec does not ask for any more would keep its last weights for ever.
     fn no_route(&mut self) {
-        let Some(live) = &self.children.route else { return };
-        if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-            self.ops.push(Op::Delete(ChildKind::HttpRoute, self.pass.name().to_owned(), precondition));
+        self.delete_route(self.children.route.as_deref());
+    }
+
+    fn delete_route(&mut self, live: Option<&HttpRoute>) {
+        let Some(metadata) = live.map(|it| &it.metadata).filter(|it| it.deletion_timestamp.is_none()) else { return };
+        if let (Some(name), Some(precondition)) = (metadata.name.clone(), precondition(metadata)) {
+            self.ops.push(Op::Delete(ChildKind::HttpRoute, name, precondition));
         }
     }
 
@@ -201,8 +208,13 @@ impl Work<'_> {
         if !self.children.gateway_api {
             return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
         }
-        let Some(wanted) = route(self.pass) else { return };
-        match &self.children.route {
+        if let Some(wanted) = route(self.pass) {
+            self.write_route(self.children.route.as_deref(), wanted);
+        }
+    }
+
+    fn write_route(&mut self, live: Option<&HttpRoute>, wanted: HttpRoute) {
+        match live {
             None => self.create(Child::HttpRoute(Box::new(wanted))),
             Some(live) if same_route(live, &wanted) => {}
             Some(live) => {
@@ -210,6 +222,21 @@ impl Work<'_> {
                     self.ops.push(Op::Apply(Child::HttpRoute(Box::new(wanted)), precondition));
                 }
             }
+        }
+    }
+
+    /// Last, and not while there is something to tell: a proposal that the API server refuses ends the
+    /// pass, and nothing else may wait for it.
+    fn proposal(&mut self) {
+        let live = self.children.proposed.as_deref();
+        match (self.pass.proposal(), live) {
+            (None, live) => self.delete_route(live),
+            (Some(_), _) if self.pass.has_news() => {}
+            // Another edit begins anew, so that its age tells how long it has been waiting.
+            (Some(wanted), Some(live)) if build::route::gateway(live) != build::route::gateway(&wanted) => {
+                self.delete_route(Some(live));
+            }
+            (Some(wanted), live) => self.write_route(live, wanted),
         }
     }
 
@@ -238,7 +265,7 @@ fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
 
 /// The route the status asks for; `None` before anything has traffic.
 pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
-    let gateway = &pass.resource.spec.traffic.as_ref()?.gateway;
+    let gateway = pass.gateway_in_effect()?;
     let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
     let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
     let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
@@ -254,11 +281,11 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
             vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
     };
-    Some(build::route::write(pass.resource, gateway, &backends))
+    Some(build::route::write(pass.resource, &gateway, &backends))
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
-fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
+pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
     let record = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
     let recorded = record.and_then(|it| build::record::read(it).ok()).map(|it| it.port);
     recorded.unwrap_or(pass.resource.spec.port)

@@ -43,7 +43,9 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     // Tools that know kstatus take Reconciling for "wait": not while waiting is in vain.
     let reconciling = pass
         .active()
-        .filter(|attempt| stalled.is_none() || attempt.state == AttemptState::RollingBack)
+        .filter(|attempt| {
+            stalled.is_none() || attempt.state == AttemptState::RollingBack && pass.refused_route().is_none()
+        })
         .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()));
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let now = pass.now;
@@ -111,6 +113,10 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
     let at_rest = pass.active().is_none() && serves_spec(pass);
     if let Some(said) = obstacle.filter(|it| !(at_rest && it.reason == TRAIL)) {
         return (false, Said::new(&said.reason, &said.message));
+    }
+    // An attempt goes on, on what was last accepted: so an edit that waits is less than what it needs itself.
+    if let Some(edit) = pass.edit().filter(|it| it.in_vain || pass.active().is_none()) {
+        return (false, Said::new(edit.reason, edit.message));
     }
     if let Some(attempt) = pass.active() {
         let (reason, message) = explained(pass, attempt);
@@ -190,7 +196,20 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if let Some(said) = obstacle {
         return (said.reason != TRAIL).then_some(said);
     }
-    if pass.active().is_some() || serves_spec(pass) {
+    let active = pass.active().map(|it| it.state);
+    // Any other attempt has a deadline and ends by itself.
+    if matches!(active, None | Some(AttemptState::RollingBack))
+        && let Some(message) = pass.refused_route()
+    {
+        return Some(Said::new("RouteRejected", message));
+    }
+    if active.is_some() {
+        return None;
+    }
+    if let Some(edit) = pass.edit().filter(|it| it.in_vain) {
+        return Some(Said::new(edit.reason, edit.message));
+    }
+    if serves_spec(pass) {
         return None;
     }
     let (cause, revision) = (pass.refusal()?, &pass.target.as_ref().ok()?.entry.revision);

@@ -1,11 +1,9 @@
-//! What the live children say: are the pods ready, has the gateway taken the weights.
+//! What the live pods say: are they ready, and if not, why.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use serde_json::Value;
 
 use crate::api::artifact_failure::ArtifactFailure;
-use crate::api::gateway::{HttpRoute, RouteParentStatus};
 use crate::api::labels;
 
 /// Ready pods of a Deployment, counted only when its controller has seen the
@@ -28,57 +26,6 @@ pub fn serving_pods(deployment: &Deployment) -> i32 {
 pub fn is_complete(deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|it| it.replicas).unwrap_or(1);
     serving_pods(deployment) >= wanted
-}
-
-/// What the gateways say of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteState {
-    /// Every parent has accepted this generation and resolved its backends.
-    Accepted,
-    /// Some parent has not looked at this generation yet.
-    Pending,
-    /// A parent refuses this generation: its reason and message.
-    Rejected(String),
-}
-
-/// Whether every Gateway the route names has accepted its present generation.
-#[must_use]
-pub fn route_state(route: &HttpRoute) -> RouteState {
-    let generation = route.metadata.generation.unwrap_or_default();
-    let namespace = route.metadata.namespace.as_deref().unwrap_or_default();
-    let answers = route.status.as_ref().map(|it| it.parents.as_slice()).unwrap_or_default();
-    let mut pending = route.spec.parent_refs.is_empty();
-    for parent in &route.spec.parent_refs {
-        let Some(answer) = answers.iter().find(|it| same_parent(&it.parent_ref, parent, namespace)) else {
-            pending = true;
-            continue;
-        };
-        for type_ in ["Accepted", "ResolvedRefs"] {
-            match verdict(answer, type_, generation) {
-                Some((true, _)) => {}
-                Some((false, why)) => return RouteState::Rejected(why),
-                None => pending = true,
-            }
-        }
-    }
-    if pending { RouteState::Pending } else { RouteState::Accepted }
-}
-
-fn verdict(answer: &RouteParentStatus, type_: &str, generation: i64) -> Option<(bool, String)> {
-    let condition = answer.conditions.iter().find(|it| it.type_ == type_)?;
-    let current = condition.observed_generation.unwrap_or_default() >= generation;
-    current.then(|| (condition.status == "True", format!("{}: {}", condition.reason, condition.message)))
-}
-
-/// Parent references are equal when they name the same Gateway and section;
-/// the namespace defaults to the route's own.
-fn same_parent(answer: &Value, parent: &Value, namespace: &str) -> bool {
-    let field = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let home = |value: &Value| field(value, "namespace").unwrap_or_else(|| namespace.to_owned());
-    field(answer, "name") == field(parent, "name")
-        && home(answer) == home(parent)
-        && field(answer, "sectionName") == field(parent, "sectionName")
-        && answer.get("port") == parent.get("port")
 }
 
 /// Why a revision's pods do not come up.
@@ -161,57 +108,9 @@ fn container_problem(container: &ContainerStatus) -> Option<PodProblem> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-
-    fn route(parents: Value, status: Value) -> HttpRoute {
-        serde_json::from_value(json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-            "metadata": {"name": "churn", "namespace": "crm", "generation": 3},
-            "spec": {"parentRefs": parents}, "status": {"parents": status},
-        }))
-        .unwrap()
-    }
-
-    fn says(parent: Value, generation: i64, accepted: &str, resolved: &str) -> Value {
-        let condition = |type_: &str, status: &str| {
-            json!({"type": type_, "status": status, "reason": "Why", "message": "because",
-                "observedGeneration": generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
-        };
-        json!({"parentRef": parent, "controllerName": "x", "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", resolved)]})
-    }
-
-    #[test]
-    fn a_route_is_accepted_when_every_parent_has_accepted_this_generation() {
-        let (one, two) = (json!({"name": "one"}), json!({"name": "two", "namespace": "infra"}));
-        let both = json!([one, two]);
-        let state = |answers: Value| route_state(&route(both.clone(), answers));
-        let yes = |parent: &Value| says(parent.clone(), 3, "True", "True");
-        assert_eq!(state(json!([yes(&one), yes(&two)])), RouteState::Accepted);
-        assert_eq!(state(json!([yes(&one)])), RouteState::Pending);
-        assert_eq!(state(json!([yes(&one), says(two.clone(), 2, "True", "True")])), RouteState::Pending);
-        assert_eq!(
-            state(json!([yes(&one), says(two.clone(), 2, "False", "True")])),
-            RouteState::Pending,
-            "it may be better now"
-        );
-        assert_eq!(
-            state(json!([yes(&one), says(two, 3, "True", "False")])),
-            RouteState::Rejected("Why: because".into())
-        );
-        assert_eq!(route_state(&route(json!([]), json!([]))), RouteState::Pending);
-    }
-
-    #[test]
-    fn parents_are_told_apart_by_namespace_section_and_port() {
-        let wanted = json!({"name": "one", "sectionName": "https"});
-        let state = |answer: Value| route_state(&route(json!([wanted]), json!([says(answer, 3, "True", "True")])));
-        assert_eq!(state(json!({"name": "one", "sectionName": "https", "namespace": "crm"})), RouteState::Accepted);
-        assert_eq!(state(json!({"name": "one"})), RouteState::Pending);
-        assert_eq!(state(json!({"name": "one", "sectionName": "https", "namespace": "infra"})), RouteState::Pending);
-        assert_eq!(state(json!({"name": "one", "sectionName": "https", "port": 443})), RouteState::Pending);
-    }
 
     #[test]
     fn ready_pods_count_for_weight_only_when_the_controller_has_seen_the_spec() {

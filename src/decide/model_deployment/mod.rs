@@ -18,9 +18,11 @@
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
 //! another revision, metric outage, lost capacity, deadlines, advance.
 
+pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
+mod edit;
 pub mod judge;
 pub mod live;
 pub mod measure;
@@ -54,6 +56,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.transition();
     pass.forget_drained();
     pass.ask_for_names();
+    pass.await_edit();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
     pass.into_plan(ops)

@@ -50,6 +50,8 @@ pub struct Children {
     pub services: BTreeMap<String, Arc<Service>>,
     /// The weights.
     pub route: Option<Arc<HttpRoute>>,
+    /// The route that an edit of `spec.traffic.gateway` is proposed to the Gateways with.
+    pub proposed: Option<Arc<HttpRoute>>,
     /// Whether the cluster has the Gateway API.
     pub gateway_api: bool,
 }

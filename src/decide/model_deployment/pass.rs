@@ -176,6 +176,11 @@ impl<'a> Pass<'a> {
         self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into() });
     }
 
+    /// Whether people have something to be told.
+    pub(super) fn has_news(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Turns measurements into verdicts.
     pub(super) fn judge(&mut self) {
         let Some(began) = self.observed.measured_at else { return };

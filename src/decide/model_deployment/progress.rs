@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::acceptance::{self, RouteState};
 use super::capacity::is_short;
 use super::children;
-use super::live::{self, RouteState};
 use super::pass::Pass;
 use super::policy::MetricRule;
 use crate::api::Weight;
@@ -249,7 +249,7 @@ impl Pass<'_> {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(live), Some(wanted)) => {
-                children::same_route(live, &wanted) && live::route_state(live) == RouteState::Accepted
+                children::same_route(live, &wanted) && acceptance::route_state(live) == RouteState::Accepted
             }
         }
     }
@@ -277,9 +277,9 @@ impl Pass<'_> {
     /// What the gateway has against the route, for people.
     pub(super) fn refused_route(&self) -> Option<String> {
         let route = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
-        match live::route_state(route) {
+        match acceptance::route_state(route) {
             RouteState::Rejected(why) => {
-                Some(format!("the gateway refuses the route: {why}; correct spec.traffic.gateway or the Gateway"))
+                Some(format!("the route is refused by {why}; correct spec.traffic.gateway or the Gateway"))
             }
             _ => None,
         }

@@ -11,7 +11,7 @@ use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
-use crate::build::record;
+use crate::build::{self, record};
 use crate::decide::ChildKind;
 use crate::decide::model_deployment::live;
 use crate::decide::model_deployment::observed::Children;
@@ -24,7 +24,9 @@ impl ModelDeployments {
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
         let mut found = Found::default();
         found.children.gateway_api = self.routes.is_available();
-        found.children.route = self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
+        let route = |name: &str| self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
+        found.children.route = route(name);
+        found.children.proposed = route(&build::route::proposed_name(name));
         if found.children.route.is_none() && resource.spec.traffic.is_some() {
             found.note(self.routes.get(namespace, name).as_deref(), ChildKind::HttpRoute);
         }

@@ -141,7 +141,9 @@ impl<M: Machine> Loop<M> {
                 memory.pass.already_exists.insert((kind, name));
                 self.conflict(memory, "AlreadyExists")
             }
-            End::Refused { kind, name, message } => self.refused(resource, memory, Refusal { kind, name, message }),
+            End::Refused { kind, name, message } => {
+                self.refused(resource, memory, Refusal { kind, name, message }, requeue)
+            }
             End::Failed { kind, name, error } => {
                 tracing::warn!(about = M::KIND, kind, name, error, "a write failed; its effect is unknown");
                 self.failed(memory, "Write")
@@ -162,9 +164,18 @@ impl<M: Machine> Loop<M> {
         ("failed", Action::requeue(AT_ONCE))
     }
 
-    /// A refusal that is news goes into status at once.
-    fn refused(&self, resource: &Arc<M::Resource>, memory: &mut Memory, refusal: Refusal) -> Ended {
+    /// A refusal that is news goes into status at once. What is due by its time, such as the next
+    /// measurement, does not wait longer because a write is refused.
+    fn refused(
+        &self,
+        resource: &Arc<M::Resource>,
+        memory: &mut Memory,
+        refusal: Refusal,
+        due: Option<Duration>,
+    ) -> Ended {
         let ended = self.failed(memory, "Refused");
+        let backoff = backoff::after_failure(&memory.uid, memory.failures);
+        let ended = due.filter(|due| *due < backoff).map_or(ended, |due| ("failed", Action::requeue(due)));
         let known = memory.pass.refusal.replace(refusal.clone());
         if known.as_ref() == Some(&refusal) {
             return ended;

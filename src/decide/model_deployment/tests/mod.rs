@@ -7,6 +7,7 @@
 mod canary;
 mod capacity;
 mod first_deployment;
+mod gateway;
 mod obstacles;
 mod people;
 mod properties;

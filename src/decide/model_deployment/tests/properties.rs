@@ -9,6 +9,7 @@ use super::world::{World, guardrail, is_nothing};
 use crate::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus};
 use crate::api::{Weight, labels};
 use crate::build::route;
+use crate::decide::model_deployment::acceptance::{self, RouteState};
 use crate::decide::model_deployment::{live, observed::Observed};
 use crate::decide::{Child, Measurement, Op, Plan};
 
@@ -20,6 +21,8 @@ enum Happening {
     Replicas(i32),
     Steps(Vec<u16>),
     Traffic(bool),
+    /// `spec.traffic.gateway` is edited to one that is accepted, refused, or answered by nobody.
+    Gateway(&'static str, &'static str),
     PodsReady,
     PodsGone,
     GatewayAccepts,
@@ -44,6 +47,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0_i32..6).prop_map(Replicas),
         1 => prop::collection::vec(0_u16..10_001, 0..4).prop_map(Steps),
         1 => any::<bool>().prop_map(Traffic),
+        2 => (prop_oneof![2 => Just("internal"), 1 => Just("tomorrow")], prop_oneof![Just("http"), Just("nowhere")])
+            .prop_map(|(name, section)| Gateway(name, section)),
         8 => Just(PodsReady),
         1 => Just(PodsGone),
         8 => Just(GatewayAccepts),
@@ -72,6 +77,11 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::Traffic(there) => {
             let traffic = there.then(|| World::new().resource.spec.traffic).flatten();
             world.edit(|spec| spec.traffic = traffic);
+        }
+        Happening::Gateway(name, section) => {
+            if world.resource.spec.traffic.is_some() {
+                world.gateway(json!({"parentRefs": [{"name": name, "sectionName": section}]}));
+            }
         }
         Happening::PodsReady => world.pods_ready(),
         Happening::PodsGone => {
@@ -126,8 +136,10 @@ fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus>
     assert!(bytes < 32 * 1024, "a status of {bytes} bytes");
     for op in &plan.ops {
         check_precondition(world, op);
-        if let Op::Create(Child::HttpRoute(route)) | Op::Apply(Child::HttpRoute(route), _) = op {
+        let (Op::Create(Child::HttpRoute(route)) | Op::Apply(Child::HttpRoute(route), _)) = op else { continue };
+        if route.metadata.name.as_deref() == Some("churn") {
             check_weights(world, &status, route);
+            check_accepted(world, &status, route);
         }
     }
     if status.attempt.as_ref().is_some_and(|it| it.state.is_active() && it.weight > Weight::NONE) {
@@ -183,6 +195,16 @@ fn check_weights(world: &World, status: &ModelDeploymentStatus, wanted: &crate::
     }
 }
 
+/// What serves is written from what it was written from before, or from what a Gateway has accepted.
+fn check_accepted(world: &World, status: &ModelDeploymentStatus, wanted: &crate::api::gateway::HttpRoute) {
+    let Some(live) = world.children.route.as_deref().filter(|_| status.stable.is_some()) else { return };
+    let kept = route::gateway(live) == route::gateway(wanted);
+    let accepted = world.children.proposed.as_deref().is_some_and(|proposed| {
+        route::gateway(proposed) == route::gateway(wanted) && acceptance::route_state(proposed) == RouteState::Accepted
+    });
+    assert!(kept || accepted, "{:?} for {:?}", route::gateway(wanted), route::gateway(live));
+}
+
 fn story() -> impl Strategy<Value = Vec<Happening>> {
     prop::collection::vec(happening(), 0..60)
 }
@@ -198,6 +220,9 @@ fn healed(mut world: World) -> World {
     (1..5).for_each(|version| world.register(&format!("churn-{version}"), version));
     world.memory.trail_unavailable_since = None;
     world.steps(json!([{"weight": "10%", "for": "1m"}]));
+    if world.resource.spec.traffic.is_some() {
+        world.resource.spec.traffic = World::new().resource.spec.traffic;
+    }
     world.come_to_rest();
     world
 }
@@ -225,6 +250,10 @@ proptest! {
             prop_assert!(is_nothing(&world.pass()));
         }
         let status = world.status();
+        prop_assert!(world.children.proposed.is_none());
+        if let (Some(route), Some(traffic)) = (&world.children.route, &world.resource.spec.traffic) {
+            prop_assert_eq!(route::gateway(route), Some(traffic.gateway.clone()));
+        }
         let served = status.stable.as_ref().is_some_and(|it| it.revision == world.target());
         let refused = status.attempt.as_ref().is_some_and(|it| it.cause.is_some_and(Cause::is_sticky));
         prop_assert!(served || refused, "{status:#?}");

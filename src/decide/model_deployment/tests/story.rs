@@ -10,7 +10,7 @@ use super::world::{World, noon};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, ModelDeploymentStatus};
 use crate::build::{self, route};
-use crate::decide::model_deployment::live;
+use crate::decide::model_deployment::{acceptance, live};
 use crate::decide::{Child, Measurement, Op, Plan, Precondition};
 
 /// A world, and what has been written down about it.
@@ -137,7 +137,11 @@ impl Story {
         line("ConfigMap copies".into(), copies.keys().cloned().collect::<Vec<_>>().join(", "));
         line("ControllerRevisions".into(), world.children.records.keys().cloned().collect::<Vec<_>>().join(", "));
         if let Some(route) = &world.children.route {
-            line("HTTPRoute".into(), format!("{}; {:?}", weights(route), live::route_state(route)));
+            line("HTTPRoute".into(), format!("{}; {:?}", weights(route), acceptance::route_state(route)));
+            line("HTTPRoute for".into(), user_part(route));
+        }
+        if let Some(route) = &world.children.proposed {
+            line("HTTPRoute proposed".into(), format!("{}; {:?}", parents(route), acceptance::route_state(route)));
         }
         for pod in &world.pods {
             line("pod of the candidate".into(), serde_json::to_string(&pod.status).unwrap());
@@ -275,7 +279,10 @@ fn told(op: &Op) -> String {
 fn content(child: &Child) -> String {
     match child {
         Child::Deployment(it) => format!(": {} replicas", it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
-        Child::HttpRoute(it) => format!(": {}", weights(it)),
+        Child::HttpRoute(it) => match user_part(it) {
+            asked if asked.is_empty() => format!(": {}", weights(it)),
+            asked => format!(": {} for {asked}", weights(it)),
+        },
         Child::Service(it) => format!(
             ": selects {:?}",
             it.spec
@@ -293,6 +300,18 @@ fn content(child: &Child) -> String {
 fn weights(it: &crate::api::gateway::HttpRoute) -> String {
     let all = route::weights(it).into_iter().next().unwrap_or_default();
     all.iter().map(|(name, weight)| format!("{name}={weight}")).collect::<Vec<_>>().join(" ")
+}
+
+fn parents(it: &crate::api::gateway::HttpRoute) -> String {
+    let all = it.spec.parents().into_iter().flatten();
+    all.map(|it| it.to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// What the user asked for, where it is not what all stories begin with.
+fn user_part(it: &crate::api::gateway::HttpRoute) -> String {
+    let written = route::gateway(it).unwrap();
+    let usual = World::new().resource.spec.traffic.unwrap().gateway;
+    if written == usual { String::new() } else { serde_json::to_string(&written).unwrap() }
 }
 
 fn answered(answer: &Measurement) -> String {

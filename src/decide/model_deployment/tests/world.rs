@@ -7,7 +7,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::gateway::HttpRouteStatus;
@@ -205,22 +206,39 @@ impl World {
         self.pods = vec![Arc::new(Pod { metadata, status: Some(from(status)), ..Pod::default() })];
     }
 
+    /// Of the Gateways that exist, each accepts both routes, or refuses what it does not have.
     pub(super) fn gateway_accepts(&mut self) {
         self.gateway_says("True", "Accepted", "");
     }
 
+    /// What the Gateway `infra/internal` says of the route. Of a proposal it says the same, unless that
+    /// asks for what it does not have: a section `nowhere`, a filter `Unheard`. Of other Gateways nobody says anything.
     pub(super) fn gateway_says(&mut self, status: &str, reason: &str, message: &str) {
-        let Some(route) = self.children.route.as_mut().map(Arc::make_mut) else { return };
-        let condition = |type_: &str| {
-            json!({"type": type_, "status": status, "reason": reason, "message": message,
-                "observedGeneration": route.metadata.generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
-        };
-        let parents: Vec<Value> = (route.spec.parent_refs.iter())
-            .map(
-                |parent| json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]}),
-            )
-            .collect();
-        route.status = Some(HttpRouteStatus { parents: from(json!(parents)) });
+        let routes = [&mut self.children.route, &mut self.children.proposed];
+        for route in routes.into_iter().flatten().map(Arc::make_mut) {
+            let parents: Vec<Value> = route.spec.parent_refs.iter().filter_map(|parent| {
+                let answer = |status: &str, reason: &str, message: &str| {
+                    let condition = |type_: &str| {
+                        json!({"type": type_, "status": status, "reason": reason, "message": message,
+                            "observedGeneration": route.metadata.generation, "lastTransitionTime": "2026-11-24T00:00:00Z"})
+                    };
+                    json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]})
+                };
+                let unheard = json!(route.spec.rules).to_string().contains("Unheard");
+                match (parent["name"] == "internal", parent["sectionName"] == "nowhere", unheard) {
+                    (false, ..) => None,
+                    (true, true, _) => Some(answer("False", "NoMatchingParent", "no listener nowhere")),
+                    (true, false, true) => Some(answer("False", "UnsupportedValue", "no filter Unheard")),
+                    _ => Some(answer(status, reason, message)),
+                }
+            }).collect();
+            route.status = Some(HttpRouteStatus { parents: from(json!(parents)) });
+        }
+    }
+
+    /// `spec.traffic.gateway` is edited.
+    pub(super) fn gateway(&mut self, gateway: Value) {
+        self.edit(|spec| spec.traffic = Some(from(json!({"gateway": gateway}))));
     }
 
     /// What the metric source answers from now on; `samples` counts requests.
@@ -325,6 +343,7 @@ impl World {
                     uid: Some(format!("uid-{}", self.written)),
                     resource_version: Some(self.written.to_string()),
                     generation: Some(1),
+                    creation_timestamp: Some(Time(Timestamp::from_second(self.now.timestamp()).unwrap())),
                     ..ObjectMeta::default()
                 };
                 assert!(self.versions(child.kind(), child.name()).is_none(), "{} exists", child.name());
@@ -361,7 +380,8 @@ impl World {
             ChildKind::ConfigMap => children.copies.get(name).map(|it| it.metadata.clone()),
             ChildKind::Deployment => children.deployments.get(name).map(|it| it.metadata.clone()),
             ChildKind::Service => children.services.get(name).map(|it| it.metadata.clone()),
-            ChildKind::HttpRoute => children.route.as_ref().map(|it| it.metadata.clone()),
+            ChildKind::HttpRoute if name == "churn" => children.route.as_ref().map(|it| it.metadata.clone()),
+            ChildKind::HttpRoute => children.proposed.as_ref().map(|it| it.metadata.clone()),
         }
     }
 
@@ -371,6 +391,7 @@ impl World {
             uid: live.uid.clone(),
             resource_version: live.resource_version.clone(),
             generation: live.generation,
+            creation_timestamp: live.creation_timestamp.clone(),
             ..wanted.clone()
         };
         let children = &mut self.children;
@@ -401,8 +422,9 @@ impl World {
             }
             Child::HttpRoute(mut it) => {
                 it.metadata = metadata(&it.metadata);
-                it.status = children.route.as_ref().and_then(|old| old.status.clone());
-                children.route = Some(Arc::new(*it));
+                let live = if name == "churn" { &mut children.route } else { &mut children.proposed };
+                it.status = live.as_ref().and_then(|old| old.status.clone());
+                *live = Some(Arc::new(*it));
             }
         }
     }
@@ -410,7 +432,8 @@ impl World {
     fn remove(&mut self, kind: ChildKind, name: &str) {
         let children = &mut self.children;
         match kind {
-            ChildKind::HttpRoute => children.route = None,
+            ChildKind::HttpRoute if name == "churn" => children.route = None,
+            ChildKind::HttpRoute => children.proposed = None,
             ChildKind::Revision => {
                 // Garbage collection takes what the record owns.
                 let uid = children.records.remove(name).and_then(|it| it.metadata.uid.clone());

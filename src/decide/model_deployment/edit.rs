@@ -1,0 +1,138 @@
+//! An edit of `spec.traffic.gateway`: the new is made before the old is broken.
+//!
+//! A Gateway that refuses a route programs it no more, and what is refused is known only
+//! after it was written: a wrong `sectionName` in the one route would take all requests away.
+//! So an edit is first written into a route of its own that no request takes (the *proposal*),
+//! and into the true one when every Gateway it names has accepted that. Until then the
+//! true route is written as it last was, with whatever weights are decided: no weight waits for an edit.
+//!
+//! A refused proposal stays, and with it the question: when the Gateway is corrected rather
+//! than the spec, it is accepted without another write. Nothing is tried in a loop.
+//!
+//! While no revision is stable there is nothing to keep: an edit goes into the route at once.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+
+use super::acceptance::{self, RouteState};
+use super::children;
+use super::pass::Pass;
+use crate::api::Weight;
+use crate::api::duration::{self, after};
+use crate::api::gateway::HttpRoute;
+use crate::api::model_deployment::Gateway;
+use crate::build::route::{self, Backend};
+
+/// Where an edit stands that is not in effect.
+pub(super) struct Edit {
+    /// CamelCase, from the documented list.
+    pub(super) reason: &'static str,
+    /// What is awaited, or wrong, and what to do.
+    pub(super) message: String,
+    /// Waiting does not help.
+    pub(super) in_vain: bool,
+}
+
+/// What the sentences about an edit end with.
+const MEANWHILE: &str = "until then the route stays as it was last accepted";
+
+impl<'a> Pass<'a> {
+    /// What the route is written from: what the spec asks for, once the Gateways have accepted it.
+    pub(super) fn gateway_in_effect(&self) -> Option<Cow<'a, Gateway>> {
+        let wanted = Cow::Borrowed(&self.resource.spec.traffic.as_ref()?.gateway);
+        let accepted = || {
+            let proposed = self.observed.children.proposed.as_deref();
+            self.asked(proposed).is_some_and(|it| acceptance::route_state(it) == RouteState::Accepted)
+        };
+        match self.kept() {
+            Some(kept) if !accepted() => Some(Cow::Owned(kept)),
+            _ => Some(wanted),
+        }
+    }
+
+    /// What the live route was written from, where the spec asks for something else.
+    fn kept(&self) -> Option<Gateway> {
+        let wanted = &self.resource.spec.traffic.as_ref()?.gateway;
+        let _stable = self.status.stable.as_ref()?;
+        let kept = route::gateway(self.observed.children.route.as_deref()?)?;
+        (kept != *wanted).then_some(kept)
+    }
+
+    /// The proposal that should be there.
+    pub(super) fn proposal(&self) -> Option<HttpRoute> {
+        let _kept = self.kept().filter(|_| self.observed.children.gateway_api)?;
+        let revision = &self.status.stable.as_ref()?.revision;
+        let backend = Backend { revision, weight: Weight::FULL, port: children::port_of(self, revision) };
+        Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend))
+    }
+
+    /// The live proposal, if it asks what should be asked.
+    fn asked<'b>(&self, proposed: Option<&'b HttpRoute>) -> Option<&'b HttpRoute> {
+        let wanted = self.proposal()?;
+        proposed.filter(|live| live.metadata.deletion_timestamp.is_none() && route::same(live, &wanted))
+    }
+
+    /// What keeps an edit from being in effect.
+    pub(super) fn edit(&self) -> Option<Edit> {
+        let _kept = self.kept()?;
+        if let Some(message) = self.refused_proposal() {
+            return Some(Edit { reason: "ChildRefused", message, in_vain: true });
+        }
+        let proposed = self.observed.children.proposed.as_deref();
+        let state = self.asked(proposed).map(|it| (it, acceptance::route_state(it)));
+        let pending = |message: String, in_vain| Edit { reason: "RoutePending", message, in_vain };
+        Some(match state {
+            Some((_, RouteState::Rejected(why))) => Edit {
+                reason: "RouteRejected",
+                message: format!(
+                    "the edit of spec.traffic.gateway is refused by {why}; correct it or the Gateway: {MEANWHILE}"
+                ),
+                in_vain: true,
+            },
+            Some((live, RouteState::Pending)) => {
+                let silent = acceptance::silent_parents(live).join(" and ");
+                let limit = self.policy.progress_deadline;
+                if proposed_at(live).is_some_and(|since| after(since, limit) <= self.now) {
+                    let limit = duration::written(limit);
+                    pending(
+                        format!(
+                            "no gateway has answered for {silent} within {limit}: create it, or correct spec.traffic.gateway.parentRefs; {MEANWHILE}"
+                        ),
+                        true,
+                    )
+                } else {
+                    pending(
+                        format!("waiting for {silent} to accept the edit of spec.traffic.gateway; {MEANWHILE}"),
+                        false,
+                    )
+                }
+            }
+            Some((_, RouteState::Accepted)) | None => pending(
+                format!("the edit of spec.traffic.gateway is being proposed to its Gateways; {MEANWHILE}"),
+                false,
+            ),
+        })
+    }
+
+    /// What the API server has against the proposal.
+    pub(super) fn refused_proposal(&self) -> Option<String> {
+        let refused = self.observed.memory.refused.as_ref()?;
+        let said = refused.strip_prefix(&format!("HTTPRoute {}: ", route::proposed_name(self.name())))?;
+        Some(format!("the API server refuses the edit of spec.traffic.gateway: {said}; correct it: {MEANWHILE}"))
+    }
+
+    /// Looks again when an edit has waited too long for an answer.
+    pub(super) fn await_edit(&mut self) {
+        let proposed = self.observed.children.proposed.as_deref().filter(|_| self.kept().is_some());
+        let at = proposed.and_then(proposed_at).map(|since| after(since, self.policy.progress_deadline));
+        if let Some(at) = at.filter(|at| *at > self.now) {
+            self.look_again(at);
+        }
+    }
+}
+
+fn proposed_at(proposed: &HttpRoute) -> Option<DateTime<Utc>> {
+    let created = proposed.metadata.creation_timestamp.as_ref()?;
+    DateTime::from_timestamp(created.0.as_second(), 0)
+}
