@@ -5,6 +5,8 @@
 //! generated from the rows: the rules of the chart's roles
 //! (`charts/werkbank/files/rbac/`) and the reference page
 //! (`docs/reference/permissions.md`). `UPDATE=1 cargo test rbac` rewrites both.
+//! That each right is used, and none is missing, is what `e2e/tests/canary/rights.rs` finds out
+//! from an API server's audit log: a new row needs a part there that uses it.
 //!
 //! What is *not* here matters as much. No wildcard: a right for everything
 //! cannot be reviewed. No Secrets: tenants who want one read bind a Role with
@@ -192,7 +194,10 @@ pub fn reference_page() -> String {
         "<!-- Generated from src/runtime/rbac.rs; `UPDATE=1 cargo test rbac` rewrites it. -->\n\
          # Permissions\n\n\
          Everything the chart grants, and why. There is no wildcard, no right to read Secrets or nodes,\n\
-         and none to write a spec: the operator writes `status` and its own children.\n",
+         and none to write a spec: the operator writes `status` and its own children.\n\n\
+         An end-to-end test lets the operator do everything it ever does, reads from the API server's audit log what\n\
+         it asked for, and fails on a right that is missing, that nothing used, or that holds in more namespaces than it is\n\
+         used in. With `watchNamespaces` set, `operator` is bound in these namespaces only; the test checks that, too.\n",
     );
     for role in ROLES {
         let _ = write!(

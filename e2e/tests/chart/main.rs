@@ -243,7 +243,7 @@ async fn a_real_api_server_takes_the_release_and_its_pods_are_restricted() -> Re
     let installed = helm(&install).await?;
     ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     let notes = String::from_utf8(installed.stdout)?;
-    ensure!(notes.contains("DOES NOT SURVIVE THE POD"), "the notes hide what an emptyDir loses");
+    ensure!(notes.contains("IS LOST WITH THE POD"), "the notes hide what an emptyDir loses");
 
     // A Deployment is only warned about; its pods are what PodSecurity refuses.
     let pod = pod_of(&only("Deployment", &documents(&render(&[]).await?)?)?)?;
