@@ -1,10 +1,12 @@
 //! What a decision about a ModelDeployment rests on: caches of the children, the entry and
-//! the ConfigMaps it refers to, and the metric source.
+//! the ConfigMaps it refers to (by metadata; what is in them is asked for when it changed), and
+//! the metric source.
 //!
 //! Children are looked up by the names that status gives, and count only with the right
 //! owner: what an earlier ModelDeployment of the same name left behind is not ours.
 
 mod children;
+mod contents;
 mod measurements;
 mod references;
 mod watches;
@@ -15,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
+use kube::core::PartialObjectMeta;
 
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
@@ -25,6 +28,7 @@ use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::{self};
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
 
+use contents::Contents;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
@@ -43,7 +47,8 @@ pub struct MetricSource {
 pub struct ModelDeployments {
     client: Client,
     entries: Cache<ModelRegistryEntry>,
-    config_maps: Cache<ConfigMap>,
+    config_maps: Cache<PartialObjectMeta<ConfigMap>>,
+    contents: Contents,
     records: Cache<ControllerRevision>,
     deployments: Cache<Deployment>,
     services: Cache<Service>,
@@ -61,11 +66,11 @@ impl Machine for ModelDeployments {
     const KIND: &'static str = "ModelDeployment";
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let metrics_from = self.metrics_from(&resource);
+        let metrics_from = self.metrics_from(&resource).await?;
         let (measured_at, measurements) = self.measure(&resource, &metrics_from).await;
         Ok(Observed {
             entry: self.entry(&resource),
-            config_maps: self.referenced_config_maps(&resource),
+            config_maps: self.referenced_config_maps(&resource).await?,
             metrics_from,
             children: self.children(&resource),
             pods: self.pods_coming_up(&resource),

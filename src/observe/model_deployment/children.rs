@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 
+use super::watches::pods_key;
 use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
@@ -44,23 +45,20 @@ impl ModelDeployments {
         let copies = record::read(&found).map(|record| record.config_maps).unwrap_or_default();
         for copy in copies.into_values() {
             if let Some(it) = self.config_maps.get(namespace, &copy).filter(|it| is_owned_by(it.as_ref(), &owner)) {
-                children.copies.insert(copy, it);
+                // It is immutable: that it is there says what is in it.
+                let copied = ConfigMap { metadata: it.metadata.clone(), ..ConfigMap::default() };
+                children.copies.insert(copy, Arc::new(copied));
             }
         }
         children.records.insert(name.to_owned(), found);
     }
 
-    /// Pods, only while some are awaited: there is no index to find them by.
+    /// The pods that are awaited; at any other time nobody asks for them.
     pub(super) fn pods_coming_up(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
         let Some(attempt) = attempt.filter(|it| it.state == AttemptState::Starting) else { return Vec::new() };
         let (namespace, name) = key(resource);
-        let wanted = |pod: &Pod| {
-            pod.namespace().as_deref() == Some(namespace)
-                && pod.labels().get(labels::REVISION) == Some(&attempt.revision)
-                && pod.labels().get(labels::DEPLOYMENT).map(String::as_str) == Some(name)
-        };
-        self.pods.store().state_filter(wanted)
+        self.pods.find(namespace, &pods_key(name, &attempt.revision))
     }
 
     /// Of the names whose creation was refused as taken, those that somebody else has: one
