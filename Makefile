@@ -44,9 +44,9 @@ e2e: ## Chart and end-to-end tests on the real control plane
 	python3 -m unittest discover --quiet --start-directory examples/churn
 	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)
 
-# How many deployments the benchmark changes together, and who accepts their routes: envoy or writer.
+# How many deployments the benchmark changes together, and who accepts their routes: writer or envoy.
 N ?= 1000
-ACCEPTANCE ?= envoy
+ACCEPTANCE ?= writer
 
 .PHONY: bench
 bench: ## What 1,000 rollouts cost: time, requests, CPU, memory, beside the floor (N=100 for fewer)

@@ -43,7 +43,7 @@ enum Action {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=20_000))]
         deployments: u16,
         /// Who accepts the routes.
-        #[arg(long, value_enum, default_value = "envoy")]
+        #[arg(long, value_enum, default_value = "writer")]
         acceptance: Acceptance,
     },
     /// Find or build every tool and print where it is.

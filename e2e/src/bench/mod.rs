@@ -15,6 +15,7 @@ pub mod requests;
 pub mod stage;
 pub mod usage;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -70,8 +71,7 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     let mut fleet = Fleet::new(stage.client());
     let patience = PATIENCE + Duration::from_secs(count.try_into()?);
     say("- creating the deployments, until all first revisions are stable");
-    let created = fleet.create(count, "one", &FOUR_STEPS);
-    created.await?;
+    fleet.create(count, "one", &FOUR_STEPS).await?;
     fleet.until(count, Goal::Settled("one"), patience).await?;
     let at_rest = rest(stage).await?;
     say("- a canary of four steps of all");
@@ -87,6 +87,20 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     let took = floor::measure(stage, load).await?;
     let floor = Floor { writes: load.writes, bytes, seconds: took.as_secs_f64() };
     Ok(Report { setting, resident_at_rest: at_rest.usage.resident, peak_resident: peak, four, two, floor })
+}
+
+/// One deployment's canary of four steps, by itself.
+///
+/// # Errors
+///
+/// When it does not end.
+pub async fn one(stage: &Stage) -> Result<Measure> {
+    stage.register(&["one", "two"]).await?;
+    let mut fleet = Fleet::new(stage.client());
+    fleet.create(1, "one", &FOUR_STEPS).await?;
+    fleet.until(1, Goal::Settled("one"), PATIENCE).await?;
+    rest(stage).await?;
+    canary(stage, &mut fleet, 1, "two", &FOUR_STEPS, PATIENCE).await
 }
 
 /// Changes the first `count` deployments and follows them until nothing is left of the old revision.
@@ -118,9 +132,15 @@ async fn canary(
         cpu_seconds: after.usage.cpu_seconds - before.usage.cpu_seconds,
         requests: after.operator.since(&before.operator),
         everybody: after.everybody.since(&before.everybody),
+        passes: difference(&before.passes, &after.passes),
         events_dropped: after.events_dropped - before.events_dropped,
         writes_until_promoted: at_promotion.operator.since(&before.operator).rollout_writes(),
     })
+}
+
+fn difference(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let since = |(name, now): (&String, &u64)| (name.clone(), now.saturating_sub(*before.get(name).unwrap_or(&0)));
+    after.iter().map(since).filter(|(_, count)| *count > 0).collect()
 }
 
 /// A reading after which nothing more is sent: what comes late belongs to what was before.

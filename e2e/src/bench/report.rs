@@ -1,5 +1,6 @@
 //! The figures, as a page and as JSON, beside what they should be.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,6 +110,8 @@ pub struct Measure {
     pub requests: Requests,
     /// What everybody sent meanwhile.
     pub everybody: Requests,
+    /// The operator's passes, by outcome.
+    pub passes: BTreeMap<String, u64>,
     /// Events that were not written.
     pub events_dropped: u64,
     /// The operator's writes when the last deployment was promoted, Events and lease apart.
@@ -264,6 +267,7 @@ fn json_of(it: &Measure) -> Value {
         },
         "cpuSeconds": it.cpu_seconds,
         "requestsPerRollout": it.requests_per_rollout(),
+        "passes": it.passes,
         "eventsDropped": it.events_dropped,
         "requests": rows(&it.requests),
         "writesOfOthers": it.writes_of_others(),
@@ -342,5 +346,8 @@ fn table(f: &mut fmt::Formatter<'_>, measure: &Measure) -> fmt::Result {
     }
     let others = measure.writes_of_others();
     writeln!(f, "{:12} {:28} {others:>8} {:>12.3}", "", "writes of others", measure.per_rollout(others as f64))?;
+    let passes: Vec<String> =
+        measure.passes.iter().map(|(it, count)| format!("{:.1} {it}", measure.per_rollout(*count as f64))).collect();
+    writeln!(f, "passes per rollout: {}", passes.join(", "))?;
     writeln!(f, "{} Events were dropped by the limit on them", measure.events_dropped)
 }

@@ -1,5 +1,5 @@
 //! Requests by verb and resource, as a process counted them itself: the operator's own metric
-//! tells what it sent, the API server's tells what everybody sent.
+//! tells what it sent, the API server's tells what everybody sent. And the passes they came from.
 
 use std::collections::BTreeMap;
 
@@ -94,16 +94,7 @@ impl Requests {
     }
 
     fn read(text: &str, metric: &str, request: impl Fn(&BTreeMap<String, String>) -> Option<Request>) -> Result<Self> {
-        let mut counts = BTreeMap::new();
-        for line in text.lines() {
-            let Some(rest) = line.strip_prefix(metric).and_then(|rest| rest.strip_prefix('{')) else { continue };
-            let unreadable = || format!("this line of the metrics cannot be read: {line}");
-            let (labels, value) = rest.rsplit_once("} ").with_context(unreadable)?;
-            let value: f64 = value.split(' ').next().and_then(|it| it.parse().ok()).with_context(unreadable)?;
-            let request = request(&pairs(labels)).with_context(unreadable)?;
-            *counts.entry(request).or_default() += value as u64;
-        }
-        Ok(Self(counts))
+        counters(text, metric, request).map(Self)
     }
 
     /// What was sent after `earlier`.
@@ -147,6 +138,34 @@ impl Requests {
     pub fn rollout_writes(&self) -> u64 {
         self.count(|request| request.account() == Account::Rollouts && request.writes())
     }
+}
+
+/// Passes over ModelDeployments by outcome, from the operator's `/metrics`.
+///
+/// # Errors
+/// When a counter of passes cannot be read.
+pub fn passes(text: &str) -> Result<BTreeMap<String, u64>> {
+    let all = counters(text, "werkbank_reconciles_total", |labels| {
+        Some((labels.get("kind")?.clone(), labels.get("outcome")?.clone()))
+    })?;
+    Ok(all.into_iter().filter(|((kind, _), _)| kind == "ModelDeployment").map(|((_, it), n)| (it, n)).collect())
+}
+
+/// The values of a counter, summed over what `name` makes of its labels.
+fn counters<T: Ord>(
+    text: &str,
+    metric: &str,
+    name: impl Fn(&BTreeMap<String, String>) -> Option<T>,
+) -> Result<BTreeMap<T, u64>> {
+    let mut counts = BTreeMap::new();
+    for line in text.lines() {
+        let Some(rest) = line.strip_prefix(metric).and_then(|rest| rest.strip_prefix('{')) else { continue };
+        let unreadable = || format!("this line of the metrics cannot be read: {line}");
+        let (labels, value) = rest.rsplit_once("} ").with_context(unreadable)?;
+        let value: f64 = value.split(' ').next().and_then(|it| it.parse().ok()).with_context(unreadable)?;
+        *counts.entry(name(&pairs(labels)).with_context(unreadable)?).or_default() += value as u64;
+    }
+    Ok(counts)
 }
 
 /// Labels of a line: `a="b",c="d"`. None of the labels read here holds a quote or a comma.
@@ -209,6 +228,17 @@ apiserver_request_total{code="200",component="apiserver",dry_run="",group="apps"
         let requests = Requests::of_api_server(text).unwrap();
         let read: Vec<_> = requests.iter().map(|(it, sent)| (it.verb.as_str(), it.resource.as_str(), sent)).collect();
         assert_eq!(read, [("patch", "httproutes/status", 3), ("update", "deployments", 1200)]);
+    }
+
+    #[test]
+    fn passes_are_those_over_deployments() {
+        let text = r#"
+werkbank_reconciles_total{kind="ModelDeployment",outcome="done"} 30
+werkbank_reconciles_total{kind="ModelDeployment",outcome="waiting"} 4
+werkbank_reconciles_total{kind="ModelRegistryEntry",outcome="done"} 2
+"#;
+        let expected = [("done", 30), ("waiting", 4)].map(|(outcome, count)| (outcome.to_owned(), count));
+        assert_eq!(passes(text).unwrap(), expected.into());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the benchmark runs on: a control plane and the operator, installed with its chart.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use super::accept::Accepting;
-use super::requests::Requests;
+use super::requests::{Requests, passes};
 use super::usage::Usage;
 use super::{Acceptance, NAMESPACE};
 use crate::controlplane;
@@ -35,6 +36,8 @@ pub struct Reading {
     pub operator: Requests,
     /// By everybody: the API server's own count.
     pub everybody: Requests,
+    /// The operator's passes over deployments, by outcome.
+    pub passes: BTreeMap<String, u64>,
     /// Events the operator had to say and did not write.
     pub events_dropped: u64,
 }
@@ -126,6 +129,7 @@ impl Stage {
             usage: Usage::of(self.pid()?)?,
             operator: Requests::of_operator(&text)?,
             everybody: Requests::of_api_server(&of_api_server)?,
+            passes: passes(&text)?,
             events_dropped: dropped.and_then(|it| it.trim().parse().ok()).unwrap_or(0),
         })
     }
