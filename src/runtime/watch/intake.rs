@@ -1,6 +1,7 @@
 //! From the events of one or several watches of a kind to one cache, and to what changed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kube::Resource as _;
 use kube::core::ObjectMeta;
@@ -33,7 +34,8 @@ struct Listing {
 /// What an event meant.
 #[derive(Debug)]
 pub(super) struct News<K> {
-    pub(super) changed: Vec<K>,
+    /// As cached, not copied: the first list can be all of a cluster.
+    pub(super) changed: Vec<Arc<K>>,
     pub(super) malformed: Vec<(ObjectMeta, String)>,
 }
 
@@ -108,18 +110,17 @@ impl<K: Watchable> Intake<K> {
                 if known.as_ref().is_some_and(|it| it.meta().resource_version == object.meta().resource_version) {
                     return;
                 }
-                let event = Event::Apply(*object);
-                self.writer.apply_watcher_event(&event);
-                if let Event::Apply(object) = event {
-                    self.find_by(known.as_deref(), Some(&object));
-                    news.changed.push(object);
-                }
+                let reference = ObjectRef::from_obj(object.as_ref());
+                self.writer.apply_watcher_event(&Event::Apply(*object));
+                let cached = self.store.get(&reference);
+                self.find_by(known.as_deref(), cached.as_deref());
+                news.changed.extend(cached);
             }
             Guarded::Malformed { metadata, error } => {
                 // What was cached of it is not what it is any more.
                 let reference = reference::<K>(&metadata);
                 if let Some(known) = self.store.get(&reference).filter(|_| self.filled) {
-                    self.forget(K::clone(&known), news);
+                    self.forget(known, news);
                 }
                 let version = metadata.resource_version.clone();
                 if self.malformed.insert(key, version.clone()) != Some(version) {
@@ -138,7 +139,7 @@ impl<K: Watchable> Intake<K> {
             self.early.insert(object.meta().uid.clone());
             return;
         }
-        self.forget(*object, news);
+        self.forget(Arc::new(*object), news);
     }
 
     fn find_by(&self, before: Option<&K>, after: Option<&K>) {
@@ -146,14 +147,12 @@ impl<K: Watchable> Intake<K> {
         index.change(keys, before, after);
     }
 
-    fn forget(&mut self, object: K, news: &mut News<K>) {
-        let known = self.store.get(&ObjectRef::from_obj(&object));
+    /// Takes out what is gone, and tells it as it was when it went.
+    fn forget(&mut self, object: Arc<K>, news: &mut News<K>) {
+        let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
         self.find_by(known.as_deref(), None);
-        let event = Event::Delete(object);
-        self.writer.apply_watcher_event(&event);
-        if let Event::Delete(object) = event {
-            news.changed.push(object);
-        }
+        self.writer.apply_watcher_event(&Event::Delete(K::clone(&object)));
+        news.changed.push(object);
     }
 
     /// A scope was listed to its end: what it holds and the list did not name is gone.
@@ -172,11 +171,11 @@ impl<K: Watchable> Intake<K> {
         }
         let gone: Vec<_> = self.store.state().into_iter().filter(|it| self.is_gone(scope, first, it.meta())).collect();
         for object in gone {
-            self.forget(K::clone(&object), news);
+            self.forget(object, news);
         }
         self.early.clear();
         if first {
-            news.changed.extend(self.store.state().iter().map(|object| K::clone(object)));
+            news.changed.extend(self.store.state());
         }
         self.drop_malformed();
         for listing in self.scopes.iter_mut().filter(|listing| listing.done) {
