@@ -68,7 +68,7 @@ fn pod_key(pod: &Pod) -> Option<String> {
 }
 
 /// Everything that a deployment's spec names.
-fn references(deployment: &ModelDeployment) -> Vec<String> {
+pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let spec = &deployment.spec;
     let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
     // A template that is none refers to nothing; `decide` says what is wrong with it.
