@@ -33,6 +33,7 @@ const NO_REASONS: &[&str] = &[
     // Decisions that only the trail names.
     "Start",
     "RollBack",
+    "Withdraw",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -5,9 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+
+use crate::process::{Command, Supervisor};
 
 /// Helm with one cluster.
 #[derive(Clone, Debug)]
@@ -15,12 +17,13 @@ pub struct Helm {
     program: PathBuf,
     kubeconfig: PathBuf,
     home: PathBuf,
+    supervisor: Supervisor,
 }
 
 impl Helm {
     /// Helm for the cluster of `kubeconfig`, with its own files below `run_dir`.
-    pub fn new(program: PathBuf, kubeconfig: &Path, run_dir: &Path) -> Self {
-        Self { program, kubeconfig: kubeconfig.to_owned(), home: run_dir.join("helm") }
+    pub fn new(program: PathBuf, kubeconfig: &Path, run_dir: &Path, supervisor: Supervisor) -> Self {
+        Self { program, kubeconfig: kubeconfig.to_owned(), home: run_dir.join("helm"), supervisor }
     }
 
     /// Installs or upgrades a release and waits for it; `args` are further
@@ -77,17 +80,15 @@ impl Helm {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        tokio::process::Command::new(&self.program)
-            .args(args)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HELM_CACHE_HOME", self.home.join("cache"))
-            .env("HELM_CONFIG_HOME", self.home.join("config"))
-            .env("HELM_DATA_HOME", self.home.join("data"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| format!("cannot run {}", self.program.display()))
+        let run = |command: Command| {
+            command
+                .args(args.into_iter().map(|arg| arg.as_ref().to_owned()))
+                .env("KUBECONFIG", &self.kubeconfig)
+                .env("HELM_CACHE_HOME", self.home.join("cache"))
+                .env("HELM_CONFIG_HOME", self.home.join("config"))
+                .env("HELM_DATA_HOME", self.home.join("data"))
+        };
+        self.supervisor.output(&self.program, run).await
     }
 
     async fn succeed<S: AsRef<OsStr>>(&self, own: impl IntoIterator<Item = OsString>, args: &[S]) -> Result<String> {

@@ -9,5 +9,6 @@ pub mod load;
 pub mod node;
 pub mod process;
 pub mod prometheus;
+pub mod rights;
 pub mod tools;
 pub mod workbench;

@@ -85,7 +85,7 @@ impl Workbench {
             gateway,
             node,
             prometheus,
-            helm: Helm::new(helm, control_plane.kubeconfig(), control_plane.run_dir()),
+            helm: Helm::new(helm, control_plane.kubeconfig(), control_plane.run_dir(), supervisor.clone()),
             control_plane,
             tools,
             supervisor,

@@ -204,7 +204,7 @@ async fn two_at_once_do_not_collide_and_neither_takes_the_other_for_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
     let cluster = control_plane().await;
-    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), dir: None };
+    let options = Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), ..Options::default() };
     let guest = ControlPlane::start(options, &tools()).await.unwrap();
     assert!(!guest.is_local());
     assert_eq!((guest.url(), guest.ca_pem()), (cluster.url(), cluster.ca_pem()));
@@ -217,7 +217,7 @@ async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  word: {{ .Values.word }}\n";
     write("templates/configmap.yaml", manifest);
     let program = tools().helm().await.unwrap();
-    let helm = Helm::new(program, guest.kubeconfig(), guest.run_dir());
+    let helm = Helm::new(program, guest.kubeconfig(), guest.run_dir(), Supervisor::new().unwrap());
     let rendered = helm.template("tiny", chart.path(), "charts", &["--set", "word=hello"]).await;
     assert!(rendered.unwrap().contains("word: hello"));
     helm.upgrade_install("tiny", chart.path(), "charts", &["--set", "word=hello"]).await.unwrap();
@@ -239,7 +239,7 @@ async fn a_given_cluster_is_used_and_left_running_and_helm_installs_into_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_directory_keeps_the_cluster_s_objects_over_a_restart() {
     let parent = tempfile::tempdir().unwrap();
-    let options = Options { dir: Some(parent.path().join("kept")), kubeconfig: None };
+    let options = Options { dir: Some(parent.path().join("kept")), ..Options::default() };
     let first = ControlPlane::start(options.clone(), &tools()).await.unwrap();
     let made = first.kubectl(["create", "namespace", "kept"]).await.unwrap();
     assert!(made.status.success());
@@ -415,6 +415,21 @@ async fn exit_codes_and_the_end_of_the_log_are_passed_on() {
     assert_eq!(run("kill -SEGV $$").wait().await.code, 128 + 11);
     assert_eq!(run("exit 0").wait().await.code, 0);
     assert!(supervisor.spawn(process::Command::new("no-such-program", dir.path().join("log"))).is_err());
+}
+
+#[tokio::test]
+async fn what_a_program_prints_comes_apart_and_the_program_ends_with_who_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = Supervisor::new().unwrap();
+    let output = supervisor.output("sh", |it| it.args(["-c", "echo out; echo err >&2; exit 3"])).await.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+    // Whoever gives up waiting ends it, too.
+    let pid = dir.path().join("pid");
+    let script = format!("echo $$ > {}; exec sleep 600", pid.display());
+    let patient = supervisor.output("sh", |it| it.args(["-c", &script]));
+    assert!(tokio::time::timeout(Duration::from_secs(3), patient).await.is_err());
+    assert_all_end(&[std::fs::read_to_string(pid).unwrap().trim().parse().unwrap()]);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::FIELD_MANAGER;
 use crate::decide::{Event, EventType};
+use crate::text::hex::hex;
 
 /// How long a repetition says nothing new.
 const QUIET: Duration = Duration::from_mins(5);
@@ -196,7 +197,7 @@ fn event_name(subject: &Subject, event: &Event) -> String {
         hash.update([0]);
     }
     hash.update(type_name(event.type_));
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&hash.finalize(), 8);
     format!("{}.{digest}", cut(subject.name.clone(), 200).trim_end_matches(['.', '-']))
 }
 

@@ -5,6 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::text::hex::hex;
+
 /// On every child and pod: the ModelDeployment's name.
 pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
 /// On everything that belongs to one revision, pods included.
@@ -27,7 +29,7 @@ pub fn name(parts: &[&str]) -> String {
     if whole.len() <= LONGEST {
         return whole;
     }
-    let digest: String = Sha256::digest(whole.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(whole.as_bytes()), 5);
     let mut cut = String::new();
     for letter in whole.chars() {
         if cut.len() + letter.len_utf8() > LONGEST - digest.len() - 1 {

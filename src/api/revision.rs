@@ -6,7 +6,7 @@
 //! name is a digest of these, so the same input is the same revision for ever:
 //! on every leader, after every restart and across library upgrades.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -95,6 +95,10 @@ pub struct RevisionRecord {
     /// Referenced ConfigMaps: name → name of the immutable copy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config_maps: BTreeMap<String, String>,
+    /// Those that did not exist when the revision was first seen: they have no copy, so that
+    /// what appears under their name later does not reach its pods.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing_config_maps: BTreeSet<String>,
     /// Image of the fetching init container.
     pub fetch_image: String,
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::{Map, Value, json};
 
-use super::{APPLIED, Owner, applied, metadata, selector};
+use super::{APPLIED, GENERATION, Owner, applied, metadata, selector};
 use crate::api::ModelDeployment;
 use crate::api::artifact::{self, ArtifactUri};
 use crate::api::revision::RevisionRecord;
@@ -57,19 +57,44 @@ pub fn write(
         ..DeploymentSpec::default()
     };
     let template_only = json!({"spec": DeploymentSpec { replicas: None, ..spec.clone() }});
+    let mut annotations = applied(&template_only);
+    // What it has once it is created; see `correction`.
+    annotations.insert(GENERATION.into(), 1.to_string());
     let metadata = ObjectMeta {
-        annotations: Some(applied(&template_only)),
+        annotations: Some(annotations),
         ..metadata(resource, &owner.name, Some(revision), owner.reference())
     };
     Ok(Deployment { metadata, spec: Some(spec), status: None })
 }
 
-/// Whether the live Deployment was applied from the wanted one, with its replicas.
+/// What to apply over the live Deployment so that it becomes the wanted one; nothing if it is.
+///
+/// The API server completes a spec with its defaults, so the whole cannot be compared. It is known instead from
+/// what the live one was applied, and whether it was edited since: each apply notes the generation that is
+/// expected after it. An edit of a field that is not ours stays, and with it a generation that did not
+/// rise as expected: that one is noted then. So after any edit there are at most two applies.
 #[must_use]
-pub fn same(live: &Deployment, wanted: &Deployment) -> bool {
-    let digest = |it: &Deployment| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
+pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deployment> {
+    let seen = live.metadata.generation.unwrap_or_default();
+    let expected = annotation(live, GENERATION).and_then(|it| it.parse::<i64>().ok());
+    let rises = match expected {
+        _ if !was_applied_from(live, &wanted) => true,
+        Some(expected) if expected == seen => return None,
+        Some(expected) => expected < seen,
+        None => true,
+    };
+    let next = if rises { seen.saturating_add(1) } else { seen };
+    wanted.metadata.annotations.get_or_insert_default().insert(GENERATION.into(), next.to_string());
+    Some(wanted)
+}
+
+fn was_applied_from(live: &Deployment, wanted: &Deployment) -> bool {
     let replicas = |it: &Deployment| it.spec.as_ref().and_then(|spec| spec.replicas);
-    digest(live) == digest(wanted) && replicas(live) == replicas(wanted)
+    annotation(live, APPLIED) == annotation(wanted, APPLIED) && replicas(live) == replicas(wanted)
+}
+
+fn annotation<'a>(it: &'a Deployment, key: &str) -> Option<&'a str> {
+    it.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 type Object = Map<String, Value>;

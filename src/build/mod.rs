@@ -19,14 +19,17 @@ use sha2::{Digest, Sha256};
 
 use crate::api::ModelDeployment;
 use crate::api::labels;
+use crate::text::hex::hex;
 
 /// Digest of what was applied, on children whose live form the API server completes with its defaults.
 pub const APPLIED: &str = "werkbank.dev/applied";
 
+/// The generation a child has after it was applied: a greater one means that somebody has edited it.
+pub const GENERATION: &str = "werkbank.dev/generation";
+
 /// The annotation that says what was applied.
 fn applied(content: &Value) -> BTreeMap<String, String> {
-    let digest = Sha256::digest(content.to_string());
-    [(APPLIED.to_owned(), digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())].into()
+    [(APPLIED.to_owned(), hex(&Sha256::digest(content.to_string()), 8))].into()
 }
 
 /// The ControllerRevision that a revision's children belong to.

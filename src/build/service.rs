@@ -8,13 +8,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{Owner, metadata, owned_by_deployment, selector};
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
-use crate::decide::Child;
 
 /// The Service of one revision.
 #[must_use]
-pub fn of_revision(resource: &ModelDeployment, record: &RevisionRecord, owner: &Owner) -> Child {
+pub fn of_revision(resource: &ModelDeployment, record: &RevisionRecord, owner: &Owner) -> Service {
     let revision = &record.entry.revision;
-    Child::Service(Box::new(service(resource, &owner.name, Some(revision), revision, record.port, owner.reference())))
+    service(resource, &owner.name, Some(revision), revision, record.port, owner.reference())
 }
 
 /// The deployment's own Service, selecting `revision`, whose pods listen on `port`.
@@ -48,14 +47,39 @@ fn service(
     }
 }
 
-/// Whether the live Service selects what is wanted, on the wanted port.
+/// Whether the live Service selects what is wanted, on the wanted port. A port that somebody added is
+/// theirs: applying ours would not remove it.
 #[must_use]
 pub fn same(live: &Service, wanted: &Service) -> bool {
     let selector = |it: &Service| it.spec.as_ref().and_then(|spec| spec.selector.clone());
-    let ports = |it: &Service| {
-        it.spec
-            .as_ref()
-            .and_then(|spec| spec.ports.as_ref().map(|ports| ports.iter().map(|port| port.port).collect::<Vec<_>>()))
+    let ports = |it: &'_ Service| it.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
+    let live_ports = ports(live);
+    let has = |port: &ServicePort| {
+        live_ports.iter().any(|it| it.port == port.port && it.target_port == port.target_port && it.name == port.name)
     };
-    selector(live) == selector(wanted) && ports(live) == ports(wanted)
+    selector(live) == selector(wanted) && ports(wanted).iter().all(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(ports: serde_json::Value, revision: &str) -> Service {
+        serde_json::from_value(json!({"spec": {"selector": {"revision": revision}, "ports": ports}})).unwrap()
+    }
+
+    #[test]
+    fn what_was_edited_is_seen_and_what_was_added_is_left() {
+        let wanted = service(json!([{"name": "http", "port": 80, "targetPort": 8080}]), "a");
+        let is_same = |ports, revision| same(&service(ports, revision), &wanted);
+        assert!(is_same(json!([{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]), "a"));
+        assert!(!is_same(json!([{"name": "http", "port": 80, "targetPort": 8080}]), "b"));
+        assert!(!is_same(json!([{"name": "http", "port": 80, "targetPort": 9090}]), "a"));
+        assert!(!is_same(json!([{"name": "http", "port": 81, "targetPort": 8080}]), "a"));
+        assert!(!is_same(json!([]), "a"));
+        let added = json!([{"name": "metrics", "port": 81}, {"name": "http", "port": 80, "targetPort": 8080}]);
+        assert!(is_same(added, "a"));
+    }
 }

@@ -83,6 +83,12 @@ fn addressee(resource: &ModelDeployment, verb: Verb) -> Result<&Attempt, String>
             attempt.id
         )),
         (Verb::Retry, AttemptState::RolledBack | AttemptState::Failed) => Ok(attempt),
+        // The spec may name a revision again that an earlier attempt was taken back with.
+        (Verb::Retry, AttemptState::Promoted)
+            if resource.status.as_ref().is_some_and(|it| !it.taken_back.is_empty()) =>
+        {
+            Ok(attempt)
+        }
         (Verb::Retry, state) => {
             Err(format!("attempt {} was not taken back ({state:?}): there is nothing to try again", attempt.id))
         }

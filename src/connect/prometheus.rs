@@ -1,6 +1,6 @@
 //! Instant queries to Prometheus, or anything that speaks its HTTP API.
 //!
-//! The answer is a [`Measurement`]: one number, nothing, or an error a person can
+//! The answer is a [`Measurement`]: one number, nothing, a query that has to be corrected, or an error a person can
 //! act on. A query must aggregate to one series: picking one of several would make
 //! the verdict depend on an order nobody promised.
 
@@ -145,12 +145,17 @@ fn read_answer(status: u16, body: &[u8]) -> Measurement {
     if answer.status != "success" || !(200..300).contains(&status) {
         let kind = answer.error_type.unwrap_or_default();
         let text = trimmed(&answer.error.unwrap_or_default());
-        return Measurement::ProviderError(format!("Prometheus refuses the query (HTTP {status} {kind}): {text}"));
+        // Everything else (timeouts, limits, credentials, another server) says nothing about the query.
+        return if matches!((status, kind.as_str()), (400 | 422, "bad_data" | "execution")) {
+            Measurement::Refused(format!("Prometheus refuses the query (HTTP {status} {kind}): {text}"))
+        } else {
+            Measurement::ProviderError(format!("Prometheus has no answer (HTTP {status} {kind}): {text}"))
+        };
     }
     match answer.data {
         Some(Data::Scalar((_, value))) => number(&value),
         Some(Data::Vector(series)) => one_series(&series),
-        Some(Data::Matrix(_) | Data::String(_)) => Measurement::ProviderError(
+        Some(Data::Matrix(_) | Data::String(_)) => Measurement::Refused(
             "the query returned a range or a string; make it an instant vector, e.g. rate(x[1m]) instead of x[1m]"
                 .to_owned(),
         ),
@@ -162,14 +167,13 @@ fn one_series(series: &[Series]) -> Measurement {
     match series {
         [] => Measurement::NoData("the query returned no series".to_owned()),
         [Series { value: Some((_, value)) }] => number(value),
-        [Series { value: None }] => Measurement::ProviderError(
+        [Series { value: None }] => Measurement::Refused(
             "the query returned a native histogram; reduce it to a number, e.g. histogram_quantile(0.95, ...)"
                 .to_owned(),
         ),
-        many => Measurement::ProviderError(format!(
-            "the query returned {} series; aggregate to one, e.g. sum(...)",
-            many.len()
-        )),
+        many => {
+            Measurement::Refused(format!("the query returned {} series; aggregate to one, e.g. sum(...)", many.len()))
+        }
     }
 }
 

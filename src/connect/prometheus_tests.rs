@@ -35,15 +35,23 @@ fn nothing_and_nan_are_no_data() {
 #[test]
 fn several_series_are_an_error_that_says_how_to_get_one() {
     let expected = "the query returned 3 series; aggregate to one, e.g. sum(...)";
-    assert_eq!(read(200, &vector(&["1", "2", "3"])), Measurement::ProviderError(expected.to_owned()));
+    assert_eq!(read(200, &vector(&["1", "2", "3"])), Measurement::Refused(expected.to_owned()));
 }
 
 #[test]
-fn what_is_no_number_is_an_error() {
+fn a_query_that_gives_no_number_has_to_be_corrected() {
     for body in [
         r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#,
         r#"{"status":"success","data":{"resultType":"string","result":[1,"x"]}}"#,
         r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{}]}]}}"#,
+    ] {
+        assert!(matches!(read(200, body), Measurement::Refused(_)), "{body}");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_an_error() {
+    for body in [
         r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}"#,
         r#"{"status":"success"}"#,
         "<html>",
@@ -56,8 +64,26 @@ fn what_is_no_number_is_an_error() {
 #[test]
 fn a_refused_query_carries_prometheus_own_words_trimmed() {
     let body = serde_json::json!({"status": "error", "errorType": "bad_data", "error": "parse error: ".to_owned() + &"x".repeat(999)});
-    let Measurement::ProviderError(why) = read(400, &body.to_string()) else { panic!("no error") };
+    let Measurement::Refused(why) = read(400, &body.to_string()) else { panic!("not refused") };
     assert!(why.contains("bad_data") && why.contains("parse error") && why.len() < 400, "{why}");
+}
+
+#[test]
+fn only_what_is_wrong_with_the_query_is_a_refusal() {
+    let answer = |status, kind: &str| {
+        read(status, &serde_json::json!({"status": "error", "errorType": kind, "error": "why"}).to_string())
+    };
+    assert!(matches!(answer(422, "execution"), Measurement::Refused(_)));
+    for (status, kind) in [
+        (503, "timeout"),
+        (503, "canceled"),
+        (500, "internal"),
+        (401, "unauthorized"),
+        (404, "not_found"),
+        (429, "too_many_requests"),
+    ] {
+        assert!(matches!(answer(status, kind), Measurement::ProviderError(_)), "{status} {kind}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What one look at a metric gave, before anyone judges it.
 //!
-//! Three answers that must never be confused: a number, "the source is fine and
-//! has nothing to say", and "the source, or the question, is broken". Only the
-//! last counts towards an outage; neither of the last two ever passes.
+//! Four answers that must never be confused: a number, "the source is fine and
+//! has nothing to say", "the question is broken", and "the source is broken". Only the
+//! last counts towards an outage; only the first can pass.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,9 @@ pub enum Measurement {
     Value(#[serde(with = "as_text")] f64),
     /// No series, or NaN; says which.
     NoData(String),
-    /// The provider did not answer or refused the query; says what to do.
+    /// The provider answers, but not to this query: somebody has to correct it; says how.
+    Refused(String),
+    /// The provider did not answer, or not as one; says what to do.
     ProviderError(String),
 }
 

@@ -11,6 +11,7 @@ use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
 use crate::api::{Condition, ModelRegistryEntry};
+use crate::text::hex::hex;
 
 /// What is known besides the entry.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +76,5 @@ pub fn decide(
 /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785).
 fn spec_digest(resource: &ModelRegistryEntry) -> String {
     let canonical = serde_json_canonicalizer::to_vec(&resource.spec).unwrap_or_default();
-    let digest: String = Sha256::digest(canonical).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digest}")
+    format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
 }

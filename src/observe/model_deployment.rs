@@ -25,6 +25,7 @@ use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::connect::prometheus::Prometheus;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
+use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::{self};
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
 
@@ -66,13 +67,14 @@ impl Machine for ModelDeployments {
     const KIND: &'static str = "ModelDeployment";
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let metrics_from = self.metrics_from(&resource).await?;
-        let (measured_at, measurements) = self.measure(&resource, &metrics_from).await;
+        let policy = Policy::read(&resource.spec, &self.metrics_from(&resource).await?);
+        let (children, left_behind) = self.children(&resource);
+        let (measured_at, measurements) = self.measure(&resource, &policy).await;
         Ok(Observed {
             entry: self.entry(&resource),
             config_maps: self.referenced_config_maps(&resource).await?,
-            metrics_from,
-            children: self.children(&resource),
+            policy,
+            children,
             pods: self.pods_coming_up(&resource),
             measurements,
             measured_at,
@@ -83,7 +85,7 @@ impl Machine for ModelDeployments {
                     .trail_outage
                     .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
                     .map(|outage| outage.since),
-                foreign_children: self.foreign_children(&resource, memory).await?,
+                foreign_children: [left_behind, self.foreign_children(&resource, memory).await?].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
             },
             settings: self.settings.clone(),

@@ -58,12 +58,10 @@ const APPS: &str = "apps";
 const WERKBANK: &str = "werkbank.dev";
 const READ: &[&str] = &["get", "list", "watch"];
 const EDIT: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
-/// A child is created (never adopted) and never changed; it goes with its owner. One `get` tells
-/// a foreign object of its name from one the cache has not seen yet.
-const MAKE: &[&str] = &["create", "get", "list", "watch"];
-/// As [`MAKE`], and applied over.
+/// A child is created (never adopted) and applied over; it goes with its owner. One `get` tells
+/// a foreign object of its name, which no cache shows, from one the cache has not seen yet.
 const OWN: &[&str] = &["create", "get", "list", "patch", "watch"];
-/// As [`MAKE`], and deleted: what belongs to it goes with it.
+/// A child is created and never changed, but deleted: what belongs to it goes with it.
 const KEEP: &[&str] = &["create", "delete", "get", "list", "watch"];
 
 /// The operator, in every namespace it watches.
@@ -71,14 +69,24 @@ pub const OPERATOR: Role = Role {
     name: "operator",
     purpose: "The operator, in every namespace it watches.",
     rules: &[
-        rule(WERKBANK, "modeldeployments", READ, "What users declare."),
+        rule(
+            WERKBANK,
+            "modeldeployments",
+            READ,
+            "What users declare; one `get` tells whether a decision that lost a race took effect after all.",
+        ),
         rule(
             WERKBANK,
             "modeldeployments/status",
             &["update"],
             "Phase, weight, verdicts and conditions; the spec stays the user's.",
         ),
-        rule(WERKBANK, "modelregistryentries", READ, "Where a model's bytes are, and the digest they must have."),
+        rule(
+            WERKBANK,
+            "modelregistryentries",
+            &["list", "watch"],
+            "Where a model's bytes are, and the digest they must have.",
+        ),
         rule(WERKBANK, "modelregistryentries/status", &["update"], "Whether an entry is usable."),
         rule(APPS, "controllerrevisions", KEEP, "The record of each revision; it owns the revision's other children."),
         rule(APPS, "deployments", OWN, "The pods of each revision."),
@@ -91,7 +99,7 @@ pub const OPERATOR: Role = Role {
         rule(
             CORE,
             "configmaps",
-            MAKE,
+            &["create", "list", "watch"],
             "Read: shared metrics and what a template refers to. Written: only the immutable copies of each revision.",
         ),
         rule(CORE, "pods", &["list", "watch"], "Why a revision's pods do not come up; pods are never written."),
@@ -117,7 +125,7 @@ pub const OPERATOR_NAMESPACE: Role = Role {
     rules: &[rule(
         "coordination.k8s.io",
         "leases",
-        &["create", "get", "patch", "update"],
+        &["create", "get", "update"],
         "Leader election: one replica decides, the other takes over.",
     )],
 };

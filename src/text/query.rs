@@ -80,6 +80,15 @@ pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<Stri
     if query.len() > MAX_QUERY_BYTES { Err(TemplateError::TooLarge) } else { Ok(query) }
 }
 
+/// Whether a template can be filled in with these variables, whatever their values.
+///
+/// # Errors
+/// Says what to correct in the template.
+pub fn check(template: &str, variables: &[&str]) -> Result<(), TemplateError> {
+    let stand_ins = variables.iter().map(|name| (*name, "1".to_owned())).collect();
+    render(template, &stand_ins).map(drop)
+}
+
 /// Whether a template depends on a variable, e.g. to know if a query looks at one revision only.
 ///
 /// # Errors
@@ -165,6 +174,17 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "unknown variable `revison`; known: deployment, namespace, revision, window, windowStart"
+        );
+    }
+
+    #[test]
+    fn a_template_is_checked_without_values() {
+        assert_eq!(check(r#"x{r="{{ revision }}"}[{{ window }}]"#, &["revision", "window"]), Ok(()));
+        assert!(matches!(check("{{ revison }}", &["revision"]), Err(TemplateError::UnknownVariable { .. })));
+        assert!(matches!(check("{{ revision", &["revision"]), Err(TemplateError::Syntax { .. })));
+        assert_eq!(
+            check(r#"x{r="\{{ revision }}"}"#, &["revision"]),
+            Err(TemplateError::Bind(BindError::AfterBackslash))
         );
     }
 

@@ -17,6 +17,7 @@
 //! of this stands aside for the cluster that it points to.
 
 mod addresses;
+mod audit;
 mod crds;
 mod pki;
 mod run_dir;
@@ -30,8 +31,10 @@ use anyhow::{Context, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 pub use addresses::AddressBlock;
+pub use audit::Request;
 pub use run_dir::RunDir;
 
+use crate::process::{Command, Supervisor};
 use crate::tools::Tools;
 use servers::Servers;
 
@@ -44,13 +47,15 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// Use the cluster this kubeconfig points to and start nothing.
     pub kubeconfig: Option<PathBuf>,
+    /// Record what ServiceAccounts ask of the API server, for [`ControlPlane::requests`].
+    pub audit: bool,
 }
 
 impl Options {
     /// The options with `WERKBANK_KUBECONFIG` applied.
     pub fn from_env() -> Self {
         let kubeconfig = std::env::var_os("WERKBANK_KUBECONFIG").filter(|path| !path.is_empty());
-        Self { dir: None, kubeconfig: kubeconfig.map(PathBuf::from) }
+        Self { kubeconfig: kubeconfig.map(PathBuf::from), ..Self::default() }
     }
 }
 
@@ -64,6 +69,7 @@ pub struct ControlPlane {
     kubectl: PathBuf,
     servers: Option<Servers>,
     addresses: AddressBlock,
+    supervisor: Supervisor,
     // Last, so that it is removed after everything that writes to it has ended.
     run_dir: RunDir,
 }
@@ -84,12 +90,13 @@ impl ControlPlane {
             Some(kubeconfig) => (std::path::absolute(kubeconfig)?, tools.kubectl().await?, None),
             None => {
                 let programs = tools.control_plane().await?;
-                let servers = Servers::start(&programs, run_dir.path(), &addresses).await?;
+                let servers = Servers::start(&programs, run_dir.path(), &addresses, options.audit).await?;
                 (servers.kubeconfig().to_owned(), programs.kubectl, Some(servers))
             }
         };
         let (client, url, ca_pem) = connect(&kubeconfig).await?;
-        let this = Self { kubeconfig, client, url, ca_pem, kubectl, servers, addresses, run_dir };
+        let supervisor = tools.supervisor().clone();
+        let this = Self { kubeconfig, client, url, ca_pem, kubectl, servers, addresses, supervisor, run_dir };
         crds::ensure(&this.client, &tools.gateway_api_crds().await?).await?;
         if let Some(servers) = &this.servers {
             servers.wait_for_controllers(&this.client).await?;
@@ -166,16 +173,24 @@ impl ControlPlane {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        tokio::process::Command::new(&self.kubectl)
-            .args(args)
-            .env("KUBECONFIG", &self.kubeconfig)
-            // Its cache of the API's discovery must not outlive the run.
-            .env("KUBECACHEDIR", self.run_dir.path().join("kubectl-cache"))
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| format!("cannot run {}", self.kubectl.display()))
+        let run = |command: Command| {
+            command
+                .args(args.into_iter().map(|arg| arg.as_ref().to_owned()))
+                .env("KUBECONFIG", &self.kubeconfig)
+                // Its cache of the API's discovery must not outlive the run.
+                .env("KUBECACHEDIR", self.run_dir.path().join("kubectl-cache"))
+        };
+        self.supervisor.output(&self.kubectl, run).await
+    }
+
+    /// What ServiceAccounts have asked of the API server so far, in order; nothing
+    /// unless [`Options::audit`] was set.
+    ///
+    /// # Errors
+    ///
+    /// When the audit log cannot be read.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        audit::read(&servers::audit_log(self.run_dir.path()))
     }
 
     /// Ends the processes, and removes the directory if it is a temporary one.

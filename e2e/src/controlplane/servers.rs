@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 
 use super::addresses::AddressBlock;
+use super::audit;
 use super::pki::Pki;
 use crate::process::{Command, Process, Supervisor};
 use crate::tools::ControlPlaneTools;
@@ -39,6 +40,11 @@ const CONTROLLERS: &[&str] = &[
     "ttl-after-finished-controller",
 ];
 
+/// Where the API server of the run in `dir` records requests.
+pub(super) fn audit_log(dir: &Path) -> PathBuf {
+    dir.join("logs").join("audit.log")
+}
+
 /// The three processes of a control plane.
 #[derive(Debug)]
 pub(super) struct Servers {
@@ -60,11 +66,17 @@ struct Site<'a> {
     pki: &'a Pki,
     etcd: SocketAddr,
     apiserver: SocketAddr,
+    audit: bool,
 }
 
 impl Servers {
-    /// Starts the three and waits for the API server.
-    pub(super) async fn start(tools: &ControlPlaneTools, dir: &Path, addresses: &AddressBlock) -> Result<Self> {
+    /// Starts the three and waits for the API server, which records requests if `audit`.
+    pub(super) async fn start(
+        tools: &ControlPlaneTools,
+        dir: &Path,
+        addresses: &AddressBlock,
+        audit: bool,
+    ) -> Result<Self> {
         let supervisor = Supervisor::new()?;
         let ip = AddressBlock::CONTROL_PLANE;
         let pki = Pki::create(&dir.join("pki"), addresses.ip(ip).into())?;
@@ -75,6 +87,7 @@ impl Servers {
             pki: &pki,
             etcd: addresses.free_port(ip)?,
             apiserver: addresses.free_port(ip)?,
+            audit,
         };
         let url = format!("https://{}", site.apiserver);
         let kubeconfig = dir.join("kubeconfig");
@@ -189,6 +202,12 @@ impl Site<'_> {
             ("service-account-signing-key-file", "service-accounts.key"),
         ] {
             flags.push(self.file_flag(flag, file));
+        }
+        if self.audit {
+            let policy = self.dir.join("audit-policy.yaml");
+            std::fs::write(&policy, audit::POLICY)?;
+            flags.push(format!("--audit-policy-file={}", policy.display()));
+            flags.push(format!("--audit-log-path={}", audit_log(self.dir).display()));
         }
         self.start(&self.tools.apiserver, "kube-apiserver", flags)
     }

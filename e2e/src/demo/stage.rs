@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use kube::Api;
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
 use werkbank::api::ModelDeployment;
 
 use super::replay::{Options as ReplayOptions, Replay};
+use crate::process::Command;
 use crate::workbench::{Options, Workbench, repository};
 
 const NAMESPACE: &str = "crm";
@@ -41,9 +41,8 @@ impl Stage {
 
     async fn train(&self) -> Result<()> {
         let script = repository().join("examples/churn/train.py");
-        let mut command = Command::new("python3");
-        command.arg(script).arg("--out").arg(&self.models).kill_on_drop(true);
-        let output = command.output().await.context("python3 is missing: install Python 3.9 or newer")?;
+        let train = |python: Command| python.arg(script).arg("--out").arg(&self.models);
+        let output = self.workbench.supervisor().output("python3", train).await?;
         if !output.status.success() {
             bail!("examples/churn/train.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
         }

@@ -15,6 +15,7 @@ pub struct Command {
     pub(super) inherit_env: bool,
     pub(super) cwd: Option<PathBuf>,
     pub(super) log: PathBuf,
+    pub(super) stdout: Option<PathBuf>,
     pub(super) grace: Duration,
 }
 
@@ -29,6 +30,7 @@ impl Command {
             inherit_env: true,
             cwd: None,
             log: log.into(),
+            stdout: None,
             grace: Duration::from_secs(5),
         }
     }
@@ -69,6 +71,13 @@ impl Command {
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Writes what the program prints on stdout to a file of its own; the log keeps stderr.
+    #[must_use]
+    pub fn stdout(mut self, file: impl Into<PathBuf>) -> Self {
+        self.stdout = Some(file.into());
         self
     }
 

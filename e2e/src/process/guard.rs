@@ -1,10 +1,11 @@
 //! The guard: runs one program and ends it when the parent is gone.
 //!
-//! `workbench guard <grace-ms> -- program args…` is started by
+//! `workbench guard <grace-ms> <stdout> -- program args…` is started by
 //! [`Supervisor`](super::Supervisor), never by people. It speaks a line-based
 //! protocol with its parent: it prints the program's pid on stdout, and reads
 //! on stdin `signal <number>` and `stop <grace-ms>`; end of file means that
-//! the parent is gone and is treated as `stop`. Its stderr is the program's log.
+//! the parent is gone and is treated as `stop`. Its stderr is the program's log, and takes the program's
+//! stdout, too, unless `<stdout>` is a file and not empty.
 //!
 //! Signals are sent by the guard and not by the parent, because the guard
 //! alone knows that the pid is still the program's: it has not reaped it yet.
@@ -17,7 +18,8 @@
 //! The guard lives in a process group of its own, so Ctrl-C in a terminal
 //! reaches neither it nor the program: the parent decides what Ctrl-C means.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -39,8 +41,8 @@ const CANNOT_EXECUTE: i32 = 127;
 /// When the arguments are not the supervisor's or the program cannot be started.
 pub fn run(args: Vec<OsString>) -> Result<i32> {
     let mut args = args.into_iter();
-    let first = args.next().unwrap_or_default();
-    let second = args.next().unwrap_or_default();
+    let mut next = || args.next().unwrap_or_default();
+    let (first, second, separator) = (next(), next(), next());
     let program = args.next().context("guard: no program was given")?;
     let rest: Vec<OsString> = args.collect();
     if first == "--exec" {
@@ -48,8 +50,8 @@ pub fn run(args: Vec<OsString>) -> Result<i32> {
     }
     let grace = first.to_str().and_then(|text| text.parse().ok()).map(Duration::from_millis);
     match grace {
-        Some(grace) if second == "--" => watch(grace, program, rest),
-        _ => bail!("guard: usage is `guard <grace-ms> -- program args…`"),
+        Some(grace) if separator == "--" => watch(grace, &second, program, rest),
+        _ => bail!("guard: usage is `guard <grace-ms> <stdout> -- program args…`"),
     }
 }
 
@@ -66,15 +68,20 @@ fn exec(guard: &OsString, program: OsString, args: Vec<OsString>) -> i32 {
     CANNOT_EXECUTE
 }
 
-fn watch(grace: Duration, program: OsString, args: Vec<OsString>) -> Result<i32> {
+fn watch(grace: Duration, stdout: &OsStr, program: OsString, args: Vec<OsString>) -> Result<i32> {
+    let stdout = match stdout.is_empty() {
+        true => std::io::stderr().as_fd().try_clone_to_owned()?,
+        false => File::create(stdout).with_context(|| format!("guard: cannot write {}", stdout.display()))?.into(),
+    };
     let mut child = Command::new(std::env::current_exe()?)
         .arg("guard")
         .arg("--exec")
         .arg(std::process::id().to_string())
+        .arg("--")
         .arg(program)
         .args(args)
         .stdin(Stdio::null())
-        .stdout(std::io::stderr().as_fd().try_clone_to_owned()?)
+        .stdout(stdout)
         .process_group(0)
         .spawn()
         .context("guard: cannot start the program")?;

@@ -16,6 +16,7 @@
 
 mod command;
 pub mod guard;
+mod output;
 mod supervisor;
 
 pub use command::{Command, on_path};

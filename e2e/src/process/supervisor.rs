@@ -249,7 +249,9 @@ impl Shared {
 /// The guard's command line around the program's.
 fn guarded(guard: &Path, program: &Path, command: &Command) -> Result<std::process::Command> {
     let mut guarded = std::process::Command::new(guard);
-    guarded.arg("guard").arg(command.grace.as_millis().to_string()).arg("--").arg(program).args(&command.args);
+    let stdout = command.stdout.as_deref().map(Path::as_os_str).unwrap_or_default();
+    guarded.arg("guard").arg(command.grace.as_millis().to_string()).arg(stdout).arg("--");
+    guarded.arg(program).args(&command.args);
     if !command.inherit_env {
         guarded.env_clear();
     }

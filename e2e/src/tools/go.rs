@@ -1,7 +1,6 @@
 //! What Go builds and fetches: the control plane, Helm, Prometheus, the CRDs.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -27,7 +26,7 @@ pub(super) struct Module<'a> {
 
 /// The cache directory with the module's binary, built if it is not there.
 pub(super) async fn build(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>) -> Result<PathBuf> {
-    let version = version_for(&module.directory).await?;
+    let version = version_for(supervisor, &module.directory).await?;
     let inputs = [version.as_str(), module.package, module.ldflags];
     let entry = format!("{}-{}", module.name, digest(&module.directory, &inputs)?);
     if let Some(path) = cache.get(&entry) {
@@ -70,14 +69,14 @@ async fn compile(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>, en
 
 /// The version of Go that builds the module in `directory`. Asked there,
 /// because Go may switch to a newer toolchain for it.
-async fn version_for(directory: &Path) -> Result<String> {
+async fn version_for(supervisor: &Supervisor, directory: &Path) -> Result<String> {
     let go_mod = std::fs::read_to_string(directory.join("go.mod"))
         .with_context(|| format!("there is no Go module in {}", directory.display()))?;
     let minimum = go_mod.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
     if on_path("go").is_none() {
         bail!("Go {minimum} or newer is needed: install it from https://go.dev/dl and put it on PATH");
     }
-    let output = go(directory, &["env", "GOVERSION"]).await?;
+    let output = go(supervisor, directory, &["env", "GOVERSION"]).await?;
     if !output.status.success() {
         bail!(
             "Go {minimum} or newer is needed, and the one on PATH says: {}",
@@ -87,15 +86,8 @@ async fn version_for(directory: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-async fn go(directory: &Path, args: &[&str]) -> Result<std::process::Output> {
-    tokio::process::Command::new("go")
-        .args(args)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("cannot run go")
+async fn go(supervisor: &Supervisor, directory: &Path, args: &[&str]) -> Result<std::process::Output> {
+    supervisor.output("go", |it| it.args(args.iter().copied()).cwd(directory)).await
 }
 
 #[derive(Deserialize)]
@@ -108,7 +100,13 @@ struct Downloaded {
 
 /// Files of a module that `directory`'s go.mod requires (and whose content its
 /// go.sum pins), copied into the cache: needed once, then Go is not.
-pub(super) async fn files_of_module(cache: &Cache, directory: &Path, module: &str, wanted: &Path) -> Result<PathBuf> {
+pub(super) async fn files_of_module(
+    cache: &Cache,
+    supervisor: &Supervisor,
+    directory: &Path,
+    module: &str,
+    wanted: &Path,
+) -> Result<PathBuf> {
     let name = module.rsplit('/').next().unwrap_or(module);
     let entry = format!("{name}-{}", digest(directory, &[module])?);
     if let Some(path) = cache.get(&entry) {
@@ -118,8 +116,8 @@ pub(super) async fn files_of_module(cache: &Cache, directory: &Path, module: &st
     if let Some(path) = cache.get(&entry) {
         return Ok(path);
     }
-    version_for(directory).await?;
-    let output = go(directory, &["mod", "download", "-json", module]).await?;
+    version_for(supervisor, directory).await?;
+    let output = go(supervisor, directory, &["mod", "download", "-json", module]).await?;
     let answer: Downloaded = serde_json::from_slice(&output.stdout).with_context(|| {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         format!("cannot fetch the Go module {module}: {said}")

@@ -69,6 +69,11 @@ impl Tools {
         &self.cache
     }
 
+    /// What runs them while they are built.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
     /// The control plane: from `PATH` only if all four parts are there in the
     /// minor version of Kubernetes that we would build.
     ///
@@ -162,7 +167,14 @@ impl Tools {
     /// When they are neither cached nor can be fetched as a Go module.
     pub async fn gateway_api_crds(&self) -> Result<PathBuf> {
         let module = self.modules.join("tools/gateway-api");
-        go::files_of_module(&self.cache, &module, "sigs.k8s.io/gateway-api", Path::new("config/crd/standard")).await
+        go::files_of_module(
+            &self.cache,
+            &self.supervisor,
+            &module,
+            "sigs.k8s.io/gateway-api",
+            Path::new("config/crd/standard"),
+        )
+        .await
     }
 
     fn tool_module<'a>(&self, name: &'static str, title: &'a str, package: &'a str, usually: &'a str) -> Module<'a> {

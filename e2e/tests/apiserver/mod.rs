@@ -19,7 +19,7 @@ impl ApiServer {
         let runtime = Runtime::new()?;
         let control_plane = runtime.block_on(async {
             let tools = Tools::new(Supervisor::new()?)?;
-            ControlPlane::start(Options { dir: None, kubeconfig: None }, &tools).await
+            ControlPlane::start(Options::default(), &tools).await
         })?;
         Ok(Self { control_plane, runtime })
     }

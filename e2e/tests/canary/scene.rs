@@ -1,4 +1,6 @@
 //! A workbench with the operator, one small model and a gateway; what all stories need.
+//!
+//! A [`Scene`] is the place, a [`Model`] is one ModelDeployment on it, `scores` where a story needs only one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,16 +8,16 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use werkbank::api::ModelDeployment;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
+use werkbank::api::revision::{ConfigMapContent, RevisionInput};
 use werkbank_e2e::load::{Load, Target};
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
 
-const NAMESPACE: &str = "crm";
-const HOST: &str = "scores.internal";
+pub(crate) const NAMESPACE: &str = "crm";
 
 /// What differs from one deployment to the next.
 #[derive(Clone)]
@@ -38,23 +40,25 @@ pub(crate) const GOOD: Wanted = Wanted {
     on_outage: "{after: 1h, do: Hold}",
 };
 
+/// The place.
 pub(crate) struct Scene {
     pub(crate) workbench: Workbench,
 }
 
 impl Scene {
-    /// Starts everything and waits until the first version serves.
+    /// Starts everything and waits until the first version of `scores` serves.
     pub(crate) async fn set() -> Self {
-        let scene = Self::without_operator().await;
-        scene.workbench.install_operator(&[]).await.unwrap();
-        scene.deploy(&GOOD).await;
-        scene.until("the first version serves", |it| it.phase == Phase::Stable).await;
+        let scene = Self::empty(Options::from_env()).await;
+        scene.install(&[]).await;
+        let model = scene.model("scores");
+        model.deploy(&GOOD).await;
+        model.until("the first version serves", |it| it.phase == Phase::Stable).await;
         scene
     }
 
-    async fn without_operator() -> Self {
-        let workbench = Workbench::start(Options::from_env()).await.unwrap();
-        let scene = Self { workbench };
+    /// A namespace and a gateway; no operator yet.
+    pub(crate) async fn empty(options: Options) -> Self {
+        let scene = Self { workbench: Workbench::start(options).await.unwrap() };
         scene
             .apply("namespace", &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"))
             .await;
@@ -63,18 +67,34 @@ impl Scene {
         scene
     }
 
+    /// Installs the operator, and registers the one small model as `scores`.
+    pub(crate) async fn install(&self, values: &[&str]) {
+        self.workbench.install_operator(values).await.unwrap();
+        let (uri, sha256) = self.artifact();
+        self.register("scores", json!({"uri": uri, "sha256": sha256})).await;
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.workbench.control_plane().client()
+    }
+
+    /// The ModelDeployment of this name.
+    pub(crate) fn model<'a>(&'a self, name: &'a str) -> Model<'a> {
+        Model { scene: self, name }
+    }
+
     pub(crate) async fn apply(&self, name: &str, yaml: &str) {
         self.workbench.apply(name, yaml).await.unwrap();
     }
 
-    /// Registers the model, if it is not yet, and points the deployment at this version.
-    pub(crate) async fn deploy(&self, wanted: &Wanted) {
-        self.register("scores", None).await;
-        self.apply("deployment", &manifest("scores", wanted)).await;
+    /// Runs kubectl as administrator; its failure is the test's.
+    pub(crate) async fn kubectl(&self, args: &[&str]) {
+        let output = self.workbench.control_plane().kubectl(args).await.unwrap();
+        assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// An entry with the one small model; `sha256` overrides its true digest.
-    pub(crate) async fn register(&self, name: &str, sha256: Option<&str>) {
+    /// Writes the one small model; gives its URI and its digest.
+    pub(crate) fn artifact(&self) -> (String, String) {
         let model = json!({
             "format": "werkbank-example/logistic-v1", "name": "scores", "version": "1",
             "intercept": 0.0, "threshold": 0.5,
@@ -83,22 +103,78 @@ impl Scene {
         .to_string();
         let path = self.workbench.control_plane().run_dir().join("model.json");
         std::fs::write(&path, &model).unwrap();
-        let digest: String = Sha256::digest(model.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let sha256 = sha256.unwrap_or(&digest);
+        let digest = Sha256::digest(model.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        (format!("file://{}", path.display()), digest)
+    }
+
+    /// An entry for an artifact.
+    pub(crate) async fn register(&self, name: &str, artifact: serde_json::Value) {
         let entry = json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
             "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {
-                "model": {"name": "scores", "version": name, "kind": "Predictor"},
-                "artifact": {"uri": format!("file://{}", path.display()), "sha256": sha256},
-            },
+            "spec": {"model": {"name": "scores", "version": name, "kind": "Predictor"}, "artifact": artifact},
         });
         self.apply(&format!("entry-{name}"), &entry.to_string()).await;
     }
 
+    /// The pod that holds the lease.
+    pub(crate) async fn leader(&self) -> String {
+        let api: Api<Lease> = Api::namespaced(self.client(), OPERATOR_NAMESPACE);
+        let lease = api.get("werkbank").await.unwrap();
+        lease.spec.and_then(|it| it.holder_identity).unwrap_or_default()
+    }
+
+    /// SIGKILL to an operator's process; its container is started again by the node.
+    pub(crate) fn kill_operator(&self, pod: &str) {
+        let Some(pid) = self.workbench.node().unwrap().pid(OPERATOR_NAMESPACE, pod, "operator") else { return };
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// The operator's pods, and how often each was started again.
+    pub(crate) async fn operators(&self) -> BTreeMap<String, i32> {
+        let api: Api<Pod> = Api::namespaced(self.client(), OPERATOR_NAMESPACE);
+        let restarts = |pod: &Pod| {
+            let status = pod.status.as_ref().and_then(|it| it.container_statuses.as_ref());
+            status.into_iter().flatten().map(|it| it.restart_count).sum()
+        };
+        let pods = api.list(&ListParams::default()).await.unwrap();
+        pods.iter().map(|pod| (pod.name_any(), restarts(pod))).collect()
+    }
+
+    pub(crate) async fn end(self) {
+        self.workbench.stop().await.unwrap();
+    }
+}
+
+/// One ModelDeployment.
+#[derive(Clone, Copy)]
+pub(crate) struct Model<'a> {
+    pub(crate) scene: &'a Scene,
+    pub(crate) name: &'a str,
+}
+
+impl Model<'_> {
+    /// Points the deployment at this version.
+    pub(crate) async fn deploy(&self, wanted: &Wanted) {
+        self.apply(&self.manifest(wanted)).await;
+    }
+
+    /// The manifest of a version.
+    pub(crate) fn manifest(&self, wanted: &Wanted) -> String {
+        manifest(self.name, wanted)
+    }
+
+    pub(crate) async fn apply(&self, yaml: &str) {
+        self.scene.apply(&format!("deployment-{}", self.name), yaml).await;
+    }
+
+    pub(crate) fn api(&self) -> Api<ModelDeployment> {
+        Api::namespaced(self.scene.client(), NAMESPACE)
+    }
+
     pub(crate) async fn status(&self) -> ModelDeploymentStatus {
-        let api: Api<ModelDeployment> = Api::namespaced(self.workbench.control_plane().client(), NAMESPACE);
-        let deployment = api.get("scores").await.unwrap();
+        let deployment = self.api().get(self.name).await.unwrap();
         let current = deployment.metadata.generation;
         // A status of an older generation says nothing about what was just applied.
         deployment.status.filter(|it| Some(it.observed_generation) == current).unwrap_or_default()
@@ -112,7 +188,7 @@ impl Scene {
             if is(&status) {
                 return status;
             }
-            assert!(begin.elapsed() < Duration::from_secs(120), "never: {what}; the status is {status:#?}");
+            assert!(begin.elapsed() < Duration::from_secs(120), "{}, never: {what}; it is {status:#?}", self.name);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -127,9 +203,10 @@ impl Scene {
 
     /// Requests to the model, through Envoy.
     pub(crate) async fn target(&self) -> Target {
-        let url = self.workbench.gateway().unwrap().url(NAMESPACE, "internal").await.unwrap();
-        let mut target =
-            Target::get(format!("{url}/v2/models/scores/infer")).host(HOST).count_header("x-werkbank-revision");
+        let url = self.scene.workbench.gateway().unwrap().url(NAMESPACE, "internal").await.unwrap();
+        let mut target = Target::get(format!("{url}/v2/models/scores/infer"))
+            .host(host(self.name))
+            .count_header("x-werkbank-revision");
         target.body = Some(json!({"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [0.3]}]}));
         target
     }
@@ -140,43 +217,25 @@ impl Scene {
 
     /// Service → weight, as Envoy works with it.
     pub(crate) async fn weights(&self) -> BTreeMap<String, u32> {
-        self.workbench.gateway().unwrap().weights(NAMESPACE, "scores").await.unwrap()
-    }
-
-    /// The pod that holds the lease.
-    pub(crate) async fn leader(&self) -> String {
-        let api: Api<Lease> = Api::namespaced(self.workbench.control_plane().client(), OPERATOR_NAMESPACE);
-        let lease = api.get("werkbank").await.unwrap();
-        lease.spec.and_then(|it| it.holder_identity).unwrap_or_default()
-    }
-
-    /// SIGKILL to an operator's process; its container is started again by the node.
-    pub(crate) fn kill_operator(&self, pod: &str) {
-        let Some(pid) = self.workbench.node().unwrap().pid(OPERATOR_NAMESPACE, pod, "operator") else { return };
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    }
-
-    pub(crate) async fn operators(&self) -> Vec<String> {
-        let api: Api<Pod> = Api::namespaced(self.workbench.control_plane().client(), OPERATOR_NAMESPACE);
-        api.list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
-    }
-
-    pub(crate) async fn end(self) {
-        self.workbench.stop().await.unwrap();
+        self.scene.workbench.gateway().unwrap().weights(NAMESPACE, self.name).await.unwrap()
     }
 }
 
+fn host(name: &str) -> String {
+    format!("{name}.internal")
+}
+
 /// The deployment's manifest.
-pub(crate) fn manifest(entry: &str, wanted: &Wanted) -> String {
+fn manifest(name: &str, wanted: &Wanted) -> String {
     let Wanted { version, error_rate, steps, on_outage } = wanted;
+    let host = host(name);
     format!(
         r#"
 apiVersion: werkbank.dev/v1alpha1
 kind: ModelDeployment
-metadata: {{name: scores, namespace: {NAMESPACE}}}
+metadata: {{name: {name}, namespace: {NAMESPACE}}}
 spec:
-  modelRef: {{name: {entry}}}
+  modelRef: {{name: scores}}
   replicas: 2
   port: 8080
   template:
@@ -194,7 +253,7 @@ spec:
   traffic:
     gateway:
       parentRefs: [{{name: internal}}]
-      hostnames: [{HOST}]
+      hostnames: [{host}]
   rollout:
     steps: {steps}
     progressDeadline: 60s
@@ -213,4 +272,46 @@ spec:
       threshold: {{max: 5%}}
 "#
     )
+}
+
+/// The revision that the operator will make of a manifest, given the content of the ConfigMaps it refers to.
+pub(crate) fn revision_of(scene: &Scene, manifest: &str, config_maps: &[(&str, &[(&str, &str)])]) -> String {
+    let deployment: ModelDeployment = serde_yaml::from_str(manifest).unwrap();
+    let (uri, sha256) = scene.artifact();
+    let content = |pairs: &[(&str, &str)]| ConfigMapContent {
+        data: pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        ..ConfigMapContent::default()
+    };
+    let config_maps = config_maps.iter().map(|(name, pairs)| ((*name).to_owned(), Some(content(pairs)))).collect();
+    let input = RevisionInput {
+        template: &deployment.spec.template,
+        artifact_uri: &uri,
+        artifact_sha256: &sha256,
+        config_maps: &config_maps,
+        region: deployment.spec.region.as_deref(),
+        port: deployment.spec.port,
+    };
+    input.revision().unwrap()
+}
+
+/// Somebody else's object.
+pub(crate) fn foreign(kind: &str, name: &str) -> String {
+    let (version, content) = match kind {
+        "ControllerRevision" => ("apps/v1", json!({"revision": 1, "data": {}})),
+        "ConfigMap" => ("v1", json!({"data": {}})),
+        "Service" => ("v1", json!({"spec": {"ports": [{"port": 80}]}})),
+        "HTTPRoute" => ("gateway.networking.k8s.io/v1", json!({"spec": {}})),
+        "Deployment" => {
+            let pod = json!({
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "c", "image": MODEL_SERVER_IMAGE}]},
+            });
+            let selector = json!({"matchLabels": {"app": name}});
+            ("apps/v1", json!({"spec": {"replicas": 0, "selector": selector, "template": pod}}))
+        }
+        _ => panic!("no example of a {kind}"),
+    };
+    let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}});
+    object.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+    object.to_string()
 }

@@ -18,7 +18,7 @@ pub use analysis::{
 pub use rollout::{OnOutage, OutageAction, Rollout, Step};
 pub use status::{
     Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole, RevisionStatus,
-    TrailNote, Verdict, VerdictKind,
+    TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

@@ -36,6 +36,9 @@ pub struct ModelDeploymentStatus {
     /// Every revision that has pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revisions: Vec<RevisionStatus>,
+    /// Revisions that are not tried again unless asked for, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_back: Vec<TakenBack>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
@@ -118,6 +121,15 @@ pub struct Attempt {
     /// When the metrics were last measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_at: Option<DateTime<Utc>>,
+    /// Since when fewer of its pods are ready than its weight needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_of_capacity_since: Option<DateTime<Utc>>,
+    /// The weight it had when it lost its last ready pod; it gets it back when they are ready again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_from: Option<Weight>,
+    /// How often it has lost its last ready pod in this step.
+    #[serde(default)]
+    pub losses: i32,
     /// Pods of the stable revision when it began; kept until it ends.
     #[serde(default)]
     pub stable_replicas: i32,
@@ -138,7 +150,7 @@ pub struct Attempt {
 /// States of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AttemptState {
-    /// Pods are coming up; no traffic.
+    /// Pods are coming up, for the first traffic, for more, or for traffic that was withdrawn.
     Starting,
     /// Waiting for capacity, then for the gateway to accept the weight.
     Shifting,
@@ -179,6 +191,8 @@ pub enum Cause {
     Superseded,
     /// Pods or route did not become ready in time.
     ProgressDeadlineExceeded,
+    /// Its pods were lost and did not come back in time, or were lost too often.
+    CapacityLost,
     /// The artifact's bytes are not the registered ones, or cannot be had.
     ArtifactRefused,
     /// The step did not end within `maxStepTime`.
@@ -197,6 +211,16 @@ pub struct EntryRef {
     pub name: String,
     /// Its uid.
     pub uid: String,
+}
+
+/// A revision that is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenBack {
+    /// The revision.
+    pub revision: String,
+    /// Why it was taken back.
+    pub cause: Cause,
 }
 
 /// A revision that has pods.
@@ -247,6 +271,12 @@ pub struct Verdict {
     /// Since when the source has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<DateTime<Utc>>,
+    /// The source answers, but refuses the query: no outage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
+    #[serde(default)]
+    pub query_digest: String,
 }
 
 /// The five verdicts. They keep "bad" apart from "unknown".

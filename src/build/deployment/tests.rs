@@ -173,13 +173,15 @@ fn pods_carry_the_labels_that_select_them_beside_the_users_own() {
 fn replicas_and_template_make_a_difference_and_the_api_servers_defaults_do_not() {
     let wanted = write(&resource(), &revision(plain()), &owner(), 3).unwrap();
     let mut live = wanted.clone();
+    live.metadata.generation = Some(1);
     live.spec.as_mut().unwrap().progress_deadline_seconds = Some(600);
-    assert!(same(&live, &wanted));
+    assert_eq!(correction(&live, wanted.clone()), None);
     live.spec.as_mut().unwrap().replicas = Some(2);
-    assert!(!same(&live, &wanted));
+    assert!(correction(&live, wanted.clone()).is_some());
     let other =
         write(&resource(), &revision(template(json!({"image": "scorer:1.5"}), json!({}))), &owner(), 3).unwrap();
-    assert!(!same(&wanted, &other));
+    live.spec.as_mut().unwrap().replicas = Some(3);
+    assert!(correction(&live, other).is_some());
 }
 
 #[test]
@@ -239,4 +241,49 @@ fn the_deployments_service_selects_one_revision() {
     );
     assert!(service::same(&one, &one) && !service::same(&one, &two));
     assert_eq!(one.metadata.owner_references.unwrap()[0].kind, "ModelDeployment");
+}
+
+/// Applies as the API server does: `ours` is what we own, `theirs` everything else; a webhook may add to each write.
+fn apply(live: &mut Deployment, correction: Deployment, webhook: bool) {
+    let edited = live.spec != correction.spec || webhook;
+    let generation = live.metadata.generation.map(|it| it + i64::from(edited));
+    *live = correction;
+    live.metadata.generation = generation;
+}
+
+#[test]
+fn whatever_is_edited_two_applies_are_enough_and_no_later_edit_is_missed() {
+    let wanted = || write(&resource(), &revision(plain()), &owner(), 3).unwrap();
+    for webhook in [false, true] {
+        let mut live = wanted();
+        live.metadata.generation = Some(1);
+        for (ours, theirs) in [(true, 0), (false, 1), (false, 3), (true, 1), (false, 1)] {
+            if ours {
+                live.spec.as_mut().unwrap().replicas = Some(1);
+                live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+            }
+            live.metadata.generation = live.metadata.generation.map(|it| it + theirs);
+            let mut applies = 0;
+            while let Some(correction) = correction(&live, wanted()) {
+                apply(&mut live, correction, webhook);
+                applies += 1;
+                assert!(applies <= 2, "webhook: {webhook}, ours: {ours}, theirs: {theirs}");
+            }
+            assert!(applies > 0, "an edit was missed");
+            assert_eq!(live.spec, wanted().spec);
+        }
+    }
+}
+
+#[test]
+fn a_deployment_without_the_note_is_applied_once() {
+    let wanted = || write(&resource(), &revision(plain()), &owner(), 3).unwrap();
+    let mut live = wanted();
+    live.metadata.generation = Some(4);
+    live.metadata.annotations.as_mut().unwrap().remove(GENERATION);
+    let first = correction(&live, wanted()).unwrap();
+    apply(&mut live, first, false);
+    let second = correction(&live, wanted()).unwrap();
+    apply(&mut live, second, false);
+    assert_eq!(correction(&live, wanted()), None);
 }

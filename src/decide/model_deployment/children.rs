@@ -3,12 +3,12 @@
 //! Derived from the status as it will be written, never from what the live children
 //! happen to say: whatever a crash left half-done is completed by the next pass.
 
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::observed::Children;
 use super::pass::Pass;
 use crate::api::Weight;
-use crate::api::duration::after;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
@@ -32,8 +32,8 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
     work.name_taken();
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
-    // of all something that is wrong with the stable revision.
-    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack);
+    // of all something that is wrong with the stable revision, or with pods that are to come back.
+    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some());
     if back {
         work.traffic();
     }
@@ -61,7 +61,7 @@ impl Work<'_> {
     fn name_taken(&mut self) {
         if let Some(child) = self.pass.observed.memory.foreign_children.first() {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
-            self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that Werkbank did not make; delete or rename it, or rename this ModelDeployment"));
+            self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
         if let Some(refused) = self.pass.observed.memory.refused.clone() {
             self.blocked(
@@ -89,7 +89,7 @@ impl Work<'_> {
         match self.children.records.get(&name) {
             // What would be made for it now would go with it; a new one comes when it is gone.
             Some(live) if live.metadata.deletion_timestamp.is_some() => {}
-            Some(live) if self.is_drained(it) => {
+            Some(live) if self.pass.is_drained(it) => {
                 if let Some(precondition) = precondition(&live.metadata) {
                     self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
                 }
@@ -108,11 +108,6 @@ impl Work<'_> {
         }
     }
 
-    fn is_drained(&self, it: &RevisionStatus) -> bool {
-        it.role == RevisionRole::Draining
-            && it.draining_since.is_some_and(|since| after(since, self.pass.policy.drain) <= self.pass.now)
-    }
-
     fn is_leaving(&self, it: &RevisionStatus) -> bool {
         let attempt = self.pass.status.attempt.as_ref();
         let taken_back = || attempt.is_some_and(|attempt| attempt.state == AttemptState::RollingBack);
@@ -126,7 +121,7 @@ impl Work<'_> {
     fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, uid: String) {
         let owner = Owner { name: labels::name(&[self.pass.name(), &it.revision]), uid };
         for (original, copy) in &record.config_maps {
-            if self.children.copies.contains_key(copy) {
+            if self.children.copies.contains_key(copy) || record.missing_config_maps.contains(original) {
                 continue;
             }
             // Only ever copied while the original still is what the revision's name says.
@@ -141,9 +136,7 @@ impl Work<'_> {
                 ),
             }
         }
-        if !self.children.services.contains_key(&owner.name) {
-            self.create(build::service::of_revision(self.pass.resource, record, &owner));
-        }
+        self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
         self.deployment(it, record, &owner);
     }
 
@@ -157,11 +150,11 @@ impl Work<'_> {
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
             Some(live) => {
-                let same = build::deployment::same(live, &wanted);
-                if let (false, None, Some(precondition)) =
-                    (same, &live.metadata.deletion_timestamp, precondition(&live.metadata))
+                let correction = build::deployment::correction(live, wanted);
+                if let (Some(correction), None, Some(precondition)) =
+                    (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
                 {
-                    self.ops.push(Op::Apply(Child::Deployment(Box::new(wanted)), precondition));
+                    self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
                 }
             }
         }
@@ -221,12 +214,17 @@ impl Work<'_> {
     }
 
     fn stable_service(&mut self) {
-        let Some(wanted) = stable_service(self.pass) else { return };
-        match self.children.services.get(self.pass.name()) {
+        if let Some(wanted) = stable_service(self.pass) {
+            self.service(self.pass.name(), wanted);
+        }
+    }
+
+    fn service(&mut self, name: &str, wanted: Service) {
+        match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
             Some(live) if build::service::same(live, &wanted) => {}
             Some(live) => {
-                if let Some(precondition) = precondition(&live.metadata) {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
                     self.ops.push(Op::Apply(Child::Service(Box::new(wanted)), precondition));
                 }
             }
@@ -273,11 +271,16 @@ pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
     build::route::same(live, wanted)
 }
 
+/// A value that is no revision's: those have ten characters.
+const NOBODY: &str = "none";
+
 /// Blue-green: the deployment's own Service, selecting the revision that is to serve.
-fn stable_service(pass: &Pass<'_>) -> Option<k8s_openapi::api::core::v1::Service> {
+fn stable_service(pass: &Pass<'_>) -> Option<Service> {
     let promoted =
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
-    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str()))?;
+    // A first deployment that was taken back: the Service stays, and selects nothing.
+    let nobody = pass.observed.children.services.get(pass.name()).map(|_| NOBODY);
+    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
     Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
 }
 

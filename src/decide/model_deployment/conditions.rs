@@ -9,8 +9,10 @@
 //!
 //! Each has one author, here; reasons are listed in `docs/reference/conditions.md`.
 
+use super::capacity::is_short;
 use super::children::Problem;
 use super::live;
+use super::measure;
 use super::pass::Pass;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
@@ -73,14 +75,24 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
 
 /// What keeps the spec from being carried out, most fundamental first.
 fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
-    if !pass.policy.errors.is_empty() {
-        return Some(Said::new("InvalidSpec", pass.policy.errors.join("; ")));
+    if let Some(first) = pass.policy.errors.first() {
+        let all: Vec<&str> = pass.policy.errors.iter().map(|it| it.message.as_str()).collect();
+        return Some(Said::new(first.reason, all.join("; ")));
     }
     if let Err(blocked) = &pass.target {
         return Some(Said::new(blocked.reason, &blocked.message));
     }
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
+    }
+    if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
+        return Some(Said::new(
+            "QueryRefused",
+            format!(
+                "metric {}: {}; correct its query in spec.analysis, or in the ConfigMap it comes from",
+                refused.metric, refused.message
+            ),
+        ));
     }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(
@@ -113,18 +125,24 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
             let message = if available { format!("revision {} serves", stable_revision(pass)) } else { said.message };
             (available, Said::new(if available { "Stable" } else { &said.reason }, message))
         }
-        (false, Some(attempt)) if !attempt.state.is_active() && attempt.cause.is_some_and(Cause::is_sticky) => {
-            let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
-            let message = attempt.message.clone().unwrap_or_default();
-            let remedy = format!(
-                "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
-                labels::REQUEST,
-                attempt.id
-            );
-            (false, Said::new(cause, format!("revision {} was taken back: {message}; {remedy}", attempt.revision)))
-        }
-        (false, _) => (false, Said::new("Pending", "an attempt is about to start")),
+        (false, Some(attempt)) => match pass.refusal() {
+            Some(cause) => (false, refused(pass, attempt, cause)),
+            None => (false, Said::new("Pending", "an attempt is about to start")),
+        },
+        (false, None) => (false, Said::new("Pending", "an attempt is about to start")),
     }
+}
+
+/// What the spec asks for was tried, now or earlier.
+fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
+    let revision = pass.target.as_ref().map(|it| it.entry.revision.as_str()).unwrap_or_default();
+    let why = last.message.as_deref().filter(|_| last.revision == revision).unwrap_or("in an earlier attempt");
+    let remedy = format!(
+        "deploy another revision, or try this one again with the annotation {}: retry/{}/0/<a new word>/<your name>",
+        labels::REQUEST,
+        last.id
+    );
+    Said::new(format!("{cause:?}"), format!("revision {revision} was taken back: {why}; {remedy}"))
 }
 
 /// Reason and message of an attempt under way: what is wrong with the pods or the
@@ -133,8 +151,11 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
     let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
     let refused = pass.refused_route();
+    let short = is_short(attempt);
     let reason = match (attempt.state, problem, refused) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
+        (_, Some(problem), _) if short => problem.reason,
+        _ if short => "ShortOfCapacity".into(),
         (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
             "RouteRejected".into()
         }
@@ -169,15 +190,14 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if let Some(said) = obstacle {
         return (said.reason != TRAIL).then_some(said);
     }
-    let attempt = pass.status.attempt.as_ref()?;
-    let ended = matches!(attempt.state, AttemptState::RolledBack | AttemptState::Failed) && !serves_spec(pass);
-    let cause = attempt.cause.filter(|it| it.is_sticky())?;
-    ended.then(|| {
-        Said::new(
-            format!("{cause:?}"),
-            format!("revision {} was taken back and is not tried again by itself", attempt.revision),
-        )
-    })
+    if pass.active().is_some() || serves_spec(pass) {
+        return None;
+    }
+    let (cause, revision) = (pass.refusal()?, &pass.target.as_ref().ok()?.entry.revision);
+    Some(Said::new(
+        format!("{cause:?}"),
+        format!("revision {revision} was taken back and is not tried again by itself"),
+    ))
 }
 
 fn serves_spec(pass: &Pass<'_>) -> bool {
@@ -208,6 +228,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(AttemptState::RollingBack) => Phase::RollingBack,
         Some(AttemptState::RolledBack) => Phase::RolledBack,
         Some(AttemptState::Failed) => Phase::Failed,
+        Some(AttemptState::Promoted) if pass.refusal().is_some() => Phase::RolledBack,
         Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
         Some(AttemptState::Promoted) | None => Phase::Pending,
     }

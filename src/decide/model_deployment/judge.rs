@@ -35,14 +35,14 @@ pub fn judge(
     let wanted = policy.step_at(attempt.weight).map_or(0, |(_, step)| step.min_samples);
     let mut verdicts = Vec::new();
     for rule in &policy.metrics {
-        let before = old.iter().find(|it| it.metric == rule.name);
+        let before = old.iter().find(|it| rule.is_of(it));
         let Some(candidate) = answer(Some(&rule.name), Subject::Candidate) else {
             verdicts.extend(before.cloned());
             continue;
         };
         let judged = one(rule, candidate, answer(Some(&rule.name), Subject::Stable));
         let judged = with_samples(judged, wanted, samples, counted);
-        verdicts.push(follow(before, judged, &rule.name, began));
+        verdicts.push(follow(before, judged, rule, began));
     }
     (verdicts, samples)
 }
@@ -52,6 +52,10 @@ struct Judged {
     verdict: VerdictKind,
     value: Option<f64>,
     stable: Option<f64>,
+    /// The source does not answer.
+    silent: bool,
+    /// It refuses the query.
+    refused: bool,
     message: String,
 }
 
@@ -105,7 +109,7 @@ fn conclude<const N: usize>(value: f64, stable: Option<f64>, bounds: [Option<Str
     let failed: Vec<String> = bounds.into_iter().flatten().collect();
     let verdict = if failed.is_empty() { VerdictKind::Pass } else { VerdictKind::Fail };
     let message = if failed.is_empty() { "within bounds".into() } else { failed.join("; ") };
-    Judged { verdict, value: Some(value), stable, message }
+    Judged { verdict, value: Some(value), stable, silent: false, refused: false, message }
 }
 
 fn unknown(answer: &Measurement, whose: &str) -> Judged {
@@ -113,10 +117,17 @@ fn unknown(answer: &Measurement, whose: &str) -> Judged {
         Measurement::NoData(why) if whose.is_empty() => (VerdictKind::NoData, why.as_str()),
         // Half of a comparison is no comparison.
         Measurement::NoData(why) => (VerdictKind::Inconclusive, why.as_str()),
-        Measurement::ProviderError(why) => (VerdictKind::ProviderError, why.as_str()),
+        Measurement::ProviderError(why) | Measurement::Refused(why) => (VerdictKind::ProviderError, why.as_str()),
         Measurement::Value(_) => (VerdictKind::Inconclusive, "not compared"),
     };
-    Judged { verdict, value: None, stable: None, message: format!("{whose}{why}") }
+    Judged {
+        verdict,
+        value: None,
+        stable: None,
+        silent: matches!(answer, Measurement::ProviderError(_)),
+        refused: matches!(answer, Measurement::Refused(_)),
+        message: format!("{whose}{why}"),
+    }
 }
 
 /// Pass needs the step's `minSamples`; Fail does not: breaking a bound is not
@@ -125,29 +136,31 @@ fn with_samples(judged: Judged, wanted: i64, samples: Option<i64>, counted: Opti
     if wanted == 0 || judged.verdict != VerdictKind::Pass || samples.is_some_and(|it| it >= wanted) {
         return judged;
     }
-    let (verdict, message) = match (samples, counted) {
-        (Some(samples), _) => (VerdictKind::Inconclusive, format!("{samples} of {wanted} requests seen")),
-        (None, Some(Measurement::ProviderError(why))) => {
-            (VerdictKind::ProviderError, format!("requests cannot be counted: {why}"))
+    let Judged { value, stable, .. } = judged;
+    let uncounted = |message| Judged { verdict: VerdictKind::Inconclusive, message, ..judged };
+    match (samples, counted) {
+        (Some(samples), _) => uncounted(format!("{samples} of {wanted} requests seen")),
+        (None, Some(answer @ (Measurement::ProviderError(_) | Measurement::Refused(_)))) => {
+            Judged { value, stable, ..unknown(answer, "requests cannot be counted: ") }
         }
-        (None, _) => (VerdictKind::Inconclusive, format!("no requests counted yet, {wanted} are needed")),
-    };
-    Judged { verdict, message, ..judged }
+        (None, _) => uncounted(format!("no requests counted yet, {wanted} are needed")),
+    }
 }
 
 /// Adds history: Fail verdicts in a row (only Pass ends the row: not knowing does not acquit),
 /// and since when the source has been silent.
-fn follow(before: Option<&Verdict>, judged: Judged, metric: &str, began: DateTime<Utc>) -> Verdict {
+fn follow(before: Option<&Verdict>, judged: Judged, rule: &MetricRule, began: DateTime<Utc>) -> Verdict {
     let row = before.map_or(0, |it| it.failures);
-    let silent = judged.verdict == VerdictKind::ProviderError;
     Verdict {
-        metric: metric.into(),
+        metric: rule.name.clone(),
         failures: match judged.verdict {
             VerdictKind::Fail => row.saturating_add(1),
             VerdictKind::Pass => 0,
             _ => row,
         },
-        silent_since: silent.then(|| before.and_then(|it| it.silent_since).unwrap_or(began)),
+        silent_since: judged.silent.then(|| before.and_then(|it| it.silent_since).unwrap_or(began)),
+        refused: judged.refused,
+        query_digest: rule.digest.clone(),
         verdict: judged.verdict,
         value: judged.value.map(short),
         stable_value: judged.stable.map(short),
@@ -179,7 +192,7 @@ mod tests {
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn policy(bounds: serde_json::Value, min_samples: i64) -> Policy {
-        let mut metric = json!({"name": "m", "role": "Guardrail", "prometheus": {"query": "q"}});
+        let mut metric = json!({"name": "m", "role": "Guardrail", "prometheus": {"query": "q{r=\"{{ revision }}\"}"}});
         metric.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
         let spec: ModelDeploymentSpec = serde_json::from_value(json!({
             "modelRef": {"name": "e"}, "port": 1, "template": {},

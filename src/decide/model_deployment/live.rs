@@ -23,6 +23,13 @@ pub fn serving_pods(deployment: &Deployment) -> i32 {
     deployment.status.as_ref().and_then(|it| it.ready_replicas).unwrap_or(0)
 }
 
+/// Whether every pod that a Deployment asks for is ready.
+#[must_use]
+pub fn is_complete(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|it| it.replicas).unwrap_or(1);
+    serving_pods(deployment) >= wanted
+}
+
 /// What the gateways say of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteState {

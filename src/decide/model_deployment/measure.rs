@@ -13,6 +13,9 @@ use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeplo
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
 use crate::text::query;
 
+/// The variables of query templates.
+pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window", "windowStart", "windowEnd"];
+
 /// A query that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
@@ -94,12 +97,13 @@ fn variables(
 ) -> BTreeMap<&'static str, String> {
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
     let seconds = (now - start).num_seconds().max(1).unsigned_abs();
-    BTreeMap::from([
-        ("namespace", resource.metadata.namespace.clone().unwrap_or_default()),
-        ("deployment", resource.metadata.name.clone().unwrap_or_default()),
-        ("revision", revision.to_owned()),
-        ("window", duration::written(std::time::Duration::from_secs(seconds))),
-        ("windowStart", start.timestamp().to_string()),
-        ("windowEnd", now.timestamp().to_string()),
-    ])
+    let values = [
+        resource.metadata.namespace.clone().unwrap_or_default(),
+        resource.metadata.name.clone().unwrap_or_default(),
+        revision.to_owned(),
+        duration::written(std::time::Duration::from_secs(seconds)),
+        start.timestamp().to_string(),
+        now.timestamp().to_string(),
+    ];
+    VARIABLES.into_iter().zip(values).collect()
 }

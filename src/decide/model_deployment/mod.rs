@@ -5,6 +5,7 @@
 //! Starting ───────► Shifting ───────► Observing ──────────► … ───────────► Promoting ─► Promoted
 //!     ▲                 ▲                 │ more pods needed                    (the candidate
 //!     └─────────────────┼─────────────────┘                                      is now stable)
+//!     └── no pod is left: weight 0 until there are pods again (from any state with weight) ──┘
 //!                       │ any of these:  abort · revert · breach · superseded · outage · deadline
 //!                       └──────────────────────────────────► RollingBack ─► RolledBack
 //! ```
@@ -15,8 +16,9 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, metric outage, deadlines, advance.
+//! another revision, metric outage, lost capacity, deadlines, advance.
 
+mod capacity;
 pub mod children;
 pub mod conditions;
 pub mod judge;
@@ -51,6 +53,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.judge();
     pass.transition();
     pass.forget_drained();
+    pass.ask_for_names();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
     pass.into_plan(ops)

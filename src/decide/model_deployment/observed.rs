@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use super::measure::Query;
+use super::policy::Policy;
 use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
@@ -20,8 +21,8 @@ pub struct Observed {
     pub entry: Option<Arc<ModelRegistryEntry>>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
-    /// The `metrics.yaml` texts of `metricsFrom`, by ConfigMap; `Err` says what is missing.
-    pub metrics_from: BTreeMap<String, Result<String, String>>,
+    /// The rules, as read from the spec and the shared metrics.
+    pub policy: Policy,
     /// The operator's children.
     pub children: Children,
     /// Pods of all revisions.

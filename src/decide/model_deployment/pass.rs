@@ -13,20 +13,28 @@ use crate::api::Weight;
 use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, RevisionRole, RevisionStatus, TrailNote};
+use crate::api::model_deployment::{
+    Attempt, Cause, ModelDeploymentStatus, RevisionRole, RevisionStatus, TakenBack, TrailNote,
+};
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
 use crate::decide::{Event, EventType, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
 const TRAIL_RETRY: Duration = Duration::from_secs(10);
+/// Revisions that drain at the same time: each has pods, and a place in status.
+const MOST_DRAINING: usize = 8;
+/// Revisions that are remembered as taken back, the newest ones.
+const MOST_TAKEN_BACK: usize = 16;
+/// How long to wait before asking again whether a name is free.
+const NAME_RETRY: Duration = Duration::from_secs(30);
 
 /// What is known and what has been decided.
 pub(super) struct Pass<'a> {
     pub(super) resource: &'a ModelDeployment,
     pub(super) observed: &'a Observed,
     pub(super) now: DateTime<Utc>,
-    pub(super) policy: Policy,
+    pub(super) policy: &'a Policy,
     pub(super) target: Result<RevisionRecord, Blocked>,
     /// The status as it will be.
     pub(super) status: ModelDeploymentStatus,
@@ -40,7 +48,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     pub(super) fn new(resource: &'a ModelDeployment, observed: &'a Observed, now: DateTime<Utc>) -> Self {
         Self {
-            policy: Policy::read(&resource.spec, &observed.metrics_from),
+            policy: &observed.policy,
             target: target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed),
             status: resource.status.clone().unwrap_or_default(),
             resource,
@@ -173,7 +181,7 @@ impl<'a> Pass<'a> {
         let Some(began) = self.observed.measured_at else { return };
         let Some(attempt) = measure::watched(&self.status) else { return };
         let (verdicts, samples) =
-            judge::judge(&self.policy, attempt, &self.status.verdicts, &self.observed.measurements, began);
+            judge::judge(self.policy, attempt, &self.status.verdicts, &self.observed.measurements, began);
         self.status.verdicts = verdicts;
         self.change(|it| {
             it.measured_at = Some(began);
@@ -191,29 +199,54 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Whether a revision has had its time to end the last requests, or has to make room for younger ones.
+    pub(super) fn is_drained(&self, it: &RevisionStatus) -> bool {
+        let Some(since) = it.draining_since.filter(|_| it.role == RevisionRole::Draining) else { return false };
+        let younger = self.status.revisions.iter().filter(|it| it.draining_since > Some(since)).count();
+        after(since, self.policy.drain) <= self.now || younger >= MOST_DRAINING
+    }
+
     /// Revisions whose record is gone after draining are no more.
     pub(super) fn forget_drained(&mut self) {
-        let (drain, now, name) = (self.policy.drain, self.now, self.name());
         let records = &self.observed.children.records;
-        self.status.revisions.retain(|it| {
-            let drained = it.draining_since.is_some_and(|since| after(since, drain) <= now);
-            !drained || records.contains_key(&labels::name(&[name, &it.revision]))
-        });
-        let waits: Vec<_> = self
-            .status
-            .revisions
-            .iter()
-            .filter_map(|it| it.draining_since)
-            .map(|since| after(since, drain))
-            .filter(|at| *at > now)
-            .collect();
+        let is_gone = |it: &RevisionStatus| {
+            self.is_drained(it) && !records.contains_key(&labels::name(&[self.name(), &it.revision]))
+        };
+        let alive: Vec<_> = self.status.revisions.iter().filter(|it| !is_gone(it)).cloned().collect();
+        let ends = alive.iter().filter_map(|it| it.draining_since).map(|since| after(since, self.policy.drain));
+        let waits: Vec<_> = ends.filter(|at| *at > self.now).collect();
+        self.status.revisions = alive;
         waits.into_iter().for_each(|at| self.look_again(at));
+    }
+
+    /// Why the revision that the spec asks for is not tried again by itself, if it is not.
+    pub(super) fn refusal(&self) -> Option<Cause> {
+        let revision = &self.target.as_ref().ok()?.entry.revision;
+        let last = self.status.attempt.as_ref().filter(|it| it.revision == *revision && !it.state.is_active());
+        let cause = last.and_then(|it| it.cause).filter(|it| it.is_sticky());
+        cause.or_else(|| self.status.taken_back.iter().find(|it| it.revision == *revision).map(|it| it.cause))
+    }
+
+    /// A revision is to be refused from now on, or not any more.
+    pub(super) fn refuse(&mut self, revision: &str, cause: Option<Cause>) {
+        let all = &mut self.status.taken_back;
+        all.retain(|it| it.revision != revision);
+        all.extend(cause.map(|cause| TakenBack { revision: revision.into(), cause }));
+        let too_many = all.len().saturating_sub(MOST_TAKEN_BACK);
+        all.drain(..too_many);
+    }
+
+    /// Nobody tells when an object without our label gives a name back.
+    pub(super) fn ask_for_names(&mut self) {
+        if !self.observed.memory.foreign_children.is_empty() {
+            self.look_again(after(self.now, NAME_RETRY));
+        }
     }
 
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
-        if let Some(at) = measure::next(&self.policy, &self.status) {
+        if let Some(at) = measure::next(self.policy, &self.status) {
             self.look_again(at);
         }
         if !self.trail_answers() {

@@ -11,19 +11,19 @@
 //! | `analysis.failureLimit` | 1 |
 //!
 //! A field that cannot be read is named in [`Policy::errors`]; what can be read
-//! is kept, so that a typing error in a step does not switch a guardrail off.
+//! is kept, so that a typing error in a step does not switch a guardrail off. A metric that cannot be
+//! read is not judged, and so never passes: nothing advances past it, but deadlines go on.
+
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::api::model_deployment::{ConfigMapMetrics, Metric, MetricRole, ModelDeploymentSpec, OutageAction, Step};
-use crate::api::{DurationText, Quantity, Weight};
-
-/// Each has a verdict in status, which must stay small.
-const MOST_METRICS: usize = 64;
+use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
+use crate::api::{DurationText, Weight};
 
 /// A rollout's rules, with defaults filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
     /// Pods at full traffic.
     pub replicas: i32,
@@ -43,8 +43,30 @@ pub struct Policy {
     pub samples: Option<String>,
     /// The metrics, shared ones included.
     pub metrics: Vec<MetricRule>,
-    /// What could not be read: field and remedy.
-    pub errors: Vec<String>,
+    /// What could not be read.
+    pub errors: Vec<Unreadable>,
+}
+
+/// Something in the spec, or in a shared list of metrics, that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// CamelCase, from the documented list.
+    pub reason: &'static str,
+    /// Field and remedy.
+    pub message: String,
+    /// Whose verdict is missing for it.
+    pub leaves_unjudged: Unjudged,
+}
+
+/// What cannot be judged because of an [`Unreadable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unjudged {
+    /// It is about something else.
+    Nothing,
+    /// The metric of this name; readable under the same name elsewhere, it is overridden.
+    Metric(String),
+    /// Nobody knows which metrics.
+    Unknown,
 }
 
 /// One step.
@@ -69,6 +91,8 @@ pub struct MetricRule {
     pub role: MetricRole,
     /// The query template.
     pub query: String,
+    /// Of query and bounds as they were written, short.
+    pub digest: String,
     /// What is expected.
     pub bounds: Bounds,
 }
@@ -97,13 +121,14 @@ pub enum Bounds {
 }
 
 impl Policy {
-    /// Reads the spec. `metrics_from` holds the `metrics.yaml` of each ConfigMap.
+    /// Reads the spec. `metrics_from` holds the `metrics.yaml` of each ConfigMap; `Err` says what is missing.
     #[must_use]
     pub fn read(spec: &ModelDeploymentSpec, metrics_from: &BTreeMap<String, Result<String, String>>) -> Self {
         let mut reader = Reader::default();
         let rollout = spec.rollout.clone().unwrap_or_default();
         let analysis = &spec.analysis;
         let metrics = reader.metrics(spec, metrics_from);
+        let samples = analysis.samples.as_ref().and_then(|it| reader.samples(&it.prometheus.query));
         Self {
             replicas: spec.replicas.unwrap_or(1),
             steps: reader.steps(&rollout.steps),
@@ -117,10 +142,16 @@ impl Policy {
                 .duration("analysis.interval", analysis.interval.as_ref(), 30)
                 .max(Duration::from_millis(100)),
             failure_limit: analysis.failure_limit.unwrap_or(1),
-            samples: analysis.samples.as_ref().map(|it| it.prometheus.query.clone()),
+            samples,
             metrics,
             errors: reader.errors,
         }
+    }
+
+    /// Whether every metric that is asked for can be judged.
+    #[must_use]
+    pub fn can_judge(&self) -> bool {
+        self.errors.iter().all(|it| it.leaves_unjudged == Unjudged::Nothing)
     }
 
     /// The step the candidate is at: the one with its weight. After an edit that
@@ -138,30 +169,32 @@ impl Policy {
     }
 }
 
+impl MetricRule {
+    /// Whether a verdict is about this metric as it is now.
+    #[must_use]
+    pub fn is_of(&self, verdict: &Verdict) -> bool {
+        verdict.metric == self.name && verdict.query_digest == self.digest
+    }
+}
+
 /// Collects what cannot be read.
 #[derive(Default)]
 struct Reader {
-    errors: Vec<String>,
+    errors: Vec<Unreadable>,
 }
 
 impl Reader {
+    fn unreadable(&mut self, message: String) {
+        self.errors.push(Unreadable { reason: "InvalidSpec", message, leaves_unjudged: Unjudged::Nothing });
+    }
+
     fn duration(&mut self, field: &str, text: Option<&DurationText>, default_seconds: u64) -> Duration {
         match text.map(DurationText::duration) {
             None => Duration::from_secs(default_seconds),
             Some(Ok(duration)) => duration,
             Some(Err(error)) => {
-                self.errors.push(format!("spec.{field}: {error}"));
+                self.unreadable(format!("spec.{field}: {error}"));
                 Duration::from_secs(default_seconds)
-            }
-        }
-    }
-
-    fn number(&mut self, field: &str, quantity: Option<&Quantity>) -> Option<f64> {
-        match quantity?.value() {
-            Ok(number) => Some(number),
-            Err(error) => {
-                self.errors.push(format!("{field}: {error}"));
-                None
             }
         }
     }
@@ -173,13 +206,13 @@ impl Reader {
             let weight = match step.weight.weight() {
                 Ok(weight) => weight,
                 Err(error) => {
-                    self.errors.push(format!("spec.{field}.weight: {error}"));
+                    self.unreadable(format!("spec.{field}.weight: {error}"));
                     continue;
                 }
             };
             let before = rules.last().map_or(Weight::NONE, |rule| rule.weight);
             if weight <= before {
-                self.errors.push(format!("spec.{field}.weight: {weight} is not above {before}; the weights of a rollout rise from step to step"));
+                self.unreadable(format!("spec.{field}.weight: {weight} is not above {before}; the weights of a rollout rise from step to step"));
                 continue;
             }
             rules.push(StepRule {
@@ -193,82 +226,6 @@ impl Reader {
             });
         }
         rules
-    }
-
-    /// Shared metrics first, then the deployment's own; a later one replaces an
-    /// earlier one of the same name.
-    fn metrics(
-        &mut self,
-        spec: &ModelDeploymentSpec,
-        from: &BTreeMap<String, Result<String, String>>,
-    ) -> Vec<MetricRule> {
-        let mut metrics: Vec<MetricRule> = Vec::new();
-        for source in &spec.analysis.metrics_from {
-            let name = &source.config_map_ref.name;
-            let field = format!("ConfigMap {name}, key metrics.yaml");
-            match from.get(name) {
-                Some(Ok(text)) => match serde_yaml::from_str::<ConfigMapMetrics>(text) {
-                    Ok(shared) => shared.iter().for_each(|metric| self.metric(&field, metric, &mut metrics)),
-                    Err(error) => self
-                        .errors
-                        .push(format!("{field}: {error}; it must be a list of metrics as in spec.analysis.metrics")),
-                },
-                Some(Err(missing)) => self.errors.push(missing.clone()),
-                None => self.errors.push(format!("spec.analysis.metricsFrom: ConfigMap {name} has not been read yet")),
-            }
-        }
-        for metric in &spec.analysis.metrics {
-            self.metric("spec.analysis.metrics", metric, &mut metrics);
-        }
-        if metrics.len() > MOST_METRICS {
-            self.errors.push(format!(
-                "spec.analysis: {} metrics, shared ones included; at most {MOST_METRICS} are judged, remove some",
-                metrics.len()
-            ));
-            metrics.truncate(MOST_METRICS);
-        }
-        metrics
-    }
-
-    fn metric(&mut self, field: &str, metric: &Metric, metrics: &mut Vec<MetricRule>) {
-        if metric.name.len() > 63 {
-            // A ConfigMap has no schema that would refuse it.
-            return self.errors.push(format!("{field}: a metric's name has more than 63 characters; shorten it"));
-        }
-        let errors = self.errors.len();
-        let bounds = self.bounds(&format!("{field}, {}", metric.name), metric);
-        metrics.retain(|it| it.name != metric.name);
-        if let (Some(bounds), true) = (bounds, errors == self.errors.len()) {
-            metrics.push(MetricRule {
-                name: metric.name.clone(),
-                role: metric.role,
-                query: metric.prometheus.query.clone(),
-                bounds,
-            });
-        }
-    }
-
-    fn bounds(&mut self, field: &str, metric: &Metric) -> Option<Bounds> {
-        match (&metric.threshold, &metric.compare) {
-            (Some(it), None) => {
-                let (min, max) = (
-                    self.number(&format!("{field}.threshold.min"), it.min.as_ref()),
-                    self.number(&format!("{field}.threshold.max"), it.max.as_ref()),
-                );
-                Some(Bounds::Threshold { min, max })
-            }
-            (None, Some(it)) => Some(Bounds::Compare {
-                max_ratio: self.number(&format!("{field}.compare.maxRatio"), it.max_ratio.as_ref()),
-                min_ratio: self.number(&format!("{field}.compare.minRatio"), it.min_ratio.as_ref()),
-                max_increase: self.number(&format!("{field}.compare.maxIncrease"), it.max_increase.as_ref()),
-                max_decrease: self.number(&format!("{field}.compare.maxDecrease"), it.max_decrease.as_ref()),
-            }),
-            // CEL refuses these in a spec; a ConfigMap has no CEL.
-            _ => {
-                self.errors.push(format!("{field}: a metric needs either threshold or compare, not both"));
-                None
-            }
-        }
     }
 }
 

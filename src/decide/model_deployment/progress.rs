@@ -2,15 +2,16 @@
 //! before observation, proof before the next step.
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::api::apps::v1::Deployment;
 
+use super::capacity::is_short;
 use super::children;
 use super::live::{self, RouteState};
 use super::pass::Pass;
+use super::policy::MetricRule;
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, HandledRequest, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, HandledRequest, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -23,12 +24,7 @@ impl Pass<'_> {
             self.status.stable = Some(entry);
             return;
         }
-        let refused = self
-            .status
-            .attempt
-            .as_ref()
-            .is_some_and(|it| it.revision == entry.revision && it.cause.is_some_and(Cause::is_sticky));
-        if (refused && retry.is_none()) || !self.may_advance() {
+        if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
             return;
         }
         if retry.is_some() {
@@ -59,11 +55,15 @@ impl Pass<'_> {
             observing_since: None,
             measured_at: None,
             stable_replicas: self.stable_replicas(),
+            short_of_capacity_since: None,
+            withdrawn_from: None,
+            losses: 0,
             cause: None,
             message: None,
             samples: None,
             decided: 0,
         });
+        self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
         self.intend("Start", &format!("the spec names entry {}", entry.name));
@@ -96,6 +96,8 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Observing, now));
                 }
             }
+            // What is not carried is neither watched nor left behind.
+            _ if is_short(attempt) => {}
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
             AttemptState::Observing if self.step_is_proven(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
@@ -117,6 +119,9 @@ impl Pass<'_> {
     }
 
     fn wake_up_for(&mut self, attempt: &Attempt) {
+        if let Some(since) = attempt.short_of_capacity_since {
+            self.look_again(after(since, self.policy.progress_deadline));
+        }
         let step = self.policy.step_at(attempt.weight).map(|(_, step)| step.clone());
         match (attempt.state, attempt.observing_since, step) {
             (AttemptState::Observing, Some(since), Some(step)) => {
@@ -136,32 +141,16 @@ impl Pass<'_> {
 
     /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
     /// without a gateway, or without a stable revision. Capacity is checked for the very weight that is set.
-    fn next_step(&self, attempt: &Attempt) -> Option<(i32, Weight)> {
-        let weighed = self.has_gateway() && self.status.stable.is_some();
-        let step = weighed.then(|| self.policy.step_after(attempt.weight)).flatten();
-        step.map(|(index, step)| (index, step.weight))
-    }
-
-    /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
-    pub(super) fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
-        self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.policy.replicas))
-    }
-
-    /// Ready pods of the Deployment's present spec, of a revision that can be reached: what may get weight.
-    fn ready_of(&self, revision: &str) -> Option<i32> {
-        self.reachable(revision).map(live::ready_pods)
-    }
-
-    /// Ready pods of a revision that can be reached, also while it is being scaled.
-    pub(super) fn serving_of(&self, revision: &str) -> i32 {
-        self.reachable(revision).map_or(0, live::serving_pods)
-    }
-
-    /// The Deployment of a revision that has a Service too.
-    pub(super) fn reachable(&self, revision: &str) -> Option<&Deployment> {
-        let name = labels::name(&[self.name(), revision]);
-        let children = &self.observed.children;
-        children.services.get(&name).and_then(|_| children.deployments.get(&name)).map(AsRef::as_ref)
+    /// Weight that was withdrawn comes back first, even if its step is gone.
+    fn next_step(&self, attempt: &Attempt) -> Option<(Option<i32>, Weight)> {
+        if !self.has_gateway() || self.status.stable.is_none() {
+            return None;
+        }
+        if let Some(weight) = attempt.withdrawn_from {
+            let index = self.policy.step_at(weight).map(|(index, _)| index);
+            return (index.is_some() || weight < Weight::FULL).then_some((index, weight));
+        }
+        self.policy.step_after(attempt.weight).map(|(index, step)| (Some(index), step.weight))
     }
 
     fn move_on(&mut self, attempt: &Attempt) {
@@ -169,7 +158,7 @@ impl Pass<'_> {
             return;
         }
         let (state, index, weight) = match self.next_step(attempt) {
-            Some((index, weight)) => (AttemptState::Shifting, Some(index), weight),
+            Some((index, weight)) => (AttemptState::Shifting, index, weight),
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
         let now = self.now;
@@ -180,6 +169,10 @@ impl Pass<'_> {
             it.entered_at = now;
             it.observing_since = None;
             it.samples = None;
+            it.short_of_capacity_since = None;
+            if it.withdrawn_from.take().is_none() {
+                it.losses = 0;
+            }
         });
         let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
         let reason = self.evidence(attempt);
@@ -195,7 +188,7 @@ impl Pass<'_> {
     /// What the step that ends was proven by.
     fn evidence(&self, attempt: &Attempt) -> String {
         if attempt.weight == Weight::NONE {
-            return "pods are ready".into();
+            return if attempt.withdrawn_from.is_some() { "pods are ready again" } else { "pods are ready" }.into();
         }
         if let Some(why) = &self.resource.spec.analysis.none {
             return format!("not analysed: {why}");
@@ -219,15 +212,16 @@ impl Pass<'_> {
         self.look_again(self.now);
     }
 
-    /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass.
+    /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass;
+    /// one that cannot be read has none.
     pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
         let Some(since) = attempt.observing_since else { return false };
         let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| after(since, step.for_) <= self.now);
-        watched && self.policy.metrics.iter().all(|rule| self.passed_since(&rule.name, since))
+        watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
     }
 
-    fn passed_since(&self, metric: &str, since: DateTime<Utc>) -> bool {
-        self.status.verdicts.iter().any(|it| it.metric == metric && it.verdict == VerdictKind::Pass && it.time >= since)
+    fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
+        self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
     }
 
     fn complete(&mut self, attempt: &Attempt) {
@@ -263,18 +257,10 @@ impl Pass<'_> {
     /// What the attempt is waiting for, for people.
     pub(super) fn awaited(&self, attempt: &Attempt) -> Option<String> {
         match attempt.state {
-            AttemptState::Starting => {
-                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
-                let ready = self.serving_of(&attempt.revision);
-                let problem = live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
-                Some(match problem {
-                    Some(problem) => format!("{ready} of {wanted} pods are ready: {}", problem.message),
-                    None => format!("{ready} of {wanted} pods are ready"),
-                })
-            }
-            AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack => {
-                Some(self.awaited_of_route(attempt))
-            }
+            AttemptState::Starting => Some(self.awaited_pods(attempt, self.next_weight(attempt))),
+            AttemptState::RollingBack => Some(self.awaited_of_route(attempt)),
+            _ if is_short(attempt) => Some(self.awaited_pods(attempt, attempt.weight)),
+            AttemptState::Shifting | AttemptState::Promoting => Some(self.awaited_of_route(attempt)),
             AttemptState::Observing => self.awaited_proof(attempt),
             _ => None,
         }
@@ -301,9 +287,9 @@ impl Pass<'_> {
 
     fn awaited_proof(&self, attempt: &Attempt) -> Option<String> {
         let since = attempt.observing_since?;
-        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(&rule.name, since));
+        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since));
         let Some(rule) = missing else { return Some(format!("watching {}", attempt.weight)) };
-        Some(match self.status.verdicts.iter().find(|it| it.metric == rule.name && it.time >= since) {
+        Some(match self.status.verdicts.iter().find(|it| rule.is_of(it) && it.time >= since) {
             Some(verdict) => {
                 format!("watching {}: {} is {:?}: {}", attempt.weight, rule.name, verdict.verdict, verdict.message)
             }

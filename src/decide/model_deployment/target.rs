@@ -57,9 +57,11 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
     }
     .revision()
     .map_err(|error| Blocked::new("InvalidTemplate", format!("spec.template: {error}")))?;
-    let copies = observed.config_maps.iter().filter(|(_, content)| content.is_some());
+    let referenced = &observed.config_maps;
+    let missing = referenced.iter().filter(|(_, content)| content.is_none());
     Ok(RevisionRecord {
-        config_maps: copies.map(|(name, _)| (name.clone(), labels::name(&[deployment, name, &revision]))).collect(),
+        config_maps: referenced.keys().map(|it| (it.clone(), labels::name(&[deployment, it, &revision]))).collect(),
+        missing_config_maps: missing.map(|(name, _)| name.clone()).collect(),
         entry: EntryRef { revision, name: entry_name.clone(), uid: entry.metadata.uid.clone().unwrap_or_default() },
         artifact_uri: artifact.uri.clone(),
         artifact_sha256: artifact.sha256.clone(),

@@ -35,6 +35,7 @@ impl Cause {
 impl Pass<'_> {
     /// Does the most important transition.
     pub(super) fn transition(&mut self) {
+        self.watch_capacity();
         let request = request::pending(self.resource, &self.status);
         match self.active().cloned() {
             Some(attempt) if attempt.state == AttemptState::RollingBack => self.end_rollback(&attempt),
@@ -45,6 +46,7 @@ impl Pass<'_> {
                 }
                 match self.take_back(&attempt, aborted) {
                     Some(why) => self.begin_rollback(&attempt, why),
+                    None if self.has_lost_all(&attempt) => self.withdraw(&attempt),
                     None => self.advance(&attempt),
                 }
             }
@@ -64,6 +66,7 @@ impl Pass<'_> {
             .or_else(|| self.superseded(attempt))
             .or_else(|| self.outage())
             .or_else(|| self.artifact_refused(attempt))
+            .or_else(|| TakeBack::because(Cause::CapacityLost, self.capacity_is_lost(attempt)?))
             .or_else(|| self.too_late(attempt))
     }
 
@@ -75,7 +78,7 @@ impl Pass<'_> {
 
     fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
         let failing = |verdict: &&Verdict| {
-            let plays = self.policy.metrics.iter().any(|rule| rule.name == verdict.metric && rule.role == role);
+            let plays = self.policy.metrics.iter().any(|rule| rule.is_of(verdict) && rule.role == role);
             plays && verdict.verdict == VerdictKind::Fail && verdict.failures > self.policy.failure_limit
         };
         let verdict = self.status.verdicts.iter().find(failing)?;
@@ -124,6 +127,10 @@ impl Pass<'_> {
                 )
             })?;
         }
+        if attempt.withdrawn_from.is_some() {
+            // It waits from when its pods were lost, not from when it was noticed.
+            return None;
+        }
         let limit = self.policy.progress_deadline;
         let over = duration::after(attempt.entered_at, limit) <= self.now;
         // What has come may have come in time: who was away, or may not advance, is the operator.
@@ -150,10 +157,15 @@ impl Pass<'_> {
             it.state = AttemptState::RollingBack;
             it.weight = Weight::NONE;
             it.step = None;
+            it.withdrawn_from = None;
+            it.short_of_capacity_since = None;
             it.entered_at = now;
             it.cause = Some(why.cause);
             it.message = Some(condition::brief(&why.message));
         });
+        if why.cause.is_sticky() {
+            self.refuse(&attempt.revision, Some(why.cause));
+        }
         self.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message));
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         self.tell(

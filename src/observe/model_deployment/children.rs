@@ -14,55 +14,71 @@ use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
 use crate::build::record;
 use crate::decide::ChildKind;
+use crate::decide::model_deployment::live;
 use crate::decide::model_deployment::observed::Children;
 use crate::runtime::{ObserveError, PassMemory};
 
 impl ModelDeployments {
-    pub(super) fn children(&self, resource: &ModelDeployment) -> Children {
+    /// Our children, and of the names they should have those that somebody else's objects have, as `Kind/name`.
+    pub(super) fn children(&self, resource: &ModelDeployment) -> (Children, Vec<String>) {
         let (namespace, name) = key(resource);
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-        let mut children = Children { gateway_api: self.routes.is_available(), ..Children::default() };
-        children.route = self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
-        if let Some(service) = self.services.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid)) {
-            children.services.insert(name.to_owned(), service);
+        let mut found = Found::default();
+        found.children.gateway_api = self.routes.is_available();
+        found.children.route = self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
+        if found.children.route.is_none() && resource.spec.traffic.is_some() {
+            found.note(self.routes.get(namespace, name).as_deref(), ChildKind::HttpRoute);
+        }
+        let own = self.services.get(namespace, name);
+        if let Some(service) = own.clone().filter(|it| is_owned_by(it.as_ref(), uid)) {
+            found.children.services.insert(name.to_owned(), service);
+        } else if resource.spec.traffic.is_none() {
+            // Behind a gateway a Service of this name is nobody's business but its owner's.
+            found.note(own.as_deref(), ChildKind::Service);
         }
         for revision in resource.status.iter().flat_map(|status| &status.revisions) {
-            self.belongings(&mut children, namespace, &labels::name(&[name, &revision.revision]), uid);
+            self.belongings(&mut found, namespace, &labels::name(&[name, &revision.revision]), uid);
         }
-        children
+        (found.children, found.foreign)
     }
 
     /// The record of a revision, and what belongs to it.
-    fn belongings(&self, children: &mut Children, namespace: &str, name: &str, uid: &str) {
-        let Some(found) = self.records.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid)) else { return };
-        let owner = found.metadata.uid.clone().unwrap_or_default();
-        if let Some(it) = self.deployments.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), &owner)) {
-            children.deployments.insert(name.to_owned(), it);
+    fn belongings(&self, found: &mut Found, namespace: &str, name: &str, uid: &str) {
+        let Some(record) = found.owned(self.records.get(namespace, name), uid, ChildKind::Revision) else { return };
+        let owner = record.metadata.uid.clone().unwrap_or_default();
+        if let Some(it) = found.owned(self.deployments.get(namespace, name), &owner, ChildKind::Deployment) {
+            found.children.deployments.insert(name.to_owned(), it);
         }
-        if let Some(it) = self.services.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), &owner)) {
-            children.services.insert(name.to_owned(), it);
+        if let Some(it) = found.owned(self.services.get(namespace, name), &owner, ChildKind::Service) {
+            found.children.services.insert(name.to_owned(), it);
         }
-        let copies = record::read(&found).map(|record| record.config_maps).unwrap_or_default();
+        let copies = record::read(&record).map(|record| record.config_maps).unwrap_or_default();
         for copy in copies.into_values() {
-            if let Some(it) = self.config_maps.get(namespace, &copy).filter(|it| is_owned_by(it.as_ref(), &owner)) {
+            if let Some(it) = found.owned(self.config_maps.get(namespace, &copy), &owner, ChildKind::ConfigMap) {
                 // It is immutable: that it is there says what is in it.
                 let copied = ConfigMap { metadata: it.metadata.clone(), ..ConfigMap::default() };
-                children.copies.insert(copy, Arc::new(copied));
+                found.children.copies.insert(copy, Arc::new(copied));
             }
         }
-        children.records.insert(name.to_owned(), found);
+        found.children.records.insert(name.to_owned(), record);
     }
 
-    /// The pods that are awaited; at any other time nobody asks for them.
+    /// The candidate's pods, only while some are awaited or missing: nobody asks for them at any other time.
     pub(super) fn pods_coming_up(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
-        let Some(attempt) = attempt.filter(|it| it.state == AttemptState::Starting) else { return Vec::new() };
+        let Some(attempt) = attempt.filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack) else {
+            return Vec::new();
+        };
         let (namespace, name) = key(resource);
+        let deployment = self.deployments.get(namespace, &labels::name(&[name, &attempt.revision]));
+        if attempt.state != AttemptState::Starting && deployment.is_some_and(|it| live::is_complete(&it)) {
+            return Vec::new();
+        }
         self.pods.find(namespace, &pods_key(name, &attempt.revision))
     }
 
-    /// Of the names whose creation was refused as taken, those that somebody else has: one
-    /// live look each, because the caches only show what carries our label.
+    /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because
+    /// they do not carry our label: one live look each.
     pub(super) async fn foreign_children(
         &self,
         resource: &ModelDeployment,
@@ -87,6 +103,35 @@ impl ModelDeployments {
     }
 }
 
+/// What the caches hold under our names.
+#[derive(Default)]
+struct Found {
+    children: Children,
+    foreign: Vec<String>,
+}
+
+impl Found {
+    /// The object if it has the right owner. One of another owner, such as an earlier ModelDeployment of the
+    /// same name, is never adopted; it stands in the way until garbage collection or a person removes it.
+    fn owned<K: Resource<DynamicType = ()>>(
+        &mut self,
+        found: Option<Arc<K>>,
+        uid: &str,
+        kind: ChildKind,
+    ) -> Option<Arc<K>> {
+        let ours = found.clone().filter(|it| is_owned_by(it.as_ref(), uid));
+        if ours.is_none() {
+            self.note(found.as_deref(), kind);
+        }
+        ours
+    }
+
+    fn note<K: Resource<DynamicType = ()>>(&mut self, foreign: Option<&K>, kind: ChildKind) {
+        let name = foreign.and_then(|it| it.meta().name.as_deref());
+        self.foreign.extend(name.map(|name| format!("{}/{name}", kind.name())));
+    }
+}
+
 fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
     object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
@@ -94,9 +139,34 @@ fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
 fn api_resource(kind: &str) -> Option<ApiResource> {
     let (group, version) = match kind {
         kind if kind == ChildKind::Revision.name() || kind == ChildKind::Deployment.name() => ("apps", "v1"),
-        kind if kind == ChildKind::ConfigMap.name() || kind == ChildKind::Service.name() => ("", "v1"),
+        // Not ConfigMaps: their cache holds all of them, and shows soon whose it is.
+        kind if kind == ChildKind::Service.name() => ("", "v1"),
         kind if kind == ChildKind::HttpRoute.name() => ("gateway.networking.k8s.io", "v1"),
         _ => return None,
     };
     Some(ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(owner: &str) -> Option<Arc<Deployment>> {
+        let object = json!({"metadata": {"name": "churn-a", "labels": {labels::DEPLOYMENT: "churn"}, "ownerReferences":
+            [{"apiVersion": "apps/v1", "kind": "ControllerRevision", "name": "churn-a", "uid": owner}]}});
+        Some(Arc::new(serde_json::from_value(object).unwrap()))
+    }
+
+    #[test]
+    fn what_an_earlier_owner_left_behind_is_not_ours_but_in_the_way() {
+        let mut found = Found::default();
+        assert!(found.owned(deployment("now"), "now", ChildKind::Deployment).is_some());
+        assert!(found.owned(None::<Arc<Deployment>>, "now", ChildKind::Deployment).is_none());
+        assert_eq!(found.foreign, Vec::<String>::new());
+        assert!(found.owned(deployment("before"), "now", ChildKind::Deployment).is_none());
+        assert_eq!(found.foreign, ["Deployment/churn-a"]);
+    }
 }

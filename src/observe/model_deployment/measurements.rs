@@ -1,7 +1,5 @@
 //! Asking the metric source what is due.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::join_all;
 
@@ -16,12 +14,11 @@ impl ModelDeployments {
     pub(super) async fn measure(
         &self,
         resource: &ModelDeployment,
-        metrics_from: &BTreeMap<String, Result<String, String>>,
+        policy: &Policy,
     ) -> (Option<DateTime<Utc>>, Vec<(Query, Measurement)>) {
         let Some(status) = &resource.status else { return (None, Vec::new()) };
-        let policy = Policy::read(&resource.spec, metrics_from);
         let now = Utc::now().trunc_subsecs(3);
-        let due = measure::due(resource, &policy, status, now);
+        let due = measure::due(resource, policy, status, now);
         if due.is_empty() {
             return (None, Vec::new());
         }
@@ -33,7 +30,7 @@ impl ModelDeployments {
     async fn ask(&self, namespace: &str, query: &Query) -> Measurement {
         let promql = match &query.promql {
             Ok(promql) => promql,
-            Err(error) => return Measurement::ProviderError(format!("the query cannot be rendered: {error}")),
+            Err(error) => return Measurement::Refused(format!("the query cannot be rendered: {error}")),
         };
         let Some(prometheus) = &self.metrics.prometheus else {
             return Measurement::ProviderError(

@@ -72,8 +72,9 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let spec = &deployment.spec;
     let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
     // A template that is none refers to nothing; `decide` says what is wrong with it.
-    let copied = target::config_map_references(&spec.template).unwrap_or_default();
-    let copied = copied.into_keys().map(|name| config_map_key(&name));
+    let originals = target::config_map_references(&spec.template).unwrap_or_default();
+    let copies = originals.keys().filter_map(|original| name_of_copy(deployment, original));
+    let copied = originals.keys().cloned().chain(copies).map(|name| config_map_key(&name));
     shared.chain(copied).chain([entry_key(&spec.model_ref.name)]).collect()
 }
 
@@ -90,6 +91,13 @@ fn deployment_of<K: Resource>(child: &K) -> Vec<ObjectRef<ModelDeployment>> {
     let name = child.labels().get(labels::DEPLOYMENT);
     let reference = |name: &String| ObjectRef::new(name).within(child.namespace().as_deref().unwrap_or_default());
     name.map(reference).into_iter().collect()
+}
+
+/// The name that the candidate's copy of a ConfigMap needs: when somebody else's ConfigMap of that name
+/// goes, the copy can be made.
+fn name_of_copy(deployment: &ModelDeployment, original: &str) -> Option<String> {
+    let candidate = deployment.status.as_ref()?.candidate.as_deref()?;
+    Some(labels::name(&[&deployment.name_any(), original, candidate]))
 }
 
 fn users_of_config_map(

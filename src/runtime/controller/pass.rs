@@ -18,6 +18,8 @@ use crate::runtime::{Machine, Refusal, TrailOutage};
 
 /// The watch event of a write wakes the resource; this is for when it does not come.
 const GLANCE: Duration = Duration::from_millis(250);
+/// A foreign object with a child's name is in no cache: nobody tells when it goes.
+const FOREIGN: Duration = Duration::from_secs(5);
 /// The next pass knows something new that it has to say: a refusal, a trail that is down.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
@@ -116,7 +118,9 @@ impl<M: Machine> Loop<M> {
         match report.end {
             End::Done => {
                 (memory.failures, memory.conflicts, memory.pass.refusal) = (0, 0, None);
-                ("done", Action::requeue(requeue.unwrap_or_else(|| backoff::resync(&memory.uid))))
+                let taken = (!memory.pass.already_exists.is_empty()).then_some(FOREIGN);
+                let again = requeue.into_iter().chain(taken).min();
+                ("done", Action::requeue(again.unwrap_or_else(|| backoff::resync(&memory.uid))))
             }
             End::Deleted | End::NotLeader => ("stopped", Action::await_change()),
             End::TrailUnavailable(error) => self.trail_is_down(memory, &error),

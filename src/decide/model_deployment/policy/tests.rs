@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::metrics::MOST_METRICS;
 use super::*;
 
 fn read(rollout: Value, analysis: Value, from: &[(&str, Result<&str, &str>)]) -> Policy {
@@ -59,7 +60,7 @@ fn each_field_that_cannot_be_read_is_named_and_the_others_are_kept() {
         "metrics, c",
     ];
     for field in named {
-        assert!(policy.errors.iter().any(|error| error.contains(field)), "{field}: {:#?}", policy.errors);
+        assert!(policy.errors.iter().any(|error| error.message.contains(field)), "{field}: {:#?}", policy.errors);
     }
     assert_eq!(policy.errors.len(), named.len(), "{:#?}", policy.errors);
     assert_eq!(maxima(&policy), [("a", Some(0.01))]);
@@ -105,7 +106,7 @@ fn shared_metrics_that_cannot_be_had_are_named() {
     for from in broken {
         let policy = read(json!({}), json!({"metricsFrom": [{"configMapRef": {"name": "m"}}]}), &[from]);
         assert_eq!((policy.errors.len(), policy.metrics.len()), (1, 0), "{:?}", policy.errors);
-        assert!(policy.errors[0].contains("ConfigMap m"), "{:?}", policy.errors);
+        assert!(policy.errors[0].message.contains("ConfigMap m"), "{:?}", policy.errors);
     }
 }
 
@@ -135,4 +136,71 @@ fn the_next_step_is_the_first_above_the_present_weight_whatever_was_edited() {
     assert_eq!(next(2500), Some((1, "30%".into())));
     assert_eq!(next(3000), None);
     assert!(policy.step_at(Weight::from_hundredths(2500)).is_none());
+}
+
+fn shared(text: &str, own: &[Value]) -> Policy {
+    read(json!({}), json!({"metricsFrom": [{"configMapRef": {"name": "http"}}], "metrics": own}), &[("http", Ok(text))])
+}
+
+#[test]
+fn an_unreadable_entry_of_a_list_is_named_and_the_others_are_kept() {
+    let entries =
+        json!([metric("a", "1%"), {"name": "b", "role": "Guard"}, "c", metric("d", "2%"), {"role": "Guardrail"}]);
+    let policy = shared(&entries.to_string(), &[metric("e", "1")]);
+    assert_eq!(maxima(&policy), [("a", Some(0.01)), ("d", Some(0.02)), ("e", Some(1.0))]);
+    let told: Vec<&str> = policy.errors.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("ConfigMap http, key metrics.yaml, entry 2 (b): unknown variant `Guard`"), "{told:?}");
+    assert!(told.iter().all(|it| it.ends_with("write it as in spec.analysis.metrics")), "{told:?}");
+    assert!(!policy.can_judge());
+}
+
+#[test]
+fn an_unreadable_entry_is_overridden_like_any_other() {
+    let broken = json!([{"name": "a", "role": "Guard"}, {"name": "b", "role": "Guardrail", "prometheus": {"query": "{{ x }}"}, "threshold": {"max": 1}}]);
+    assert_eq!(shared(&broken.to_string(), &[]).errors.len(), 2);
+    let policy = shared(&broken.to_string(), &[metric("a", "1"), metric("b", "1")]);
+    assert_eq!((policy.errors.as_slice(), policy.can_judge()), (&[][..], true));
+    let policy = shared(&json!([metric("a", "1")]).to_string(), &[metric("a", "fast")]);
+    assert_eq!((policy.metrics.len(), policy.can_judge()), (0, false), "an unreadable one replaces a readable one");
+}
+
+#[test]
+fn what_a_config_map_has_no_schema_for_is_refused_here() {
+    for entry in [
+        json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "threshold": {}}),
+        json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q{r='{{ revision }}'}"}, "compare": {"to": "Stable"}}),
+        json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "compare": {"to": "Stable", "maxRatio": "2"}}),
+    ] {
+        let policy = shared(&json!([entry]).to_string(), &[]);
+        assert_eq!((policy.metrics.len(), policy.errors.len()), (0, 1), "{entry}: {:?}", policy.errors);
+    }
+}
+
+#[test]
+fn a_query_that_cannot_be_rendered_is_found_when_it_is_read() {
+    let with = |query: &str| {
+        let metric = json!({"name": "a", "role": "Guardrail", "prometheus": {"query": query}, "threshold": {"max": 1}});
+        read(json!({}), json!({"metrics": [metric]}), &[])
+    };
+    let policy = with("x{r='{{ revison }}'}");
+    assert_eq!((policy.errors[0].reason, policy.metrics.len(), policy.can_judge()), ("QueryInvalid", 0, false));
+    for said in
+        ["spec.analysis.metrics, a", "`revison`", "deployment, namespace, revision, window, windowEnd, windowStart"]
+    {
+        assert!(policy.errors[0].message.contains(said), "{said}: {:?}", policy.errors);
+    }
+    assert_eq!(with("x{r='{{ revision'}").errors[0].reason, "QueryInvalid");
+    let samples = json!({"samples": {"prometheus": {"query": "{{ revison }}"}}, "metrics": [metric("a", "1")]});
+    let policy = read(json!({}), samples, &[]);
+    assert_eq!((policy.errors[0].reason, policy.samples), ("QueryInvalid", None));
+}
+
+#[test]
+fn a_changed_query_or_bound_is_another_metric_to_a_verdict() {
+    let digest =
+        |name: &str, max: &str| read(json!({}), json!({"metrics": [metric(name, max)]}), &[]).metrics.remove(0).digest;
+    assert_eq!(digest("a", "1%"), digest("a", "1%"));
+    assert_ne!(digest("a", "1%"), digest("a", "2%"));
+    assert_eq!(digest("a", "1%").len(), 8);
 }

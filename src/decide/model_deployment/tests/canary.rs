@@ -213,6 +213,40 @@ fn what_was_rolled_back_stays_so_until_somebody_says_retry() {
 }
 
 #[test]
+fn what_was_rolled_back_stays_so_after_another_revision_was_promoted() {
+    let mut world = World::mid_canary();
+    world.request("abort", "n1");
+    world.come_to_rest();
+    world.deploy("churn-3");
+    world.come_to_rest();
+    let mut story = Story::of("The spec returns to a revision that an earlier attempt was taken back with", world);
+    story.world.deploy("churn-2");
+    story.pass("churn-2 was aborted before churn-3 was promoted");
+    story.pass("nothing happens");
+    story.world.request("retry", "n2");
+    story.pass("somebody says retry");
+    story.world.come_to_rest();
+    assert!(story.world.status().taken_back.is_empty());
+    story.is("rolled-back-earlier");
+}
+
+#[test]
+fn with_a_long_drain_only_so_many_revisions_keep_their_pods() {
+    let mut world = World::serving();
+    world.rollout(json!({"drain": "24h"}));
+    for replica in 0..30 {
+        world.edit(|spec| spec.port = 9000 + replica);
+        for _ in 0..8 {
+            world.all_is_well();
+            world.pass();
+            world.advance(60);
+        }
+    }
+    assert!(world.status().revisions.len() <= 10, "{:#?}", world.status().revisions);
+    assert!(world.children.deployments.len() <= 10);
+}
+
+#[test]
 fn falling_weights_hold_and_say_which_field() {
     let mut story = Story::of("Weights that fall", World::mid_canary());
     story.world.steps(json!([{"weight": "5%"}, {"weight": "3%"}]));

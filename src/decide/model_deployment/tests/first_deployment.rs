@@ -165,6 +165,21 @@ fn without_a_gateway_a_candidate_that_does_not_come_up_never_gets_the_service() 
 }
 
 #[test]
+fn without_a_gateway_a_first_deployment_that_is_taken_back_loses_the_service() {
+    let mut world = World::new();
+    world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    world.pass();
+    let mut story = Story::of("Blue-green: the first deployment is aborted while the Service switches", world);
+    story.world.request("abort", "n1");
+    story.pass("abort");
+    story.pass("the Service selects nothing");
+    story.pass("nothing happens");
+    story.is("blue-green-first-aborted");
+}
+
+#[test]
 fn scaled_to_zero_waits_for_no_pods_and_is_available() {
     let mut world = World::new();
     world.edit(|spec| spec.replicas = Some(0));

@@ -5,11 +5,13 @@
 //! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
 
 mod canary;
+mod capacity;
 mod first_deployment;
 mod obstacles;
 mod people;
 mod properties;
 mod rest;
 mod story;
+mod unreadable;
 mod verdicts;
 mod world;

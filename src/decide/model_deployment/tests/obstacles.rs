@@ -58,6 +58,30 @@ fn a_missing_config_map_starts_nothing() {
 }
 
 #[test]
+fn an_optional_config_map_that_appears_later_comes_with_a_canary() {
+    let mut world = World::new();
+    world.edit(|spec| {
+        spec.template["spec"]["containers"][0]["envFrom"] =
+            json!([{"configMapRef": {"name": "rules", "optional": true}}]);
+    });
+    world.come_to_rest();
+    let refers_to = |world: &World| -> Vec<String> {
+        let text = |it: &k8s_openapi::api::apps::v1::Deployment| serde_json::to_value(it).unwrap();
+        let name = "/spec/template/spec/containers/0/envFrom/0/configMapRef/name";
+        world.children.deployments.values().map(|it| text(it).pointer(name).unwrap().to_string()).collect()
+    };
+    let stable = world.status().stable.unwrap().revision;
+    assert_eq!(refers_to(&world), [format!("\"churn-rules-{stable}\"")]);
+    assert!(world.children.copies.is_empty());
+    let mut story = Story::of("An optional ConfigMap that did not exist is created", world);
+    story.world.config_maps.insert("rules".into(), content("{}"));
+    story.pass("the ConfigMap is created: another revision");
+    story.pass("the record is there");
+    assert!(refers_to(&story.world).contains(&format!("\"churn-rules-{stable}\"")));
+    story.is("optional-config-map-appears");
+}
+
+#[test]
 fn an_edited_config_map_is_a_new_revision() {
     let mut story = Story::of("A ConfigMap is edited", with_config_map());
     story.world.config_maps.insert("rules".into(), content("{\"max\": 3}"));
@@ -79,21 +103,6 @@ fn a_config_map_edited_again_before_it_was_copied_supersedes_quietly() {
 }
 
 #[test]
-fn shared_metrics_that_are_missing_hold() {
-    let mut world = World::mid_canary();
-    world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]}));
-    world.shared_metrics.insert(
-        "http".into(),
-        Err("spec.analysis.metricsFrom: there is no ConfigMap http in this namespace; create it, or correct the name"
-            .into()),
-    );
-    let mut story = Story::of("metricsFrom names no ConfigMap", world);
-    story.world.advance(600);
-    story.pass("nothing advances");
-    story.is("missing-metrics-config-map");
-}
-
-#[test]
 fn a_foreign_child_is_not_adopted() {
     let mut world = World::serving();
     world.deploy("churn-2");
@@ -102,7 +111,10 @@ fn a_foreign_child_is_not_adopted() {
     world.children.deployments.remove(&name);
     world.memory.foreign_children.push(format!("Deployment/{name}"));
     let mut story = Story::of("Somebody else has our child's name", world);
-    story.pass("creation was refused: it exists and is not ours");
+    story.pass("it exists and is not ours");
+    story.pass("nothing happens");
+    story.world.memory.foreign_children.clear();
+    story.pass("it is gone");
     story.is("foreign-child");
 }
 

@@ -29,6 +29,8 @@ enum Happening {
     Request(&'static str, u8),
     Trail(bool),
     EntryGone(u8),
+    /// Somebody scales the Deployments, or sets a field in them that is not ours.
+    Edited(Option<i32>),
     EntryBack(u8),
     /// The operator dies after so many writes of a pass.
     Crash(usize),
@@ -52,6 +54,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Trail),
         1 => (1_u8..5).prop_map(EntryGone),
         2 => (1_u8..5).prop_map(EntryBack),
+        1 => prop::option::of(0_i32..6).prop_map(Edited),
         2 => (0_usize..6).prop_map(Crash),
     ]
 }
@@ -76,6 +79,17 @@ fn happen(world: &mut World, it: &Happening) {
             for revision in names {
                 if world.children.deployments.contains_key(&labels::name(&["churn", &revision])) {
                     world.pods_ready_of(&revision, 0);
+                }
+            }
+        }
+        Happening::Edited(replicas) => {
+            let names: Vec<String> = world.status().revisions.into_iter().map(|it| it.revision).collect();
+            for revision in names {
+                if world.children.deployments.contains_key(&labels::name(&["churn", &revision])) {
+                    world.edit_deployment(&revision, |spec| match replicas {
+                        Some(_) => spec.replicas = *replicas,
+                        None => spec.min_ready_seconds = Some(spec.min_ready_seconds.unwrap_or(0) + 1),
+                    });
                 }
             }
         }
@@ -120,8 +134,19 @@ fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus>
         let newer = world.status().attempt.is_none_or(|it| it.weight < status.attempt.as_ref().unwrap().weight);
         assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
     }
+    check_served(world, &status);
     world.carry_out(&plan, writes);
     plan
+}
+
+/// Nobody's request goes to a candidate without a ready pod.
+fn check_served(world: &World, status: &ModelDeploymentStatus) {
+    let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE) else {
+        return;
+    };
+    let serving = world.children.deployments.get(&labels::name(&["churn", &attempt.revision]));
+    let serving = serving.map_or(0, |it| live::serving_pods(it));
+    assert!(serving > 0 || world.resource.spec.replicas == Some(0), "{} for no pod", attempt.weight);
 }
 
 /// No write over an object but the very one that was observed.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::{World, is_nothing};
-use crate::decide::Plan;
 use crate::decide::model_deployment::observed::Children;
+use crate::decide::{Child, Op, Plan};
 
 #[test]
 fn a_converged_resource_writes_nothing_however_often_it_is_looked_at() {
@@ -56,6 +56,39 @@ fn a_route_that_somebody_edits_is_put_back() {
     let mut story = Story::of("Somebody sets the candidate's weight by hand", world);
     story.pass("the live route does not say what status says");
     story.is("route-edited-by-hand");
+}
+
+#[test]
+fn a_deployment_edited_by_hand_is_put_back() {
+    let mut story = Story::of("Somebody edits the Deployment of the stable revision", World::serving());
+    let stable = story.world.status().stable.unwrap().revision;
+    story.world.edit_deployment(&stable, |spec| {
+        spec.template.spec.as_mut().unwrap().containers[0].image = Some("registry/scorer:hand".into());
+    });
+    story.pass("another image");
+    story.world.pods_ready();
+    story.pass("it is as it was");
+    story.world.edit_deployment(&stable, |spec| spec.replicas = Some(1));
+    story.pass("kubectl scale");
+    story.world.pods_ready();
+    story.pass("it is as it was");
+    story.world.edit_deployment(&stable, |spec| spec.min_ready_seconds = Some(7));
+    story.pass("a field that is nobody's");
+    story.pass("it stays, and what is seen is noted");
+    story.world.pods_ready();
+    story.pass("nothing happens");
+    story.is("deployment-edited-by-hand");
+}
+
+#[test]
+fn a_service_edited_by_hand_is_put_back() {
+    let mut world = World::mid_canary();
+    let name = format!("churn-{}", world.attempt().revision);
+    let service = std::sync::Arc::make_mut(world.children.services.get_mut(&name).unwrap());
+    service.spec.as_mut().unwrap().selector = None;
+    let plan = world.pass();
+    assert!(matches!(plan.ops.as_slice(), [Op::Apply(Child::Service(_), _)]), "{:?}", plan.ops);
+    assert!(is_nothing(&world.pass()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::world::{World, noon};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, ModelDeploymentStatus};
-use crate::build::route;
+use crate::build::{self, route};
 use crate::decide::model_deployment::live;
 use crate::decide::{Child, Measurement, Op, Plan, Precondition};
 
@@ -122,7 +122,15 @@ impl Story {
         }
         for (name, it) in &world.children.deployments {
             let wanted = it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-            line(format!("Deployment {name}"), format!("{} of {wanted} ready", live::ready_pods(it)));
+            let expected: Option<i64> =
+                it.metadata.annotations.as_ref().and_then(|all| all.get(build::GENERATION)?.parse().ok());
+            let edited = match (it.metadata.generation, expected) {
+                (Some(seen), Some(expected)) if seen != expected => {
+                    format!(", generation {seen} instead of {expected}")
+                }
+                _ => String::new(),
+            };
+            line(format!("Deployment {name}"), format!("{} of {wanted} ready{edited}", live::ready_pods(it)));
         }
         let (services, copies) = (&world.children.services, &world.children.copies);
         line("Services".into(), services.keys().cloned().collect::<Vec<_>>().join(", "));
@@ -197,6 +205,9 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
             format!("{} {}: {}", it.decision, it.weight, it.reason),
         ));
     }
+    for it in &status.taken_back {
+        lines.push((format!("taken back {}", it.revision), format!("{:?}", it.cause)));
+    }
     if detail == Detail::All {
         for it in &status.conditions {
             lines.push((it.type_.clone(), format!("{:?} {}: {}", it.status, it.reason, it.message)));
@@ -222,6 +233,12 @@ fn attempt(it: &Attempt) -> String {
     }
     if let Some(samples) = it.samples {
         write!(text, ", {samples} requests").unwrap();
+    }
+    if let Some(at) = it.short_of_capacity_since {
+        write!(text, ", short of pods since {}", clock(at)).unwrap();
+    }
+    if let Some(weight) = it.withdrawn_from {
+        write!(text, ", withdrawn from {weight} (loss {})", it.losses).unwrap();
     }
     write!(text, ", decision {}", it.decided).unwrap();
     if let (Some(cause), Some(message)) = (it.cause, &it.message) {

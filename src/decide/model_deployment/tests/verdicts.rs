@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::{World, guardrail};
+use crate::api::model_deployment::AttemptState;
 use crate::decide::Measurement;
 
 fn compared() -> serde_json::Value {
@@ -139,27 +140,63 @@ fn a_silent_source_rolls_back_where_that_is_declared() {
 }
 
 #[test]
-fn an_undefined_variable_in_a_query_is_told_and_holds() {
-    let mut story = held("A query template uses a variable that does not exist", |world| {
-        world.analysis(json!({"metrics": [{"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
-            "prometheus": {"query": "errors{revision=\"{{ revison }}\"}"}}]}));
-    });
-    story.pass("the template cannot be rendered");
-    story.is("undefined-template-variable");
+fn a_refused_query_is_no_outage() {
+    let mut world = World::mid_canary();
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m", "maxStepTime": "1h"}], "onOutage": {"after": "5m", "do": "Rollback"}}));
+    let mut story = Story::of("Prometheus refuses a query", world);
+    story.world.measure(
+        "error-rate",
+        Measurement::Refused(
+            "Prometheus refuses the query (HTTP 400 bad_data): invalid parameter \"query\": 1:5: parse error".into(),
+        ),
+    );
+    story.world.advance(30);
+    story.pass("a parse error");
+    story.world.advance(600);
+    story.pass("longer than onOutage.after");
+    story.world.advance(3000 - 30);
+    story.pass("maxStepTime has passed");
+    story.is("query-refused");
 }
 
 #[test]
-fn an_unreadable_threshold_keeps_the_other_guardrails_on() {
+fn requests_that_cannot_be_counted_by_a_refused_query_say_so() {
     let mut world = World::mid_canary();
-    world.analysis(json!({"failureLimit": 0, "metrics": [guardrail(), {
-        "name": "latency", "role": "Guardrail", "threshold": {"max": "fast"}, "prometheus": {"query": "latency"}}]}));
-    let mut story = Story::of("A threshold that is no number", world);
-    story.world.advance(600);
-    story.pass("nothing advances");
-    story.world.measure("error-rate", Measurement::of(0.2));
-    story.world.advance(30);
-    story.pass("the other guardrail is breached");
-    story.is("unreadable-threshold");
+    world.steps(json!([{"weight": "5%", "minSamples": 2000}]));
+    world.analysis(json!({"metrics": [guardrail()], "samples": {"prometheus": {"query": "requests{revision=\"{{ revision }}\"}"}}}));
+    world.measure("samples", Measurement::Refused("Prometheus refuses the query (HTTP 400 bad_data): no".into()));
+    world.advance(30);
+    world.pass();
+    let verdict = world.status().verdicts.remove(0);
+    assert!(verdict.refused && verdict.silent_since.is_none(), "{verdict:?}");
+}
+
+#[test]
+fn a_changed_query_starts_its_own_sample() {
+    let changed = || {
+        let mut metric = guardrail();
+        metric["prometheus"]["query"] = json!("errors_total{revision=\"{{ revision }}\"}");
+        json!({"metrics": [metric]})
+    };
+    let mut world = World::mid_canary();
+    world.measure("error-rate", Measurement::of(0.2));
+    world.advance(30);
+    world.pass();
+    world.analysis(changed());
+    world.advance(30);
+    world.pass();
+    assert_eq!(world.status().verdicts[0].failures, 1, "another query's row is not its own");
+
+    let mut world = World::mid_canary();
+    world.advance(560);
+    world.pass();
+    world.analysis(changed());
+    world.advance(10);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Observing, "another query's Pass is no proof");
+    world.advance(20);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::api::apps::v1::DeploymentStatus;
+use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -168,6 +168,16 @@ impl World {
         self.resource.metadata.annotations.get_or_insert_default().insert(labels::REQUEST.into(), text);
     }
 
+    /// `kubectl edit` of a revision's Deployment.
+    pub(super) fn edit_deployment(&mut self, revision: &str, change: impl FnOnce(&mut DeploymentSpec)) {
+        self.written += 1;
+        let name = labels::name(&["churn", revision]);
+        let live = Arc::make_mut(self.children.deployments.get_mut(&name).expect("a Deployment"));
+        change(live.spec.as_mut().unwrap());
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
+    }
+
     // ── what the cluster does ──
 
     pub(super) fn advance(&mut self, seconds: i64) {
@@ -258,7 +268,7 @@ impl World {
                 .into_keys()
                 .map(|name| (name.clone(), self.config_maps.get(&name).cloned()))
                 .collect(),
-            metrics_from: self.shared_metrics.clone(),
+            policy: Policy::read(&self.resource.spec, &self.shared_metrics),
             children: self.children.clone(),
             pods: self.pods.clone(),
             measurements,
@@ -276,7 +286,7 @@ impl World {
             let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
             let answer = match &query.promql {
                 Ok(_) => self.answers.get(&(metric, side)).cloned(),
-                Err(error) => Some(Measurement::ProviderError(format!("the query cannot be rendered: {error}"))),
+                Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),
             };
             (query, answer.unwrap_or_else(|| Measurement::NoData("no series".into())))
         });
@@ -375,7 +385,14 @@ impl World {
             }
             Child::Deployment(mut it) => {
                 it.metadata = metadata(&it.metadata);
-                it.status = children.deployments.get(&name).and_then(|old| old.status.clone());
+                if let Some(old) = children.deployments.get(&name) {
+                    it.status.clone_from(&old.status);
+                    // What somebody else has set stays, and only a change of the spec is a new generation.
+                    let theirs = old.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
+                    it.spec.as_mut().unwrap().min_ready_seconds = theirs;
+                    it.metadata.generation =
+                        old.metadata.generation.map(|generation| generation + i64::from(it.spec != old.spec));
+                }
                 children.deployments.insert(name, Arc::new(*it));
             }
             Child::Service(mut it) => {
