@@ -44,6 +44,16 @@ e2e: ## Chart and end-to-end tests on the real control plane
 	python3 -m unittest discover --quiet --start-directory examples/churn
 	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)
 
+# How many deployments the benchmark changes together, and who accepts their routes: writer or envoy.
+N ?= 1000
+ACCEPTANCE ?= writer
+
+.PHONY: bench
+bench: ## What 1,000 rollouts cost: time, requests, CPU, memory, beside the floor (N=100 for fewer)
+	@.ci/preflight cargo go python3
+	cargo build --release --locked --package werkbank --package werkbank-e2e --bins
+	$(CARGO_TARGET_DIR)/release/workbench bench --deployments $(N) --acceptance $(ACCEPTANCE)
+
 .PHONY: generated
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
 	@.ci/preflight cargo go python3

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use werkbank_e2e::bench::Acceptance;
 use werkbank_e2e::process::{Supervisor, guard};
 use werkbank_e2e::tools::Tools;
 use werkbank_e2e::workbench::{Options, Workbench};
@@ -36,6 +37,15 @@ enum Action {
     },
     /// A churn model's canary on real data: one version rolled back, the next promoted.
     Demo,
+    /// What a thousand rollouts cost: time, requests, CPU and memory, beside the floor.
+    Bench {
+        /// How many deployments change together.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+        deployments: u16,
+        /// Who accepts the routes.
+        #[arg(long, value_enum, default_value = "writer")]
+        acceptance: Acceptance,
+    },
     /// Find or build every tool and print where it is.
     Tools,
 }
@@ -76,6 +86,9 @@ fn run(arguments: Arguments) -> Result<()> {
             runtime.block_on(up(options))
         }
         Action::Demo => runtime.block_on(until_told(werkbank_e2e::demo::run())),
+        Action::Bench { deployments, acceptance } => {
+            runtime.block_on(until_told(werkbank_e2e::bench::run(deployments.into(), acceptance)))
+        }
         Action::Tools => runtime.block_on(tools()),
     }
 }

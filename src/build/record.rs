@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use serde::Deserialize;
 
 use super::{metadata, owned_by_deployment};
 use crate::api::ModelDeployment;
@@ -26,5 +27,5 @@ pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) 
 /// When its data is missing or was not written by this or an older version.
 pub fn read(revision: &ControllerRevision) -> Result<RevisionRecord, String> {
     let data = revision.data.as_ref().ok_or("it has no data")?;
-    serde_json::from_value(data.0.clone()).map_err(|error| format!("its data cannot be read ({error})"))
+    RevisionRecord::deserialize(&data.0).map_err(|error| format!("its data cannot be read ({error})"))
 }

@@ -1,10 +1,12 @@
 //! What a decision about a ModelDeployment rests on: caches of the children, the entry and
-//! the ConfigMaps it refers to, and the metric source.
+//! the ConfigMaps it refers to (by metadata; what is in them is asked for when it changed), and
+//! the metric source.
 //!
 //! Children are looked up by the names that status gives, and count only with the right
 //! owner: what an earlier ModelDeployment of the same name left behind is not ours.
 
 mod children;
+mod contents;
 mod measurements;
 mod references;
 mod watches;
@@ -15,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
+use kube::core::PartialObjectMeta;
 
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
@@ -26,6 +29,7 @@ use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::{self};
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
 
+use contents::Contents;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
@@ -44,7 +48,8 @@ pub struct MetricSource {
 pub struct ModelDeployments {
     client: Client,
     entries: Cache<ModelRegistryEntry>,
-    config_maps: Cache<ConfigMap>,
+    config_maps: Cache<PartialObjectMeta<ConfigMap>>,
+    contents: Contents,
     records: Cache<ControllerRevision>,
     deployments: Cache<Deployment>,
     services: Cache<Service>,
@@ -62,12 +67,12 @@ impl Machine for ModelDeployments {
     const KIND: &'static str = "ModelDeployment";
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let policy = Policy::read(&resource.spec, &self.metrics_from(&resource));
+        let policy = Policy::read(&resource.spec, &self.metrics_from(&resource).await?);
         let (children, left_behind) = self.children(&resource);
         let (measured_at, measurements) = self.measure(&resource, &policy).await;
         Ok(Observed {
             entry: self.entry(&resource),
-            config_maps: self.referenced_config_maps(&resource),
+            config_maps: self.referenced_config_maps(&resource).await?,
             policy,
             children,
             pods: self.pods_coming_up(&resource),

@@ -101,7 +101,7 @@ pub const OPERATOR: Role = Role {
         rule(
             CORE,
             "configmaps",
-            &["create", "list", "watch"],
+            &["create", "get", "list", "watch"],
             "Read: shared metrics and what a template refers to. Written: only the immutable copies of each revision.",
         ),
         rule(CORE, "pods", &["list", "watch"], "Why a revision's pods do not come up; pods are never written."),
@@ -109,7 +109,7 @@ pub const OPERATOR: Role = Role {
             "gateway.networking.k8s.io",
             "httproutes",
             &["create", "delete", "get", "list", "patch", "watch"],
-            "The weights, and whether the gateway accepted them; it goes when `traffic` is taken from the spec.",
+            "The weights, and whether the gateway accepted them; it goes when `traffic` is taken from the spec. And the proposal of an edit, until it is accepted.",
         ),
         rule(
             "events.k8s.io",

@@ -121,7 +121,8 @@ where
         let request = Request::from_parts(parts.clone(), again.unwrap_or_else(Body::empty));
         shared.admit(about, started).await?;
         let answer = {
-            let _slot = shared.slots.acquire().await?;
+            // A lease that waits behind a flood of passes is a lease that is lost.
+            let _slot = if about.is_lease() { None } else { Some(shared.slots.acquire().await?) };
             match tokio::time::timeout(shared.bounds.timeout, send(inner, shared, about, request)).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -174,7 +175,7 @@ impl Shared {
 
     /// Waits for the request's turn.
     async fn admit(&self, about: &About, started: Instant) -> Result<(), BoxError> {
-        if about.resource == "leases" {
+        if about.is_lease() {
             return Ok(());
         }
         let now = Instant::now();
@@ -231,6 +232,11 @@ impl About {
             _ => "other",
         };
         Self { verb, resource, path: path.to_owned() }
+    }
+
+    /// Whether it is what this process leads by.
+    fn is_lease(&self) -> bool {
+        self.resource == "leases"
     }
 
     /// How long to wait before sending it again, if that is safe and may help.

@@ -26,9 +26,14 @@ use super::{Guarded, Metrics};
 use crate::act::{EventSink, Subject};
 use crate::decide::{Event, EventType};
 
+mod index;
 mod intake;
 
+use index::{Index, Keys};
 use intake::Intake;
+
+/// Where `kubectl apply` keeps a copy of the whole manifest.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// What can be watched.
 pub trait Watchable:
@@ -77,6 +82,7 @@ type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;
 pub struct Watch<K> {
     config: watcher::Config,
     trim: Box<dyn Fn(&mut K) + Send + Sync>,
+    keys: Keys<K>,
     triggers: Vec<Trigger<K>>,
 }
 
@@ -84,10 +90,18 @@ impl<K: Watchable> Watch<K> {
     /// Watches what `config` selects.
     #[must_use]
     pub fn new(config: watcher::Config) -> Self {
-        Self { config, trim: Box::new(|_| ()), triggers: Vec::new() }
+        Self { config, trim: Box::new(|_| ()), keys: Box::new(|_| Vec::new()), triggers: Vec::new() }
     }
 
-    /// Drops what nobody reads before it is cached; `managedFields` go in any case.
+    /// Lets [`Cache::find`] find an object by these keys.
+    #[must_use]
+    pub fn index(mut self, keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.keys = Box::new(keys);
+        self
+    }
+
+    /// Drops what nobody reads before it is cached; `managedFields` and kubectl's copy of what was
+    /// applied go in any case.
     #[must_use]
     pub fn trim(mut self, trim: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.trim = Box::new(trim);
@@ -143,6 +157,7 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Cache<K: Watchable> {
     store: Store<K>,
+    index: Index,
     state: signal::Receiver<State>,
 }
 
@@ -157,6 +172,13 @@ impl<K: Watchable> Cache<K> {
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// The objects that have this key (see [`Watch::index`]).
+    #[must_use]
+    pub fn find(&self, namespace: &str, key: &str) -> Vec<Arc<K>> {
+        let names = self.index.names(namespace, key);
+        names.iter().filter_map(|name| self.get(namespace, name)).collect()
     }
 
     /// Whether the cluster serves this kind at all, as far as known.
@@ -201,10 +223,10 @@ impl Watches {
     }
 
     /// Adds the watch of a kind and returns its cache. Once per kind.
-    pub fn add<K: Watchable>(&mut self, watch: Watch<K>) -> Cache<K> {
+    pub fn add<K: Watchable>(&mut self, mut watch: Watch<K>) -> Cache<K> {
         let (reader, writer) = store();
         let (state, seen_state) = signal::channel(State::Filling);
-        let cache = Cache { store: reader, state: seen_state.clone() };
+        let cache = Cache { store: reader, index: Index::default(), state: seen_state.clone() };
         let kind = K::kind(&()).into_owned();
         self.sights.by_kind.insert(kind.clone(), look(cache.clone()));
         self.states.push(seen_state);
@@ -221,7 +243,8 @@ impl Watches {
             let stream = watcher(api, watch.config.clone()).default_backoff();
             streams.push(stream.map(move |event| (index, event)).boxed());
         }
-        let intake = Intake::new(writer, cache.store.clone(), scopes);
+        let keys = std::mem::replace(&mut watch.keys, Box::new(|_| Vec::new()));
+        let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone()));
         let driver = Driver {
             kind: Kind { kind },
             watch,
@@ -286,7 +309,9 @@ impl<K: Watchable> Driver<K> {
     fn take(&mut self, scope: usize, event: watcher::Event<Guarded<K>>) {
         let trim = &self.watch.trim;
         let event = event.modify(|object| {
-            object.meta_mut().managed_fields = None;
+            let meta = object.meta_mut();
+            meta.managed_fields = None;
+            meta.annotations.iter_mut().for_each(|it| drop(it.remove(LAST_APPLIED)));
             if let Guarded::Good(object) = object {
                 trim(object);
             }

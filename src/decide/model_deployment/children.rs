@@ -270,6 +270,8 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
     let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
     let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
     let backends = match (stable, attempt) {
+        // All of the traffic: the route is written as it stays, not with an empty backend now and without it later.
+        (Some(_), Some(attempt)) if attempt.weight == Weight::FULL => vec![backend(&attempt.revision, Weight::FULL)],
         (Some(stable), Some(attempt)) => {
             vec![backend(stable, attempt.weight.rest()), backend(&attempt.revision, attempt.weight)]
         }

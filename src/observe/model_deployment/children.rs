@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 
+use super::watches::pods_key;
 use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
@@ -56,13 +57,15 @@ impl ModelDeployments {
         let copies = record::read(&record).map(|record| record.config_maps).unwrap_or_default();
         for copy in copies.into_values() {
             if let Some(it) = found.owned(self.config_maps.get(namespace, &copy), &owner, ChildKind::ConfigMap) {
-                found.children.copies.insert(copy, it);
+                // It is immutable: that it is there says what is in it.
+                let copied = ConfigMap { metadata: it.metadata.clone(), ..ConfigMap::default() };
+                found.children.copies.insert(copy, Arc::new(copied));
             }
         }
         found.children.records.insert(name.to_owned(), record);
     }
 
-    /// The candidate's pods, only while some are awaited or missing: there is no index to find them by.
+    /// The candidate's pods, only while some are awaited or missing: nobody asks for them at any other time.
     pub(super) fn pods_coming_up(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
         let Some(attempt) = attempt.filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack) else {
@@ -73,12 +76,7 @@ impl ModelDeployments {
         if attempt.state != AttemptState::Starting && deployment.is_some_and(|it| live::is_complete(&it)) {
             return Vec::new();
         }
-        let wanted = |pod: &Pod| {
-            pod.namespace().as_deref() == Some(namespace)
-                && pod.labels().get(labels::REVISION) == Some(&attempt.revision)
-                && pod.labels().get(labels::DEPLOYMENT).map(String::as_str) == Some(name)
-        };
-        self.pods.store().state_filter(wanted)
+        self.pods.find(namespace, &pods_key(name, &attempt.revision))
     }
 
     /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because

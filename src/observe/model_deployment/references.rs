@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-
 use super::{ModelDeployments, key};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::decide::model_deployment::target;
+use crate::runtime::ObserveError;
 
 /// Key of shared metrics in their ConfigMap.
 const METRICS_KEY: &str = "metrics.yaml";
@@ -18,47 +17,46 @@ impl ModelDeployments {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
     }
 
-    pub(super) fn referenced_config_maps(
+    pub(super) async fn referenced_config_maps(
         &self,
         resource: &ModelDeployment,
-    ) -> BTreeMap<String, Option<ConfigMapContent>> {
+    ) -> Result<BTreeMap<String, Option<ConfigMapContent>>, ObserveError> {
         // A template that is none refers to nothing; `decide` says what is wrong with it.
         let names = target::config_map_references(&resource.spec.template).unwrap_or_default();
-        let namespace = key(resource).0;
-        names
-            .into_keys()
-            .map(|name| (name.clone(), self.config_maps.get(namespace, &name).map(|it| content(&it))))
-            .collect()
+        let mut found = BTreeMap::new();
+        for name in names.into_keys() {
+            let content = self.config_map(key(resource).0, &name).await?;
+            found.insert(name, content.map(|it| ConfigMapContent::clone(&it)));
+        }
+        Ok(found)
     }
 
-    pub(super) fn metrics_from(&self, resource: &ModelDeployment) -> BTreeMap<String, Result<String, String>> {
-        let namespace = key(resource).0;
-        let names = resource.spec.analysis.metrics_from.iter().map(|source| source.config_map_ref.name.clone());
-        names.map(|name| (name.clone(), self.shared_metrics(namespace, &name))).collect()
+    pub(super) async fn metrics_from(
+        &self,
+        resource: &ModelDeployment,
+    ) -> Result<BTreeMap<String, Result<String, String>>, ObserveError> {
+        let mut found = BTreeMap::new();
+        for source in &resource.spec.analysis.metrics_from {
+            let name = &source.config_map_ref.name;
+            let content = self.config_map(key(resource).0, name).await?;
+            found.insert(name.clone(), shared_metrics(name, content.as_deref()));
+        }
+        Ok(found)
     }
 
-    fn shared_metrics(&self, namespace: &str, name: &str) -> Result<String, String> {
-        let found = self.config_maps.get(namespace, name).ok_or_else(|| {
-            format!("spec.analysis.metricsFrom: there is no ConfigMap {name} in this namespace; create it, or correct the name")
-        })?;
-        let text = found.data.as_ref().and_then(|data| data.get(METRICS_KEY)).cloned();
-        text.ok_or_else(|| {
-            format!(
-                "spec.analysis.metricsFrom: ConfigMap {name} has no key {METRICS_KEY}; put the list of metrics there"
-            )
-        })
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMapContent>>, ObserveError> {
+        let Some(seen) = self.config_maps.get(namespace, name) else { return Ok(None) };
+        self.contents.of(&self.client, &seen).await
     }
 }
 
-fn content(config_map: &ConfigMap) -> ConfigMapContent {
-    let bytes = config_map.binary_data.iter().flatten();
-    ConfigMapContent {
-        data: config_map.data.clone().unwrap_or_default(),
-        binary_data: bytes
-            .filter_map(|(key, bytes)| {
-                let text = serde_json::to_value(bytes).ok()?;
-                Some((key.clone(), text.as_str()?.to_owned()))
-            })
-            .collect(),
-    }
+fn shared_metrics(name: &str, content: Option<&ConfigMapContent>) -> Result<String, String> {
+    let content = content.ok_or_else(|| {
+        format!(
+            "spec.analysis.metricsFrom: there is no ConfigMap {name} in this namespace; create it, or correct the name"
+        )
+    })?;
+    content.data.get(METRICS_KEY).cloned().ok_or_else(|| {
+        format!("spec.analysis.metricsFrom: ConfigMap {name} has no key {METRICS_KEY}; put the list of metrics there")
+    })
 }

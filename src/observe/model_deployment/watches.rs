@@ -1,49 +1,81 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
-use std::sync::Arc;
-
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::runtime::reflector::{ObjectRef, Store};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
+use super::contents::Contents;
 use super::{MetricSource, ModelDeployments};
+use crate::api::ModelDeployment;
 use crate::api::labels;
-use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::target;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
-use crate::runtime::{Queue, Watch, Watchable};
+use crate::runtime::{Cache, Queue, Watch, Watchable};
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
 pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, settings: Settings) {
     let queue: Queue<ModelDeployment> = Queue::default();
-    let own = registration.watches.add(Watch::new(watcher::Config::default()).wakes_itself(&queue));
+    let own = registration.watches.add(Watch::new(watcher::Config::default()).index(references).wakes_itself(&queue));
     let entries = model_registry_entry::register(registration, |watch| {
-        let deployments = own.store().clone();
-        watch.wakes(&queue, move |entry| users_of_entry(&deployments, entry))
+        let deployments = own.clone();
+        watch.wakes(&queue, move |entry| users(&deployments, entry, entry_key))
     });
-    let deployments = own.store().clone();
-    let config_maps = Watch::<ConfigMap>::new(watcher::Config::default())
-        .trim(forget_copied_content)
+    let deployments = own.clone();
+    // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
+    let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())
         .wakes(&queue, move |config_map| users_of_config_map(&deployments, config_map));
+    let pods = Watch::<Pod>::new(labelled()).trim(forget_pod_spec).index(|pod| pod_key(pod).into_iter().collect());
     let machine = ModelDeployments {
         client: registration.client.clone(),
         entries,
         config_maps: registration.watches.add(config_maps),
+        contents: Contents::new(own.clone()),
         records: registration.watches.add(children().wakes(&queue, deployment_of)),
-        deployments: registration.watches.add(children().wakes(&queue, deployment_of)),
+        deployments: registration.watches.add(children().trim(forget_pod_template).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
-        pods: registration
-            .watches
-            .add(Watch::<Pod>::new(labelled()).trim(forget_pod_spec).wakes(&queue, deployment_of)),
+        pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         metrics,
         settings,
     };
     registration.controller(machine, own, queue);
+}
+
+/// What a deployment is found by when an entry changes.
+fn entry_key(name: &str) -> String {
+    format!("entry/{name}")
+}
+
+/// What a deployment is found by when a ConfigMap changes.
+pub(super) fn config_map_key(name: &str) -> String {
+    format!("configmap/{name}")
+}
+
+/// What the pods of a revision are found by.
+pub(super) fn pods_key(deployment: &str, revision: &str) -> String {
+    format!("{deployment}/{revision}")
+}
+
+fn pod_key(pod: &Pod) -> Option<String> {
+    let label = |name| pod.labels().get(name);
+    Some(pods_key(label(labels::DEPLOYMENT)?, label(labels::REVISION)?))
+}
+
+/// Everything that a deployment's spec names.
+pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
+    let spec = &deployment.spec;
+    let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
+    // A template that is none refers to nothing; `decide` says what is wrong with it.
+    let originals = target::config_map_references(&spec.template).unwrap_or_default();
+    let copies = originals.keys().filter_map(|original| name_of_copy(deployment, original));
+    let copied = originals.keys().cloned().chain(copies).map(|name| config_map_key(&name));
+    shared.chain(copied).chain([entry_key(&spec.model_ref.name)]).collect()
 }
 
 fn labelled() -> watcher::Config {
@@ -61,50 +93,37 @@ fn deployment_of<K: Resource>(child: &K) -> Vec<ObjectRef<ModelDeployment>> {
     name.map(reference).into_iter().collect()
 }
 
-fn users_of_entry(deployments: &Store<ModelDeployment>, entry: &ModelRegistryEntry) -> Vec<ObjectRef<ModelDeployment>> {
-    let name = entry.name_any();
-    users(deployments, entry.namespace(), |it| it.spec.model_ref.name == name)
+/// The name that the candidate's copy of a ConfigMap needs: when somebody else's ConfigMap of that name
+/// goes, the copy can be made.
+fn name_of_copy(deployment: &ModelDeployment, original: &str) -> Option<String> {
+    let candidate = deployment.status.as_ref()?.candidate.as_deref()?;
+    Some(labels::name(&[&deployment.name_any(), original, candidate]))
 }
 
 fn users_of_config_map(
-    deployments: &Store<ModelDeployment>,
-    config_map: &ConfigMap,
+    deployments: &Cache<ModelDeployment>,
+    config_map: &PartialObjectMeta<ConfigMap>,
 ) -> Vec<ObjectRef<ModelDeployment>> {
     if config_map.labels().contains_key(labels::DEPLOYMENT) {
         return deployment_of(config_map);
     }
-    let name = config_map.name_any();
-    users(deployments, config_map.namespace(), |it| {
-        let shared = it.spec.analysis.metrics_from.iter().any(|source| source.config_map_ref.name == name);
-        let references = target::config_map_references(&it.spec.template).unwrap_or_default();
-        shared || references.contains_key(&name) || is_name_of_a_copy(it, references.keys(), &name)
-    })
+    users(deployments, config_map, config_map_key)
 }
 
-/// Whether somebody else's ConfigMap has a name that we need: when it goes, the copy can be made.
-fn is_name_of_a_copy<'a>(
-    deployment: &ModelDeployment,
-    mut originals: impl Iterator<Item = &'a String>,
-    name: &str,
-) -> bool {
-    let revision = deployment.status.as_ref().and_then(|it| it.candidate.as_deref());
-    let copy = |original: &str, revision| labels::name(&[&deployment.name_any(), original, revision]);
-    revision.is_some_and(|revision| originals.any(|original| copy(original, revision) == name))
-}
-
-fn users(
-    deployments: &Store<ModelDeployment>,
-    namespace: Option<String>,
-    uses: impl Fn(&ModelDeployment) -> bool,
+fn users<K: Resource>(
+    deployments: &Cache<ModelDeployment>,
+    used: &K,
+    key: impl Fn(&str) -> String,
 ) -> Vec<ObjectRef<ModelDeployment>> {
-    let found: Vec<Arc<ModelDeployment>> = deployments.state_filter(|it| it.namespace() == namespace && uses(it));
+    let namespace = used.namespace().unwrap_or_default();
+    let found = deployments.find(&namespace, &key(&used.name_any()));
     found.iter().map(|it| ObjectRef::from_obj(it.as_ref())).collect()
 }
 
-/// Of our own copies only the existence matters.
-fn forget_copied_content(config_map: &mut ConfigMap) {
-    if config_map.labels().contains_key(labels::DEPLOYMENT) {
-        (config_map.data, config_map.binary_data) = (None, None);
+/// Of a Deployment the digest of what was applied says enough of its template.
+fn forget_pod_template(deployment: &mut Deployment) {
+    if let Some(spec) = &mut deployment.spec {
+        spec.template = PodTemplateSpec::default();
     }
 }
 

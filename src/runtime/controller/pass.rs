@@ -32,7 +32,11 @@ impl<M: Machine> Loop<M> {
         memory.pass.lease_epoch = epoch;
         let ended = match self.look(&key, &mut memory) {
             Sight::Waiting => ("waiting", Action::requeue(GLANCE)),
-            Sight::Clear | Sight::Overdue => self.decide_and_act(&resource, &mut memory).await,
+            Sight::Clear | Sight::Overdue => {
+                // What the pass was scheduled with may be older than what the caches were just seen to show.
+                let seen = self.cache.get(&key.0, &key.1).filter(|it| it.meta().uid == resource.meta().uid);
+                self.decide_and_act(&seen.unwrap_or(resource), &mut memory).await
+            }
         };
         self.memories.keep(&key, memory);
         ended

@@ -96,6 +96,31 @@ async fn a_server_that_hangs_is_left() {
     assert!(text.contains(r#"kube_requests_total{verb="update",resource="services",code="0"} 1"#), "{text}");
 }
 
+#[tokio::test]
+async fn the_lease_waits_neither_for_a_slot_nor_for_its_turn() {
+    let server = service_fn(|request: Request<Body>| async move {
+        if !request.uri().path().contains("leases") {
+            std::future::pending::<()>().await;
+        }
+        status(200)
+    });
+    let bounds = Bounds { qps: 1, burst: 2, concurrency: 2, timeout: Duration::from_secs(60), ..BOUNDS };
+    let layer = RequestsLayer::new(bounds, Arc::new(Metrics::new()));
+    let service = layer.layer(server);
+    let flood = (0..50).map(|_| {
+        let service = Requests { inner: service.inner.clone(), shared: service.shared.clone() };
+        tokio::spawn(service.oneshot(request(Method::PUT, "/api/v1/namespaces/a/services/b")))
+    });
+    let flood: Vec<_> = flood.collect();
+    while layer.shared.slots.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let renewal = request(Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/a/leases/werkbank");
+    let renewed = tokio::time::timeout(Duration::from_secs(5), service.oneshot(renewal)).await;
+    assert_eq!(renewed.expect("it waits behind the flood").unwrap().status().as_u16(), 200);
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[test]
 fn requests_are_named_as_the_api_server_names_them() {
     let about = |method, path: &str| {

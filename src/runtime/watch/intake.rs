@@ -1,6 +1,7 @@
 //! From the events of one or several watches of a kind to one cache, and to what changed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use kube::Resource as _;
 use kube::core::ObjectMeta;
@@ -8,13 +9,14 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 
-use super::{Guarded, Watchable};
+use super::{Guarded, Index, Keys, Watchable};
 
 type Key = (Option<String>, Option<String>);
 
 pub(super) struct Intake<K: Watchable> {
     writer: Writer<K>,
     store: Store<K>,
+    index: (Keys<K>, Index),
     scopes: Vec<Listing>,
     filled: bool,
     /// What does not fit its type, with the version that was reported.
@@ -32,7 +34,8 @@ struct Listing {
 /// What an event meant.
 #[derive(Debug)]
 pub(super) struct News<K> {
-    pub(super) changed: Vec<K>,
+    /// As cached, not copied: the first list can be all of a cluster.
+    pub(super) changed: Vec<Arc<K>>,
     pub(super) malformed: Vec<(ObjectMeta, String)>,
 }
 
@@ -43,11 +46,17 @@ impl<K> Default for News<K> {
 }
 
 impl<K: Watchable> Intake<K> {
-    pub(super) fn new(writer: Writer<K>, store: Store<K>, namespaces: Vec<Option<String>>) -> Self {
+    pub(super) fn new(
+        writer: Writer<K>,
+        store: Store<K>,
+        namespaces: Vec<Option<String>>,
+        index: (Keys<K>, Index),
+    ) -> Self {
         let listing = |namespace| Listing { namespace, listed: HashSet::new(), done: false };
         Self {
             writer,
             store,
+            index,
             scopes: namespaces.into_iter().map(listing).collect(),
             filled: false,
             malformed: HashMap::new(),
@@ -94,25 +103,24 @@ impl<K: Watchable> Intake<K> {
         match object {
             Guarded::Good(object) => {
                 self.malformed.remove(&key);
-                let unchanged = self.filled && {
-                    let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
-                    known.is_some_and(|known| known.meta().resource_version == object.meta().resource_version)
-                };
-                if unchanged {
+                if !self.filled {
+                    return self.writer.apply_watcher_event(&Event::InitApply(*object));
+                }
+                let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
+                if known.as_ref().is_some_and(|it| it.meta().resource_version == object.meta().resource_version) {
                     return;
                 }
-                let event = if self.filled { Event::Apply(*object) } else { Event::InitApply(*object) };
-                self.writer.apply_watcher_event(&event);
-                if let Event::Apply(object) = event {
-                    news.changed.push(object);
-                }
+                let reference = ObjectRef::from_obj(object.as_ref());
+                self.writer.apply_watcher_event(&Event::Apply(*object));
+                let cached = self.store.get(&reference);
+                self.find_by(known.as_deref(), cached.as_deref());
+                news.changed.extend(cached);
             }
             Guarded::Malformed { metadata, error } => {
                 // What was cached of it is not what it is any more.
                 let reference = reference::<K>(&metadata);
                 if let Some(known) = self.store.get(&reference).filter(|_| self.filled) {
-                    self.writer.apply_watcher_event(&Event::Delete(K::clone(&known)));
-                    news.changed.push(K::clone(&known));
+                    self.forget(known, news);
                 }
                 let version = metadata.resource_version.clone();
                 if self.malformed.insert(key, version.clone()) != Some(version) {
@@ -131,15 +139,20 @@ impl<K: Watchable> Intake<K> {
             self.early.insert(object.meta().uid.clone());
             return;
         }
-        self.forget(*object, news);
+        self.forget(Arc::new(*object), news);
     }
 
-    fn forget(&mut self, object: K, news: &mut News<K>) {
-        let event = Event::Delete(object);
-        self.writer.apply_watcher_event(&event);
-        if let Event::Delete(object) = event {
-            news.changed.push(object);
-        }
+    fn find_by(&self, before: Option<&K>, after: Option<&K>) {
+        let (keys, index) = &self.index;
+        index.change(keys, before, after);
+    }
+
+    /// Takes out what is gone, and tells it as it was when it went.
+    fn forget(&mut self, object: Arc<K>, news: &mut News<K>) {
+        let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
+        self.find_by(known.as_deref(), None);
+        self.writer.apply_watcher_event(&Event::Delete(K::clone(&object)));
+        news.changed.push(object);
     }
 
     /// A scope was listed to its end: what it holds and the list did not name is gone.
@@ -154,14 +167,15 @@ impl<K: Watchable> Intake<K> {
             }
             self.writer.apply_watcher_event(&Event::InitDone);
             self.filled = true;
+            self.store.state().iter().for_each(|it| self.find_by(None, Some(it)));
         }
         let gone: Vec<_> = self.store.state().into_iter().filter(|it| self.is_gone(scope, first, it.meta())).collect();
         for object in gone {
-            self.forget(K::clone(&object), news);
+            self.forget(object, news);
         }
         self.early.clear();
         if first {
-            news.changed.extend(self.store.state().iter().map(|object| K::clone(object)));
+            news.changed.extend(self.store.state());
         }
         self.drop_malformed();
         for listing in self.scopes.iter_mut().filter(|listing| listing.done) {
@@ -203,7 +217,14 @@ mod tests {
 
     fn intake(namespaces: &[Option<&str>]) -> Intake<Service> {
         let (reader, writer) = store();
-        Intake::new(writer, reader, namespaces.iter().map(|it| it.map(str::to_owned)).collect())
+        let by_version: Keys<Service> = Box::new(|it| it.metadata.resource_version.iter().cloned().collect());
+        let namespaces = namespaces.iter().map(|it| it.map(str::to_owned)).collect();
+        Intake::new(writer, reader, namespaces, (by_version, Index::default()))
+    }
+
+    /// What is found by this key in namespace `a`.
+    fn found(intake: &Intake<Service>, key: &str) -> Vec<String> {
+        intake.index.1.names("a", key)
     }
 
     fn metadata(namespace: &str, name: &str, version: &str) -> ObjectMeta {
@@ -261,6 +282,20 @@ mod tests {
         assert!(intake.is_filled());
         assert_eq!(names(&list(&mut intake, 0, vec![])), ["x"]);
         assert_eq!(intake.store.len(), 1);
+    }
+
+    #[test]
+    fn the_index_shows_what_the_cache_holds_however_it_came_and_went() {
+        let mut intake = intake(&[None]);
+        list(&mut intake, 0, vec![good("a", "x", "1"), good("a", "y", "1"), good("a", "z", "1")]);
+        assert_eq!(found(&intake, "1"), ["x", "y", "z"]);
+        intake.take(0, Event::Apply(good("a", "x", "2")));
+        assert_eq!((found(&intake, "1").len(), found(&intake, "2")), (2, vec!["x".to_owned()]));
+        intake.take(0, Event::Delete(good("a", "x", "3")));
+        intake.take(0, Event::Apply(bad("y", "3")));
+        assert_eq!((found(&intake, "1"), found(&intake, "2").len()), (vec!["z".to_owned()], 0));
+        list(&mut intake, 0, vec![]);
+        assert_eq!(found(&intake, "1").len(), 0, "a list that does not name it any more");
     }
 
     #[test]

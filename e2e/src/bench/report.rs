@@ -1,0 +1,353 @@
+//! The figures, as a page and as JSON, beside what they should be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::Acceptance;
+use super::requests::{Account, Request, Requests};
+use crate::workbench::repository;
+
+/// Requests that a step may cost.
+const PER_STEP: f64 = 3.0;
+/// Requests that a rollout may cost besides its steps.
+const FIXED: f64 = 9.0;
+const CPU_MILLISECONDS: f64 = 8.0;
+const PEAK_BYTES: u64 = 60_000_000;
+const TIMES_THE_FLOOR: f64 = 1.5;
+
+/// On what, and of what, was measured.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// How many deployments.
+    pub deployments: usize,
+    /// Who accepts the routes.
+    pub acceptance: Acceptance,
+    cores: usize,
+    processor: String,
+    memory: u64,
+    commit: String,
+    date: DateTime<Utc>,
+}
+
+impl Setting {
+    /// This machine, this commit, now.
+    ///
+    /// # Errors
+    /// When `/proc` does not tell.
+    pub fn here(deployments: usize, acceptance: Acceptance) -> Result<Self> {
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            line.split_once(':').map(|(_, value)| value.trim().to_owned())
+        };
+        let processor = field(&std::fs::read_to_string("/proc/cpuinfo")?, "model name");
+        let memory = field(&std::fs::read_to_string("/proc/meminfo")?, "MemTotal");
+        let kilobytes: u64 = memory.and_then(|it| it.split(' ').next()?.parse().ok()).context("no MemTotal")?;
+        Ok(Self {
+            deployments,
+            acceptance,
+            cores: std::thread::available_parallelism()?.get(),
+            processor: processor.unwrap_or_else(|| "unknown processor".into()),
+            memory: kilobytes * 1024,
+            commit: commit(),
+            date: Utc::now(),
+        })
+    }
+}
+
+/// The commit, with a mark when the checkout differs from it.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(repository()).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".into() };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|it| !it.is_empty());
+    if changed { format!("{commit}, changed") } else { commit }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routes = match self.acceptance {
+            Acceptance::Envoy => "routes accepted by Envoy",
+            Acceptance::Writer => "routes accepted by a writer of statuses",
+        };
+        write!(
+            f,
+            "{} cores ({}), {:.0} GB; {routes}; commit {}, {}",
+            self.cores,
+            self.processor,
+            self.memory as f64 / 1e9,
+            self.commit,
+            self.date.format("%Y-%m-%d %H:%M UTC")
+        )
+    }
+}
+
+/// One canary of many deployments. Times are in seconds since the first was changed.
+#[derive(Clone, Debug)]
+pub struct Measure {
+    /// How many changed.
+    pub deployments: usize,
+    /// Steps of each.
+    pub steps: usize,
+    /// The first was promoted.
+    pub first_promoted: f64,
+    /// Half of them were.
+    pub half_promoted: f64,
+    /// All of them were.
+    pub all_promoted: f64,
+    /// Nothing was left of the old revisions.
+    pub all_settled: f64,
+    /// The operator's CPU time, until nothing more was sent.
+    pub cpu_seconds: f64,
+    /// What the operator sent, until nothing more was sent.
+    pub requests: Requests,
+    /// What everybody sent meanwhile.
+    pub everybody: Requests,
+    /// The operator's passes, by outcome.
+    pub passes: BTreeMap<String, u64>,
+    /// Events that were not written.
+    pub events_dropped: u64,
+    /// The operator's writes when the last deployment was promoted, Events and lease apart.
+    pub writes_until_promoted: u64,
+}
+
+impl Measure {
+    fn per_rollout(&self, sum: f64) -> f64 {
+        sum / self.deployments.max(1) as f64
+    }
+
+    /// Requests of one rollout; Events, lease and watches apart.
+    #[must_use]
+    pub fn requests_per_rollout(&self) -> f64 {
+        self.per_rollout(self.requests.of(Account::Rollouts) as f64)
+    }
+
+    fn cpu_milliseconds(&self) -> f64 {
+        self.per_rollout(self.cpu_seconds * 1e3)
+    }
+
+    /// Writes that were not the operator's: the harness's own and those of Kubernetes' controllers.
+    fn writes_of_others(&self) -> u64 {
+        self.everybody.writes().saturating_sub(self.requests.writes())
+    }
+}
+
+/// Bare writes by the operator's client.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor {
+    /// As many as the operator's.
+    pub writes: u64,
+    /// Bytes of each object.
+    pub bytes: usize,
+    /// How long they took together.
+    pub seconds: f64,
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// On what.
+    pub setting: Setting,
+    /// The operator's memory before the canary.
+    pub resident_at_rest: u64,
+    /// The most it ever held, creation of all deployments included.
+    pub peak_resident: u64,
+    /// Four steps of all.
+    pub four: Measure,
+    /// Two steps of some.
+    pub two: Measure,
+    /// Bare writes.
+    pub floor: Floor,
+}
+
+/// A figure and what it should be.
+struct Goal {
+    what: &'static str,
+    measured: String,
+    goal: String,
+    met: bool,
+}
+
+impl Report {
+    /// Requests per step, and per rollout besides: two canaries give two equations.
+    #[must_use]
+    pub fn parts(&self) -> (f64, f64) {
+        let (four, two) = (self.four.requests_per_rollout(), self.two.requests_per_rollout());
+        let steps = self.four.steps as f64;
+        let per_step = (four - two) / (steps - self.two.steps as f64);
+        (per_step, four - per_step * steps)
+    }
+
+    fn times_the_floor(&self) -> f64 {
+        self.four.all_promoted / self.floor.seconds
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let allowed = PER_STEP * self.four.steps as f64 + FIXED;
+        let requests = self.four.requests_per_rollout();
+        let reads = self.four.requests.reads();
+        let cpu = self.four.cpu_milliseconds();
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let goal = |what, measured: String, goal: String, met| Goal { what, measured, goal, met };
+        vec![
+            goal("requests per rollout", format!("{requests:.2}"), format!("≤ {allowed}"), requests <= allowed),
+            goal("GET and LIST", reads.to_string(), "none".into(), reads == 0),
+            goal("CPU per rollout", format!("{cpu:.2} ms"), format!("< {CPU_MILLISECONDS} ms"), cpu < CPU_MILLISECONDS),
+            goal(
+                "peak memory",
+                megabytes(self.peak_resident),
+                format!("< {}", megabytes(PEAK_BYTES)),
+                self.peak_resident < PEAK_BYTES,
+            ),
+            goal(
+                "time, as multiple of the floor",
+                format!("{:.2}", self.times_the_floor()),
+                format!("≤ {TIMES_THE_FLOOR}"),
+                self.times_the_floor() <= TIMES_THE_FLOOR,
+            ),
+        ]
+    }
+
+    /// Writes the figures into a file of their own.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn keep(&self, dir: &Path) -> Result<PathBuf> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join(format!("{}.json", self.setting.date.format("%Y%m%dT%H%M%SZ")));
+        let text = serde_json::to_string_pretty(&self.json())?;
+        std::fs::write(&path, text + "\n").with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(path)
+    }
+
+    fn json(&self) -> Value {
+        let Setting { deployments, acceptance, cores, processor, memory, commit, date } = &self.setting;
+        let (per_step, fixed) = self.parts();
+        let goals: Vec<Value> = self
+            .goals()
+            .into_iter()
+            .map(|it| json!({"what": it.what, "measured": it.measured, "goal": it.goal, "met": it.met}))
+            .collect();
+        json!({
+            "setting": {
+                "deployments": deployments, "acceptance": format!("{acceptance:?}"), "cores": cores,
+                "processor": processor, "memoryBytes": memory, "commit": commit, "date": date,
+            },
+            "goals": goals,
+            "requestsPerStep": per_step,
+            "requestsPerRolloutBesides": fixed,
+            "residentAtRestBytes": self.resident_at_rest,
+            "peakResidentBytes": self.peak_resident,
+            "canaries": [json_of(&self.four), json_of(&self.two)],
+            "floor": {
+                "writes": self.floor.writes, "bytes": self.floor.bytes, "seconds": self.floor.seconds,
+                "timesTheFloor": self.times_the_floor(),
+            },
+        })
+    }
+}
+
+fn json_of(it: &Measure) -> Value {
+    let rows = |requests: &Requests| -> Vec<Value> {
+        requests.iter().map(|(request, sent)| json!({"request": request, "sent": sent})).collect()
+    };
+    json!({
+        "deployments": it.deployments,
+        "steps": it.steps,
+        "seconds": {
+            "firstPromoted": it.first_promoted, "halfPromoted": it.half_promoted,
+            "allPromoted": it.all_promoted, "allSettled": it.all_settled,
+        },
+        "cpuSeconds": it.cpu_seconds,
+        "requestsPerRollout": it.requests_per_rollout(),
+        "passes": it.passes,
+        "eventsDropped": it.events_dropped,
+        "requests": rows(&it.requests),
+        "writesOfOthers": it.writes_of_others(),
+        "everybody": rows(&it.everybody),
+    })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} deployments. {}\n", self.setting.deployments, self.setting)?;
+        let (four, two) = (&self.four, &self.two);
+        writeln!(
+            f,
+            "{} rollouts of {} steps: first promoted after {:.1} s, half {:.1} s, all {:.1} s; old revisions gone {:.1} s",
+            four.deployments, four.steps, four.first_promoted, four.half_promoted, four.all_promoted, four.all_settled
+        )?;
+        writeln!(
+            f,
+            "{} rollouts of {} steps: all promoted after {:.1} s, {:.2} requests and {:.2} ms CPU each",
+            two.deployments,
+            two.steps,
+            two.all_promoted,
+            two.requests_per_rollout(),
+            two.cpu_milliseconds()
+        )?;
+        let Floor { writes, bytes, seconds } = self.floor;
+        writeln!(
+            f,
+            "the floor: {writes} server-side applies of {bytes} bytes in {seconds:.1} s ({:.0} per second)",
+            writes as f64 / seconds
+        )?;
+        writeln!(
+            f,
+            "the operator: {:.2} s CPU, {:.1} MB before the change, {:.1} MB at most\n",
+            four.cpu_seconds,
+            self.resident_at_rest as f64 / 1e6,
+            self.peak_resident as f64 / 1e6
+        )?;
+        table(f, four)?;
+        let (per_step, fixed) = self.parts();
+        writeln!(
+            f,
+            "\n{per_step:.2} requests per step (goal: ≤ {PER_STEP}) and {fixed:.2} besides (goal: ≤ {FIXED})\n"
+        )?;
+        for Goal { what, measured, goal, met } in self.goals() {
+            let met = if met { "yes" } else { "NO" };
+            writeln!(f, "{what:32} {measured:>10}   goal {goal:10} {met}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The operator's requests, the rollouts' own first.
+fn table(f: &mut fmt::Formatter<'_>, measure: &Measure) -> fmt::Result {
+    writeln!(f, "{:12} {:28} {:>8} {:>12}", "verb", "resource", "sent", "per rollout")?;
+    let accounts = [
+        (Account::Rollouts, "all of a rollout"),
+        (Account::Events, "Events"),
+        (Account::Lease, "the lease"),
+        (Account::Watches, "watches"),
+    ];
+    for (account, name) in accounts {
+        if account == Account::Rollouts {
+            let of_rollouts = |it: &&(&Request, u64)| it.0.account() == account;
+            let mut rows: Vec<_> = measure.requests.iter().collect();
+            rows.retain(|it| of_rollouts(&it));
+            rows.sort_by_key(|(_, sent)| std::cmp::Reverse(*sent));
+            for (request, sent) in rows {
+                let refused = if request.accepted { "" } else { "  refused" };
+                let each = measure.per_rollout(sent as f64);
+                writeln!(f, "{:12} {:28} {sent:>8} {each:>12.3}{refused}", request.verb, request.resource)?;
+            }
+        }
+        let sent = measure.requests.of(account);
+        writeln!(f, "{:12} {name:28} {sent:>8} {:>12.3}", "", measure.per_rollout(sent as f64))?;
+    }
+    let others = measure.writes_of_others();
+    writeln!(f, "{:12} {:28} {others:>8} {:>12.3}", "", "writes of others", measure.per_rollout(others as f64))?;
+    let passes: Vec<String> =
+        measure.passes.iter().map(|(it, count)| format!("{:.1} {it}", measure.per_rollout(*count as f64))).collect();
+    writeln!(f, "passes per rollout: {}", passes.join(", "))?;
+    writeln!(f, "{} Events were dropped by the limit on them", measure.events_dropped)
+}

@@ -1,0 +1,157 @@
+//! What the benchmark runs on: a control plane and the operator, installed with its chart.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::TryFutureExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+use super::accept::Accepting;
+use super::requests::{Requests, passes};
+use super::usage::Usage;
+use super::{Acceptance, NAMESPACE};
+use crate::controlplane;
+use crate::workbench::{OPERATOR_NAMESPACE, Options, Workbench};
+
+/// Everything that runs.
+pub struct Stage {
+    workbench: Workbench,
+    http: reqwest::Client,
+    pod: String,
+    address: String,
+    _accepting: Option<Accepting>,
+}
+
+/// What was used and sent up to an instant.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// By the operator.
+    pub usage: Usage,
+    /// By the operator.
+    pub operator: Requests,
+    /// By everybody: the API server's own count.
+    pub everybody: Requests,
+    /// The operator's passes over deployments, by outcome.
+    pub passes: BTreeMap<String, u64>,
+    /// Events the operator had to say and did not write.
+    pub events_dropped: u64,
+}
+
+impl Stage {
+    /// Starts the cluster and installs one replica of the operator without a limit on its requests: with the
+    /// chart's default it would be the limit that is measured.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn set(acceptance: Acceptance) -> Result<Self> {
+        let mut options = Options::from_env();
+        ensure!(
+            options.control_plane.kubeconfig.is_none(),
+            "the benchmark reads the operator's process and needs the cluster it starts itself: unset WERKBANK_KUBECONFIG"
+        );
+        options.control_plane = controlplane::Options::default();
+        options.prometheus = None;
+        let workbench = Workbench::start(options).await?;
+        let values = ["replicas=1", "kubeApi.qps=10000", "kubeApi.burst=20000", "podDisruptionBudget.enabled=false"];
+        workbench.install_operator(&values).await?;
+        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
+        workbench.apply("namespace", &namespace).await?;
+        let client = workbench.control_plane().client();
+        let accepting = match acceptance {
+            Acceptance::Envoy => {
+                let gateway = include_str!("../../../examples/churn/manifests/gateway.yaml");
+                workbench.apply("gateway", gateway).await?;
+                None
+            }
+            Acceptance::Writer => Some(Accepting::start(client.clone())),
+        };
+        let pods: Api<Pod> = Api::namespaced(client, OPERATOR_NAMESPACE);
+        let pod = pods.list(&ListParams::default()).await?.items.pop().context("the operator has no pod")?;
+        let address =
+            pod.status.as_ref().and_then(|it| it.pod_ip.clone()).context("the operator's pod has no address")?;
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        Ok(Self { workbench, http, pod: pod.name_any(), address, _accepting: accepting })
+    }
+
+    /// Entries with artifacts that nobody fetches: there are no pods.
+    ///
+    /// # Errors
+    /// When the API server refuses one.
+    pub async fn register(&self, entries: &[&str]) -> Result<()> {
+        for (index, name) in entries.iter().enumerate() {
+            let entry = json!({
+                "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {
+                    "model": {"name": "churn", "version": name, "kind": "Predictor"},
+                    "artifact": {"uri": format!("s3://models/churn/{name}/"), "sha256": format!("{index:064x}")},
+                },
+            });
+            self.workbench.apply(&format!("entry-{name}"), &entry.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// The administrator's client.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.workbench.control_plane().client()
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        self.workbench.control_plane().kubeconfig()
+    }
+
+    /// Where the tools' cache is: results go below it.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.workbench.tools().cache().root().to_owned()
+    }
+
+    /// What was used and sent until now.
+    ///
+    /// # Errors
+    /// When the operator does not run any more, or its metrics cannot be read.
+    pub async fn read(&self) -> Result<Reading> {
+        let url = format!("http://{}:8080/metrics", self.address);
+        let text = self.http.get(&url).send().and_then(|it| it.text()).await.context("the operator has no metrics")?;
+        let request = http::Request::get("/metrics").body(Vec::new())?;
+        let of_api_server = self.client().request_text(request).await?;
+        let dropped = text.lines().find_map(|line| line.strip_prefix("werkbank_events_dropped_total "));
+        Ok(Reading {
+            usage: Usage::of(self.pid()?)?,
+            operator: Requests::of_operator(&text)?,
+            everybody: Requests::of_api_server(&of_api_server)?,
+            passes: passes(&text)?,
+            events_dropped: dropped.and_then(|it| it.trim().parse().ok()).unwrap_or(0),
+        })
+    }
+
+    fn pid(&self) -> Result<u32> {
+        let node = self.workbench.node().context("the workbench has no node")?;
+        node.pid(OPERATOR_NAMESPACE, &self.pod, "operator").context("the operator's process has ended")
+    }
+
+    /// Removes the operator, so that nothing reacts to what is written.
+    ///
+    /// # Errors
+    /// When Helm refuses.
+    pub async fn remove_operator(&self) -> Result<()> {
+        self.workbench.helm().uninstall("werkbank", OPERATOR_NAMESPACE).await.map(drop)
+    }
+
+    /// Ends everything.
+    ///
+    /// # Errors
+    /// When something cannot be ended.
+    pub async fn end(self) -> Result<()> {
+        self.workbench.stop().await
+    }
+}

@@ -1,0 +1,92 @@
+//! Finding what is cached by what it says, not by its name.
+//!
+//! A cluster with ten thousand deployments changes some ConfigMap every second: looking through all
+//! deployments for those that use it would be most of what an idle operator does.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::Resource;
+use kube::core::ObjectMeta;
+
+/// What an object is found by.
+pub(super) type Keys<K> = Box<dyn Fn(&K) -> Vec<String> + Send + Sync>;
+
+/// Namespace, and key or name.
+type Place = (String, String);
+
+/// Names by namespace and key; written by one watch, read by everybody.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    names: Arc<RwLock<HashMap<Place, BTreeSet<String>>>>,
+}
+
+impl Index {
+    /// The names of what has this key.
+    pub(super) fn names(&self, namespace: &str, key: &str) -> Vec<String> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
+    }
+
+    /// An object changed: what it was, if it was, and what it is, if it still is.
+    pub(super) fn change<K: Resource>(&self, keys: &Keys<K>, before: Option<&K>, after: Option<&K>) {
+        let of = |object: Option<&K>| object.map(|it| (place(it.meta()), keys(it)));
+        let (before, after) = (of(before), of(after));
+        if before == after {
+            return;
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(((namespace, name), keys)) = before {
+            for key in keys {
+                let place = (namespace.clone(), key);
+                if let Some(found) = names.get_mut(&place) {
+                    found.remove(&name);
+                    if found.is_empty() {
+                        names.remove(&place);
+                    }
+                }
+            }
+        }
+        if let Some(((namespace, name), keys)) = after {
+            for key in keys {
+                names.entry((namespace.clone(), key)).or_default().insert(name.clone());
+            }
+        }
+    }
+}
+
+fn place(meta: &ObjectMeta) -> Place {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    fn service(namespace: &str, name: &str, label: &str) -> Service {
+        let labels = [("app".to_owned(), label.to_owned())].into();
+        let (namespace, name) = (Some(namespace.into()), Some(name.into()));
+        Service {
+            metadata: ObjectMeta { namespace, name, labels: Some(labels), ..ObjectMeta::default() },
+            ..Service::default()
+        }
+    }
+
+    #[test]
+    fn an_object_is_found_by_what_it_says_now_and_not_by_what_it_said() {
+        let (index, keys): (_, Keys<Service>) =
+            (Index::default(), Box::new(|it| it.metadata.labels.iter().flatten().map(|(_, it)| it.clone()).collect()));
+        let (one, other) = (service("a", "one", "x"), service("a", "other", "x"));
+        index.change(&keys, None, Some(&one));
+        index.change(&keys, None, Some(&other));
+        index.change(&keys, None, Some(&service("b", "one", "x")));
+        assert_eq!(index.names("a", "x"), ["one", "other"]);
+        index.change(&keys, Some(&one), Some(&service("a", "one", "y")));
+        assert_eq!((index.names("a", "x"), index.names("a", "y")), (vec!["other".into()], vec!["one".into()]));
+        index.change(&keys, Some(&other), None);
+        assert_eq!(index.names("a", "x"), Vec::<String>::new());
+        assert_eq!(index.names.read().unwrap().len(), 2, "what nothing has any more takes no room");
+    }
+}
