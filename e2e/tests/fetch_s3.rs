@@ -213,7 +213,10 @@ async fn a_place_in_the_trail_is_given_once_on_s3_too() {
     let shift = intent("Shift");
     assert_eq!(trail.append(&shift).await, Ok(Appended::New));
     assert_eq!(trail.append(&shift).await, Ok(Appended::AlreadyThere));
-    assert_eq!(trail.append(&intent("RollBack")).await, Err(TrailError::SequenceTaken { sequence: 1 }));
+    assert_eq!(
+        trail.append(&intent("RollBack")).await,
+        Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) })
+    );
     assert_eq!(trail.list("uid-1").await, Ok(vec![shift.clone()]));
 
     drop(s3);

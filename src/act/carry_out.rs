@@ -1,4 +1,4 @@
-//! A plan, carried out: entries → status → ops → events, to the first refusal.
+//! A plan, carried out: entries → status → events → ops, to the first refusal.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::request::{self, Target};
 use super::{Authority, EventSink, Subject};
 use crate::audit::{Entry, EntryKind, Trail, TrailError};
-use crate::decide::{Finalizer, Op, Plan, Precondition};
+use crate::decide::{Event, Finalizer, Op, Plan, Precondition};
 
 /// Carries plans out. One per process, shared by all kinds.
 #[derive(Clone)]
@@ -26,6 +26,9 @@ pub struct Report {
     pub written: Vec<Written>,
     /// Whether entries were offered to the trail, and it took them all.
     pub recorded: bool,
+    /// Intents on the trail of which this pass does not know that they took effect: its own, if
+    /// the status write did not win, and the one that has the number it wanted.
+    pub unsettled: Vec<Entry>,
     /// How it ended.
     pub end: End,
 }
@@ -70,13 +73,9 @@ pub enum End {
     /// The trail did not take an entry; nothing else was written.
     TrailUnavailable(String),
     /// The trail has another decision under this sequence number; nothing else was written.
-    SequenceTaken(Box<Entry>),
-    /// The status, or the finalizers, of the resource changed since the decision. The
-    /// intents on the trail may have to be closed.
-    StatusConflict {
-        /// The intents this decision had put on the trail.
-        intents: Vec<Entry>,
-    },
+    SequenceTaken,
+    /// The status, or the finalizers, of the resource changed since the decision.
+    StatusConflict,
     /// A child changed since it was observed.
     Conflict {
         /// Its kind.
@@ -101,6 +100,8 @@ pub enum End {
         name: String,
         /// The API server's message.
         message: String,
+        /// The op that was refused; `None` for the resource itself.
+        op: Option<Box<Op>>,
     },
     /// It is unknown whether the write happened.
     Failed {
@@ -110,7 +111,11 @@ pub enum End {
         name: String,
         /// What happened.
         error: String,
+        /// The op that failed; `None` for the resource itself.
+        op: Option<Box<Op>>,
     },
+    /// An op that did not get through lately was not sent again, nor what comes after it.
+    HeldBack,
 }
 
 impl Actor {
@@ -133,25 +138,28 @@ impl Actor {
     }
 
     /// Carries the plan for `resource` out. `stamp` puts the leader's epoch into its status;
-    /// `finalizer` is the kind's own, if it has one.
+    /// `finalizer` is the kind's own, if it has one; `held_back` is an op that must not be sent yet.
     pub async fn carry_out<K, S>(
         &self,
         resource: &K,
         plan: Plan<S>,
         stamp: fn(&mut S, i64),
         finalizer: Option<&str>,
+        held_back: Option<&Op>,
     ) -> Report
     where
         K: Resource<DynamicType = ()> + Sync,
         S: Serialize + Send + Sync,
     {
-        let mut pass = Pass { actor: self, target: Target::of(resource), written: Vec::new(), recorded: false };
+        let (written, unsettled) = (Vec::new(), Vec::new());
+        let target = Target::of(resource);
+        let mut pass = Pass { actor: self, target, written, recorded: false, unsettled, held_back };
         let held = resource.meta().finalizers.as_deref().unwrap_or_default();
-        let end = pass.run(plan, stamp, finalizer.map(|name| (name, held))).await;
-        Report { written: pass.written, recorded: pass.recorded, end: end.err().unwrap_or(End::Done) }
+        let end = pass.run(plan, stamp, finalizer.map(|name| (name, held))).await.err().unwrap_or(End::Done);
+        Report { written: pass.written, recorded: pass.recorded, unsettled: pass.unsettled, end }
     }
 
-    /// Closes an intent that never took effect.
+    /// Closes an intent that can never take effect: the resource it is about is gone.
     ///
     /// # Errors
     /// When the trail does not take it. That the `Void` is there already is no error.
@@ -170,6 +178,8 @@ struct Pass<'a> {
     target: Target,
     written: Vec<Written>,
     recorded: bool,
+    unsettled: Vec<Entry>,
+    held_back: Option<&'a Op>,
 }
 
 impl Pass<'_> {
@@ -182,15 +192,24 @@ impl Pass<'_> {
         if let (Some(Finalizer::Hold), Some((name, held))) = (plan.finalizer, finalizer) {
             self.finalizer(name, held, true).await?;
         }
-        let intents: Vec<Entry> =
-            plan.entries.iter().filter(|entry| entry.kind == EntryKind::Intent).cloned().collect();
         self.record(plan.entries).await?;
         if let Some(status) = plan.status {
-            self.status(status, stamp, intents).await?;
+            self.status(status, stamp).await?;
         }
+        self.unsettled.clear();
+        self.tell(plan.events);
         for op in plan.ops {
             self.op(op).await?;
         }
+        if let (Some(Finalizer::Release), Some((name, held))) = (plan.finalizer, finalizer) {
+            self.finalizer(name, held, false).await?;
+        }
+        Ok(())
+    }
+
+    /// What status says has been decided, whatever becomes of the ops: a pass that ends at one of
+    /// them is not repeated, because the next one decides from that status.
+    fn tell(&self, events: Vec<Event>) {
         let subject = Subject::new(
             &self.target.api_version,
             &self.target.kind,
@@ -198,13 +217,9 @@ impl Pass<'_> {
             &self.target.name,
             &self.target.uid,
         );
-        for event in plan.events {
+        for event in events {
             self.actor.events.tell(&subject, event);
         }
-        if let (Some(Finalizer::Release), Some((name, held))) = (plan.finalizer, finalizer) {
-            self.finalizer(name, held, false).await?;
-        }
-        Ok(())
     }
 
     fn epoch(&self) -> Result<i64, End> {
@@ -216,12 +231,18 @@ impl Pass<'_> {
         for entry in entries {
             let entry = Entry { lease_epoch: self.epoch()?, ..entry };
             let refused = match self.actor.trail.append(&entry).await {
-                Ok(_) => continue,
+                Ok(_) => {
+                    self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry));
+                    continue;
+                }
                 // Outcomes and voids of this number are on the record, whoever put them there.
                 Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {
                     continue;
                 }
-                Err(TrailError::SequenceTaken { .. }) => End::SequenceTaken(Box::new(entry)),
+                Err(TrailError::SequenceTaken { holder }) => {
+                    self.unsettled.push(*holder);
+                    End::SequenceTaken
+                }
                 Err(TrailError::Unavailable(error)) => End::TrailUnavailable(error),
             };
             self.recorded = false;
@@ -230,15 +251,10 @@ impl Pass<'_> {
         Ok(())
     }
 
-    async fn status<S: Serialize>(
-        &mut self,
-        mut status: S,
-        stamp: fn(&mut S, i64),
-        intents: Vec<Entry>,
-    ) -> Result<(), End> {
+    async fn status<S: Serialize>(&mut self, mut status: S, stamp: fn(&mut S, i64)) -> Result<(), End> {
         stamp(&mut status, self.epoch()?);
         let answer = self.target.replace_status(&self.actor.client, &status).await;
-        self.own(answer, intents)
+        self.own(answer)
     }
 
     async fn finalizer(&mut self, name: &str, held: &[String], hold: bool) -> Result<(), End> {
@@ -251,11 +267,11 @@ impl Pass<'_> {
             finalizers.push(name.to_owned());
         }
         let answer = self.target.replace_finalizers(&self.actor.client, &finalizers).await;
-        self.own(answer, Vec::new())
+        self.own(answer)
     }
 
     /// Takes the answer to a write of the resource itself; later writes of this pass build on it.
-    fn own(&mut self, answer: Result<Written, kube::Error>, intents: Vec<Entry>) -> Result<(), End> {
+    fn own(&mut self, answer: Result<Written, kube::Error>) -> Result<(), End> {
         match answer {
             Ok(written) => {
                 if let Left::Present { resource_version, .. } = &written.left {
@@ -266,26 +282,33 @@ impl Pass<'_> {
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Err(End::Deleted),
             Err(error) => Err(match request::end_of(&self.target.kind, &self.target.name, error) {
-                End::Conflict { .. } => End::StatusConflict { intents },
+                End::Conflict { .. } => End::StatusConflict,
                 end => end,
             }),
         }
     }
 
     async fn op(&mut self, op: Op) -> Result<(), End> {
+        if self.held_back == Some(&op) {
+            return Err(End::HeldBack);
+        }
         self.epoch()?;
         let (kind, name, observed) = match &op {
             Op::Create(child) => (child.kind(), child.name().to_owned(), None),
             Op::Apply(child, observed) => (child.kind(), child.name().to_owned(), Some(observed.clone())),
             Op::Delete(kind, name, observed) => (*kind, name.clone(), Some(observed.clone())),
         };
-        match request::send(&self.actor.client, &self.target.namespace, op).await {
+        match request::send(&self.actor.client, &self.target.namespace, &op).await {
             Ok(written) => {
                 self.written.extend(written);
                 Ok(())
             }
             Err(error) => Err(match request::end_of(kind.name(), &name, error) {
                 End::Conflict { kind, name, .. } => End::Conflict { kind, name, stale: observed },
+                End::Refused { kind, name, message, .. } => {
+                    End::Refused { kind, name, message, op: Some(Box::new(op)) }
+                }
+                End::Failed { kind, name, error, .. } => End::Failed { kind, name, error, op: Some(Box::new(op)) },
                 end => end,
             }),
         }

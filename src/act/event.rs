@@ -73,6 +73,13 @@ impl EventSink {
         Self { queue, dropped }
     }
 
+    /// A sink whose events are read by a test.
+    #[cfg(test)]
+    pub(super) fn detached() -> (Self, mpsc::Receiver<(Subject, Event)>) {
+        let (queue, tellings) = mpsc::channel(QUEUE);
+        (Self { queue, dropped: Counter::default() }, tellings)
+    }
+
     /// Tells it, soon; or not.
     pub fn tell(&self, subject: &Subject, event: Event) {
         if self.queue.try_send((subject.clone(), event)).is_err() {

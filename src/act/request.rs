@@ -100,7 +100,7 @@ impl Target {
 }
 
 /// Sends one op. `Ok(None)`: there was nothing to do any more.
-pub(super) async fn send(client: &Client, namespace: &str, op: Op) -> Result<Option<Written>, Error> {
+pub(super) async fn send(client: &Client, namespace: &str, op: &Op) -> Result<Option<Written>, Error> {
     match op {
         Op::Create(child) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
@@ -110,12 +110,12 @@ pub(super) async fn send(client: &Client, namespace: &str, op: Op) -> Result<Opt
         }
         Op::Apply(child, precondition) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
-            let patch = Patch::Apply(pinned(body(child)?, &precondition));
+            let patch = Patch::Apply(pinned(body(child)?, precondition));
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let request = collection(kind, namespace).patch(&name, &params, &patch).map_err(Error::BuildRequest)?;
             Ok(Some(present(kind, name, client.request(request).await?)))
         }
-        Op::Delete(kind, name, precondition) => delete(client, namespace, kind, name, precondition).await,
+        Op::Delete(kind, name, precondition) => delete(client, namespace, *kind, name, precondition).await,
     }
 }
 
@@ -123,20 +123,20 @@ async fn delete(
     client: &Client,
     namespace: &str,
     kind: ChildKind,
-    name: String,
-    precondition: Precondition,
+    name: &str,
+    precondition: &Precondition,
 ) -> Result<Option<Written>, Error> {
     let params = DeleteParams::background().preconditions(Preconditions {
         uid: Some(precondition.uid.clone()),
-        resource_version: Some(precondition.resource_version),
+        resource_version: Some(precondition.resource_version.clone()),
     });
-    let request = collection(kind, namespace).delete(&name, &params).map_err(Error::BuildRequest)?;
+    let request = collection(kind, namespace).delete(name, &params).map_err(Error::BuildRequest)?;
     match client.request::<Answer>(request).await {
         // Finalizers keep it for a while: it was answered as it is now.
-        Ok(answer) if !answer.metadata.uid.is_empty() => Ok(Some(present(kind, name, answer))),
+        Ok(answer) if !answer.metadata.uid.is_empty() => Ok(Some(present(kind, name.to_owned(), answer))),
         Ok(_) => {
-            let left = Left::Gone { uid: precondition.uid };
-            Ok(Some(Written { kind: kind.name().to_owned(), name, left }))
+            let left = Left::Gone { uid: precondition.uid.clone() };
+            Ok(Some(Written { kind: kind.name().to_owned(), name: name.to_owned(), left }))
         }
         Err(Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(error) => Err(error),
@@ -164,7 +164,7 @@ fn collection(kind: ChildKind, namespace: &str) -> Request {
 }
 
 /// The child as JSON, in the form server-side apply takes.
-fn body(child: Child) -> Result<Value, Error> {
+fn body(child: &Child) -> Result<Value, Error> {
     let body = match child {
         Child::Revision(child) => serde_json::to_value(child),
         Child::ConfigMap(child) => serde_json::to_value(child),
@@ -192,9 +192,9 @@ pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
         Error::Api(status) if status.is_already_exists() => End::AlreadyExists { kind, name },
         Error::Api(status) if status.is_conflict() => End::Conflict { kind, name, stale: None },
         Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
-            End::Refused { kind, name, message: status.message }
+            End::Refused { kind, name, message: status.message, op: None }
         }
-        error => End::Failed { kind, name, error: brief(&error) },
+        error => End::Failed { kind, name, error: brief(&error), op: None },
     }
 }
 

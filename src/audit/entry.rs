@@ -52,6 +52,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether both are the same entry about the same decision. The id leaves the effect out, so
+    /// revision and weight are compared, too: steps may have been edited between two tries.
+    #[must_use]
+    pub fn is_same_decision(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.id() == other.id()
+            && (&self.revision, &self.weight) == (&other.revision, &other.weight)
+    }
+
     /// Deterministic id: the same decision taken twice has the same id.
     /// SHA-256 over uid, attempt, sequence and decision; 32 hex digits.
     #[must_use]

@@ -15,10 +15,10 @@ pub use trail::ObjectStoreTrail;
 pub trait Trail: Send + Sync + 'static {
     /// Stores the entry, durably, before it returns.
     ///
-    /// The same decision ([`Entry::id`]) appended twice is [`Appended::AlreadyThere`], whatever
-    /// its time. An intent is refused as [`TrailError::SequenceTaken`] when another decision
-    /// has its sequence number, and also when that number was closed by a `Void`: a voided
-    /// intent must never take effect later.
+    /// The same decision ([`Entry::is_same_decision`]) appended twice is [`Appended::AlreadyThere`],
+    /// whatever its time. An intent is refused as [`TrailError::SequenceTaken`] when another
+    /// decision has its sequence number, and also when that number was closed by a `Void`: a
+    /// voided intent must never take effect later.
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
 }
 
@@ -35,10 +35,10 @@ pub enum Appended {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrailError {
     /// The sequence number belongs to another decision; decide again with a higher one.
-    #[error("sequence {sequence} is taken by another decision; the next decision uses a higher one")]
+    #[error("sequence {} is taken by another decision; the next decision uses a higher one", holder.sequence)]
     SequenceTaken {
-        /// The number that is spent.
-        sequence: i64,
+        /// The entry that has the number; the very one that was offered if a `Void` closed it.
+        holder: Box<Entry>,
     },
     /// The trail does not answer, or not as it should.
     #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]

@@ -129,7 +129,7 @@ impl ObjectStoreTrail {
                 Err(refused) => self.settle_by_reading(entry, &place, refused).await?,
             };
             if entry.kind == EntryKind::Intent && self.is_voided(entry).await? {
-                return Err(TrailError::SequenceTaken { sequence: entry.sequence });
+                return Err(TrailError::SequenceTaken { holder: Box::new(entry.clone()) });
             }
             Ok(appended)
         };
@@ -139,8 +139,8 @@ impl ObjectStoreTrail {
     /// The place is taken, or the answer got lost: what is there decides.
     async fn settle_by_reading(&self, entry: &Entry, place: &Path, refused: PutError) -> Result<Appended, TrailError> {
         match (self.read(place).await, refused) {
-            (Ok(Some(found)), _) if found.id() == entry.id() && found.kind == entry.kind => Ok(Appended::AlreadyThere),
-            (Ok(Some(_)), _) => Err(TrailError::SequenceTaken { sequence: entry.sequence }),
+            (Ok(Some(found)), _) if found.is_same_decision(entry) => Ok(Appended::AlreadyThere),
+            (Ok(Some(found)), _) => Err(TrailError::SequenceTaken { holder: Box::new(found) }),
             // Not there now; a write under way may still land, and is then found by the next call.
             (_, PutError::Unclear(why)) | (Err(why), PutError::Taken) => Err(why),
             (Ok(None), PutError::Taken) => Err(TrailError::Unavailable(format!(

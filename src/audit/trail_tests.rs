@@ -54,7 +54,7 @@ async fn another_decision_with_the_same_number_is_refused_and_changes_nothing() 
     let shift = entry(EntryKind::Intent, 7, "Shift");
     trail.append(&shift).await.unwrap();
     let refused = trail.append(&entry(EntryKind::Intent, 7, "RollBack")).await;
-    assert_eq!(refused, Err(TrailError::SequenceTaken { sequence: 7 }));
+    assert_eq!(refused, Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) }));
     assert_eq!(trail.list(&shift.uid).await, Ok(vec![shift]));
 }
 
@@ -68,9 +68,21 @@ async fn an_intent_that_was_given_up_is_refused_whether_it_was_stored_or_arrives
             trail.append(&shift).await.unwrap();
         }
         trail.append(&entry(EntryKind::Void, 4, "Shift")).await.unwrap();
-        assert_eq!(trail.append(&shift).await, Err(TrailError::SequenceTaken { sequence: 4 }));
+        let refused = trail.append(&shift).await;
+        assert_eq!(refused, Err(TrailError::SequenceTaken { holder: Box::new(shift) }));
         assert_eq!(trail.append(&entry(EntryKind::Intent, 5, "Shift")).await, Ok(Appended::New));
     }
+}
+
+#[tokio::test]
+async fn the_same_step_to_another_weight_is_another_decision() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = trail(&dir).await;
+    let shift = entry(EntryKind::Intent, 3, "Shift");
+    trail.append(&shift).await.unwrap();
+    let edited = Entry { weight: "10%".into(), ..shift.clone() };
+    assert_eq!(edited.id(), shift.id());
+    assert_eq!(trail.append(&edited).await, Err(TrailError::SequenceTaken { holder: Box::new(shift) }));
 }
 
 #[tokio::test]
@@ -100,7 +112,7 @@ async fn of_many_leaders_at_once_exactly_one_gets_the_place() {
     });
     let answers: Vec<_> = futures::future::join_all(tries).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers.iter().filter(|answer| **answer == Ok(Appended::New)).count(), 1);
-    assert_eq!(answers.iter().filter(|answer| **answer == Err(TrailError::SequenceTaken { sequence: 1 })).count(), 19);
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, Err(TrailError::SequenceTaken { .. }))).count(), 19);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a decision consists of.
 //!
 //! The loop carries a plan out in this order, and stops at the first refusal:
-//! trail entries (intents) → status by compare-and-swap → ops → events. A plan
+//! trail entries (intents) → status by compare-and-swap → events → ops. A plan
 //! therefore leaves no choice to whoever carries it out, and a crash between
 //! any two of its writes is repaired by deciding again: ops are derived from
 //! the status that was written before them, never from the live children.
@@ -28,7 +28,7 @@ pub struct Plan<Status> {
     /// The kind's finalizer: held before anything else is written, released
     /// after everything else was.
     pub finalizer: Option<Finalizer>,
-    /// Kubernetes Events, told after the writes they speak of.
+    /// Kubernetes Events, told once the status write they speak of has won.
     pub events: Vec<Event>,
     /// When to look again if nothing changes before; `None`: when something changes.
     pub requeue: Option<Duration>,

@@ -22,11 +22,12 @@ use kube::core::PartialObjectMeta;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
+use crate::audit::Entry;
 use crate::connect::prometheus::Prometheus;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
-use crate::decide::model_deployment::{self};
+use crate::decide::model_deployment::{self, settle};
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
 
 use contents::Contents;
@@ -80,7 +81,7 @@ impl Machine for ModelDeployments {
             measured_at,
             memory: Memory {
                 lease_epoch: memory.lease_epoch,
-                spent_sequence: memory.spent_sequence,
+                lost: memory.lost.clone(),
                 trail_unavailable_since: memory
                     .trail_outage
                     .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
@@ -96,8 +97,8 @@ impl Machine for ModelDeployments {
         model_deployment::decide(resource, observed, now)
     }
 
-    fn sequence(resource: &ModelDeployment) -> i64 {
-        resource.status.as_ref().map_or(0, |status| status.sequence)
+    fn accounts_for(resource: &ModelDeployment, intent: &Entry) -> bool {
+        resource.status.as_ref().is_some_and(|status| !settle::is_lost(status, intent))
     }
 
     fn stamp(status: &mut ModelDeploymentStatus, lease_epoch: i64) {

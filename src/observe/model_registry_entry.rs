@@ -7,6 +7,7 @@ use kube::runtime::watcher;
 
 use crate::api::ModelRegistryEntry;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
+use crate::audit::Entry;
 use crate::decide::Plan;
 use crate::decide::model_registry_entry::{self, Observed};
 use crate::runtime::operator::Registration;
@@ -34,8 +35,9 @@ impl Machine for ModelRegistryEntries {
         model_registry_entry::decide(resource, observed, now)
     }
 
-    fn sequence(_: &ModelRegistryEntry) -> i64 {
-        0
+    /// Nothing is decided about an entry that would go to the trail.
+    fn accounts_for(_: &ModelRegistryEntry, _: &Entry) -> bool {
+        true
     }
 
     fn stamp(status: &mut ModelRegistryEntryStatus, lease_epoch: i64) {

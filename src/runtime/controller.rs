@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{FutureExt, StreamExt};
+use kube::Resource;
 use kube::runtime::controller::{Action, Config, Error, applier};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Client, Resource};
 
 use super::health::{Health, Pulse};
 use super::memory::Memories;
@@ -40,8 +40,6 @@ pub struct Controller<M: Machine> {
 /// What the controllers of all kinds share.
 #[derive(Clone)]
 pub struct Shared {
-    /// For live reads.
-    pub client: Client,
     /// Carries plans out.
     pub actor: Actor,
     /// Counts passes.
@@ -55,7 +53,6 @@ pub struct Shared {
 /// What passes of one kind share.
 pub struct Loop<M: Machine> {
     machine: M,
-    client: Client,
     cache: Cache<M::Resource>,
     sights: Sights,
     actor: Actor,
@@ -75,10 +72,9 @@ impl<M: Machine> Controller<M> {
         watches: &Watches,
         shared: &Shared,
     ) -> Self {
-        let Shared { client, actor, metrics, health, concurrency } = shared.clone();
+        let Shared { actor, metrics, health, concurrency } = shared.clone();
         let context = Loop {
             machine,
-            client,
             cache,
             sights: watches.sights(),
             actor,

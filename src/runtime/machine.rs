@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::PassMemory;
+use crate::audit::Entry;
 use crate::decide::Plan;
 
 /// One kind: how it is observed and how it decides. The loop does the rest.
@@ -44,8 +45,9 @@ pub trait Machine: Send + Sync + 'static {
     /// Pure and total: what to do. A status equal to the present one (the epoch aside) is `None`.
     fn decide(resource: &Self::Resource, observed: &Self::Observed, now: DateTime<Utc>) -> Plan<Self::Status>;
 
-    /// Sequence number of the newest decision that the resource's status holds; 0 for none.
-    fn sequence(resource: &Self::Resource) -> i64;
+    /// Whether the resource's status tells what became of this intent: it took effect, or its
+    /// number is given up. If not, [`Machine::decide`] gives it up.
+    fn accounts_for(resource: &Self::Resource, intent: &Entry) -> bool;
 
     /// Puts the leader's epoch into a status that is about to be written.
     fn stamp(status: &mut Self::Status, lease_epoch: i64);

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
 use super::expectations::Expectations;
 use crate::audit::Entry;
+use crate::decide::Op;
 
 /// The part of the memory that observing may use.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,8 +19,8 @@ pub struct PassMemory {
     /// Kinds and names of children whose creation was refused because they exist although the
     /// cache does not show them: one live GET each tells a foreign object from a stale cache.
     pub already_exists: BTreeSet<(String, String)>,
-    /// The highest sequence number that is spent without being in status.
-    pub spent_sequence: i64,
+    /// Intents on the trail that this process has not seen in a status.
+    pub lost: Vec<Entry>,
     /// Since when the trail takes no entries; `None` if it did the last time it was asked.
     pub trail_outage: Option<TrailOutage>,
     /// The epoch of this leader.
@@ -34,6 +36,14 @@ pub struct TrailOutage {
     pub since: DateTime<Utc>,
     /// The newest failure.
     pub last_tried: DateTime<Utc>,
+}
+
+/// An op that did not get through: it is sent again when it is time, or when it is another op
+/// (its child changed, or what is wanted of it).
+#[derive(Debug, Clone)]
+pub(super) struct HeldBack {
+    pub(super) op: Op,
+    pub(super) until: Instant,
 }
 
 /// A write the API server will not have.
@@ -53,12 +63,12 @@ pub(super) struct Memory {
     pub(super) uid: String,
     pub(super) pass: PassMemory,
     pub(super) expectations: Expectations,
+    /// What is not tried at each pass.
+    pub(super) held_back: Option<HeldBack>,
     /// Failures in a row.
     pub(super) failures: u32,
     /// Conflicts in a row.
     pub(super) conflicts: u32,
-    /// Intents whose status write was refused, until it is known whether they took effect.
-    pub(super) lost: Vec<Entry>,
 }
 
 /// The memories of one kind, by namespace and name.

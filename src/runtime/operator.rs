@@ -136,13 +136,7 @@ pub async fn run(
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
     let actor = Actor::new(client.clone(), trail, authority.clone(), events);
-    let shared = Shared {
-        client: client.clone(),
-        actor,
-        metrics: metrics.clone(),
-        health: health.clone(),
-        concurrency: options.concurrency,
-    };
+    let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency: options.concurrency };
     let mut registration =
         Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
     register(&mut registration);

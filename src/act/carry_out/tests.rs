@@ -11,14 +11,14 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::CustomResource;
 use kube::client::Body;
 use kube::core::ObjectMeta;
-use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tower::{BoxError, service_fn};
 
 use super::*;
 use crate::audit::Appended;
-use crate::decide::{Child, ChildKind};
+use crate::decide::{Child, ChildKind, EventType};
 
 #[derive(CustomResource, Debug, Clone, Serialize, Deserialize)]
 #[kube(group = "test.werkbank.dev", version = "v1", kind = "Probe", namespaced, schema = "disabled")]
@@ -143,6 +143,8 @@ struct Bench {
     world: Shared,
     actor: Actor,
     probe: Probe,
+    events: mpsc::Receiver<(Subject, Event)>,
+    held_back: Option<Op>,
 }
 
 /// A stored probe of version 1, and a leader of epoch 7.
@@ -152,16 +154,21 @@ fn bench() -> Bench {
     let (_, stored) = world.lock().unwrap().store(PROBE, json!({"metadata": metadata, "spec": {}}));
     let authority = Authority::default();
     authority.grant(7, Instant::now() + Duration::from_mins(1));
-    let events = EventSink::start(client(Shared::default()), "test".into(), Counter::default());
-    let actor = Actor::new(client(world.clone()), Arc::new(InMemory(world.clone())), authority, events);
+    let (sink, events) = EventSink::detached();
+    let actor = Actor::new(client(world.clone()), Arc::new(InMemory(world.clone())), authority, sink);
     let metadata: ObjectMeta = serde_json::from_value(stored["metadata"].clone()).unwrap();
-    Bench { world, actor, probe: Probe { metadata, spec: ProbeSpec {} } }
+    Bench { world, actor, probe: Probe { metadata, spec: ProbeSpec {} }, events, held_back: None }
 }
 
 impl Bench {
     async fn carry_out(&self, plan: Plan<Value>) -> Report {
         let stamp = |status: &mut Value, epoch| status["leaseEpoch"] = json!(epoch);
-        self.actor.carry_out(&self.probe, plan, stamp, Some("werkbank.dev/in-use")).await
+        self.actor.carry_out(&self.probe, plan, stamp, Some("werkbank.dev/in-use"), self.held_back.as_ref()).await
+    }
+
+    /// What people were told by now.
+    fn told(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).map(|(_, event)| event.reason).collect()
     }
 
     fn happened(&self) -> Vec<String> {
@@ -202,6 +209,16 @@ fn intent() -> Entry {
 fn decision() -> Plan<Value> {
     let ops = vec![Op::Create(map("one", "1")), Op::Create(map("two", "2"))];
     Plan { entries: vec![intent()], status: Some(json!({"step": 1})), ops, ..Plan::default() }
+}
+
+/// [`intent`] as this leader records it.
+fn recorded() -> Entry {
+    Entry { lease_epoch: 7, ..intent() }
+}
+
+fn rolled_back() -> Event {
+    let word = || "RollBack".to_owned();
+    Event { type_: EventType::Warning, reason: word(), action: word(), note: word() }
 }
 
 fn seen(uid: &str, version: &str) -> Precondition {
@@ -249,8 +266,9 @@ async fn a_status_that_changed_since_stops_the_pass_and_names_the_intents_it_lef
     let bench = bench();
     let probe = bench.stored(PROBE);
     bench.world.lock().unwrap().store(PROBE, probe);
-    let End::StatusConflict { intents } = bench.carry_out(decision()).await.end else { panic!() };
-    assert_eq!(intents.len(), 1);
+    let report = bench.carry_out(decision()).await;
+    assert_eq!(report.end, End::StatusConflict);
+    assert_eq!(report.unsettled, [recorded()]);
     assert_eq!(bench.happened().len(), 2, "no child was written");
 }
 
@@ -320,4 +338,53 @@ async fn a_finalizer_is_held_before_the_status_is_written_which_builds_on_it() {
     assert_eq!(bench.happened()[0], format!("PATCH {PROBE}"));
     assert_eq!(bench.stored(PROBE)["metadata"]["finalizers"], json!(["werkbank.dev/in-use"]));
     assert_eq!(bench.stored(PROBE)["status"]["step"], 1);
+}
+
+#[tokio::test]
+async fn an_intent_is_unsettled_until_the_status_has_won_and_whatever_the_ops_do() {
+    for (broken, unsettled) in [(422, 1), (500, 1)] {
+        let bench = bench();
+        bench.world.lock().unwrap().broken = Some(broken);
+        assert_eq!(bench.carry_out(decision()).await.unsettled, vec![recorded(); unsettled], "{broken}");
+    }
+    let bench = bench();
+    bench.world.lock().unwrap().store(&format!("{MAPS}/one"), json!({"metadata": {"uid": "foreign"}}));
+    let report = bench.carry_out(decision()).await;
+    assert!(matches!(report.end, End::AlreadyExists { .. }));
+    assert_eq!(report.unsettled, [], "it took effect");
+}
+
+#[tokio::test]
+async fn who_has_the_number_is_unsettled_and_not_what_was_refused() {
+    let bench = bench();
+    let holder = Entry { decision: "Shift".into(), ..intent() };
+    bench.world.lock().unwrap().trail = Some(TrailError::SequenceTaken { holder: Box::new(holder.clone()) });
+    let report = bench.carry_out(decision()).await;
+    assert_eq!((report.end, report.unsettled), (End::SequenceTaken, vec![holder]));
+    assert_eq!(bench.happened(), ["trail Intent"]);
+}
+
+#[tokio::test]
+async fn people_are_told_when_the_status_has_won_even_if_a_child_conflicts() {
+    let mut bench = bench();
+    bench.world.lock().unwrap().store(&format!("{MAPS}/one"), json!({"metadata": {"uid": "1"}}));
+    let ops = vec![Op::Apply(map("one", "new"), seen("1", "0"))];
+    let report = bench.carry_out(Plan { ops, events: vec![rolled_back()], ..decision() }).await;
+    assert!(matches!(report.end, End::Conflict { .. }));
+    assert_eq!(bench.told(), ["RollBack"]);
+    let report = bench.carry_out(Plan { events: vec![rolled_back()], ..decision() }).await;
+    assert_eq!(report.end, End::StatusConflict);
+    assert_eq!(bench.told(), Vec::<String>::new(), "what did not happen is not told");
+}
+
+#[tokio::test]
+async fn an_op_that_is_held_back_is_not_sent_nor_what_comes_after_it_but_what_comes_before() {
+    let mut bench = bench();
+    bench.held_back = Some(Op::Create(map("two", "2")));
+    let report = bench.carry_out(decision()).await;
+    assert_eq!(report.end, End::HeldBack);
+    assert_eq!(report.written.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["churn", "one"]);
+    bench.held_back = Some(Op::Create(map("two", "another")));
+    let report = bench.carry_out(Plan { ops: decision().ops.split_off(1), ..Plan::default() }).await;
+    assert_eq!(report.end, End::Done, "another op");
 }

@@ -31,6 +31,7 @@ mod pass;
 pub mod policy;
 mod progress;
 pub mod request;
+pub mod settle;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
         return Plan::default();
     }
     let mut pass = Pass::new(resource, observed, now);
+    pass.settle();
     pass.judge();
     pass.transition();
     pass.forget_drained();

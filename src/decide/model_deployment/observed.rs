@@ -12,6 +12,7 @@ use super::policy::Policy;
 use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
+use crate::audit::Entry;
 use crate::decide::Measurement;
 
 /// Everything read from the cluster and the metric source for one pass.
@@ -61,8 +62,8 @@ pub struct Children {
 pub struct Memory {
     /// Epoch of this leader.
     pub lease_epoch: i64,
-    /// The highest sequence number that is taken although no status shows it.
-    pub spent_sequence: i64,
+    /// Intents that are on the trail although no status showed them when they were last looked for.
+    pub lost: Vec<Entry>,
     /// Since when the trail has not answered.
     pub trail_unavailable_since: Option<DateTime<Utc>>,
     /// Names of our children that belong to somebody else, as `Kind/name`.

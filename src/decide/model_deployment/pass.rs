@@ -43,6 +43,8 @@ pub(super) struct Pass<'a> {
     requeue: Option<Duration>,
     /// A decision of this pass is one that never waits for the record.
     must_not_wait: bool,
+    /// This pass gives up numbers; what goes to the record waits until status says so.
+    pub(super) is_settling: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -58,6 +60,7 @@ impl<'a> Pass<'a> {
             events: Vec::new(),
             requeue: None,
             must_not_wait: false,
+            is_settling: false,
         }
     }
 
@@ -113,7 +116,7 @@ impl<'a> Pass<'a> {
     pub(super) fn outcome(&mut self, decision: &str, reason: &str) {
         let sequence = self.status.attempt.as_ref().map_or(0, |it| it.decided);
         let note = TrailNote { kind: EntryKind::Outcome, ..self.note_numbered(sequence, decision, reason) };
-        if self.trail_answers() {
+        if self.trail_answers() && !self.is_settling {
             self.entries.push(self.entry(&note));
         } else {
             self.status.unrecorded.push(note);
@@ -121,7 +124,7 @@ impl<'a> Pass<'a> {
     }
 
     fn note(&mut self, decision: &str, reason: &str) -> TrailNote {
-        let sequence = self.status.sequence.max(self.observed.memory.spent_sequence).saturating_add(1);
+        let sequence = self.status.sequence.saturating_add(1);
         self.status.sequence = sequence;
         self.change(|it| it.decided = sequence);
         self.note_numbered(sequence, decision, reason)
@@ -162,9 +165,9 @@ impl<'a> Pass<'a> {
     }
 
     /// What an earlier pass decided without waiting goes to the record now, before
-    /// anything newer; but not in a pass that must not wait itself.
+    /// anything newer; but not in a pass that must not wait itself, or that settles numbers.
     fn record_what_could_not_wait(&mut self) {
-        if self.trail_answers() && !self.must_not_wait {
+        if self.trail_answers() && !self.must_not_wait && !self.is_settling {
             let notes = std::mem::take(&mut self.status.unrecorded);
             let older: Vec<Entry> = notes.iter().map(|note| self.entry(note)).collect();
             self.entries.splice(0..0, older);

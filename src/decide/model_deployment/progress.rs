@@ -27,14 +27,16 @@ impl Pass<'_> {
         if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
             return;
         }
+        let asked = retry.as_ref().map(|request| request.attempt.clone());
         if retry.is_some() {
             // Only now: a request that has to wait is carried out later.
             self.status.handled_request = retry;
         }
-        self.start(entry);
+        self.start(entry, asked);
     }
 
-    fn start(&mut self, entry: EntryRef) {
+    /// `asked` is the attempt that a person asked to be tried again.
+    fn start(&mut self, entry: EntryRef, asked: Option<String>) {
         self.status.attempts = self.status.attempts.saturating_add(1);
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
         // A failed first deployment that is given up has no traffic to drain.
@@ -66,7 +68,11 @@ impl Pass<'_> {
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
-        self.intend("Start", &format!("the spec names entry {}", entry.name));
+        let why = format!("the spec names entry {}", entry.name);
+        self.intend(
+            "Start",
+            &asked.map_or_else(|| why.clone(), |before| format!("retry of attempt {before} was requested: {why}")),
+        );
         self.tell(
             EventType::Normal,
             "AttemptStarted",
@@ -115,7 +121,7 @@ impl Pass<'_> {
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
     /// to be asked for still, or off the record.
     fn may_advance(&self) -> bool {
-        self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers()
+        self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers() && !self.is_settling
     }
 
     fn wake_up_for(&mut self, attempt: &Attempt) {

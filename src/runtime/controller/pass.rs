@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{SubsecRound, Utc};
+use kube::Resource;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource};
 
 use super::{Loop, identity};
 use crate::act::{End, Report};
 use crate::audit::Entry;
+use crate::decide::Op;
 use crate::runtime::backoff;
 use crate::runtime::expectations::{Seen, Sight};
-use crate::runtime::memory::Memory;
+use crate::runtime::memory::{HeldBack, Memory};
 use crate::runtime::metrics::Kind;
 use crate::runtime::{Machine, Refusal, TrailOutage};
 
@@ -60,9 +61,7 @@ impl<M: Machine> Loop<M> {
     }
 
     async fn decide_and_act(&self, resource: &Arc<M::Resource>, memory: &mut Memory) -> Ended {
-        if !memory.lost.is_empty() && !self.settle(resource, memory).await {
-            return self.failed(memory, "Settle");
-        }
+        memory.pass.lost.retain(|intent| !M::accounts_for(resource, intent));
         let observed = match self.machine.observe(resource.clone(), &memory.pass).await {
             Ok(observed) => observed,
             Err(error) => {
@@ -74,30 +73,23 @@ impl<M: Machine> Loop<M> {
         // Milliseconds are what status keeps: what is compared later must be what was written.
         let plan = M::decide(resource, &observed, Utc::now().trunc_subsecs(3));
         let requeue = plan.requeue;
-        let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER).await;
+        let started = Instant::now();
+        let held_back = memory.held_back.as_ref().filter(|held| held.until > started).map(|held| &held.op);
+        let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER, held_back).await;
+        if report.end == End::Deleted {
+            for intent in &report.unsettled {
+                self.close(intent).await;
+            }
+        }
         self.remember(resource, memory, report, requeue)
     }
 
-    /// Closes intents whose status write was refused, unless they are in effect after all: an
-    /// earlier try of the same write may have arrived although its answer did not. `false` if
-    /// that cannot be known now.
-    async fn settle(&self, resource: &Arc<M::Resource>, memory: &mut Memory) -> bool {
-        let ((namespace, name), uid) = identity(resource.as_ref());
-        let api = Api::<M::Resource>::namespaced(self.client.clone(), &namespace);
-        let Ok(live) = api.get_opt(&name).await else {
-            return false;
-        };
-        let live = live.filter(|live| live.meta().uid.as_ref() == Some(&uid));
-        let decided = live.as_ref().map_or(0, M::sequence);
-        let lost: Vec<Entry> = std::mem::take(&mut memory.lost);
-        for intent in lost.into_iter().filter(|intent| intent.sequence > decided) {
-            memory.pass.spent_sequence = memory.pass.spent_sequence.max(intent.sequence);
-            if self.actor.void(&intent).await.is_err() {
-                // The number is not used again; what does not wait, such as a rollback, goes on.
-                memory.lost.push(intent);
-            }
+    /// The resource is gone, so nothing can put this intent into effect, and no status can tell.
+    async fn close(&self, intent: &Entry) {
+        if let Err(error) = self.actor.void(intent).await {
+            let Entry { namespace, name, sequence, .. } = intent;
+            tracing::warn!(kind = M::KIND, namespace, name, sequence, %error, "an intent about a deleted resource stays open");
         }
-        true
     }
 
     fn remember(
@@ -115,21 +107,23 @@ impl<M: Machine> Loop<M> {
         if report.recorded {
             memory.pass.trail_outage = None;
         }
+        for intent in report.unsettled {
+            if !memory.pass.lost.contains(&intent) {
+                memory.pass.lost.push(intent);
+            }
+        }
         match report.end {
             End::Done => {
                 (memory.failures, memory.conflicts, memory.pass.refusal) = (0, 0, None);
+                memory.held_back = None;
                 let taken = (!memory.pass.already_exists.is_empty()).then_some(FOREIGN);
                 let again = requeue.into_iter().chain(taken).min();
                 ("done", Action::requeue(again.unwrap_or_else(|| backoff::resync(&memory.uid))))
             }
             End::Deleted | End::NotLeader => ("stopped", Action::await_change()),
             End::TrailUnavailable(error) => self.trail_is_down(memory, &error),
-            End::SequenceTaken(intent) => {
-                memory.lost.push(*intent);
-                self.conflict(memory, "SequenceTaken")
-            }
-            End::StatusConflict { intents } => {
-                memory.lost.extend(intents);
+            End::SequenceTaken => self.conflict(memory, "SequenceTaken"),
+            End::StatusConflict => {
                 let (key, uid) = identity(resource.as_ref());
                 let stale = resource.meta().resource_version.clone().unwrap_or_default();
                 let stale = Seen { uid, resource_version: stale };
@@ -145,14 +139,30 @@ impl<M: Machine> Loop<M> {
                 memory.pass.already_exists.insert((kind, name));
                 self.conflict(memory, "AlreadyExists")
             }
-            End::Refused { kind, name, message } => {
-                self.refused(resource, memory, Refusal { kind, name, message }, requeue)
+            End::Refused { kind, name, message, op } => {
+                let ended = self.refused(resource, memory, Refusal { kind, name, message });
+                self.hold_back(memory, op, ended, requeue)
             }
-            End::Failed { kind, name, error } => {
+            End::Failed { kind, name, error, op } => {
                 tracing::warn!(about = M::KIND, kind, name, error, "a write failed; its effect is unknown");
-                self.failed(memory, "Write")
+                let ended = self.failed(memory, "Write");
+                self.hold_back(memory, op, ended, requeue)
             }
+            End::HeldBack => ("refused", Action::requeue(wait_of(memory, now, requeue))),
         }
+    }
+
+    /// An op that did not get through waits longer each time; what time demands, such as the
+    /// next measurement, does not wait with it.
+    fn hold_back(&self, memory: &mut Memory, op: Option<Box<Op>>, ended: Ended, requeue: Option<Duration>) -> Ended {
+        let Some(op) = op else { return ended };
+        let now = Instant::now();
+        let until = now + backoff::after_failure(&memory.uid, memory.failures);
+        memory.held_back = Some(HeldBack { op: *op, until });
+        if ended.1 == Action::requeue(AT_ONCE) {
+            return ended;
+        }
+        (ended.0, Action::requeue(wait_of(memory, now, requeue)))
     }
 
     /// The first time, what does not need the trail may be decided at once.
@@ -168,18 +178,9 @@ impl<M: Machine> Loop<M> {
         ("failed", Action::requeue(AT_ONCE))
     }
 
-    /// A refusal that is news goes into status at once. What is due by its time, such as the next
-    /// measurement, does not wait longer because a write is refused.
-    fn refused(
-        &self,
-        resource: &Arc<M::Resource>,
-        memory: &mut Memory,
-        refusal: Refusal,
-        due: Option<Duration>,
-    ) -> Ended {
+    /// A refusal that is news goes into status at once.
+    fn refused(&self, resource: &Arc<M::Resource>, memory: &mut Memory, refusal: Refusal) -> Ended {
         let ended = self.failed(memory, "Refused");
-        let backoff = backoff::after_failure(&memory.uid, memory.failures);
-        let ended = due.filter(|due| *due < backoff).map_or(ended, |due| ("failed", Action::requeue(due)));
         let known = memory.pass.refusal.replace(refusal.clone());
         if known.as_ref() == Some(&refusal) {
             return ended;
@@ -209,5 +210,34 @@ impl<M: Machine> Loop<M> {
         memory.failures = memory.failures.saturating_add(1);
         self.metrics.failed(M::KIND, reason);
         ("failed", Action::requeue(backoff::after_failure(&memory.uid, memory.failures)))
+    }
+}
+
+/// Until the op that is held back may be sent again, or until time demands a pass.
+fn wait_of(memory: &Memory, now: Instant, requeue: Option<Duration>) -> Duration {
+    let held = memory.held_back.as_ref().map_or(Duration::ZERO, |held| held.until.saturating_duration_since(now));
+    requeue.map_or(held, |requeue| requeue.min(held)).max(AT_ONCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{ChildKind, Precondition};
+
+    fn held_back_for(seconds: u64, now: Instant) -> Memory {
+        let seen = Precondition { uid: "1".into(), resource_version: "2".into() };
+        let op = Op::Delete(ChildKind::Service, "churn".into(), seen);
+        let held_back = Some(HeldBack { op, until: now + Duration::from_secs(seconds) });
+        Memory { held_back, ..Memory::default() }
+    }
+
+    #[test]
+    fn a_measurement_does_not_wait_for_an_op_that_is_refused_nor_the_op_for_a_measurement() {
+        let now = Instant::now();
+        let memory = held_back_for(60, now);
+        assert_eq!(wait_of(&memory, now, Some(Duration::from_secs(30))), Duration::from_secs(30));
+        assert_eq!(wait_of(&memory, now, Some(Duration::from_mins(10))), Duration::from_mins(1));
+        assert_eq!(wait_of(&memory, now, None), Duration::from_mins(1), "nothing else is awaited");
+        assert_eq!(wait_of(&memory, now + Duration::from_mins(2), None), AT_ONCE);
     }
 }

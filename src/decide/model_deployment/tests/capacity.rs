@@ -143,8 +143,9 @@ fn no_candidate_loses_and_regains_its_weight_for_ever() {
         }
     }
     assert_eq!((world.attempt().state, world.attempt().cause), (AttemptState::RolledBack, Some(Cause::CapacityLost)));
-    let raised = world.trail.iter().filter(|it| it.decision == "Shift" && it.attempt == world.attempt().id);
-    assert!(raised.count() < 10, "{:#?}", world.trail);
+    let effects = world.trail.effects();
+    let raised = effects.iter().filter(|(attempt, decision, ..)| decision == "Shift" && *attempt == world.attempt().id);
+    assert!(raised.count() < 10, "{effects:#?}");
 }
 
 #[test]

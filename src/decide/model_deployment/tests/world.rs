@@ -11,16 +11,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::trail::Trail;
 use crate::api::gateway::HttpRouteStatus;
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
-use crate::audit::Entry;
+use crate::audit::EntryKind;
 use crate::build::route;
 use crate::decide::model_deployment::measure::{self, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
-use crate::decide::model_deployment::{decide, target};
+use crate::decide::model_deployment::{decide, settle, target};
 use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition};
 
 /// Noon of an ordinary day; stories tell time from here.
@@ -40,7 +41,7 @@ pub(super) struct World {
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) memory: Memory,
     pub(super) settings: Settings,
-    pub(super) trail: Vec<Entry>,
+    pub(super) trail: Trail,
     written: u64,
 }
 
@@ -80,7 +81,7 @@ impl World {
             pods: Vec::new(),
             memory: Memory { lease_epoch: 7, ..Memory::default() },
             settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
-            trail: Vec::new(),
+            trail: Trail::default(),
             written: 0,
         };
         for version in 1..=4_u8 {
@@ -323,16 +324,45 @@ impl World {
         plan
     }
 
-    /// Carries out the first `writes` of a plan: status, then ops. Entries come before either.
+    /// Carries out the first `writes` of a plan: entries, then status, then ops; to the first refusal.
     pub(super) fn carry_out(&mut self, plan: &Plan<ModelDeploymentStatus>, writes: usize) {
-        self.trail.extend(plan.entries.iter().cloned());
+        let before = self.status();
+        self.memory.lost.retain(|intent| settle::is_lost(&before, intent));
         let mut left = writes;
-        if let Some(status) = plan.status.clone().filter(|_| left > 0) {
+        for entry in &plan.entries {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            if let Err(holder) = self.trail.append(entry) {
+                self.memory.lost.push(*holder);
+                return;
+            }
+        }
+        if let Some(status) = plan.status.clone() {
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            self.trail.takes_effect(&before, plan, &status);
             // As the API server would keep it.
             self.resource.status = Some(from(serde_json::to_value(status).unwrap()));
-            left -= 1;
         }
         plan.ops.iter().take(left).for_each(|op| self.write(op));
+    }
+
+    /// A pass whose status write is refused: somebody else has written since it was decided.
+    pub(super) fn conflict(&mut self) {
+        let plan = self.decide();
+        self.carry_out(&plan, plan.entries.len());
+        let own = plan.entries.iter().filter(|entry| entry.kind == EntryKind::Intent);
+        let status = self.status();
+        self.memory.lost.extend(own.filter(|intent| settle::is_lost(&status, intent)).cloned());
+    }
+
+    /// Another process goes on: it knows what is stored, and nothing else.
+    pub(super) fn restart(&mut self) {
+        self.memory.lost.clear();
     }
 
     fn write(&mut self, op: &Op) {

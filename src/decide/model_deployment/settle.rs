@@ -1,0 +1,85 @@
+//! What becomes of an intent that is on the trail although no status shows it.
+//!
+//! An intent is stored before the status write that puts it into effect, so a crash or a
+//! conflict between the two leaves one that never took effect. Its number is spent: the trail
+//! gives a place once. It is given up *in status*: a `Void` joins the queue of what is to be
+//! recorded. That write is a compare-and-swap, so once it has won, the write that the intent
+//! was waiting for can no longer win, however late it arrives. And it survives a crash.
+//!
+//! A decision that did not wait for the record, such as a rollback, may sit in that queue under the
+//! same number. It took effect, but its place is gone: it gets the next free number, and so does what
+//! was decided after it, so that numbers tell the order of decisions. It is recorded only in
+//! the pass after, under the number that status holds by then: so it is recorded once.
+
+use std::collections::BTreeMap;
+
+use super::pass::Pass;
+use crate::api::Weight;
+use crate::api::model_deployment::{ModelDeploymentStatus, TrailNote};
+use crate::audit::{Entry, EntryKind};
+
+/// Whether this intent of the trail did not take effect, and nothing in status says so yet.
+#[must_use]
+pub fn is_lost(status: &ModelDeploymentStatus, intent: &Entry) -> bool {
+    match queued(status, intent.sequence).and_then(|index| status.unrecorded.get(index)) {
+        Some(note) => !is_same_decision(note, intent),
+        None => intent.sequence > status.sequence,
+    }
+}
+
+/// Where the queue holds the decision of this number.
+fn queued(status: &ModelDeploymentStatus, sequence: i64) -> Option<usize> {
+    status.unrecorded.iter().position(|note| note.kind == EntryKind::Intent && note.sequence == sequence)
+}
+
+fn is_same_decision(note: &TrailNote, intent: &Entry) -> bool {
+    (&note.attempt, &note.decision, &note.revision) == (&intent.attempt, &intent.decision, &intent.revision)
+        && note.weight.to_string() == intent.weight
+}
+
+impl Pass<'_> {
+    /// Gives up the numbers of lost intents.
+    pub(super) fn settle(&mut self) {
+        for intent in &self.observed.memory.lost {
+            if !is_lost(&self.status, intent) {
+                continue;
+            }
+            self.is_settling = true;
+            self.status.sequence = self.status.sequence.max(intent.sequence);
+            if let Some(first) = queued(&self.status, intent.sequence) {
+                self.renumber(first);
+            }
+            self.status.unrecorded.insert(0, void(intent, self.now));
+        }
+    }
+
+    /// New numbers for the queue from its `first` decision on.
+    fn renumber(&mut self, first: usize) {
+        let mut given = BTreeMap::new();
+        for note in self.status.unrecorded.iter_mut().skip(first) {
+            match note.kind {
+                EntryKind::Intent => {
+                    self.status.sequence = self.status.sequence.saturating_add(1);
+                    given.insert(note.sequence, self.status.sequence);
+                    note.sequence = self.status.sequence;
+                }
+                EntryKind::Outcome => note.sequence = given.get(&note.sequence).copied().unwrap_or(note.sequence),
+                EntryKind::Void => {}
+            }
+        }
+        self.change(|it| it.decided = given.get(&it.decided).copied().unwrap_or(it.decided));
+    }
+}
+
+fn void(intent: &Entry, now: chrono::DateTime<chrono::Utc>) -> TrailNote {
+    TrailNote {
+        kind: EntryKind::Void,
+        sequence: intent.sequence,
+        attempt: intent.attempt.clone(),
+        decision: intent.decision.clone(),
+        reason: "never took effect: its status write did not win".into(),
+        revision: intent.revision.clone(),
+        weight: serde_json::from_value(intent.weight.clone().into()).unwrap_or(Weight::NONE),
+        time: now,
+    }
+}

@@ -1,0 +1,120 @@
+//! Which number a decision has on the trail, whatever came between its intent and its status.
+
+use super::world::{World, is_nothing};
+use crate::decide::Measurement;
+
+/// At 5 % with the step over: the next pass shifts to 50 %.
+fn about_to_shift() -> World {
+    let mut world = World::mid_canary();
+    world.advance(600);
+    for _ in 0..10 {
+        world.all_is_well();
+        if world.decide().entries.iter().any(|it| it.decision == "Shift") {
+            return world;
+        }
+        world.pass();
+        world.advance(30);
+    }
+    panic!("no shift is decided: {:#?}", world.status());
+}
+
+/// Its intent is stored, and the operator dies before the status write.
+fn killed_after_the_intent(world: &mut World) {
+    let plan = world.decide();
+    assert_eq!(plan.entries.last().unwrap().decision, "Shift");
+    world.carry_out(&plan, plan.entries.len());
+    world.restart();
+}
+
+fn settled(world: &mut World) -> Vec<String> {
+    for _ in 0..6 {
+        world.gateway_accepts();
+        world.pass();
+    }
+    assert!(is_nothing(&world.decide()), "{:#?}", world.status());
+    assert!(world.status().unrecorded.is_empty());
+    world.trail.told().split_off(5)
+}
+
+#[test]
+fn an_intent_whose_status_write_was_lost_is_stored_once_when_the_decision_stands() {
+    let mut world = about_to_shift();
+    killed_after_the_intent(&mut world);
+    world.pass();
+    assert_eq!(world.attempt().weight.to_string(), "50%");
+    assert_eq!(world.trail.told().split_off(5), ["Outcome 4 Shift 5%", "Intent 5 Shift 50%"]);
+}
+
+#[test]
+fn a_rollback_that_took_a_lost_intents_number_gets_another_and_the_lost_one_is_closed() {
+    let mut world = about_to_shift();
+    killed_after_the_intent(&mut world);
+    world.request("abort", "n1");
+    world.pass();
+    assert_eq!(world.status().unrecorded[0].sequence, 5, "it does not ask the trail");
+    let expected = [
+        "Outcome 4 Shift 5%",
+        "Intent 5 Shift 50%",
+        "Void 5 Shift 50%",
+        "Intent 6 RollBack 0%",
+        "Outcome 6 RollBack 0%",
+    ];
+    assert_eq!(settled(&mut world), expected);
+    assert_eq!(world.attempt().decided, 6);
+}
+
+#[test]
+fn another_weight_after_a_lost_intent_is_another_decision() {
+    let mut world = about_to_shift();
+    killed_after_the_intent(&mut world);
+    world.steps(serde_json::json!([{"weight": "5%", "for": "10m"}, {"weight": "20%", "for": "10m"}]));
+    (0..4).for_each(|_| drop(world.pass()));
+    assert_eq!(world.attempt().weight.to_string(), "20%");
+    let expected = ["Outcome 4 Shift 5%", "Intent 5 Shift 50%", "Void 5 Shift 50%", "Intent 6 Shift 20%"];
+    assert_eq!(world.trail.told().split_off(5), expected);
+}
+
+#[test]
+fn an_intent_that_nothing_follows_is_closed_too() {
+    let mut world = about_to_shift();
+    world.conflict();
+    world.measure("error-rate", Measurement::NoData("gone".into()));
+    world.advance(30);
+    (0..3).for_each(|_| drop(world.pass()));
+    let expected = ["Outcome 4 Shift 5%", "Intent 5 Shift 50%", "Void 5 Shift 50%"];
+    assert_eq!(world.trail.told().split_off(5)[..3], expected);
+}
+
+#[test]
+fn what_was_decided_later_keeps_a_later_number() {
+    let mut world = about_to_shift();
+    killed_after_the_intent(&mut world);
+    world.trail_is_down();
+    world.request("abort", "n1");
+    world.pass();
+    world.gateway_accepts();
+    world.pass();
+    let queued: Vec<i64> = world.status().unrecorded.iter().map(|it| it.sequence).collect();
+    assert_eq!(queued, [5, 5], "intent and outcome");
+    world.memory.trail_unavailable_since = None;
+    let told = settled(&mut world);
+    assert_eq!(told[2..], ["Void 5 Shift 50%", "Intent 6 RollBack 0%", "Outcome 6 RollBack 0%"]);
+}
+
+#[test]
+fn dying_while_numbers_are_settled_records_everything_once() {
+    for writes in 0..8 {
+        let mut world = about_to_shift();
+        killed_after_the_intent(&mut world);
+        world.request("abort", "n1");
+        for _ in 0..4 {
+            let plan = world.decide();
+            world.carry_out(&plan, writes);
+            world.restart();
+            world.gateway_accepts();
+            world.pass();
+        }
+        settled(&mut world);
+        assert_eq!(world.trail.recorded(), world.trail.effects(), "after {writes} writes");
+    }
+}

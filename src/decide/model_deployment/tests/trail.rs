@@ -1,0 +1,105 @@
+//! The trail's rules, in memory: a place is given once, and what was given up is refused; and
+//! beside it what really took effect, to be compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::audit::{Entry, EntryKind};
+use crate::decide::Plan;
+
+/// A decision, whatever its number: attempt, what, weight, when.
+pub(super) type Decision = (String, String, String, DateTime<Utc>);
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trail {
+    /// By uid, number and kind.
+    entries: BTreeMap<(String, i64, u8), Entry>,
+    effects: Vec<Decision>,
+}
+
+fn rank(kind: EntryKind) -> u8 {
+    match kind {
+        EntryKind::Intent => 0,
+        EntryKind::Outcome => 1,
+        EntryKind::Void => 2,
+    }
+}
+
+fn decision(entry: &Entry) -> Decision {
+    (entry.attempt.clone(), entry.decision.clone(), entry.weight.clone(), entry.time)
+}
+
+impl Trail {
+    /// As [`crate::audit::Trail::append`]; `Err` is who has the number.
+    pub(super) fn append(&mut self, entry: &Entry) -> Result<(), Box<Entry>> {
+        let place = (entry.uid.clone(), entry.sequence, rank(entry.kind));
+        let found = self.entries.entry(place).or_insert_with(|| entry.clone()).clone();
+        let voided = self.is_void(entry);
+        let refused = !found.is_same_decision(entry) || voided;
+        if refused && entry.kind == EntryKind::Intent { Err(Box::new(found)) } else { Ok(()) }
+    }
+
+    /// A status write has won: what was decided in it is in effect.
+    pub(super) fn takes_effect(
+        &mut self,
+        before: &ModelDeploymentStatus,
+        plan: &Plan<ModelDeploymentStatus>,
+        after: &ModelDeploymentStatus,
+    ) {
+        let known = before.unrecorded.iter().filter(|it| it.kind == EntryKind::Intent);
+        let known: BTreeSet<_> = known.map(|it| (&it.attempt, &it.decision, it.time)).collect();
+        let newer =
+            |it: &&Entry| it.kind == EntryKind::Intent && !known.contains(&(&it.attempt, &it.decision, it.time));
+        // The same decision, stored by an earlier life, keeps the time it was stored with.
+        let stored = |it: &Entry| self.intent(it).map_or_else(|| decision(it), decision);
+        let recorded: Vec<Decision> = plan.entries.iter().filter(newer).map(stored).collect();
+        self.effects.extend(recorded);
+        let queued = after.unrecorded.iter().filter(|it| it.kind == EntryKind::Intent);
+        let queued = queued.filter(|it| !known.contains(&(&it.attempt, &it.decision, it.time)));
+        self.effects.extend(queued.map(|it| (it.attempt.clone(), it.decision.clone(), it.weight.to_string(), it.time)));
+    }
+
+    /// What took effect, in order.
+    pub(super) fn effects(&self) -> Vec<Decision> {
+        self.effects.clone()
+    }
+
+    fn intents(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|it| it.kind == EntryKind::Intent)
+    }
+
+    /// The intent with the number of this entry.
+    fn intent(&self, entry: &Entry) -> Option<&Entry> {
+        self.entries.get(&(entry.uid.clone(), entry.sequence, rank(EntryKind::Intent)))
+    }
+
+    fn is_void(&self, entry: &Entry) -> bool {
+        self.entries.contains_key(&(entry.uid.clone(), entry.sequence, rank(EntryKind::Void)))
+    }
+
+    /// What the trail says took effect, by number.
+    pub(super) fn recorded(&self) -> Vec<Decision> {
+        self.intents().filter(|it| !self.is_void(it)).map(decision).collect()
+    }
+
+    /// Outcomes and voids of decisions that the trail does not know, and outcomes of those it gave up.
+    pub(super) fn open(&self) -> Vec<&Entry> {
+        let unknown = |it: &&Entry| match self.intent(it) {
+            Some(intent) => it.id() != intent.id() || (it.kind == EntryKind::Outcome && self.is_void(it)),
+            None => true,
+        };
+        self.entries.values().filter(|it| it.kind != EntryKind::Intent).filter(unknown).collect()
+    }
+
+    /// Every number that has an intent.
+    pub(super) fn numbers(&self) -> Vec<i64> {
+        self.intents().map(|it| it.sequence).collect()
+    }
+
+    /// Everything, by number, as a person reads it.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.entries.values().map(|it| format!("{:?} {} {} {}", it.kind, it.sequence, it.decision, it.weight)).collect()
+    }
+}
