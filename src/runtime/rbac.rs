@@ -71,12 +71,7 @@ pub const OPERATOR: Role = Role {
     name: "operator",
     purpose: "The operator, in every namespace it watches.",
     rules: &[
-        rule(
-            WERKBANK,
-            "modeldeployments",
-            READ,
-            "What users declare; one `get` tells whether a decision that lost a race took effect after all.",
-        ),
+        rule(WERKBANK, "modeldeployments", &["list", "watch"], "What users declare."),
         rule(
             WERKBANK,
             "modeldeployments/status",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 use werkbank::api::gateway::HttpRoute;
 use werkbank::api::labels;
@@ -96,7 +96,6 @@ async fn everything(scene: &Scene) {
     tokio::join!(
         a_canary_and_the_end_of_its_route(scene),
         a_switch(scene),
-        a_decision_about_an_older_version(scene),
         names_that_are_taken(scene),
         an_object_that_cannot_be_read(scene),
     );
@@ -132,25 +131,6 @@ async fn a_canary_and_the_end_of_its_route(scene: &Scene) {
 async fn a_switch(scene: &Scene) {
     promoted(scene.model("switch"), &without_gateway("switch", "1", 1)).await;
     promoted(scene.model("switch"), &without_gateway("switch", "2", 1)).await;
-}
-
-/// A decision whose status write comes too late leaves an intent on the trail; whether it took effect after
-/// all is asked of the API server.
-async fn a_decision_about_an_older_version(scene: &Scene) {
-    let model = scene.model("hurried");
-    let asked = || requests(scene).iter().any(|it| it.verb == "get" && it.resource == "modeldeployments");
-    let begin = Instant::now();
-    for version in 0.. {
-        model.apply(&without_gateway("hurried", &version.to_string(), 0)).await;
-        for touch in 0..200 {
-            let touched = json!({"metadata": {"annotations": {"touched": format!("{version}-{touch}")}}});
-            model.api().patch("hurried", &PatchParams::default(), &Patch::Merge(touched)).await.unwrap();
-        }
-        if asked() {
-            return;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(90), "no decision came too late in {version} rollouts");
-    }
 }
 
 /// A child that cannot be created because its name is taken is looked at; when it goes, the rollout goes on.
