@@ -5,7 +5,7 @@ use werkbank_e2e::bench::stage::Stage;
 use werkbank_e2e::bench::{Acceptance, one};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollout_reads_nothing_and_sends_three_requests_for_a_step_and_nine_besides() {
+async fn a_rollout_of_four_steps_reads_nothing_and_sends_at_most_three_requests_for_each_and_nine_besides() {
     let stage = Stage::set(Acceptance::Writer).await.unwrap();
     let rollout = one(&stage).await.unwrap();
     let sent = format!("{:#?}", rollout.requests);

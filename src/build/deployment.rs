@@ -70,21 +70,22 @@ pub fn write(
 /// What to apply over the live Deployment so that it becomes the wanted one; nothing if it is.
 ///
 /// The API server completes a spec with its defaults, so the whole cannot be compared. It is known instead from
-/// what the live one was applied, and whether it was edited since: each apply notes the generation that is
-/// expected after it. An edit of a field that is not ours stays, and with it a generation that did not
-/// rise as expected: that one is noted then. So after any edit there are at most two applies.
+/// what the live one was applied, and whether it was edited since: each apply notes the generation that comes
+/// of it, which is the next one, because of a Deployment the API server counts annotations in. What somebody
+/// else has set and we do not stays; it costs one apply, after which its generation is the one that is noted.
 #[must_use]
 pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deployment> {
     let seen = live.metadata.generation.unwrap_or_default();
-    let expected = annotation(live, GENERATION).and_then(|it| it.parse::<i64>().ok());
-    let rises = match expected {
-        _ if !was_applied_from(live, &wanted) => true,
-        Some(expected) if expected == seen => return None,
-        Some(expected) => expected < seen,
-        None => true,
-    };
-    let next = if rises { seen.saturating_add(1) } else { seen };
-    wanted.metadata.annotations.get_or_insert_default().insert(GENERATION.into(), next.to_string());
+    let noted = annotation(live, GENERATION).and_then(|it| it.parse::<i64>().ok());
+    let is_applied = was_applied_from(live, &wanted);
+    if is_applied && noted == Some(seen) {
+        return None;
+    }
+    let next = seen.saturating_add(1);
+    // A restored object, whose generations begin anew, may carry this very number: then the apply would change
+    // nothing, and not be counted.
+    let note = if is_applied && noted == Some(next) { seen } else { next };
+    wanted.metadata.annotations.get_or_insert_default().insert(GENERATION.into(), note.to_string());
     Some(wanted)
 }
 

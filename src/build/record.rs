@@ -1,8 +1,11 @@
 //! The record of a revision: a ControllerRevision, as StatefulSets and DaemonSets keep theirs.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{metadata, owned_by_deployment};
 use crate::api::ModelDeployment;
@@ -28,4 +31,42 @@ pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) 
 pub fn read(revision: &ControllerRevision) -> Result<RevisionRecord, String> {
     let data = revision.data.as_ref().ok_or("it has no data")?;
     RevisionRecord::deserialize(&data.0).map_err(|error| format!("its data cannot be read ({error})"))
+}
+
+/// The port in a record. Asked for in every pass, and so without reading the template.
+#[must_use]
+pub fn port(revision: &ControllerRevision) -> Option<i32> {
+    field(revision, "port")
+}
+
+/// The names of a revision's ConfigMap copies, by that of their originals; as [`port`].
+#[must_use]
+pub fn config_maps(revision: &ControllerRevision) -> BTreeMap<String, String> {
+    field(revision, "configMaps").unwrap_or_default()
+}
+
+fn field<T: DeserializeOwned>(revision: &ControllerRevision, name: &str) -> Option<T> {
+    T::deserialize(revision.data.as_ref()?.0.get(name)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_field_is_read_as_it_is_in_the_whole() {
+        let text = json!({
+            "entry": {"revision": "r1", "name": "churn-1", "uid": "u"}, "template": {}, "port": 8080,
+            "artifactUri": "file:///m", "artifactSha256": "0", "fetchImage": "i", "configMaps": {"a": "a-r1"},
+        });
+        let revision = ControllerRevision { data: Some(RawExtension(text)), ..ControllerRevision::default() };
+        let whole = read(&revision).unwrap();
+        assert_eq!((port(&revision), config_maps(&revision)), (Some(whole.port), whole.config_maps));
+        assert_eq!(
+            (port(&ControllerRevision::default()), config_maps(&ControllerRevision::default())),
+            (None, BTreeMap::new())
+        );
+    }
 }

@@ -135,6 +135,14 @@ struct Series {
     value: Option<(f64, String)>,
 }
 
+/// How PromQL's engine says that the series of a query do not match each other (`promql/engine.go`).
+const MISMATCHES: [&str; 4] = [
+    "many-to-many matching not allowed",
+    "multiple matches for labels",
+    "found duplicate series for the match group",
+    "vector cannot contain metrics with the same labelset",
+];
+
 fn read_answer(status: u16, body: &[u8]) -> Measurement {
     let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
         let text = trimmed(&String::from_utf8_lossy(body));
@@ -145,8 +153,7 @@ fn read_answer(status: u16, body: &[u8]) -> Measurement {
     if answer.status != "success" || !(200..300).contains(&status) {
         let kind = answer.error_type.unwrap_or_default();
         let text = trimmed(&answer.error.unwrap_or_default());
-        // Everything else (timeouts, limits, credentials, another server) says nothing about the query.
-        return if matches!((status, kind.as_str()), (400 | 422, "bad_data" | "execution")) {
+        return if is_about_the_query(status, &kind, &text) {
             Measurement::Refused(format!("Prometheus refuses the query (HTTP {status} {kind}): {text}"))
         } else {
             Measurement::ProviderError(format!("Prometheus has no answer (HTTP {status} {kind}): {text}"))
@@ -160,6 +167,17 @@ fn read_answer(status: u16, body: &[u8]) -> Measurement {
                 .to_owned(),
         ),
         None => Measurement::ProviderError("the answer holds no data; check the address".to_owned()),
+    }
+}
+
+/// Whether asking again cannot help. Timeouts, limits, credentials and other servers say nothing about the
+/// query, and `execution` says both: that series do not match each other, or that a store
+/// behind Prometheus, Thanos or Mimir failed ("expanding series: …"). So only the engine's words about matching count.
+fn is_about_the_query(status: u16, kind: &str, text: &str) -> bool {
+    match (status, kind) {
+        (400 | 422, "bad_data") => true,
+        (422, "execution") => MISMATCHES.iter().any(|words| text.contains(words)),
+        _ => false,
     }
 }
 

@@ -70,19 +70,27 @@ fn a_refused_query_carries_prometheus_own_words_trimmed() {
 
 #[test]
 fn only_what_is_wrong_with_the_query_is_a_refusal() {
-    let answer = |status, kind: &str| {
-        read(status, &serde_json::json!({"status": "error", "errorType": kind, "error": "why"}).to_string())
+    let answer = |status, kind: &str, why: &str| {
+        read(status, &serde_json::json!({"status": "error", "errorType": kind, "error": why}).to_string())
     };
-    assert!(matches!(answer(422, "execution"), Measurement::Refused(_)));
-    for (status, kind) in [
-        (503, "timeout"),
-        (503, "canceled"),
-        (500, "internal"),
-        (401, "unauthorized"),
-        (404, "not_found"),
-        (429, "too_many_requests"),
+    for (status, kind, why) in [
+        (400, "bad_data", "parse error"),
+        (422, "execution", "multiple matches for labels: many-to-one matching must be explicit"),
+        (422, "execution", "found duplicate series for the match group {} on the right hand-side of the operation"),
     ] {
-        assert!(matches!(answer(status, kind), Measurement::ProviderError(_)), "{status} {kind}");
+        assert!(matches!(answer(status, kind, why), Measurement::Refused(_)), "{status} {kind} {why}");
+    }
+    for (status, kind, why) in [
+        (422, "execution", "expanding series: remote_read: remote server returned HTTP status 500"),
+        (422, "execution", "query processing would load too many samples into memory in query execution"),
+        (503, "timeout", "why"),
+        (503, "canceled", "why"),
+        (500, "internal", "why"),
+        (401, "unauthorized", "why"),
+        (404, "not_found", "why"),
+        (429, "too_many_requests", "why"),
+    ] {
+        assert!(matches!(answer(status, kind, why), Measurement::ProviderError(_)), "{status} {kind} {why}");
     }
 }
 

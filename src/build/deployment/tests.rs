@@ -243,35 +243,73 @@ fn the_deployments_service_selects_one_revision() {
     assert_eq!(one.metadata.owner_references.unwrap()[0].kind, "ModelDeployment");
 }
 
-/// Applies as the API server does: `ours` is what we own, `theirs` everything else; a webhook may add to each write.
-fn apply(live: &mut Deployment, correction: Deployment, webhook: bool) {
-    let edited = live.spec != correction.spec || webhook;
-    let generation = live.metadata.generation.map(|it| it + i64::from(edited));
-    *live = correction;
-    live.metadata.generation = generation;
+/// Writes as the API server does: a change of the spec or of an annotation is a new generation.
+fn write_over(live: &mut Deployment, change: impl FnOnce(&mut Deployment)) {
+    let before = live.clone();
+    change(live);
+    let changed = live.spec != before.spec || live.metadata.annotations != before.metadata.annotations;
+    live.metadata.generation = before.metadata.generation.map(|it| it + i64::from(changed));
+}
+
+/// Applies what is ours; what is somebody else's stays.
+fn apply(live: &mut Deployment, correction: Deployment) {
+    write_over(live, |it| {
+        it.spec.as_mut().unwrap().replicas = correction.spec.unwrap().replicas;
+        it.metadata.annotations.get_or_insert_default().extend(correction.metadata.annotations.unwrap());
+    });
+}
+
+fn created() -> Deployment {
+    let mut live = write(&resource(), &revision(plain()), &owner(), 3).unwrap();
+    live.metadata.generation = Some(1);
+    live
+}
+
+fn annotate(live: &mut Deployment, key: &str) {
+    write_over(live, |it| drop(it.metadata.annotations.get_or_insert_default().insert(key.into(), "1".into())));
 }
 
 #[test]
-fn whatever_is_edited_two_applies_are_enough_and_no_later_edit_is_missed() {
-    let wanted = || write(&resource(), &revision(plain()), &owner(), 3).unwrap();
-    for webhook in [false, true] {
-        let mut live = wanted();
-        live.metadata.generation = Some(1);
-        for (ours, theirs) in [(true, 0), (false, 1), (false, 3), (true, 1), (false, 1)] {
-            if ours {
-                live.spec.as_mut().unwrap().replicas = Some(1);
-                live.metadata.generation = live.metadata.generation.map(|it| it + 1);
-            }
-            live.metadata.generation = live.metadata.generation.map(|it| it + theirs);
-            let mut applies = 0;
-            while let Some(correction) = correction(&live, wanted()) {
-                apply(&mut live, correction, webhook);
-                applies += 1;
-                assert!(applies <= 2, "webhook: {webhook}, ours: {ours}, theirs: {theirs}");
-            }
-            assert!(applies > 0, "an edit was missed");
-            assert_eq!(live.spec, wanted().spec);
-        }
+fn what_the_deployment_controller_notes_with_the_status_is_no_edit() {
+    let mut live = created();
+    live.metadata.annotations.as_mut().unwrap().insert("deployment.kubernetes.io/revision".into(), "1".into());
+    assert_eq!(correction(&live, created()), None);
+}
+
+#[test]
+fn a_restored_object_that_notes_the_next_generation_is_applied_until_its_note_is_true() {
+    let mut live = created();
+    annotate(&mut live, "team.example/seen");
+    let first = correction(&live, created()).unwrap();
+    apply(&mut live, first);
+    // As a backup restores it: annotations and all, and counted from 1.
+    live.metadata.annotations.as_mut().unwrap().insert(GENERATION.into(), "2".into());
+    live.metadata.generation = Some(1);
+    let mut applies = 0;
+    while let Some(correction) = correction(&live, created()) {
+        apply(&mut live, correction);
+        applies += 1;
+        assert!(applies <= 2);
+    }
+    assert_eq!(applies, 2);
+}
+
+#[test]
+fn whatever_is_edited_one_apply_is_enough_and_no_later_edit_is_missed() {
+    let edits: [fn(&mut Deployment); 4] = [
+        |it| write_over(it, |it| it.spec.as_mut().unwrap().replicas = Some(1)),
+        |it| write_over(it, |it| it.spec.as_mut().unwrap().paused = Some(true)),
+        |it| annotate(it, "team.example/seen"),
+        // A restored object begins to count anew.
+        |it| it.metadata.generation = Some(1),
+    ];
+    let mut live = created();
+    for (number, edit) in edits.into_iter().enumerate() {
+        edit(&mut live);
+        let first = correction(&live, created()).unwrap_or_else(|| panic!("edit {number} was missed"));
+        apply(&mut live, first);
+        assert_eq!(correction(&live, created()), None, "edit {number}");
+        assert_eq!(live.spec.as_ref().unwrap().replicas, Some(3));
     }
 }
 
@@ -282,8 +320,6 @@ fn a_deployment_without_the_note_is_applied_once() {
     live.metadata.generation = Some(4);
     live.metadata.annotations.as_mut().unwrap().remove(GENERATION);
     let first = correction(&live, wanted()).unwrap();
-    apply(&mut live, first, false);
-    let second = correction(&live, wanted()).unwrap();
-    apply(&mut live, second, false);
+    apply(&mut live, first);
     assert_eq!(correction(&live, wanted()), None);
 }

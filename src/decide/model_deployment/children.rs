@@ -289,8 +289,7 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
 pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
     let record = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
-    let recorded = record.and_then(|it| build::record::read(it).ok()).map(|it| it.port);
-    recorded.unwrap_or(pass.resource.spec.port)
+    record.and_then(|it| build::record::port(it)).unwrap_or(pass.resource.spec.port)
 }
 
 /// Whether the live route is the wanted one.

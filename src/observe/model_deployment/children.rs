@@ -54,8 +54,7 @@ impl ModelDeployments {
         if let Some(it) = found.owned(self.services.get(namespace, name), &owner, ChildKind::Service) {
             found.children.services.insert(name.to_owned(), it);
         }
-        let copies = record::read(&record).map(|record| record.config_maps).unwrap_or_default();
-        for copy in copies.into_values() {
+        for copy in record::config_maps(&record).into_values() {
             if let Some(it) = found.owned(self.config_maps.get(namespace, &copy), &owner, ChildKind::ConfigMap) {
                 // It is immutable: that it is there says what is in it.
                 let copied = ConfigMap { metadata: it.metadata.clone(), ..ConfigMap::default() };

@@ -19,8 +19,15 @@ type Place = (String, String);
 
 /// Contents by namespace and name.
 pub(super) struct Contents {
-    known: Mutex<HashMap<Place, Known>>,
+    known: Mutex<Kept>,
     deployments: Cache<ModelDeployment>,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_place: HashMap<Place, Known>,
+    /// How many there may be before those that nobody refers to are looked for.
+    enough: usize,
 }
 
 struct Known {
@@ -48,7 +55,7 @@ impl Contents {
         seen: &PartialObjectMeta<ConfigMap>,
     ) -> Result<Option<Arc<ConfigMapContent>>, ObserveError> {
         let place = place(&seen.metadata);
-        let known = self.lock().get(&place).filter(|it| it.is_of(&seen.metadata)).map(|it| it.content.clone());
+        let known = self.lock().by_place.get(&place).filter(|it| it.is_of(&seen.metadata)).map(|it| it.content.clone());
         if known.is_some() {
             return Ok(known);
         }
@@ -64,13 +71,18 @@ impl Contents {
     fn keep(&self, place: Place, found: ConfigMap) -> Arc<ConfigMapContent> {
         let ObjectMeta { uid, resource_version, .. } = found.metadata.clone();
         let content = Arc::new(content(found));
-        let mut known = self.lock();
-        known.insert(place, Known { uid, resource_version, content: content.clone() });
-        known.retain(|(namespace, name), _| !self.deployments.find(namespace, &config_map_key(name)).is_empty());
+        let mut kept = self.lock();
+        kept.by_place.insert(place, Known { uid, resource_version, content: content.clone() });
+        // Not each time: at a start all of them come one after the other.
+        if kept.by_place.len() > kept.enough {
+            kept.by_place
+                .retain(|(namespace, name), _| !self.deployments.find(namespace, &config_map_key(name)).is_empty());
+            kept.enough = 2 * kept.by_place.len();
+        }
         content
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Known>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,12 +194,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_deployment_refers_to_is_not_kept() {
+    async fn what_no_deployment_refers_to_is_not_kept_for_long() {
         let server = Arc::new(Server::default());
         let (contents, client) = contents(server.clone()).await;
         contents.of(&client, &seen("rules", "0")).await.unwrap();
-        contents.of(&client, &seen("formerly-used", "0")).await.unwrap();
-        let kept: Vec<Place> = contents.lock().keys().cloned().collect();
-        assert_eq!(kept, [("crm".to_owned(), "rules".to_owned())]);
+        for number in 0..10 {
+            contents.of(&client, &seen(&format!("formerly-used-{number}"), "0")).await.unwrap();
+            let kept: Vec<Place> = contents.lock().by_place.keys().cloned().collect();
+            assert!(kept.len() <= 2, "twice as many as are referred to: {kept:?}");
+            assert!(kept.contains(&("crm".to_owned(), "rules".to_owned())), "{kept:?}");
+        }
     }
 }

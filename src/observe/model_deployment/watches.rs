@@ -104,10 +104,12 @@ fn users_of_config_map(
     deployments: &Cache<ModelDeployment>,
     config_map: &PartialObjectMeta<ConfigMap>,
 ) -> Vec<ObjectRef<ModelDeployment>> {
+    // A copy of ours, or one that somebody made from such a copy and refers to.
+    let mut woken = users(deployments, config_map, config_map_key);
     if config_map.labels().contains_key(labels::DEPLOYMENT) {
-        return deployment_of(config_map);
+        woken.extend(deployment_of(config_map));
     }
-    users(deployments, config_map, config_map_key)
+    woken
 }
 
 fn users<K: Resource>(

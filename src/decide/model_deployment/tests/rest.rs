@@ -73,8 +73,7 @@ fn a_deployment_edited_by_hand_is_put_back() {
     story.world.pods_ready();
     story.pass("it is as it was");
     story.world.edit_deployment(&stable, |spec| spec.min_ready_seconds = Some(7));
-    story.pass("a field that is nobody's");
-    story.pass("it stays, and what is seen is noted");
+    story.pass("a field that is nobody's: it stays, and its generation is noted");
     story.world.pods_ready();
     story.pass("nothing happens");
     story.is("deployment-edited-by-hand");

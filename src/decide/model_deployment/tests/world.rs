@@ -438,11 +438,11 @@ impl World {
                 it.metadata = metadata(&it.metadata);
                 if let Some(old) = children.deployments.get(&name) {
                     it.status.clone_from(&old.status);
-                    // What somebody else has set stays, and only a change of the spec is a new generation.
+                    // What somebody else has set stays; a change of the spec or of an annotation is a new generation.
                     let theirs = old.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
                     it.spec.as_mut().unwrap().min_ready_seconds = theirs;
-                    it.metadata.generation =
-                        old.metadata.generation.map(|generation| generation + i64::from(it.spec != old.spec));
+                    let changed = it.spec != old.spec || it.metadata.annotations != old.metadata.annotations;
+                    it.metadata.generation = old.metadata.generation.map(|it| it + i64::from(changed));
                 }
                 children.deployments.insert(name, Arc::new(*it));
             }
