@@ -155,7 +155,7 @@ fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
 /// route, or else its state.
 fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
-    let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
+    let problem = pass.pod_problem(attempt);
     let refused = pass.refused_route();
     let short = is_short(attempt);
     let reason = match (attempt.state, problem, refused) {

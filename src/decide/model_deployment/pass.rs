@@ -184,8 +184,16 @@ impl<'a> Pass<'a> {
         !self.events.is_empty()
     }
 
-    /// Turns measurements into verdicts.
+    /// Turns measurements into verdicts, and notes since when there can be none.
     pub(super) fn judge(&mut self) {
+        let watched = measure::watched(&self.status).is_some();
+        let since = self.policy.missing_list().filter(|_| watched).map(|_| self.now);
+        if self.active().is_some() {
+            self.change(|it| it.unjudged_since = since.map(|now| it.unjudged_since.unwrap_or(now)));
+        }
+        if watched {
+            self.status.verdicts.retain(|it| judge::is_wanted(self.policy, it));
+        }
         let Some(began) = self.observed.measured_at else { return };
         let Some(attempt) = measure::watched(&self.status) else { return };
         let (verdicts, samples) =
@@ -254,9 +262,6 @@ impl<'a> Pass<'a> {
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
-        if let Some(at) = measure::next(self.policy, &self.status) {
-            self.look_again(at);
-        }
         if !self.trail_answers() {
             // Nobody tells when the trail is back: what waits for it asks.
             self.look_again(after(self.now, TRAIL_RETRY));
