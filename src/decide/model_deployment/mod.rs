@@ -59,7 +59,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.judge();
     pass.transition();
     pass.forget_drained();
-    pass.ask_for_names();
+    pass.ask_again();
     pass.await_edit();
     pass.wake_up();
     let (ops, problem) = children::converge(&pass);

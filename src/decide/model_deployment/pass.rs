@@ -26,6 +26,8 @@ const TRAIL_RETRY: Duration = Duration::from_secs(10);
 const MOST_DRAINING: usize = 8;
 /// Revisions that are remembered as taken back, the newest ones.
 const MOST_TAKEN_BACK: usize = 16;
+/// How long to wait before asking again for a ConfigMap.
+const READ_RETRY: Duration = Duration::from_secs(10);
 /// How long to wait before asking again whether a name is free.
 const NAME_RETRY: Duration = Duration::from_secs(30);
 
@@ -252,8 +254,11 @@ impl<'a> Pass<'a> {
         all.drain(..too_many);
     }
 
-    /// Nobody tells when an object without our label gives a name back.
-    pub(super) fn ask_for_names(&mut self) {
+    /// Nobody tells when an object without our label gives a name back, or when the API server hands out a ConfigMap.
+    pub(super) fn ask_again(&mut self) {
+        if !self.observed.unread_config_maps.is_empty() {
+            self.look_again(after(self.now, READ_RETRY));
+        }
         if !self.observed.memory.foreign_children.is_empty() {
             self.look_again(after(self.now, NAME_RETRY));
         }

@@ -18,7 +18,8 @@ fn ready_to_shift() -> World {
 
 #[test]
 fn nothing_is_looked_at_in_a_loop_while_something_holds_a_candidate_that_is_ready() {
-    let obstacles: [(fn(&mut World), Option<Duration>); 3] = [
+    type Happens = fn(&mut World);
+    let obstacles: [(Happens, Option<Duration>); 3] = [
         (|world| drop(world.entries.remove("churn-2")), None),
         (|world| world.rollout(json!({"steps": [{"weight": "5%"}, {"weight": "2%"}]})), None),
         (World::trail_is_down, Some(Duration::from_secs(10))),
