@@ -68,12 +68,14 @@ impl Machine for ModelDeployments {
     const KIND: &'static str = "ModelDeployment";
 
     async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let policy = Policy::read(&resource.spec, &self.metrics_from(&resource).await?);
+        let config_maps = self.config_maps(&resource).await;
+        let policy = Policy::read(&resource.spec, &config_maps.of_metrics);
         let (children, left_behind) = self.children(&resource);
         let (measured_at, measurements) = self.measure(&resource, &policy).await;
         Ok(Observed {
             entry: self.entry(&resource),
-            config_maps: self.referenced_config_maps(&resource).await?,
+            config_maps: config_maps.of_template,
+            unread_config_maps: config_maps.unread,
             policy,
             children,
             pods: self.pods_coming_up(&resource),
@@ -86,7 +88,7 @@ impl Machine for ModelDeployments {
                     .trail_outage
                     .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
                     .map(|outage| outage.since),
-                foreign_children: [left_behind, self.foreign_children(&resource, memory).await?].concat(),
+                foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
             },
             settings: self.settings.clone(),

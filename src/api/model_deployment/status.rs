@@ -124,6 +124,9 @@ pub struct Attempt {
     /// Since when fewer of its pods are ready than its weight needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of_capacity_since: Option<DateTime<Utc>>,
+    /// Since when a shared list of metrics has not been there to judge it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unjudged_since: Option<DateTime<Utc>>,
     /// The weight it had when it lost its last ready pod; it gets it back when they are ready again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_from: Option<Weight>,

@@ -8,10 +8,9 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::live;
+use super::live::{self, PodProblem};
 use super::pass::Pass;
 use crate::api::Weight;
-use crate::api::duration;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState};
 use crate::decide::EventType;
@@ -40,16 +39,14 @@ impl Pass<'_> {
         attempt.weight > Weight::NONE && is_short(attempt) && self.serving_of(&attempt.revision) == 0
     }
 
-    /// Why it is no use to wait for its pods any longer.
-    pub(super) fn capacity_is_lost(&self, attempt: &Attempt) -> Option<String> {
-        let weight = attempt.withdrawn_from.unwrap_or(attempt.weight);
-        let missing = self.awaited_pods(attempt, weight);
-        if self.has_lost_all(attempt) && attempt.losses.saturating_add(1) >= LAST_LOSS {
-            return Some(format!("no pod was left for {weight}, {LAST_LOSS} times in this step: {missing}"));
-        }
-        let limit = self.policy.progress_deadline;
-        let over = duration::after(attempt.short_of_capacity_since?, limit) <= self.now;
-        over.then(|| format!("too few pods for {weight} since {}: {missing}", duration::written(limit)))
+    /// Why it is no use to withdraw its weight once more.
+    pub(super) fn lost_too_often(&self, attempt: &Attempt) -> Option<String> {
+        let weight = attempt.weight;
+        let last = self.has_lost_all(attempt) && attempt.losses.saturating_add(1) >= LAST_LOSS;
+        last.then(|| {
+            let missing = self.awaited_pods(attempt, weight);
+            format!("no pod was left for {weight}, {LAST_LOSS} times in this step: {missing}")
+        })
     }
 
     /// All traffic to the stable revision, until pods of the candidate are ready again.
@@ -65,8 +62,9 @@ impl Pass<'_> {
             it.entered_at = now;
             it.observing_since = None;
             it.samples = None;
+            it.unjudged_since = None;
         });
-        // Who is not asked cannot be silent.
+        // Who is not asked cannot be silent, and nobody has to be judged.
         self.status.verdicts.iter_mut().for_each(|it| it.silent_since = None);
         self.intend_at_once("Withdraw", &reason);
         self.tell(
@@ -78,17 +76,22 @@ impl Pass<'_> {
                 attempt.revision, attempt.weight
             ),
         );
-        self.look_again(duration::after(attempt.short_of_capacity_since.unwrap_or(now), self.policy.progress_deadline));
     }
 
     /// How many pods there are of those that `weight` needs, and why there are not more.
     pub(super) fn awaited_pods(&self, attempt: &Attempt, weight: Weight) -> String {
         let wanted = weight.capacity(self.policy.replicas);
         let ready = self.serving_of(&attempt.revision);
-        match live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision) {
+        match self.pod_problem(attempt) {
             Some(problem) => format!("{ready} of {wanted} pods are ready: {}", problem.message),
             None => format!("{ready} of {wanted} pods are ready"),
         }
+    }
+
+    /// What keeps the candidate's pods from coming up in this attempt.
+    pub(super) fn pod_problem(&self, attempt: &Attempt) -> Option<PodProblem> {
+        let pods = self.observed.pods.iter().map(AsRef::as_ref);
+        live::pod_problem(pods, &attempt.revision, attempt.started_at)
     }
 
     /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.

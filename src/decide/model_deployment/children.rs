@@ -4,17 +4,16 @@
 //! happen to say: whatever a crash left half-done is completed by the next pass. The one thing read back
 //! from a child is which `spec.traffic.gateway` the route was last written from (see `edit`).
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::observed::Children;
 use super::pass::Pass;
 use crate::api::Weight;
-use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::api::revision::RevisionRecord;
-use crate::build::route::Backend;
 use crate::build::{self, Owner};
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
@@ -48,15 +47,16 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     (work.ops, work.problem)
 }
 
-struct Work<'a> {
-    pass: &'a Pass<'a>,
-    children: &'a Children,
-    ops: Vec<Op>,
+/// Writes that are being put together.
+pub(super) struct Work<'a> {
+    pub(super) pass: &'a Pass<'a>,
+    pub(super) children: &'a Children,
+    pub(super) ops: Vec<Op>,
     problem: Option<Problem>,
 }
 
 impl Work<'_> {
-    fn blocked(&mut self, reason: &'static str, message: String) {
+    pub(super) fn blocked(&mut self, reason: &'static str, message: String) {
         self.problem.get_or_insert(Problem { reason, message });
     }
 
@@ -79,7 +79,7 @@ impl Work<'_> {
         self.pass.observed.memory.foreign_children.contains(&wanted)
     }
 
-    fn create(&mut self, child: Child) {
+    pub(super) fn create(&mut self, child: Child) {
         if !self.is_taken(child.kind(), child.name()) {
             self.ops.push(Op::Create(child));
         }
@@ -92,14 +92,14 @@ impl Work<'_> {
         match self.children.records.get(&name) {
             // What would be made for it now would go with it; a new one comes when it is gone.
             Some(live) if live.metadata.deletion_timestamp.is_some() => {}
-            Some(live) if self.pass.is_drained(it) => {
-                if let Some(precondition) = precondition(&live.metadata) {
-                    self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
-                }
-            }
+            Some(live) if self.pass.is_drained(it) => self.delete_record(name, live),
             // It is on its way out: what it has is left as it is, what it lacks is not made.
             Some(_) if self.is_leaving(it) => {}
             Some(live) => match build::record::read(live) {
+                // What somebody corrected for the retry (a Secret, the region map) is in no revision's name.
+                Ok(record) if target.is_some_and(|it| *it != record) && self.is_tried_again(it, live) => {
+                    self.delete_record(name, live);
+                }
                 Ok(record) => self.belongings(it, &record, live.metadata.uid.clone().unwrap_or_default()),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
             },
@@ -109,6 +109,23 @@ impl Work<'_> {
                 None => self.blocked("RevisionRecordLost", format!("ControllerRevision {name} is gone; its pods go with it: point spec.modelRef at the entry of this revision to build it again")),
             },
         }
+    }
+
+    fn delete_record(&mut self, name: String, live: &ControllerRevision) {
+        if let Some(precondition) = precondition(&live.metadata) {
+            self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
+        }
+    }
+
+    /// Whether this record of the candidate was made for an earlier attempt, and nothing that belongs to it
+    /// has had traffic in this one.
+    fn is_tried_again(&self, it: &RevisionStatus, live: &ControllerRevision) -> bool {
+        it.role == RevisionRole::Candidate
+            && live.revision != self.pass.status.attempts
+            && self.pass.active().is_some_and(|attempt| {
+                let untouched = attempt.weight == Weight::NONE && attempt.withdrawn_from.is_none();
+                attempt.state == AttemptState::Starting && attempt.revision == it.revision && untouched
+            })
     }
 
     fn is_leaving(&self, it: &RevisionStatus) -> bool {
@@ -169,8 +186,10 @@ impl Work<'_> {
         let full = self.pass.policy.replicas;
         let attempt = self.pass.status.attempt.as_ref().filter(|attempt| attempt.state.is_active());
         match (it.role, attempt) {
-            (RevisionRole::Stable, Some(attempt)) => attempt.stable_replicas,
-            (RevisionRole::Stable, None) => full,
+            // More are given at once, fewer when the attempt has ended: until then all traffic may come back.
+            // None means that nothing is to run.
+            (RevisionRole::Stable, Some(attempt)) if full > 0 => attempt.stable_replicas.max(full),
+            (RevisionRole::Stable, _) => full,
             (RevisionRole::Candidate, Some(attempt)) => {
                 let carries = if attempt.state == AttemptState::Starting {
                     self.pass.next_weight(attempt)
@@ -183,70 +202,7 @@ impl Work<'_> {
         }
     }
 
-    fn traffic(&mut self) {
-        if self.pass.has_gateway() {
-            self.route();
-        } else {
-            self.stable_service();
-            self.no_route();
-        }
-    }
-
-    /// A route that the spec does not ask for any more would keep its last weights for ever.
-    fn no_route(&mut self) {
-        self.delete_route(self.children.route.as_deref());
-    }
-
-    fn delete_route(&mut self, live: Option<&HttpRoute>) {
-        let Some(metadata) = live.map(|it| &it.metadata).filter(|it| it.deletion_timestamp.is_none()) else { return };
-        if let (Some(name), Some(precondition)) = (metadata.name.clone(), precondition(metadata)) {
-            self.ops.push(Op::Delete(ChildKind::HttpRoute, name, precondition));
-        }
-    }
-
-    fn route(&mut self) {
-        if !self.children.gateway_api {
-            return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
-        }
-        if let Some(wanted) = route(self.pass) {
-            self.write_route(self.children.route.as_deref(), wanted);
-        }
-    }
-
-    fn write_route(&mut self, live: Option<&HttpRoute>, wanted: HttpRoute) {
-        match live {
-            None => self.create(Child::HttpRoute(Box::new(wanted))),
-            Some(live) if same_route(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::HttpRoute(Box::new(wanted)), precondition));
-                }
-            }
-        }
-    }
-
-    /// Last, and not while there is something to tell: a proposal that the API server refuses ends the
-    /// pass, and nothing else may wait for it.
-    fn proposal(&mut self) {
-        let live = self.children.proposed.as_deref();
-        match (self.pass.proposal(), live) {
-            (None, live) => self.delete_route(live),
-            (Some(_), _) if self.pass.has_news() => {}
-            // Another edit begins anew, so that its age tells how long it has been waiting.
-            (Some(wanted), Some(live)) if build::route::gateway(live) != build::route::gateway(&wanted) => {
-                self.delete_route(Some(live));
-            }
-            (Some(wanted), live) => self.write_route(live, wanted),
-        }
-    }
-
-    fn stable_service(&mut self) {
-        if let Some(wanted) = stable_service(self.pass) {
-            self.service(self.pass.name(), wanted);
-        }
-    }
-
-    fn service(&mut self, name: &str, wanted: Service) {
+    pub(super) fn service(&mut self, name: &str, wanted: Service) {
         match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
             Some(live) if build::service::same(live, &wanted) => {}
@@ -259,59 +215,6 @@ impl Work<'_> {
     }
 }
 
-fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
+pub(super) fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
     Some(Precondition { uid: metadata.uid.clone()?, resource_version: metadata.resource_version.clone()? })
-}
-
-/// The route the status asks for; `None` before anything has traffic.
-pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
-    let gateway = pass.gateway_in_effect()?;
-    let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
-    let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
-    let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
-    let backends = match (stable, attempt) {
-        // All of the traffic: the route is written as it stays, not with an empty backend now and without it later.
-        (Some(_), Some(attempt)) if attempt.weight == Weight::FULL => vec![backend(&attempt.revision, Weight::FULL)],
-        (Some(stable), Some(attempt)) => {
-            vec![backend(stable, attempt.weight.rest()), backend(&attempt.revision, attempt.weight)]
-        }
-        (Some(stable), None) => vec![backend(stable, Weight::FULL)],
-        (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
-        // A first deployment that was taken back: the route stays, without weight.
-        (None, None) => {
-            pass.observed.children.route.as_ref()?;
-            vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
-        }
-    };
-    Some(build::route::write(pass.resource, &gateway, &backends))
-}
-
-/// The port a revision's pods listen on, from its record: the spec may have moved on.
-pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
-    let record = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
-    record.and_then(|it| build::record::port(it)).unwrap_or(pass.resource.spec.port)
-}
-
-/// Whether the live route is the wanted one.
-pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    build::route::same(live, wanted)
-}
-
-/// A value that is no revision's: those have ten characters.
-const NOBODY: &str = "none";
-
-/// Blue-green: the deployment's own Service, selecting the revision that is to serve.
-fn stable_service(pass: &Pass<'_>) -> Option<Service> {
-    let promoted =
-        pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
-    // A first deployment that was taken back: the Service stays, and selects nothing.
-    let nobody = pass.observed.children.services.get(pass.name()).map(|_| NOBODY);
-    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
-    Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
-}
-
-/// Whether the Service already selects it.
-pub(super) fn stable_service_is_current(pass: &Pass<'_>) -> bool {
-    let Some(wanted) = stable_service(pass) else { return true };
-    pass.observed.children.services.get(pass.name()).is_some_and(|live| build::service::same(live, &wanted))
 }

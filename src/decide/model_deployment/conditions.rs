@@ -14,6 +14,7 @@ use super::children::Problem;
 use super::live;
 use super::measure;
 use super::pass::Pass;
+use super::target;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase};
@@ -21,6 +22,11 @@ use crate::api::{Condition, Weight};
 
 /// Reason: decisions cannot be recorded.
 const TRAIL: &str = "TrailUnavailable";
+
+/// What comes back by itself, and is in nobody's way where nothing is left to decide.
+fn passes(said: &Said) -> bool {
+    [TRAIL, target::UNREAD].contains(&said.reason.as_str())
+}
 
 /// A conclusion: a reason and a sentence.
 struct Said {
@@ -77,6 +83,9 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
 
 /// What keeps the spec from being carried out, most fundamental first.
 fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
+    if let Some(unread) = target::unread(pass.observed, |_| true) {
+        return Some(Said::new(unread.reason, unread.message));
+    }
     if let Some(first) = pass.policy.errors.first() {
         let all: Vec<&str> = pass.policy.errors.iter().map(|it| it.message.as_str()).collect();
         return Some(Said::new(first.reason, all.join("; ")));
@@ -109,9 +118,8 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
 }
 
 fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
-    // Where nothing is left to decide, a trail that is down is in nobody's way.
     let at_rest = pass.active().is_none() && serves_spec(pass);
-    if let Some(said) = obstacle.filter(|it| !(at_rest && it.reason == TRAIL)) {
+    if let Some(said) = obstacle.filter(|it| !(at_rest && passes(it))) {
         return (false, Said::new(&said.reason, &said.message));
     }
     // An attempt goes on, on what was last accepted: so an edit that waits is less than what it needs itself.
@@ -155,7 +163,7 @@ fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
 /// route, or else its state.
 fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
     let message = pass.awaited(attempt).unwrap_or_default();
-    let problem = live::pod_problem(pass.observed.pods.iter().map(AsRef::as_ref), &attempt.revision);
+    let problem = pass.pod_problem(attempt);
     let refused = pass.refused_route();
     let short = is_short(attempt);
     let reason = match (attempt.state, problem, refused) {
@@ -192,9 +200,9 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
 }
 
 fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
-    // An unreachable trail comes back by itself; everything else here needs a person.
+    // Everything else here needs a person.
     if let Some(said) = obstacle {
-        return (said.reason != TRAIL).then_some(said);
+        return (!passes(&said)).then_some(said);
     }
     let active = pass.active().map(|it| it.state);
     // Any other attempt has a deadline and ends by itself.

@@ -16,8 +16,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
-use super::children;
 use super::pass::Pass;
+use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::{self, after};
 use crate::api::gateway::HttpRoute;
@@ -38,9 +38,13 @@ pub(super) struct Edit {
 const MEANWHILE: &str = "until then the route stays as it was last accepted";
 
 impl<'a> Pass<'a> {
-    /// What the route is written from: what the spec asks for, once the Gateways have accepted it.
+    /// What the route is written from: what the spec asks for, once the Gateways have accepted it; and
+    /// as it was, if the spec asks for no route and one is still there.
     pub(super) fn gateway_in_effect(&self) -> Option<Cow<'a, Gateway>> {
-        let wanted = Cow::Borrowed(&self.resource.spec.traffic.as_ref()?.gateway);
+        let Some(traffic) = &self.resource.spec.traffic else {
+            return route::gateway(self.observed.children.route.as_deref()?).map(Cow::Owned);
+        };
+        let wanted = Cow::Borrowed(&traffic.gateway);
         let accepted = || {
             let proposed = self.observed.children.proposed.as_deref();
             self.asked(proposed).is_some_and(|it| acceptance::route_state(it) == RouteState::Accepted)
@@ -63,7 +67,7 @@ impl<'a> Pass<'a> {
     pub(super) fn proposal(&self) -> Option<HttpRoute> {
         let _kept = self.kept().filter(|_| self.observed.children.gateway_api)?;
         let revision = &self.status.stable.as_ref()?.revision;
-        let backend = Backend { revision, weight: Weight::FULL, port: children::port_of(self, revision) };
+        let backend = Backend { revision, weight: Weight::FULL, port: traffic::port_of(self, revision) };
         Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend))
     }
 

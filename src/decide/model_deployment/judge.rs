@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use super::measure::{Query, Subject};
-use super::policy::{Bounds, MetricRule, Policy};
+use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
 use crate::api::condition;
 use crate::api::model_deployment::{Attempt, Verdict, VerdictKind};
 use crate::decide::Measurement;
@@ -44,7 +44,21 @@ pub fn judge(
         let judged = with_samples(judged, wanted, samples, counted);
         verdicts.push(follow(before, judged, rule, began));
     }
+    verdicts.extend(old.iter().filter(|it| is_unread(policy, it)).cloned());
+    verdicts.truncate(MOST_METRICS);
     (verdicts, samples)
+}
+
+/// Whether a verdict is about a metric that is asked for, as far as anybody knows.
+#[must_use]
+pub fn is_wanted(policy: &Policy, verdict: &Verdict) -> bool {
+    policy.metrics.iter().any(|rule| rule.is_of(verdict)) || is_unread(policy, verdict)
+}
+
+/// Whether its metric may be among those that cannot be read at this moment: then its row of failures
+/// is kept, because not knowing does not acquit.
+fn is_unread(policy: &Policy, verdict: &Verdict) -> bool {
+    !policy.can_judge() && policy.metrics.iter().all(|rule| rule.name != verdict.metric)
 }
 
 /// A verdict before history is added.

@@ -1,7 +1,8 @@
 //! What the live pods say: are they ready, and if not, why.
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use crate::api::artifact_failure::ArtifactFailure;
 use crate::api::labels;
@@ -39,11 +40,16 @@ pub struct PodProblem {
     pub is_final: bool,
 }
 
-/// The first problem among the pods of a revision; the artifact's come first.
+/// The first problem among the pods of a revision; the artifact's come first. What ended before `since` is
+/// an earlier attempt's.
 #[must_use]
-pub fn pod_problem<'a>(pods: impl Iterator<Item = &'a Pod>, revision: &str) -> Option<PodProblem> {
+pub fn pod_problem<'a>(
+    pods: impl Iterator<Item = &'a Pod>,
+    revision: &str,
+    since: DateTime<Utc>,
+) -> Option<PodProblem> {
     let mut problems: Vec<PodProblem> =
-        pods.filter(|pod| revision_of(pod) == Some(revision)).filter_map(problem).collect();
+        pods.filter(|pod| revision_of(pod) == Some(revision)).filter_map(|pod| problem(pod, since)).collect();
     problems.sort_by_key(|it| !it.is_final);
     problems.into_iter().next()
 }
@@ -52,7 +58,7 @@ fn revision_of(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(labels::REVISION).map(String::as_str)
 }
 
-fn problem(pod: &Pod) -> Option<PodProblem> {
+fn problem(pod: &Pod, since: DateTime<Utc>) -> Option<PodProblem> {
     let status = pod.status.as_ref()?;
     let unschedulable =
         status.conditions.iter().flatten().find(|it| it.type_ == "PodScheduled" && it.status == "False");
@@ -66,23 +72,30 @@ fn problem(pod: &Pod) -> Option<PodProblem> {
             is_final: false,
         });
     }
-    let fetch = status.init_container_statuses.iter().flatten().find_map(fetch_problem);
+    let fetch = status.init_container_statuses.iter().flatten().find_map(|it| fetch_problem(it, since));
     fetch.or_else(|| {
         status.init_container_statuses.iter().chain(&status.container_statuses).flatten().find_map(container_problem)
     })
 }
 
-/// What `werkbank fetch` said last.
-fn fetch_problem(container: &ContainerStatus) -> Option<PodProblem> {
-    let said = [&container.state, &container.last_state]
-        .into_iter()
-        .find_map(|it| it.as_ref()?.terminated.as_ref()?.message.as_deref());
-    let failure = ArtifactFailure::parse(said?)?;
+/// What `werkbank fetch` said last, unless it has succeeded since, or said it before `since`.
+fn fetch_problem(container: &ContainerStatus, since: DateTime<Utc>) -> Option<PodProblem> {
+    let states = [&container.state, &container.last_state].into_iter().flatten();
+    let ended = states.filter_map(|it| it.terminated.as_ref()).next()?;
+    let failure = ArtifactFailure::parse(ended.message.as_deref()?)?;
+    if ended.exit_code == 0 || is_before(ended, since) {
+        return None;
+    }
     Some(PodProblem {
         reason: failure.reason.as_str().into(),
         is_final: !failure.reason.is_transient(),
         message: failure.message,
     })
+}
+
+/// Kubernetes tells time in whole seconds.
+fn is_before(ended: &ContainerStateTerminated, since: DateTime<Utc>) -> bool {
+    ended.finished_at.as_ref().is_some_and(|it| it.0.as_second() < since.timestamp())
 }
 
 fn container_problem(container: &ContainerStatus) -> Option<PodProblem> {
@@ -144,7 +157,8 @@ mod tests {
             json!({"containerStatuses": [{"name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": reason}}}]})
         };
-        let problem = |pods: &[Pod]| pod_problem(pods.iter(), "r").map(|it| (it.reason, it.is_final));
+        let problem =
+            |pods: &[Pod]| pod_problem(pods.iter(), "r", DateTime::UNIX_EPOCH).map(|it| (it.reason, it.is_final));
         assert_eq!(problem(&[pod("r", waiting("ContainerCreating"))]), None);
         assert_eq!(problem(&[pod("other", fetch("ArtifactDigestMismatch"))]), None);
         assert_eq!(problem(&[pod("r", waiting("ImagePullBackOff"))]), Some(("PodsNotStarting".into(), false)));

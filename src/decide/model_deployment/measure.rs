@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::policy::{Bounds, Policy};
+use super::policy::{Bounds, MetricRule, Policy};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
@@ -47,12 +47,23 @@ pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
 
 /// When the next measurement is due; `None` when there is nothing to measure.
 #[must_use]
-pub fn next(policy: &Policy, status: &ModelDeploymentStatus) -> Option<DateTime<Utc>> {
+pub fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let attempt = watched(status)?;
-    if policy.metrics.is_empty() && policy.samples.is_none() {
+    if asked(policy, attempt).next().is_none() && policy.samples.is_none() {
         return None;
     }
-    Some(attempt.measured_at.map_or(attempt.entered_at, |at| duration::after(at, policy.interval)))
+    Some(match attempt.measured_at {
+        // The clock was set back: what it said then says nothing of now.
+        Some(at) if at > now => now,
+        Some(at) => duration::after(at, policy.interval),
+        None => attempt.entered_at.min(now),
+    })
+}
+
+/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight.
+fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
+    let objectives = attempt.state == AttemptState::Observing;
+    policy.metrics.iter().filter(move |it| objectives || it.role != MetricRole::Objective)
 }
 
 /// The queries that are due at `now`.
@@ -64,7 +75,7 @@ pub fn due(
     now: DateTime<Utc>,
 ) -> Vec<Query> {
     let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
-    if next(policy, status).is_none_or(|at| at > now) {
+    if next(policy, status, now).is_none_or(|at| at > now) {
         return Vec::new();
     }
     let candidate = variables(resource, &attempt.revision, attempt, now);
@@ -77,10 +88,7 @@ pub fn due(
     if let Some(template) = &policy.samples {
         queries.push(Query { metric: None, subject: Subject::Candidate, promql: render(template, Subject::Candidate) });
     }
-    for metric in &policy.metrics {
-        if metric.role == MetricRole::Objective && attempt.state != AttemptState::Observing {
-            continue;
-        }
+    for metric in asked(policy, attempt) {
         let compared = matches!(metric.bounds, Bounds::Compare { .. });
         for subject in [Some(Subject::Candidate), compared.then_some(Subject::Stable)].into_iter().flatten() {
             queries.push(Query { metric: Some(metric.name.clone()), subject, promql: render(&metric.query, subject) });

@@ -16,12 +16,13 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, metric outage, lost capacity, deadlines, advance.
+//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), advance.
 
 pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
+mod deadline;
 mod edit;
 pub mod judge;
 pub mod live;
@@ -35,6 +36,7 @@ pub mod settle;
 pub mod target;
 #[cfg(test)]
 mod tests;
+mod traffic;
 pub mod transition;
 
 use chrono::{DateTime, Utc};
@@ -57,8 +59,9 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.judge();
     pass.transition();
     pass.forget_drained();
-    pass.ask_for_names();
+    pass.ask_again();
     pass.await_edit();
+    pass.wake_up();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
     pass.into_plan(ops)

@@ -22,6 +22,9 @@ pub struct Observed {
     pub entry: Option<Arc<ModelRegistryEntry>>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
+    /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they
+    /// have changed is unknown.
+    pub unread_config_maps: BTreeMap<String, String>,
     /// The rules, as read from the spec and the shared metrics.
     pub policy: Policy,
     /// The operator's children.

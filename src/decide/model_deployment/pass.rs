@@ -26,6 +26,8 @@ const TRAIL_RETRY: Duration = Duration::from_secs(10);
 const MOST_DRAINING: usize = 8;
 /// Revisions that are remembered as taken back, the newest ones.
 const MOST_TAKEN_BACK: usize = 16;
+/// How long to wait before asking again for a ConfigMap.
+const READ_RETRY: Duration = Duration::from_secs(10);
 /// How long to wait before asking again whether a name is free.
 const NAME_RETRY: Duration = Duration::from_secs(30);
 
@@ -184,8 +186,16 @@ impl<'a> Pass<'a> {
         !self.events.is_empty()
     }
 
-    /// Turns measurements into verdicts.
+    /// Turns measurements into verdicts, and notes since when there can be none.
     pub(super) fn judge(&mut self) {
+        let watched = measure::watched(&self.status).is_some();
+        let since = self.policy.missing_list().filter(|_| watched).map(|_| self.now);
+        if self.active().is_some() {
+            self.change(|it| it.unjudged_since = since.map(|now| it.unjudged_since.unwrap_or(now)));
+        }
+        if watched {
+            self.status.verdicts.retain(|it| judge::is_wanted(self.policy, it));
+        }
         let Some(began) = self.observed.measured_at else { return };
         let Some(attempt) = measure::watched(&self.status) else { return };
         let (verdicts, samples) =
@@ -244,8 +254,11 @@ impl<'a> Pass<'a> {
         all.drain(..too_many);
     }
 
-    /// Nobody tells when an object without our label gives a name back.
-    pub(super) fn ask_for_names(&mut self) {
+    /// Nobody tells when an object without our label gives a name back, or when the API server hands out a ConfigMap.
+    pub(super) fn ask_again(&mut self) {
+        if !self.observed.unread_config_maps.is_empty() {
+            self.look_again(after(self.now, READ_RETRY));
+        }
         if !self.observed.memory.foreign_children.is_empty() {
             self.look_again(after(self.now, NAME_RETRY));
         }
@@ -254,9 +267,6 @@ impl<'a> Pass<'a> {
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
-        if let Some(at) = measure::next(self.policy, &self.status) {
-            self.look_again(at);
-        }
         if !self.trail_answers() {
             // Nobody tells when the trail is back: what waits for it asks.
             self.look_again(after(self.now, TRAIL_RETRY));

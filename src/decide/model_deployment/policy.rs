@@ -16,6 +16,8 @@
 
 mod metrics;
 
+pub use metrics::MOST_METRICS;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,6 +69,8 @@ pub enum Unjudged {
     Metric(String),
     /// Nobody knows which metrics.
     Unknown,
+    /// Those of a whole shared list: it is not there, or is no list.
+    List,
 }
 
 /// One step.
@@ -137,7 +141,7 @@ impl Policy {
             rollback_on_outage: rollout
                 .on_outage
                 .filter(|it| it.do_ == OutageAction::Rollback)
-                .map(|it| reader.duration("rollout.onOutage.after", Some(&it.after), 0)),
+                .and_then(|it| reader.limit("rollout.onOutage.after", &it.after)),
             interval: reader
                 .duration("analysis.interval", analysis.interval.as_ref(), 30)
                 .max(Duration::from_millis(100)),
@@ -152,6 +156,12 @@ impl Policy {
     #[must_use]
     pub fn can_judge(&self) -> bool {
         self.errors.iter().all(|it| it.leaves_unjudged == Unjudged::Nothing)
+    }
+
+    /// A shared list of metrics that is not there to judge by: as long as it is away, nobody watches.
+    #[must_use]
+    pub fn missing_list(&self) -> Option<&Unreadable> {
+        self.errors.iter().find(|it| it.leaves_unjudged == Unjudged::List)
     }
 
     /// The step the candidate is at: the one with its weight. After an edit that
@@ -199,6 +209,11 @@ impl Reader {
         }
     }
 
+    /// One that cannot be read is none: nothing may end by it.
+    fn limit(&mut self, field: &str, text: &DurationText) -> Option<Duration> {
+        text.duration().map_err(|error| self.unreadable(format!("spec.{field}: {error}"))).ok()
+    }
+
     fn steps(&mut self, steps: &[Step]) -> Vec<StepRule> {
         let mut rules: Vec<StepRule> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
@@ -222,7 +237,7 @@ impl Reader {
                 max_step_time: step
                     .max_step_time
                     .as_ref()
-                    .map(|text| self.duration(&format!("{field}.maxStepTime"), Some(text), 0)),
+                    .and_then(|text| self.limit(&format!("{field}.maxStepTime"), text)),
             });
         }
         rules

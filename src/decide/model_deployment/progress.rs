@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
 use super::capacity::is_short;
-use super::children;
 use super::pass::Pass;
 use super::policy::MetricRule;
+use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::labels;
@@ -63,6 +63,7 @@ impl Pass<'_> {
             cause: None,
             message: None,
             samples: None,
+            unjudged_since: None,
             decided: 0,
         });
         self.refuse(&entry.revision, None);
@@ -91,7 +92,6 @@ impl Pass<'_> {
 
     /// One step further, if nothing is awaited.
     pub(super) fn advance(&mut self, attempt: &Attempt) {
-        self.wake_up_for(attempt);
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
                 if attempt.weight == Weight::NONE || self.step_is_proven(attempt) {
@@ -124,20 +124,9 @@ impl Pass<'_> {
         self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers() && !self.is_settling
     }
 
-    fn wake_up_for(&mut self, attempt: &Attempt) {
-        if let Some(since) = attempt.short_of_capacity_since {
-            self.look_again(after(since, self.policy.progress_deadline));
-        }
-        let step = self.policy.step_at(attempt.weight).map(|(_, step)| step.clone());
-        match (attempt.state, attempt.observing_since, step) {
-            (AttemptState::Observing, Some(since), Some(step)) => {
-                let times = [Some(after(since, step.for_)), step.max_step_time.map(|limit| after(since, limit))];
-                let now = self.now;
-                times.into_iter().flatten().filter(|at| *at > now).for_each(|at| self.look_again(at));
-            }
-            (AttemptState::Observing, ..) => {}
-            _ => self.look_again(after(attempt.entered_at, self.policy.progress_deadline)),
-        }
+    /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
+    fn can_be_routed(&self) -> bool {
+        !self.has_gateway() || self.observed.children.gateway_api
     }
 
     /// The weight after the present one: the next step's, or all.
@@ -160,7 +149,7 @@ impl Pass<'_> {
     }
 
     fn move_on(&mut self, attempt: &Attempt) {
-        if !self.may_advance() {
+        if !self.may_advance() || !self.can_be_routed() {
             return;
         }
         let (state, index, weight) = match self.next_step(attempt) {
@@ -212,8 +201,6 @@ impl Pass<'_> {
         let now = self.now;
         self.change(|it| (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now)));
         self.outcome("Shift", &format!("the gateway accepted {}", attempt.weight));
-        let attempt = Attempt { state: AttemptState::Observing, observing_since: Some(now), ..attempt.clone() };
-        self.wake_up_for(&attempt);
         // A step that asks for nothing ends in the next pass.
         self.look_again(self.now);
     }
@@ -248,14 +235,17 @@ impl Pass<'_> {
 
     /// Whether what status decided about traffic is what the gateway (or the Service) does.
     pub(super) fn traffic_is_in_effect(&self) -> bool {
-        if !self.has_gateway() {
-            return children::stable_service_is_current(self) && self.observed.children.route.is_none();
+        if !traffic::service_follows(self) {
+            return false;
         }
-        match (&self.observed.children.route, children::route(self)) {
+        if !self.has_gateway() {
+            return self.observed.children.route.is_none();
+        }
+        match (&self.observed.children.route, traffic::route(self)) {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(live), Some(wanted)) => {
-                children::same_route(live, &wanted) && acceptance::route_state(live) == RouteState::Accepted
+                traffic::same_route(live, &wanted) && acceptance::route_state(live) == RouteState::Accepted
             }
         }
     }

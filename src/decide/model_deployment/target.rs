@@ -10,6 +10,9 @@ use crate::api::model_deployment::EntryRef;
 use crate::api::model_deployment::ModelDeploymentSpec;
 use crate::api::revision::{RevisionInput, RevisionRecord};
 
+/// Reason: the API server does not hand out a ConfigMap.
+pub(super) const UNREAD: &str = "ConfigMapUnreadable";
+
 /// Something the spec refers to, or says, that keeps it from being a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
@@ -36,6 +39,9 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
     })?;
     let references =
         config_map_references(&spec.template).map_err(|message| Blocked::new("InvalidTemplate", message))?;
+    if let Some(unread) = unread(observed, |name| references.contains_key(name)) {
+        return Err(unread);
+    }
     for (name, optional) in &references {
         if !optional && observed.config_maps.get(name).is_none_or(Option::is_none) {
             return Err(Blocked::new(
@@ -71,6 +77,17 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
         node_labels: node_labels(spec, observed)?,
         fetch_image: observed.settings.fetch_image.clone(),
     })
+}
+
+/// What is unknown because a ConfigMap is there and cannot be read. Nobody has to correct the spec for it.
+pub(super) fn unread(observed: &Observed, concerns: impl Fn(&str) -> bool) -> Option<Blocked> {
+    let (name, why) = observed.unread_config_maps.iter().find(|(name, _)| concerns(name))?;
+    Some(Blocked::new(
+        UNREAD,
+        format!(
+            "ConfigMap {name} cannot be read: {why}; it is asked for again until it can: check the API server and the operator's rights"
+        ),
+    ))
 }
 
 fn node_labels(spec: &ModelDeploymentSpec, observed: &Observed) -> Result<BTreeMap<String, Vec<String>>, Blocked> {

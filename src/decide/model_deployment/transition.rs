@@ -3,19 +3,17 @@
 //! Checked in the order of the priority list in [`super`]. Each check is a small
 //! function from what is known to "take it back, for this cause" or nothing.
 
-use super::live;
 use super::pass::Pass;
 use super::request::{self, Verb};
 use crate::api::Weight;
 use crate::api::condition;
-use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, MetricRole, RevisionRole, Verdict, VerdictKind};
 use crate::decide::EventType;
 
 /// Why a candidate is taken back.
-struct TakeBack {
-    cause: Cause,
-    message: String,
+pub(super) struct TakeBack {
+    pub(super) cause: Cause,
+    pub(super) message: String,
 }
 
 impl TakeBack {
@@ -64,10 +62,9 @@ impl Pass<'_> {
             .or_else(|| self.breached(MetricRole::Guardrail, Cause::GuardrailBreached))
             .or_else(|| self.breached(MetricRole::Objective, Cause::ObjectiveMissed))
             .or_else(|| self.superseded(attempt))
-            .or_else(|| self.outage())
             .or_else(|| self.artifact_refused(attempt))
-            .or_else(|| TakeBack::because(Cause::CapacityLost, self.capacity_is_lost(attempt)?))
-            .or_else(|| self.too_late(attempt))
+            .or_else(|| TakeBack::because(Cause::CapacityLost, self.lost_too_often(attempt)?))
+            .or_else(|| self.overdue(attempt))
     }
 
     fn reverted(&self, attempt: &Attempt) -> Option<TakeBack> {
@@ -96,59 +93,11 @@ impl Pass<'_> {
         })?
     }
 
-    fn outage(&self) -> Option<TakeBack> {
-        let after = self.policy.rollback_on_outage?;
-        let verdict = self
-            .status
-            .verdicts
-            .iter()
-            .find(|it| it.silent_since.is_some_and(|since| duration::after(since, after) <= self.now))?;
-        TakeBack::because(
-            Cause::MetricSourceOutage,
-            format!("{}: no answer for {}: {}", verdict.metric, duration::written(after), verdict.message),
-        )
-    }
-
     fn artifact_refused(&self, attempt: &Attempt) -> Option<TakeBack> {
-        let problem = live::pod_problem(self.observed.pods.iter().map(AsRef::as_ref), &attempt.revision)?;
+        let problem = self.pod_problem(attempt)?;
         problem
             .is_final
             .then(|| TakeBack::because(Cause::ArtifactRefused, format!("{}: {}", problem.reason, problem.message)))?
-    }
-
-    fn too_late(&self, attempt: &Attempt) -> Option<TakeBack> {
-        if attempt.state == AttemptState::Observing {
-            let limit = self.policy.step_at(attempt.weight)?.1.max_step_time?;
-            let over = duration::after(attempt.observing_since?, limit) <= self.now;
-            return (over && !self.step_is_proven(attempt)).then(|| {
-                TakeBack::because(
-                    Cause::StepTimeExceeded,
-                    format!("the step at {} did not end within {}", attempt.weight, duration::written(limit)),
-                )
-            })?;
-        }
-        if attempt.withdrawn_from.is_some() {
-            // It waits from when its pods were lost, not from when it was noticed.
-            return None;
-        }
-        let limit = self.policy.progress_deadline;
-        let over = duration::after(attempt.entered_at, limit) <= self.now;
-        // What has come may have come in time: who was away, or may not advance, is the operator.
-        let missing = || match attempt.state {
-            // Pods that serve are not missing while their Deployment is being scaled.
-            AttemptState::Starting => {
-                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
-                self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
-            }
-            _ => !self.traffic_is_in_effect(),
-        };
-        (over && missing()).then(|| {
-            let waiting = self.awaited(attempt).unwrap_or_else(|| "nothing".into());
-            TakeBack::because(
-                Cause::ProgressDeadlineExceeded,
-                format!("no progress within {}: {waiting}", duration::written(limit)),
-            )
-        })?
     }
 
     fn begin_rollback(&mut self, attempt: &Attempt, why: TakeBack) {
@@ -159,6 +108,7 @@ impl Pass<'_> {
             it.step = None;
             it.withdrawn_from = None;
             it.short_of_capacity_since = None;
+            it.unjudged_since = None;
             it.entered_at = now;
             it.cause = Some(why.cause);
             it.message = Some(condition::brief(&why.message));

@@ -16,7 +16,7 @@ use crate::build::{self, record};
 use crate::decide::ChildKind;
 use crate::decide::model_deployment::live;
 use crate::decide::model_deployment::observed::Children;
-use crate::runtime::{ObserveError, PassMemory};
+use crate::runtime::PassMemory;
 
 impl ModelDeployments {
     /// Our children, and of the names they should have those that somebody else's objects have, as `Kind/name`.
@@ -80,27 +80,24 @@ impl ModelDeployments {
 
     /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because
     /// they do not carry our label: one live look each.
-    pub(super) async fn foreign_children(
-        &self,
-        resource: &ModelDeployment,
-        memory: &PassMemory,
-    ) -> Result<Vec<String>, ObserveError> {
+    pub(super) async fn foreign_children(&self, resource: &ModelDeployment, memory: &PassMemory) -> Vec<String> {
         let (namespace, name) = key(resource);
         let mut foreign = Vec::new();
         for (kind, child) in &memory.already_exists {
             let Some(api_resource) = api_resource(kind) else { continue };
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &api_resource);
-            let found = api.get_metadata_opt(child).await.map_err(|error| ObserveError {
-                reason: "ChildUnreadable",
-                message: format!("{kind} {child}: {error}"),
-            })?;
+            // Nobody knows whose it is then, and nothing else waits for it: its creation is tried again.
+            let found = api.get_metadata_opt(child).await.unwrap_or_else(|error| {
+                tracing::warn!(namespace, kind, name = child, %error, "a child's owner cannot be looked up");
+                None
+            });
             let ours =
                 |labels: &BTreeMap<String, String>| labels.get(labels::DEPLOYMENT).map(String::as_str) == Some(name);
             if found.is_some_and(|it| !ours(it.labels())) {
                 foreign.push(format!("{kind}/{child}"));
             }
         }
-        Ok(foreign)
+        foreign
     }
 }
 

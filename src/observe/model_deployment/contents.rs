@@ -12,8 +12,9 @@ use kube::{Api, Client};
 
 use super::watches::config_map_key;
 use crate::api::ModelDeployment;
+use crate::api::condition;
 use crate::api::revision::ConfigMapContent;
-use crate::runtime::{Cache, ObserveError};
+use crate::runtime::Cache;
 
 type Place = (String, String);
 
@@ -48,12 +49,13 @@ impl Contents {
         Self { known: Mutex::default(), deployments }
     }
 
-    /// The content of what the watch showed; `None` if it has gone since.
+    /// The content of what the watch showed; `None` if it has gone since, `Err` with what the API server says
+    /// if it does not hand it out.
     pub(super) async fn of(
         &self,
         client: &Client,
         seen: &PartialObjectMeta<ConfigMap>,
-    ) -> Result<Option<Arc<ConfigMapContent>>, ObserveError> {
+    ) -> Result<Option<Arc<ConfigMapContent>>, String> {
         let place = place(&seen.metadata);
         let known = self.lock().by_place.get(&place).filter(|it| it.is_of(&seen.metadata)).map(|it| it.content.clone());
         if known.is_some() {
@@ -61,9 +63,9 @@ impl Contents {
         }
         let (namespace, name) = &place;
         let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-        let found = api.get_opt(name).await.map_err(|error| ObserveError {
-            reason: "ConfigMapUnreadable",
-            message: format!("ConfigMap {name}: {error}"),
+        let found = api.get_opt(name).await.map_err(|error| {
+            tracing::warn!(namespace, name, %error, "a ConfigMap cannot be read");
+            condition::brief(&error.to_string())
         })?;
         Ok(found.map(|found| self.keep(place, found)))
     }
@@ -106,7 +108,7 @@ fn content(config_map: ConfigMap) -> ConfigMapContent {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use http::{Request, Response};
     use kube::client::Body;
@@ -123,6 +125,7 @@ mod tests {
     struct Server {
         version: AtomicU32,
         reads: AtomicU32,
+        refuses: AtomicBool,
     }
 
     impl Server {
@@ -134,6 +137,10 @@ mod tests {
                 Some("modeldeployments") => json!({
                     "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeploymentList",
                     "metadata": {"resourceVersion": "1"}, "items": [deployment()],
+                }),
+                _ if self.refuses.load(Ordering::SeqCst) => json!({
+                    "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": 403,
+                    "reason": "Forbidden", "message": "not for you",
                 }),
                 name => {
                     self.reads.fetch_add(1, Ordering::SeqCst);
@@ -169,8 +176,10 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move {
-                let answer = serde_json::to_vec(&server.answer(request).await).unwrap();
-                Ok::<_, tower::BoxError>(Response::new(Body::from(answer)))
+                let answer = server.answer(request).await;
+                let code = answer["code"].as_u64().map_or(200, |it| u16::try_from(it).unwrap());
+                let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+                Ok::<_, tower::BoxError>(Response::builder().status(code).body(answer).unwrap())
             }
         });
         let (client, metrics) = (Client::new(service, "crm"), Arc::new(Metrics::new()));
@@ -191,6 +200,17 @@ mod tests {
             assert_eq!(content.data["version"], version);
         }
         assert_eq!(server.reads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_handed_out_is_told_and_asked_for_again() {
+        let server = Arc::new(Server::default());
+        let (contents, client) = contents(server.clone()).await;
+        server.refuses.store(true, Ordering::SeqCst);
+        let said = contents.of(&client, &seen("rules", "0")).await.unwrap_err();
+        assert!(said.contains("not for you"), "{said}");
+        server.refuses.store(false, Ordering::SeqCst);
+        assert!(contents.of(&client, &seen("rules", "0")).await.unwrap().is_some());
     }
 
     #[tokio::test]

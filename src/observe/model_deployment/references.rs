@@ -7,44 +7,55 @@ use super::{ModelDeployments, key};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::decide::model_deployment::target;
-use crate::runtime::ObserveError;
 
 /// Key of shared metrics in their ConfigMap.
 const METRICS_KEY: &str = "metrics.yaml";
+
+/// What is in the ConfigMaps that a spec refers to, by name.
+#[derive(Default)]
+pub(super) struct ConfigMaps {
+    /// Of the template; `None` where there is none.
+    pub(super) of_template: BTreeMap<String, Option<ConfigMapContent>>,
+    /// Shared metrics; `Err` says what is missing.
+    pub(super) of_metrics: BTreeMap<String, Result<String, String>>,
+    /// Those that are there and are not handed out, with what the API server says.
+    pub(super) unread: BTreeMap<String, String>,
+}
 
 impl ModelDeployments {
     pub(super) fn entry(&self, resource: &ModelDeployment) -> Option<Arc<ModelRegistryEntry>> {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
     }
 
-    pub(super) async fn referenced_config_maps(
-        &self,
-        resource: &ModelDeployment,
-    ) -> Result<BTreeMap<String, Option<ConfigMapContent>>, ObserveError> {
+    /// The ConfigMaps that the spec refers to. One that cannot be read keeps nothing else from being decided.
+    pub(super) async fn config_maps(&self, resource: &ModelDeployment) -> ConfigMaps {
+        let namespace = key(resource).0;
+        let mut found = ConfigMaps::default();
         // A template that is none refers to nothing; `decide` says what is wrong with it.
         let names = target::config_map_references(&resource.spec.template).unwrap_or_default();
-        let mut found = BTreeMap::new();
         for name in names.into_keys() {
-            let content = self.config_map(key(resource).0, &name).await?;
-            found.insert(name, content.map(|it| ConfigMapContent::clone(&it)));
+            match self.config_map(namespace, &name).await {
+                Ok(content) => {
+                    found.of_template.insert(name, content.map(|it| ConfigMapContent::clone(&it)));
+                }
+                Err(why) => drop(found.unread.insert(name, why)),
+            }
         }
-        Ok(found)
-    }
-
-    pub(super) async fn metrics_from(
-        &self,
-        resource: &ModelDeployment,
-    ) -> Result<BTreeMap<String, Result<String, String>>, ObserveError> {
-        let mut found = BTreeMap::new();
         for source in &resource.spec.analysis.metrics_from {
             let name = &source.config_map_ref.name;
-            let content = self.config_map(key(resource).0, name).await?;
-            found.insert(name.clone(), shared_metrics(name, content.as_deref()));
+            let text = match self.config_map(namespace, name).await {
+                Ok(content) => shared_metrics(name, content.as_deref()),
+                Err(why) => {
+                    found.unread.insert(name.clone(), why.clone());
+                    Err(format!("spec.analysis.metricsFrom: ConfigMap {name} cannot be read: {why}"))
+                }
+            };
+            found.of_metrics.insert(name.clone(), text);
         }
-        Ok(found)
+        found
     }
 
-    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMapContent>>, ObserveError> {
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMapContent>>, String> {
         let Some(seen) = self.config_maps.get(namespace, name) else { return Ok(None) };
         self.contents.of(&self.client, &seen).await
     }

@@ -16,7 +16,7 @@ use crate::text::hex::hex;
 use crate::text::query;
 
 /// Each has a verdict in status, which must stay small.
-pub(super) const MOST_METRICS: usize = 64;
+pub const MOST_METRICS: usize = 64;
 /// Longest name of a metric.
 const LONGEST_NAME: usize = 63;
 
@@ -32,9 +32,9 @@ impl Reader {
             let name = &source.config_map_ref.name;
             match from.get(name) {
                 Some(Ok(text)) => self.shared(&format!("ConfigMap {name}, key metrics.yaml"), text, &mut metrics),
-                Some(Err(missing)) => self.unjudged(Unjudged::Unknown, missing.clone()),
+                Some(Err(missing)) => self.unjudged(Unjudged::List, missing.clone()),
                 None => self.unjudged(
-                    Unjudged::Unknown,
+                    Unjudged::List,
                     format!("spec.analysis.metricsFrom: ConfigMap {name} has not been read yet"),
                 ),
             }
@@ -64,7 +64,7 @@ impl Reader {
             Ok(entries) => entries,
             Err(error) => {
                 let message = format!("{field}: {error}; it must be a list of metrics as in spec.analysis.metrics");
-                return self.unjudged(Unjudged::Unknown, message);
+                return self.unjudged(Unjudged::List, message);
             }
         };
         for (index, entry) in entries.into_iter().enumerate() {

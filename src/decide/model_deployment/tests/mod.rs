@@ -6,15 +6,20 @@
 
 mod canary;
 mod capacity;
+mod deadlines;
 mod first_deployment;
 mod gateway;
 mod obstacles;
 mod people;
 mod properties;
 mod record;
+mod replicas;
 mod rest;
+mod retry;
 mod story;
+mod traffic;
 mod trail;
 mod unreadable;
+mod vanished;
 mod verdicts;
 mod world;

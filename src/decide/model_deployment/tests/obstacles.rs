@@ -90,6 +90,63 @@ fn an_edited_config_map_is_a_new_revision() {
     story.is("edited-config-map");
 }
 
+/// A ConfigMap of the template that the API server does not hand out any more, while a canary is watched.
+fn unread_mid_canary() -> World {
+    let mut world = World::new();
+    world.edit(|spec| {
+        spec.template["spec"]["containers"][0]["envFrom"] =
+            json!([{"configMapRef": {"name": "rules", "optional": true}}]);
+    });
+    world.config_maps.insert("rules".into(), content("{}"));
+    world.come_to_rest();
+    world.deploy("churn-2");
+    for _ in 0..5 {
+        world.pass();
+        world.all_is_well();
+    }
+    assert_eq!(world.attempt().weight.to_string(), "5%");
+    world.unread.insert("rules".into(), "configmaps \"rules\" is forbidden".into());
+    world
+}
+
+#[test]
+fn a_config_map_that_is_not_handed_out_holds_and_switches_no_guardrail_off() {
+    let mut story = Story::of("The API server does not hand out a ConfigMap mid-canary", unread_mid_canary());
+    story.world.advance(600);
+    story.pass("the step would end: hold");
+    story.world.measure("error-rate", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("breached");
+    story.world.advance(30);
+    story.pass("breached twice");
+    story.is("unread-config-map");
+}
+
+#[test]
+fn a_config_map_that_is_not_handed_out_stops_no_abort_and_names_no_other_revision() {
+    let mut world = unread_mid_canary();
+    let revisions = world.status().revisions.len();
+    world.request("abort", "n1");
+    world.pass();
+    world.gateway_accepts();
+    (0..2).for_each(|_| drop(world.pass()));
+    assert_eq!(world.attempt().cause, Some(crate::api::model_deployment::Cause::Aborted));
+    assert_eq!((world.attempt().state.is_active(), world.status().revisions.len()), (false, revisions));
+}
+
+#[test]
+fn shared_metrics_that_are_not_handed_out_make_a_serving_revision_not_unready() {
+    let mut world = World::serving();
+    world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]}));
+    world.shared_metrics.insert("http".into(), Err("ConfigMap http cannot be read: timeout".into()));
+    world.unread.insert("http".into(), "timeout".into());
+    let plan = world.pass();
+    let status = |type_: &str| world.status().conditions.into_iter().find(|it| it.type_ == type_).unwrap();
+    assert_eq!(status("Ready").reason, "Stable");
+    assert_eq!(status("Stalled").reason, "Progressing");
+    assert_eq!(plan.requeue, Some(std::time::Duration::from_secs(10)));
+}
+
 #[test]
 fn a_config_map_edited_again_before_it_was_copied_supersedes_quietly() {
     let mut story = Story::of("A ConfigMap is edited twice, faster than copied", with_config_map());

@@ -1,6 +1,7 @@
 //! What holds in every world, however users, cluster and metric source behave.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -28,6 +29,8 @@ enum Happening {
     GatewayAccepts,
     GatewayRejects,
     Measured(u8),
+    /// The metrics are edited: a guardrail, an objective, none, or a shared list that may not be there.
+    Metrics(u8),
     Advance(i64),
     Request(&'static str, u8),
     Trail(bool),
@@ -56,6 +59,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => Just(GatewayAccepts),
         1 => Just(GatewayRejects),
         5 => (0_u8..8).prop_map(Measured),
+        1 => (0_u8..5).prop_map(Metrics),
         6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
         1 => (prop_oneof![Just("abort"), Just("retry")], any::<u8>()).prop_map(|(verb, nonce)| Request(verb, nonce)),
         1 => any::<bool>().prop_map(Trail),
@@ -113,6 +117,7 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::GatewayAccepts => world.gateway_accepts(),
         Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
         Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
+        Happening::Metrics(kind) => metrics(world, *kind),
         Happening::Advance(seconds) => world.advance(*seconds),
         Happening::Request(verb, nonce) => {
             if world.status().attempt.is_some() {
@@ -123,6 +128,19 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
     }
+}
+
+fn metrics(world: &mut World, kind: u8) {
+    let shared = json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]});
+    world.analysis(match kind {
+        0 => json!({"metrics": [guardrail()]}),
+        1 => json!({"metrics": [{"name": "error-rate", "role": "Objective", "threshold": {"max": "1%"},
+            "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}}]}),
+        2 => json!({"none": "checked by hand"}),
+        _ => shared,
+    });
+    let list = if kind == 3 { Ok(json!([guardrail()]).to_string()) } else { Err("there is no ConfigMap http".into()) };
+    world.shared_metrics.insert("http".into(), list);
 }
 
 fn measurement(kind: u8) -> Measurement {
@@ -155,10 +173,25 @@ fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus>
     }
     check_served(world, &status);
     world.carry_out(&plan, writes);
+    if writes == usize::MAX && world.memory.lost.is_empty() {
+        check_asked_for(world, &status);
+    }
     plan
 }
 
-/// Nobody's request goes to a candidate without a ready pod.
+/// Stable is never asked to run on fewer pods than `replicas`, and on none only where nothing is to run.
+fn check_asked_for(world: &World, status: &ModelDeploymentStatus) {
+    let replicas = world.resource.spec.replicas.unwrap_or(1);
+    let asked = |revision: &str| {
+        let live = world.children.deployments.get(&labels::name(&["churn", revision]));
+        live.and_then(|it| it.spec.as_ref()?.replicas)
+    };
+    if let Some(asked) = status.stable.as_ref().and_then(|it| asked(&it.revision)) {
+        assert!(asked >= replicas && (asked == 0 || replicas > 0), "{asked} pods of stable, replicas: {replicas}");
+    }
+}
+
+/// Nobody's request goes to a candidate without a ready pod, unless nothing at all is to run.
 fn check_served(world: &World, status: &ModelDeploymentStatus) {
     let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE) else {
         return;
@@ -226,6 +259,7 @@ fn world_after(story: &[Happening]) -> World {
 fn healed(mut world: World) -> World {
     (1..5).for_each(|version| world.register(&format!("churn-{version}"), version));
     world.memory.trail_unavailable_since = None;
+    metrics(&mut world, 0);
     world.steps(json!([{"weight": "10%", "for": "1m"}]));
     if world.resource.spec.traffic.is_some() {
         world.resource.spec.traffic = World::new().resource.spec.traffic;
@@ -266,6 +300,18 @@ proptest! {
         let refused = status.taken_back.iter().any(|it| it.revision == world.target());
         prop_assert!(served || refused, "{status:#?}");
         prop_assert!(status.unrecorded.is_empty());
+    }
+
+    #[test]
+    fn a_world_that_stands_still_is_looked_at_again_only_when_something_is_due(story in story(), later in 0_i64..9000) {
+        let mut world = world_after(&story);
+        for wait in [0, later] {
+            world.advance(wait);
+            let still = (0..50).map(|_| world.pass()).find(is_nothing);
+            // The times of stories are whole seconds.
+            let again = still.expect("nothing more to write").requeue;
+            prop_assert!(again.is_none_or(|it| it >= Duration::from_secs(1)), "{again:?}: {:#?}", world.status());
+        }
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn without_traffic_in_the_spec_the_route_goes_away() {
     let mut story = Story::of("spec.traffic is removed", World::serving());
     story.world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
     story.pass("no gateway any more");
+    story.pass("the Service is there, and the route goes");
     story.pass("nothing happens");
     story.is("traffic-removed");
 }

@@ -241,6 +241,9 @@ fn attempt(it: &Attempt) -> String {
     if let Some(at) = it.short_of_capacity_since {
         write!(text, ", short of pods since {}", clock(at)).unwrap();
     }
+    if let Some(at) = it.unjudged_since {
+        write!(text, ", metrics unread since {}", clock(at)).unwrap();
+    }
     if let Some(weight) = it.withdrawn_from {
         write!(text, ", withdrawn from {weight} (loss {})", it.losses).unwrap();
     }

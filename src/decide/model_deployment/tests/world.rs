@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) children: Children,
     pub(super) entries: BTreeMap<String, Arc<ModelRegistryEntry>>,
     pub(super) config_maps: BTreeMap<String, ConfigMapContent>,
+    /// What the API server says instead of handing out a ConfigMap.
+    pub(super) unread: BTreeMap<String, String>,
     pub(super) shared_metrics: BTreeMap<String, Result<String, String>>,
     pub(super) answers: BTreeMap<(String, Side), Measurement>,
     pub(super) pods: Vec<Arc<Pod>>,
@@ -76,6 +78,7 @@ impl World {
             children: Children { gateway_api: true, ..Children::default() },
             entries: BTreeMap::new(),
             config_maps: BTreeMap::new(),
+            unread: BTreeMap::new(),
             shared_metrics: BTreeMap::new(),
             answers: BTreeMap::new(),
             pods: Vec::new(),
@@ -285,8 +288,10 @@ impl World {
             entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
             config_maps: references
                 .into_keys()
+                .filter(|name| !self.unread.contains_key(name))
                 .map(|name| (name.clone(), self.config_maps.get(&name).cloned()))
                 .collect(),
+            unread_config_maps: self.unread.clone(),
             policy: Policy::read(&self.resource.spec, &self.shared_metrics),
             children: self.children.clone(),
             pods: self.pods.clone(),

@@ -1,0 +1,146 @@
+//! What takes requests to the pods: the route and its proposal, or the Service of the deployment's name.
+
+use k8s_openapi::api::core::v1::Service;
+
+use super::children::{Work, precondition};
+use super::pass::Pass;
+use crate::api::Weight;
+use crate::api::gateway::HttpRoute;
+use crate::api::labels;
+use crate::api::model_deployment::AttemptState;
+use crate::build;
+use crate::build::route::Backend;
+use crate::decide::{Child, ChildKind, Op};
+
+impl Work<'_> {
+    /// The route, or the Service that switches. Neither goes before the other has taken over.
+    pub(super) fn traffic(&mut self) {
+        if self.pass.has_gateway() {
+            self.route();
+            // Who called the Service before there was a gateway goes on calling it.
+            if self.children.services.contains_key(self.pass.name()) {
+                self.stable_service();
+            }
+        } else {
+            if stable_service_is_current(self.pass) {
+                self.no_route();
+            } else if let (Some(live), Some(wanted)) = (self.children.route.as_deref(), route(self.pass)) {
+                self.write_route(Some(live), wanted);
+            }
+            self.stable_service();
+        }
+    }
+
+    /// A route that the spec does not ask for any more would keep its last weights for ever.
+    fn no_route(&mut self) {
+        self.delete_route(self.children.route.as_deref());
+    }
+
+    fn delete_route(&mut self, live: Option<&HttpRoute>) {
+        let Some(metadata) = live.map(|it| &it.metadata).filter(|it| it.deletion_timestamp.is_none()) else { return };
+        if let (Some(name), Some(precondition)) = (metadata.name.clone(), precondition(metadata)) {
+            self.ops.push(Op::Delete(ChildKind::HttpRoute, name, precondition));
+        }
+    }
+
+    fn route(&mut self) {
+        if !self.children.gateway_api {
+            return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
+        }
+        if let Some(wanted) = route(self.pass) {
+            self.write_route(self.children.route.as_deref(), wanted);
+        }
+    }
+
+    fn write_route(&mut self, live: Option<&HttpRoute>, wanted: HttpRoute) {
+        match live {
+            None => self.create(Child::HttpRoute(Box::new(wanted))),
+            Some(live) if same_route(live, &wanted) => {}
+            Some(live) => {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+                    self.ops.push(Op::Apply(Child::HttpRoute(Box::new(wanted)), precondition));
+                }
+            }
+        }
+    }
+
+    /// Last, and not while there is something to tell: a proposal that the API server refuses ends the
+    /// pass, and nothing else may wait for it.
+    pub(super) fn proposal(&mut self) {
+        let live = self.children.proposed.as_deref();
+        match (self.pass.proposal(), live) {
+            (None, live) => self.delete_route(live),
+            (Some(_), _) if self.pass.has_news() => {}
+            // Another edit begins anew, so that its age tells how long it has been waiting.
+            (Some(wanted), Some(live)) if build::route::gateway(live) != build::route::gateway(&wanted) => {
+                self.delete_route(Some(live));
+            }
+            (Some(wanted), live) => self.write_route(live, wanted),
+        }
+    }
+
+    fn stable_service(&mut self) {
+        if let Some(wanted) = stable_service(self.pass) {
+            self.service(self.pass.name(), wanted);
+        }
+    }
+}
+
+/// The route the status asks for; `None` before anything has traffic.
+pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
+    let gateway = pass.gateway_in_effect()?;
+    let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
+    let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
+    let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
+    let backends = match (stable, attempt) {
+        // All of the traffic: the route is written as it stays, not with an empty backend now and without it later.
+        (Some(_), Some(attempt)) if attempt.weight == Weight::FULL => vec![backend(&attempt.revision, Weight::FULL)],
+        (Some(stable), Some(attempt)) => {
+            vec![backend(stable, attempt.weight.rest()), backend(&attempt.revision, attempt.weight)]
+        }
+        (Some(stable), None) => vec![backend(stable, Weight::FULL)],
+        (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
+        // A first deployment that was taken back: the route stays, without weight.
+        (None, None) => {
+            pass.observed.children.route.as_ref()?;
+            vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
+        }
+    };
+    Some(build::route::write(pass.resource, &gateway, &backends))
+}
+
+/// The port a revision's pods listen on, from its record: the spec may have moved on.
+pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
+    let record = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
+    record.and_then(|it| build::record::port(it)).unwrap_or(pass.resource.spec.port)
+}
+
+/// Whether the live route is the wanted one.
+pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    build::route::same(live, wanted)
+}
+
+/// A value that is no revision's: those have ten characters.
+const NOBODY: &str = "none";
+
+/// The deployment's own Service, selecting the revision that is to serve.
+fn stable_service(pass: &Pass<'_>) -> Option<Service> {
+    let promoted =
+        pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
+    // A first deployment that was taken back: the Service stays, and selects nothing.
+    let nobody = pass.observed.children.services.get(pass.name()).map(|_| NOBODY);
+    let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
+    Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
+}
+
+/// Whether the Service already selects it.
+fn stable_service_is_current(pass: &Pass<'_>) -> bool {
+    let Some(wanted) = stable_service(pass) else { return true };
+    pass.observed.children.services.get(pass.name()).is_some_and(|live| build::service::same(live, &wanted))
+}
+
+/// Whether it does, where there is one to be kept: without a gateway, and for who called it before there was one.
+pub(super) fn service_follows(pass: &Pass<'_>) -> bool {
+    let kept = !pass.has_gateway() || pass.observed.children.services.contains_key(pass.name());
+    !kept || stable_service_is_current(pass)
+}
