@@ -195,3 +195,6 @@ fn identity<K: Resource>(resource: &K) -> ((String, String), String) {
     let part = |it: &Option<String>| it.clone().unwrap_or_default();
     ((part(&meta.namespace), part(&meta.name)), part(&meta.uid))
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,9 +100,15 @@ pub struct Registration<'a> {
 }
 
 /// A controller whose kind does not matter any more.
-struct Runner {
+pub(super) struct Runner {
     wake: Box<dyn Fn() + Send + Sync>,
     run: Box<dyn FnOnce(Shutdown) -> futures::future::BoxFuture<'static, ()> + Send>,
+}
+
+impl Runner {
+    pub(super) fn of<M: Machine>(controller: Controller<M>) -> Self {
+        Self { wake: controller.waker(), run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) }
+    }
 }
 
 impl Registration<'_> {
@@ -110,8 +116,7 @@ impl Registration<'_> {
     /// that feeds its observing before.
     pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
         let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
-        let wake = controller.waker();
-        self.controllers.push(Runner { wake, run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) });
+        self.controllers.push(Runner::of(controller));
     }
 }
 
@@ -162,7 +167,7 @@ pub async fn run(
 }
 
 /// Runs the loops, and the lease around them.
-async fn lead(
+pub(super) async fn lead(
     mut leadership: Leadership,
     controllers: Vec<Runner>,
     metrics: &Metrics,
