@@ -37,10 +37,20 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone() };
-    let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str()).await?);
-    operator::run(options, trail, shutdown, |registration| model_deployment::register(registration, metrics, settings))
-        .await?;
-    Ok(())
+    let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str())?);
+    let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
+        model_deployment::register(registration, metrics, settings);
+    });
+    let mut run = std::pin::pin!(run);
+    // A store that does not answer is no reason not to start: rollbacks do not wait for it.
+    tokio::select! {
+        ended = &mut run => Ok(ended?),
+        unfit = trail.turns_out_unfit() => {
+            shutdown.request();
+            run.await?;
+            Err(unfit.into())
+        }
+    }
 }
 
 /// Region → node label → value, as the chart writes it.

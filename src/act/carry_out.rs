@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::{Client, Resource};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::request::{self, Target};
 use super::{Authority, EventSink, Subject};
@@ -137,6 +138,11 @@ impl Actor {
         &self.events
     }
 
+    /// Sends a write, as far as the authority goes, and reads of the answer what matters.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> kube::Result<T> {
+        self.client.request(self.authority.bind(request)).await
+    }
+
     /// Carries the plan for `resource` out. `stamp` puts the leader's epoch into its status;
     /// `finalizer` is the kind's own, if it has one; `held_back` is an op that must not be sent yet.
     pub async fn carry_out<K, S>(
@@ -253,7 +259,7 @@ impl Pass<'_> {
 
     async fn status<S: Serialize>(&mut self, mut status: S, stamp: fn(&mut S, i64)) -> Result<(), End> {
         stamp(&mut status, self.epoch()?);
-        let answer = self.target.replace_status(&self.actor.client, &status).await;
+        let answer = self.target.replace_status(self.actor, &status).await;
         self.own(answer)
     }
 
@@ -266,7 +272,7 @@ impl Pass<'_> {
         if hold {
             finalizers.push(name.to_owned());
         }
-        let answer = self.target.replace_finalizers(&self.actor.client, &finalizers).await;
+        let answer = self.target.replace_finalizers(self.actor, &finalizers).await;
         self.own(answer)
     }
 
@@ -280,7 +286,7 @@ impl Pass<'_> {
                 self.written.push(written);
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(End::Deleted),
+            Err(error) if request::is_gone(&error, &self.target.name) => Err(End::Deleted),
             Err(error) => Err(match request::end_of(&self.target.kind, &self.target.name, error) {
                 End::Conflict { .. } => End::StatusConflict,
                 end => end,
@@ -298,7 +304,7 @@ impl Pass<'_> {
             Op::Apply(child, observed) => (child.kind(), child.name().to_owned(), Some(observed.clone())),
             Op::Delete(kind, name, observed) => (*kind, name.clone(), Some(observed.clone())),
         };
-        match request::send(&self.actor.client, &self.target.namespace, &op).await {
+        match request::send(self.actor, &self.target.namespace, &op).await {
             Ok(written) => {
                 self.written.extend(written);
                 Ok(())

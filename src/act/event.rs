@@ -7,6 +7,7 @@
 //! the trail hold what matters.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,7 +18,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::FIELD_MANAGER;
 use crate::decide::{Event, EventType};
@@ -60,6 +61,8 @@ impl Subject {
 pub struct EventSink {
     queue: mpsc::Sender<(Subject, Event)>,
     dropped: Counter,
+    /// How many are on their way.
+    untold: Arc<watch::Sender<u64>>,
 }
 
 impl EventSink {
@@ -68,22 +71,35 @@ impl EventSink {
     #[must_use]
     pub fn start(client: Client, instance: String, dropped: Counter) -> Self {
         let (queue, tellings) = mpsc::channel(QUEUE);
-        let teller = Teller { client, instance, told: HashMap::new(), dropped: dropped.clone() };
+        let untold = Arc::new(watch::Sender::new(0));
+        let teller =
+            Teller { client, instance, told: HashMap::new(), dropped: dropped.clone(), untold: untold.clone() };
         tokio::spawn(teller.run(tellings));
-        Self { queue, dropped }
+        Self { queue, dropped, untold }
     }
 
     /// A sink whose events are read by a test.
     #[cfg(test)]
     pub(super) fn detached() -> (Self, mpsc::Receiver<(Subject, Event)>) {
         let (queue, tellings) = mpsc::channel(QUEUE);
-        (Self { queue, dropped: Counter::default() }, tellings)
+        (Self { queue, dropped: Counter::default(), untold: Arc::default() }, tellings)
     }
 
     /// Tells it, soon; or not.
     pub fn tell(&self, subject: &Subject, event: Event) {
+        self.untold.send_modify(|untold| *untold += 1);
         if self.queue.try_send((subject.clone(), event)).is_err() {
+            self.untold.send_modify(|untold| *untold -= 1);
             self.dropped.inc();
+        }
+    }
+
+    /// Waits until everything is told, for a while. The process ends then: what is left counts as dropped.
+    pub async fn finish(&self, within: Duration) {
+        let mut untold = self.untold.subscribe();
+        let all_told = untold.wait_for(|untold| *untold == 0);
+        if tokio::time::timeout(within, all_told).await.is_err() {
+            self.dropped.inc_by(*self.untold.borrow());
         }
     }
 }
@@ -93,6 +109,7 @@ struct Teller {
     instance: String,
     told: HashMap<String, Told>,
     dropped: Counter,
+    untold: Arc<watch::Sender<u64>>,
 }
 
 struct Told {
@@ -107,21 +124,27 @@ impl Teller {
             let now = Instant::now();
             tokens = (tokens + now.duration_since(refilled).as_secs_f64() * PER_SECOND).min(BURST);
             refilled = now;
-            let name = event_name(&subject, &event);
-            let Some(times) = self.due(&name, now) else {
-                continue;
-            };
-            if tokens < 1.0 {
-                self.dropped.inc();
-                continue;
-            }
-            tokens -= 1.0;
-            if let Err(error) = self.write(&name, times, &subject, event).await {
-                self.dropped.inc();
-                tracing::debug!(%error, event = name, "an Event was not written");
-            } else {
-                self.told.insert(name, Told { at: now, times });
-            }
+            self.tell(&subject, event, now, &mut tokens).await;
+            self.untold.send_modify(|untold| *untold -= 1);
+        }
+    }
+
+    /// Tells it if it is news, and if there is a token left for it.
+    async fn tell(&mut self, subject: &Subject, event: Event, now: Instant, tokens: &mut f64) {
+        let name = event_name(subject, &event);
+        let Some(times) = self.due(&name, now) else {
+            return;
+        };
+        if *tokens < 1.0 {
+            self.dropped.inc();
+            return;
+        }
+        *tokens -= 1.0;
+        if let Err(error) = self.write(&name, times, subject, event).await {
+            self.dropped.inc();
+            tracing::debug!(%error, event = name, "an Event was not written");
+        } else {
+            self.told.insert(name, Told { at: now, times });
         }
     }
 
@@ -237,6 +260,23 @@ mod tests {
     fn a_long_subject_still_gives_a_valid_name() {
         let subject = Subject::new("v1", "Kind", "crm", &"n".repeat(253), "uid");
         assert!(event_name(&subject, &event("a")).len() <= 253);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_events_get_a_moment_and_what_is_left_counts_as_dropped() {
+        use http::{Request, Response};
+        use kube::client::Body;
+        let subject = Subject::new("werkbank.dev/v1alpha1", "ModelDeployment", "crm", "churn", "1");
+        for (seconds, dropped) in [(0, 0), (600, 3)] {
+            let server = tower::service_fn(move |_: Request<Body>| async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok::<_, tower::BoxError>(Response::builder().status(201).body(Body::from(b"{}".to_vec()))?)
+            });
+            let sink = EventSink::start(Client::new(server, "crm"), "test".into(), Counter::default());
+            ["a", "b", "c"].iter().for_each(|note| sink.tell(&subject, event(note)));
+            sink.finish(Duration::from_secs(1)).await;
+            assert_eq!((*sink.untold.borrow(), sink.dropped.get()), (dropped, dropped), "{seconds} s each");
+        }
     }
 
     #[test]

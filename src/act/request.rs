@@ -6,13 +6,13 @@
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::Error;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{Request, Resource};
-use kube::{Client, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{End, Left, Written};
+use super::{Actor, End, Left, NotLeading, Written};
 use crate::api::gateway::HttpRoute;
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
@@ -64,7 +64,7 @@ impl Target {
 
     /// PUTs the status, refused with 409 unless uid and resourceVersion are still these. Spec and
     /// metadata are left out: the API server takes only status from a write to `/status`.
-    pub(super) async fn replace_status(&self, client: &Client, status: &impl Serialize) -> Result<Written, Error> {
+    pub(super) async fn replace_status(&self, actor: &Actor, status: &impl Serialize) -> Result<Written, Error> {
         let body = json!({
             "apiVersion": self.api_version,
             "kind": self.kind,
@@ -78,11 +78,11 @@ impl Target {
         let request = Request::new(self.collection.as_str())
             .replace_subresource("status", &self.name, &post_params(), body)
             .map_err(Error::BuildRequest)?;
-        Ok(self.written(client.request(request).await?))
+        Ok(self.written(actor.ask(request).await?))
     }
 
     /// Sets the resource's finalizers, refused with 409 unless it is still this version.
-    pub(super) async fn replace_finalizers(&self, client: &Client, finalizers: &[String]) -> Result<Written, Error> {
+    pub(super) async fn replace_finalizers(&self, actor: &Actor, finalizers: &[String]) -> Result<Written, Error> {
         let patch = json!({"metadata": {
             "uid": self.uid, "resourceVersion": self.resource_version, "finalizers": finalizers,
         }});
@@ -90,7 +90,7 @@ impl Target {
         let request = Request::new(self.collection.as_str())
             .patch(&self.name, &params, &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
-        Ok(self.written(client.request(request).await?))
+        Ok(self.written(actor.ask(request).await?))
     }
 
     fn written(&self, Answer { metadata }: Answer) -> Written {
@@ -100,27 +100,27 @@ impl Target {
 }
 
 /// Sends one op. `Ok(None)`: there was nothing to do any more.
-pub(super) async fn send(client: &Client, namespace: &str, op: &Op) -> Result<Option<Written>, Error> {
+pub(super) async fn send(actor: &Actor, namespace: &str, op: &Op) -> Result<Option<Written>, Error> {
     match op {
         Op::Create(child) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
             let body = serde_json::to_vec(&body(child)?).map_err(Error::SerdeError)?;
             let request = collection(kind, namespace).create(&post_params(), body).map_err(Error::BuildRequest)?;
-            Ok(Some(present(kind, name, client.request(request).await?)))
+            Ok(Some(present(kind, name, actor.ask(request).await?)))
         }
         Op::Apply(child, precondition) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
             let patch = Patch::Apply(pinned(body(child)?, precondition));
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let request = collection(kind, namespace).patch(&name, &params, &patch).map_err(Error::BuildRequest)?;
-            Ok(Some(present(kind, name, client.request(request).await?)))
+            Ok(Some(present(kind, name, actor.ask(request).await?)))
         }
-        Op::Delete(kind, name, precondition) => delete(client, namespace, *kind, name, precondition).await,
+        Op::Delete(kind, name, precondition) => delete(actor, namespace, *kind, name, precondition).await,
     }
 }
 
 async fn delete(
-    client: &Client,
+    actor: &Actor,
     namespace: &str,
     kind: ChildKind,
     name: &str,
@@ -131,7 +131,7 @@ async fn delete(
         resource_version: Some(precondition.resource_version.clone()),
     });
     let request = collection(kind, namespace).delete(name, &params).map_err(Error::BuildRequest)?;
-    match client.request::<Answer>(request).await {
+    match actor.ask::<Answer>(request).await {
         // Finalizers keep it for a while: it was answered as it is now.
         Ok(answer) if !answer.metadata.uid.is_empty() => Ok(Some(present(kind, name.to_owned(), answer))),
         Ok(_) => {
@@ -185,6 +185,13 @@ fn pinned(mut body: Value, precondition: &Precondition) -> Value {
     body
 }
 
+/// Whether the API server says that this very object is gone. To a kind that it does not serve (yet: its
+/// CRD may have reached another one first) it answers 404 as well, but names no object.
+pub(super) fn is_gone(error: &Error, name: &str) -> bool {
+    let Error::Api(status) = error else { return false };
+    status.is_not_found() && status.details.as_ref().is_some_and(|details| details.name == name)
+}
+
 /// What an error answered to a write of `kind`/`name` means for the pass.
 pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
     let (kind, name) = (kind.to_owned(), name.to_owned());
@@ -194,6 +201,7 @@ pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
         Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
             End::Refused { kind, name, message: status.message, op: None }
         }
+        Error::Service(error) if error.is::<NotLeading>() => End::NotLeader,
         error => End::Failed { kind, name, error: brief(&error), op: None },
     }
 }

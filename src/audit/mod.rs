@@ -9,7 +9,7 @@ mod trail;
 use futures::future::BoxFuture;
 
 pub use entry::{Entry, EntryKind};
-pub use trail::ObjectStoreTrail;
+pub use trail::{ObjectStoreTrail, UnfitTrail};
 
 /// An append-only record with one place per resource, sequence number and kind of entry.
 pub trait Trail: Send + Sync + 'static {

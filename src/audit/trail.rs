@@ -9,18 +9,24 @@
 //! them: after an intent is stored, its void is looked for, and if there is one
 //! the number is spent. (An intent that another leader had given up may arrive
 //! late; it must not be acted upon.)
+//!
+//! A store that does not answer, at the start or later, stops nobody but who has something to record:
+//! rollbacks do not wait for it, and after a few calls nobody waits for it. Before the first
+//! entry the store has to show that it refuses a second write to the same place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Appended, Entry, EntryKind, Trail, TrailError};
 use crate::api::artifact::ArtifactUri;
+use crate::connect::outage::{self, Outage};
 use crate::connect::storage::{Patience, StorageError, open_object_store};
 
 /// How long storing may take before the place is read back.
@@ -29,8 +35,15 @@ const PUT_LIMIT: Duration = Duration::from_secs(3);
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// How long listing one resource's entries may take.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// How long to wait before the store is asked again whether it can be a trail.
+const PROBE_REST: Duration = Duration::from_secs(10);
 /// The object by which the store shows that it can put-if-absent.
 const PROBE: &str = "put-if-absent-probe.json";
+
+/// A place where no trail can be kept, however long one waits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the trail cannot be kept there: {0}; set --trail to another place")]
+pub struct UnfitTrail(String);
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -38,47 +51,72 @@ pub struct ObjectStoreTrail {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     what: String,
+    outage: Arc<Outage>,
+    /// Whether the store has shown that it refuses a second write to the same place.
+    proven: Arc<AtomicBool>,
 }
 
 impl ObjectStoreTrail {
-    /// Opens a trail at `file:///dir` or `s3://bucket/prefix`, and makes sure that the
-    /// store really refuses a second write to the same place.
+    /// Opens a trail at `file:///dir` or `s3://bucket/prefix`, without asking the store anything.
     ///
     /// # Errors
-    /// The address is not usable, the store does not answer, or it overwrites.
-    pub async fn open(url: &str) -> Result<Self, TrailError> {
-        let uri: ArtifactUri = url.parse().map_err(|error| TrailError::Unavailable(format!("{error}")))?;
+    /// The address, or what it takes to use it, is wrong.
+    pub fn open(url: &str) -> Result<Self, UnfitTrail> {
+        let uri: ArtifactUri = url.parse().map_err(|error| UnfitTrail(format!("{error}")))?;
         let patience = Patience { answer: PUT_LIMIT, retries: 1 };
-        let (store, prefix) =
-            open_object_store(&uri, patience).map_err(|error| TrailError::Unavailable(error.to_string()))?;
-        Self::over(store, prefix, uri.to_string()).await
+        let (store, prefix) = open_object_store(&uri, patience).map_err(|error| UnfitTrail(error.to_string()))?;
+        Ok(Self::in_store(store, prefix, uri.to_string()))
     }
 
-    /// The same over a store that is open already; `what` names it in messages.
+    /// The same in a store that is open already and answers; `what` names it in messages.
     ///
     /// # Errors
     /// The store does not answer, or it overwrites.
     pub async fn over(store: Arc<dyn ObjectStore>, prefix: Path, what: String) -> Result<Self, TrailError> {
-        let trail = Self { store, prefix, what };
-        trail.probe().await?;
+        let trail = Self::in_store(store, prefix, what);
+        trail.prove().await?;
         Ok(trail)
     }
 
-    /// The object stays, so that the probe needs no right to delete.
-    async fn probe(&self) -> Result<(), TrailError> {
+    fn in_store(store: Arc<dyn ObjectStore>, prefix: Path, what: String) -> Self {
+        Self { store, prefix, what, outage: Arc::default(), proven: Arc::default() }
+    }
+
+    /// Asks the store until it answers, and returns only if no trail can be kept in it.
+    pub async fn turns_out_unfit(&self) -> UnfitTrail {
+        loop {
+            match self.prove().await {
+                Ok(()) => return std::future::pending().await,
+                Err(Fault::Unfit(why)) => return UnfitTrail(why),
+                Err(fault) => tracing::warn!(error = %TrailError::from(fault), "decisions that need a record wait"),
+            }
+            tokio::time::sleep(PROBE_REST).await;
+        }
+    }
+
+    /// Makes sure that the store refuses a second write to the same place. The object stays, so
+    /// that this needs no right to delete.
+    async fn prove(&self) -> Result<(), Fault> {
+        if self.proven.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let place = self.prefix.clone().join(PROBE);
         match self.create(&place, b"{}".to_vec()).await {
             Ok(()) | Err(PutError::Taken) => {}
             Err(PutError::Unclear(why)) => return Err(why),
         }
         match self.create(&place, b"{}".to_vec()).await {
-            Err(PutError::Taken) => Ok(()),
-            Err(PutError::Unclear(why)) => Err(why),
-            Ok(()) => Err(TrailError::Unavailable(format!(
-                "the store of {} overwrites what was to be created once; use a store with conditional writes (If-None-Match)",
-                self.what
-            ))),
+            Err(PutError::Taken) => {}
+            Err(PutError::Unclear(why)) => return Err(why),
+            Ok(()) => {
+                return Err(Fault::Unfit(format!(
+                    "the store of {} overwrites what was to be created once; use a store with conditional writes (If-None-Match)",
+                    self.what
+                )));
+            }
         }
+        self.proven.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The entries about one resource, by sequence number; intents first.
@@ -86,26 +124,23 @@ impl ObjectStoreTrail {
     /// # Errors
     /// The store does not answer, or holds something that is no entry.
     pub async fn list(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
-        let list =
-            async {
-                let mut places: Vec<Path> = self
-                    .store
-                    .list(Some(&self.prefix.clone().join(uid)))
-                    .map_ok(|meta| meta.location)
-                    .try_collect()
-                    .await
-                    .map_err(|error| self.unavailable(&error))?;
-                places.sort_unstable();
-                let mut entries = Vec::with_capacity(places.len());
-                for place in places {
-                    let entry = self.read(&place).await?;
-                    entries.push(entry.ok_or_else(|| {
-                        TrailError::Unavailable(format!("{place} vanished while listing; list again"))
-                    })?);
-                }
-                Ok(entries)
-            };
-        timeout(LIST_LIMIT, list).await.unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT)))
+        let list = async {
+            let mut places: Vec<Path> = self
+                .store
+                .list(Some(&self.prefix.clone().join(uid)))
+                .map_ok(|meta| meta.location)
+                .try_collect()
+                .await
+                .map_err(|error| self.unavailable(&error))?;
+            places.sort_unstable();
+            let mut entries = Vec::with_capacity(places.len());
+            for place in places {
+                let entry = self.read(&place).await?;
+                entries.push(entry.ok_or_else(|| Fault::Wrong(format!("{place} vanished while listing; list again")))?);
+            }
+            Ok(entries)
+        };
+        timeout(LIST_LIMIT, list).await.unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT))).map_err(TrailError::from)
     }
 
     fn place(&self, uid: &str, sequence: i64, kind: EntryKind) -> Path {
@@ -117,11 +152,27 @@ impl ObjectStoreTrail {
         self.prefix.clone().join(uid).join(format!("{sequence:010}.{kind}.json"))
     }
 
-    async fn append_entry(&self, entry: &Entry) -> Result<Appended, TrailError> {
-        let place = self.place(&entry.uid, entry.sequence, entry.kind);
-        let json = serde_json_canonicalizer::to_vec(entry).map_err(|error| {
-            TrailError::Unavailable(format!("the entry cannot be written as JSON: {error}; report it"))
+    /// Appends, unless the store has not answered for a while.
+    async fn append_if_it_answers(&self, entry: &Entry) -> Result<Appended, TrailError> {
+        let began = Instant::now();
+        self.outage.admit(began).map_err(|silent_for| {
+            TrailError::Unavailable(format!("the store of {} {}", self.what, outage::told(silent_for)))
         })?;
+        let answer = match self.prove().await {
+            Ok(()) => self.append_entry(entry).await,
+            Err(fault) => Err(fault),
+        };
+        match &answer {
+            Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
+            _ => self.outage.answered(),
+        }
+        answer.map_err(TrailError::from)
+    }
+
+    async fn append_entry(&self, entry: &Entry) -> Result<Appended, Fault> {
+        let place = self.place(&entry.uid, entry.sequence, entry.kind);
+        let json = serde_json_canonicalizer::to_vec(entry)
+            .map_err(|error| Fault::Wrong(format!("the entry cannot be written as JSON: {error}; report it")))?;
         let created = self.create(&place, json).await;
         let settle = async {
             let appended = match created {
@@ -129,7 +180,7 @@ impl ObjectStoreTrail {
                 Err(refused) => self.settle_by_reading(entry, &place, refused).await?,
             };
             if entry.kind == EntryKind::Intent && self.is_voided(entry).await? {
-                return Err(TrailError::SequenceTaken { holder: Box::new(entry.clone()) });
+                return Err(Fault::Taken(Box::new(entry.clone())));
             }
             Ok(appended)
         };
@@ -137,20 +188,20 @@ impl ObjectStoreTrail {
     }
 
     /// The place is taken, or the answer got lost: what is there decides.
-    async fn settle_by_reading(&self, entry: &Entry, place: &Path, refused: PutError) -> Result<Appended, TrailError> {
+    async fn settle_by_reading(&self, entry: &Entry, place: &Path, refused: PutError) -> Result<Appended, Fault> {
         match (self.read(place).await, refused) {
             (Ok(Some(found)), _) if found.is_same_decision(entry) => Ok(Appended::AlreadyThere),
-            (Ok(Some(found)), _) => Err(TrailError::SequenceTaken { holder: Box::new(found) }),
+            (Ok(Some(found)), _) => Err(Fault::Taken(Box::new(found))),
             // Not there now; a write under way may still land, and is then found by the next call.
             (_, PutError::Unclear(why)) | (Err(why), PutError::Taken) => Err(why),
-            (Ok(None), PutError::Taken) => Err(TrailError::Unavailable(format!(
+            (Ok(None), PutError::Taken) => Err(Fault::Wrong(format!(
                 "{place} in {} was taken and then gone; nothing may be deleted from the trail",
                 self.what
             ))),
         }
     }
 
-    async fn is_voided(&self, intent: &Entry) -> Result<bool, TrailError> {
+    async fn is_voided(&self, intent: &Entry) -> Result<bool, Fault> {
         match self.store.head(&self.place(&intent.uid, intent.sequence, EntryKind::Void)).await {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
@@ -168,7 +219,7 @@ impl ObjectStoreTrail {
         }
     }
 
-    async fn read(&self, place: &Path) -> Result<Option<Entry>, TrailError> {
+    async fn read(&self, place: &Path) -> Result<Option<Entry>, Fault> {
         let got = match self.store.get(place).await {
             Err(Error::NotFound { .. }) => return Ok(None),
             got => got.map_err(|error| self.unavailable(&error))?,
@@ -176,27 +227,52 @@ impl ObjectStoreTrail {
         let bytes = got.bytes().await.map_err(|error| self.unavailable(&error))?;
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|_| TrailError::Unavailable(format!("{place} in {} is no trail entry; move it away", self.what)))
+            .map_err(|_| Fault::Wrong(format!("{place} in {} is no trail entry; move it away", self.what)))
     }
 
-    fn unavailable(&self, error: &Error) -> TrailError {
-        TrailError::Unavailable(StorageError::of_store(error, &self.what).to_string())
+    fn unavailable(&self, error: &Error) -> Fault {
+        match StorageError::of_store(error, &self.what) {
+            StorageError::Unreachable(why) => Fault::Silent(why),
+            error => Fault::Wrong(error.to_string()),
+        }
     }
 
-    fn too_slow(&self, limit: Duration) -> TrailError {
-        TrailError::Unavailable(StorageError::timeout(&self.what, limit.as_secs()).to_string())
+    fn too_slow(&self, limit: Duration) -> Fault {
+        Fault::Silent(StorageError::timeout(&self.what, limit.as_secs()).to_string())
     }
 }
 
 impl Trail for ObjectStoreTrail {
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
-        Box::pin(self.append_entry(entry))
+        Box::pin(self.append_if_it_answers(entry))
+    }
+}
+
+/// Why the store did not do what it was asked for.
+#[derive(Debug)]
+enum Fault {
+    /// The number belongs to this entry.
+    Taken(Box<Entry>),
+    /// No answer, or an error of the store's own.
+    Silent(String),
+    /// An answer, and no use.
+    Wrong(String),
+    /// It answers, and can never be a trail.
+    Unfit(String),
+}
+
+impl From<Fault> for TrailError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Taken(holder) => Self::SequenceTaken { holder },
+            Fault::Silent(why) | Fault::Wrong(why) | Fault::Unfit(why) => Self::Unavailable(why),
+        }
     }
 }
 
 enum PutError {
     Taken,
-    Unclear(TrailError),
+    Unclear(Fault),
 }
 
 #[cfg(test)]

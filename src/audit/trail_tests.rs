@@ -1,4 +1,7 @@
 use chrono::DateTime;
+use object_store::aws::AmazonS3Builder;
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 use super::*;
 
@@ -22,7 +25,7 @@ fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
 }
 
 async fn trail(dir: &tempfile::TempDir) -> ObjectStoreTrail {
-    ObjectStoreTrail::open(&format!("file://{}/trail", dir.path().display())).await.unwrap()
+    ObjectStoreTrail::open(&format!("file://{}/trail", dir.path().display())).unwrap()
 }
 
 #[tokio::test]
@@ -150,6 +153,83 @@ async fn a_uid_cannot_lead_out_of_the_trail() {
 #[tokio::test]
 async fn an_address_that_cannot_be_a_trail_is_refused_with_those_that_work() {
     for url in ["gs://bucket/trail", "trail", "file:///proc/version/trail"] {
-        assert!(matches!(ObjectStoreTrail::open(url).await, Err(TrailError::Unavailable(_))), "{url}");
+        let Err(error) = ObjectStoreTrail::open(url) else { panic!("{url}") };
+        assert!(error.to_string().contains("--trail"), "{error}");
     }
+}
+
+/// A store that answers nothing in time.
+fn hung() -> Arc<ThrottledStore<InMemory>> {
+    let forever = Duration::from_secs(3600);
+    let waits = ThrottleConfig { wait_put_per_call: forever, wait_get_per_call: forever, ..Default::default() };
+    Arc::new(ThrottledStore::new(InMemory::new(), waits))
+}
+
+fn in_store(store: Arc<dyn ObjectStore>) -> ObjectStoreTrail {
+    ObjectStoreTrail::in_store(store, Path::from("trail"), "s3://models/trail".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_keeps_a_few_calls_waiting_and_then_none_until_it_answers() {
+    let store = hung();
+    let (trail, shift) = (in_store(store.clone()), entry(EntryKind::Intent, 1, "Shift"));
+    let late = futures::future::join_all((0..3).map(|_| trail.append(&shift))).await;
+    assert!(late.iter().all(|answer| matches!(answer, Err(TrailError::Unavailable(_)))), "{late:?}");
+    let began = Instant::now();
+    let Err(TrailError::Unavailable(why)) = trail.append(&shift).await else { panic!("it hangs") };
+    assert!(why.contains("s3://models/trail has not answered since"), "{why}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+
+    store.config_mut(|waits| *waits = ThrottleConfig::default());
+    assert!(trail.append(&shift).await.is_err(), "it is left alone for a moment");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(trail.append(&shift).await, Ok(Appended::New));
+    assert_eq!(trail.append(&shift).await, Ok(Appended::AlreadyThere));
+}
+
+#[tokio::test]
+async fn entries_that_cannot_be_read_are_answers_and_silence_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (trail, shift) = (trail(&dir).await, entry(EntryKind::Intent, 1, "Shift"));
+    let file = dir.path().join("trail").join(&shift.uid).join("0000000001.intent.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "garbage").unwrap();
+    for _ in 0..10 {
+        assert!(trail.append(&shift).await.is_err());
+    }
+    assert_eq!(trail.append(&entry(EntryKind::Intent, 2, "Shift")).await, Ok(Appended::New));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_at_the_start_is_asked_until_it_answers_and_is_not_called_unfit() {
+    let store = hung();
+    let trail = in_store(store.clone());
+    let mut unfit = std::pin::pin!(trail.turns_out_unfit());
+    assert!(timeout(Duration::from_secs(3600), &mut unfit).await.is_err(), "it may come back");
+    assert!(!trail.proven.load(Ordering::Relaxed));
+    store.config_mut(|waits| *waits = ThrottleConfig::default());
+    assert!(timeout(Duration::from_secs(60), &mut unfit).await.is_err(), "and it is a good one");
+    assert!(trail.proven.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
+    // As an S3 that does not know `If-None-Match` answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = axum::routing::any(async || ([(axum::http::header::ETAG, "\"1\"")], ""));
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    let store = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("eu-central-1")
+        .with_bucket_name("models")
+        .with_access_key_id("test")
+        .with_secret_access_key("test");
+    let trail = in_store(Arc::new(store.build().unwrap()));
+    let unfit = trail.turns_out_unfit().await.to_string();
+    assert!(unfit.contains("conditional writes") && unfit.contains("--trail"), "{unfit}");
+    let shift = entry(EntryKind::Intent, 1, "Shift");
+    assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
+    server.abort();
 }

@@ -4,6 +4,7 @@
 //! follows a redirect to another place, and no error repeats a credential, a
 //! signed URL or a foreign answer that could hold one.
 
+pub(crate) mod outage;
 pub mod prometheus;
 pub mod storage;
 mod storage_error;

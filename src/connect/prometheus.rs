@@ -2,14 +2,18 @@
 //!
 //! The answer is a [`Measurement`]: one number, nothing, a query that has to be corrected, or an error a person can
 //! act on. A query must aggregate to one series: picking one of several would make
-//! the verdict depend on an order nobody promised.
+//! the verdict depend on an order nobody promised. While the server does not answer, that is the
+//! answer, and after a few calls nobody waits for it any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
+use super::outage::{self, Outage};
 use crate::decide::Measurement;
 
 /// The longest wait for an answer, connecting included.
@@ -24,6 +28,7 @@ const MAX_ERROR_CHARS: usize = 300;
 pub struct Prometheus {
     client: reqwest::Client,
     endpoint: Url,
+    outage: Arc<Outage>,
 }
 
 /// The address cannot be one of a Prometheus.
@@ -59,18 +64,28 @@ impl Prometheus {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(PrometheusError::Client)?;
-        Ok(Self { client, endpoint })
+        Ok(Self { client, endpoint, outage: Arc::default() })
     }
 
     /// Evaluates a query at a time; `None` is the server's now.
     pub async fn query(&self, query: &str, at: Option<DateTime<Utc>>) -> Measurement {
-        match self.answer(query, at).await {
+        let began = Instant::now();
+        if let Err(silent_for) = self.outage.admit(began) {
+            let told = outage::told(silent_for);
+            return Measurement::ProviderError(format!("Prometheus at {} {told}; check that it runs", self.host()));
+        }
+        let answer = self.answer(query, at).await;
+        match &answer {
+            Err(Failure::Silent(_)) => self.outage.silent(began, Instant::now()),
+            Ok(_) | Err(Failure::Useless(_)) => self.outage.answered(),
+        }
+        match answer {
             Ok((status, body)) => read_answer(status, &body),
-            Err(why) => Measurement::ProviderError(why),
+            Err(Failure::Silent(why) | Failure::Useless(why)) => Measurement::ProviderError(why),
         }
     }
 
-    async fn answer(&self, query: &str, at: Option<DateTime<Utc>>) -> Result<(u16, Vec<u8>), String> {
+    async fn answer(&self, query: &str, at: Option<DateTime<Utc>>) -> Result<(u16, Vec<u8>), Failure> {
         let request = self
             .client
             .post(self.endpoint.clone())
@@ -79,15 +94,16 @@ impl Prometheus {
         let mut response = request.send().await.map_err(|error| self.explain(&error))?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(format!(
+            return Err(Failure::Useless(format!(
                 "Prometheus at {} redirects elsewhere ({status}), which is not followed; configure its final address",
                 self.host()
-            ));
+            )));
         }
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.explain(&error))? {
             if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                return Err("the answer is larger than 1 MiB; aggregate to one series, e.g. sum(...)".to_owned());
+                let why = "the answer is larger than 1 MiB; aggregate to one series, e.g. sum(...)";
+                return Err(Failure::Useless(why.to_owned()));
             }
             body.extend_from_slice(&piece);
         }
@@ -100,7 +116,7 @@ impl Prometheus {
         self.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    fn explain(&self, error: &reqwest::Error) -> String {
+    fn explain(&self, error: &reqwest::Error) -> Failure {
         let what = if error.is_timeout() {
             format!("did not answer within {} s", TIMEOUT.as_secs())
         } else if error.is_connect() {
@@ -108,8 +124,18 @@ impl Prometheus {
         } else {
             "broke off its answer".to_owned()
         };
-        format!("Prometheus at {} {what}; check its address, that it runs, and the network policies", self.host())
+        let host = self.host();
+        let why = format!("Prometheus at {host} {what}; check its address, that it runs, and the network policies");
+        if error.is_timeout() || error.is_connect() { Failure::Silent(why) } else { Failure::Useless(why) }
     }
+}
+
+/// Why there is nothing to read.
+enum Failure {
+    /// It did not answer at all.
+    Silent(String),
+    /// It did, and that is no answer.
+    Useless(String),
 }
 
 #[derive(Deserialize)]

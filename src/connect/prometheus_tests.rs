@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::any;
@@ -158,4 +156,23 @@ async fn a_refused_connection_says_so_without_the_password() {
     let prometheus = Prometheus::new(&format!("http://user:hunter2@{address}")).unwrap();
     let Measurement::ProviderError(why) = prometheus.query("up", None).await else { panic!("an answer") };
     assert!(why.contains("cannot be connected to") && !why.contains("hunter2"), "{why}");
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_answers_is_asked_a_few_times_and_then_not_for_a_moment() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Connected to, and never heard.
+    let server = tokio::spawn(async move {
+        let _connection = listener.accept().await;
+        std::future::pending::<()>().await;
+    });
+    let prometheus = Prometheus::new(&format!("http://{address}")).unwrap();
+    let silent = futures::future::join_all((0..3).map(|_| prometheus.query("up", None))).await;
+    assert!(silent.iter().all(|it| matches!(it, Measurement::ProviderError(_))), "{silent:?}");
+    let began = Instant::now();
+    let Measurement::ProviderError(why) = prometheus.query("up", None).await else { panic!("an answer") };
+    assert!(why.contains("has not answered since"), "{why}");
+    assert!(began.elapsed() < TIMEOUT / 5, "{:?}", began.elapsed());
+    server.abort();
 }

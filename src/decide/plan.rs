@@ -32,11 +32,22 @@ pub struct Plan<Status> {
     pub events: Vec<Event>,
     /// When to look again if nothing changes before; `None`: when something changes.
     pub requeue: Option<Duration>,
+    /// Its writes take weight away: one that does not get through is tried again soon, however
+    /// often it failed.
+    pub urgent: bool,
 }
 
 impl<Status> Default for Plan<Status> {
     fn default() -> Self {
-        Self { entries: Vec::new(), status: None, ops: Vec::new(), finalizer: None, events: Vec::new(), requeue: None }
+        Self {
+            entries: Vec::new(),
+            status: None,
+            ops: Vec::new(),
+            finalizer: None,
+            events: Vec::new(),
+            requeue: None,
+            urgent: false,
+        }
     }
 }
 

@@ -12,8 +12,9 @@ mod references;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
@@ -34,7 +35,7 @@ use contents::Contents;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
-const TRAIL_REST: TimeDelta = TimeDelta::seconds(10);
+const TRAIL_REST: Duration = Duration::from_secs(10);
 
 /// Where metrics come from.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +87,7 @@ impl Machine for ModelDeployments {
                 lost: memory.lost.clone(),
                 trail_unavailable_since: memory
                     .trail_outage
-                    .filter(|outage| Utc::now() - outage.last_tried < TRAIL_REST)
+                    .filter(|outage| outage.last_tried.elapsed() < TRAIL_REST)
                     .map(|outage| outage.since),
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
+/// What takes weight away is tried again at this pace: the promise is a second after it can get through.
+const URGENT: Duration = Duration::from_millis(1200);
 /// Conflicts are expected to heal with the next watch event.
 const FIRST_CONFLICT: Duration = Duration::from_millis(100);
 const LONGEST_CONFLICT: Duration = Duration::from_secs(5);
@@ -16,6 +18,11 @@ const LONGEST_CONFLICT: Duration = Duration::from_secs(5);
 /// The wait after `attempt` failures in a row, counted from 1.
 pub(super) fn after_failure(uid: &str, attempt: u32) -> Duration {
     spread(doubled(FIRST, LONGEST, attempt), uid, attempt)
+}
+
+/// The same for a write that must not wait long, however often it failed.
+pub(super) fn after_urgent_failure(uid: &str, attempt: u32) -> Duration {
+    spread(doubled(FIRST, URGENT, attempt), uid, attempt)
 }
 
 /// The wait after `attempt` conflicts in a row, counted from 1.
@@ -51,6 +58,11 @@ mod tests {
     fn waits_double_from_a_second_to_a_minute() {
         let seconds: Vec<u64> = (1..=8).map(|attempt| doubled(FIRST, LONGEST, attempt).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn what_takes_weight_away_never_waits_much_longer_than_a_second() {
+        assert!((1..100).all(|attempt| after_urgent_failure("a", attempt) < Duration::from_millis(1500)));
     }
 
     proptest! {

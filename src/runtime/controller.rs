@@ -8,13 +8,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
 use kube::runtime::controller::{Action, Config, Error, applier};
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::health::{Health, Pulse};
 use super::memory::Memories;
@@ -28,7 +29,9 @@ mod pass;
 /// A pass that takes longer is given up; its writes stand, and the next one goes on from them.
 const PASS_DEADLINE: Duration = Duration::from_mins(2);
 /// How long passes under way may take to end at shutdown.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(18);
+/// Who has led and does not lead now looks again: it may lead again, or its process is about to end.
+const NOT_LEADING: Duration = Duration::from_secs(1);
 
 /// The controller of one kind, ready to run.
 pub struct Controller<M: Machine> {
@@ -122,12 +125,16 @@ impl<M: Machine> Controller<M> {
         };
         let cut_off = async {
             shutdown.requested().await;
-            tokio::time::sleep(GRACE).await
+            // Without a filled cache no pass has begun, and the applier does not look at the end of its queue.
+            if context.cache.store().wait_until_ready().now_or_never().is_some() {
+                tokio::time::sleep(GRACE).await;
+                tracing::warn!(kind = M::KIND, "passes under way did not end in time");
+            }
         };
         tokio::select! {
             () = passes => {}
             () = beats => {}
-            () = cut_off => tracing::warn!(kind = M::KIND, "passes under way did not end in time"),
+            () = cut_off => {}
         }
         // The queue's sender lives until here: watches that go on never see it closed.
         drop(sender);
@@ -146,8 +153,11 @@ where
 impl<M: Machine> Loop<M> {
     /// One pass as a task, measured, and given up after its deadline.
     async fn task(self: Arc<Self>, resource: Arc<M::Resource>) -> Result<Action, Infallible> {
-        let Some(epoch) = self.actor.authority().epoch() else {
-            return Ok(Action::await_change());
+        let authority = self.actor.authority();
+        let Some(epoch) = authority.epoch() else {
+            // Who waits for the lease is woken when it comes.
+            let wait = authority.has_lapsed().then_some(NOT_LEADING);
+            return Ok(wait.map_or_else(Action::await_change, Action::requeue));
         };
         let kind = Kind { kind: M::KIND.to_owned() };
         let started = Instant::now();
@@ -185,3 +195,6 @@ fn identity<K: Resource>(resource: &K) -> ((String, String), String) {
     let part = |it: &Option<String>| it.clone().unwrap_or_default();
     ((part(&meta.namespace), part(&meta.name)), part(&meta.uid))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@
 //! only once the caches show it, so no decision rests on a world in which the last one did not
 //! happen yet. The wait is bounded: a watch that lost an event must not stop a rollback.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::act::{Left, Written};
 

@@ -8,19 +8,28 @@
 //!
 //! Whoever leads may write for `renew deadline` after the start of its last successful renewal, and
 //! others take over after `duration` without one; the difference is the margin. A leader that
-//! loses the lease ends its process: nothing half-decided survives in memory.
+//! loses the lease ends its process: nothing half-decided survives in memory, and nobody has to be
+//! told that it leads again. So a renewal gets no more time than is left, and only a part of it, for
+//! one request that hangs must not cost the lease.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shutdown;
 use super::backoff::spread;
 use crate::act::{Authority, FIELD_MANAGER};
+
+/// The longest wait for one try to acquire or renew; the lease's times may make it shorter.
+const LONGEST_TRY: Duration = Duration::from_secs(5);
+/// The longest wait for the lease to be given back.
+const LONGEST_RELEASE: Duration = Duration::from_secs(3);
 
 /// Where the lease is, and its times.
 #[derive(Debug, Clone, clap::Args)]
@@ -85,14 +94,16 @@ pub struct Leadership {
     authority: Authority,
     elector: Elector,
     retry: Duration,
+    /// Shows the epoch.
+    epoch: Gauge,
 }
 
 impl Leadership {
-    /// Takes part with these options; grants `authority` while it leads.
+    /// Takes part with these options; grants `authority` while it leads, and shows the epoch in `epoch`.
     ///
     /// # Errors
     /// When the times cannot work together.
-    pub fn new(client: Client, options: &LeaseOptions, authority: Authority) -> Result<Self, LeaseError> {
+    pub fn new(client: Client, options: &LeaseOptions, authority: Authority, epoch: Gauge) -> Result<Self, LeaseError> {
         let (retry, renew, duration) =
             (options.retry_seconds, options.renew_deadline_seconds, options.duration_seconds);
         if retry == 0 || retry >= renew || renew >= duration {
@@ -107,18 +118,19 @@ impl Leadership {
             held: None,
         };
         let api = Api::namespaced(client, &options.namespace);
-        Ok(Self { api, authority, elector, retry: Duration::from_secs(retry.into()) })
+        Ok(Self { api, authority, elector, retry: Duration::from_secs(retry.into()), epoch })
     }
 
-    /// Waits until this replica leads, and returns the epoch; `None` on shutdown.
+    /// Waits until this replica leads, and returns the epoch; `None` on shutdown. A try that is under
+    /// way then is awaited: a lease won without knowing would keep all others waiting.
     pub async fn acquire(&mut self, shutdown: &Shutdown) -> Option<i64> {
         let mut attempt = 0;
         loop {
             if shutdown.is_requested() {
                 return None;
             }
-            if let Err(error) = self.attempt().await {
-                tracing::warn!(error = %brief(&error), lease = self.elector.name, "the lease cannot be acquired");
+            if let Err(why) = self.attempt_within(LONGEST_TRY).await {
+                tracing::warn!(why, lease = self.elector.name, "the lease cannot be acquired");
             }
             if let Some(epoch) = self.authority.epoch() {
                 tracing::info!(epoch, lease = self.elector.name, "this replica leads");
@@ -137,21 +149,43 @@ impl Leadership {
     /// # Errors
     /// When the lease is lost.
     pub async fn keep(&mut self, stop: &Shutdown) -> Result<(), LeaseError> {
+        let mut next = Instant::now() + self.retry;
+        let mut why = "this process did not get round to renewing it".to_owned();
         loop {
             tokio::select! {
                 () = stop.requested() => {
                     self.release().await;
                     return Ok(());
                 }
-                () = tokio::time::sleep(self.retry) => {}
+                () = sleep_until(next) => {}
             }
-            let failure = match tokio::time::timeout(self.elector.renew_deadline, self.attempt()).await {
-                Ok(Ok(())) => "another replica holds it".to_owned(),
-                Ok(Err(error)) => brief(&error),
-                Err(_) => "the API server does not answer".to_owned(),
-            };
+            let Some(until) = self.authority.until() else { return Err(self.lost(why)) };
+            next = Instant::now() + self.retry;
+            match self.attempt_within(until.duration_since(Instant::now())).await {
+                Ok(()) => why = "another replica holds it".to_owned(),
+                Err(failure) => why = failure,
+            }
             if self.authority.epoch().is_none() {
-                return Err(LeaseError::Lost { name: self.elector.name.clone(), why: failure });
+                return Err(self.lost(why));
+            }
+        }
+    }
+
+    /// From here on nothing is granted any more.
+    fn lost(&self, why: String) -> LeaseError {
+        self.authority.revoke();
+        LeaseError::Lost { name: self.elector.name.clone(), why }
+    }
+
+    /// One try, in the time that is left and no more than there may be two of until the deadline.
+    async fn attempt_within(&mut self, left: Duration) -> Result<(), String> {
+        let patience = left.min(self.elector.renew_deadline / 3).min(LONGEST_TRY);
+        match timeout(patience, self.attempt()).await {
+            Ok(tried) => tried.map_err(|error| brief(&error)),
+            Err(_) => {
+                // It may have been written, or be written yet: look before the next try.
+                self.elector.held = None;
+                Err("the API server does not answer".to_owned())
             }
         }
     }
@@ -161,7 +195,8 @@ impl Leadership {
         let started = Instant::now();
         if self.elector.held.is_none() {
             let lease = self.api.get_opt(&self.elector.name).await?;
-            self.elector.observe(lease, started);
+            // Not `started`: the answer may have taken long, and was then not seen all the while.
+            self.elector.observe(lease, Instant::now());
         }
         let Some(lease) = self.elector.claim(started, Timestamp::now()) else {
             self.authority.revoke();
@@ -177,6 +212,7 @@ impl Leadership {
             Ok(lease) => {
                 let (epoch, until) = self.elector.won(lease, started);
                 self.authority.grant(epoch, until);
+                self.epoch.set(epoch);
                 Ok(())
             }
             Err(error) => {
@@ -190,10 +226,13 @@ impl Leadership {
     async fn release(&mut self) {
         self.authority.revoke();
         if let Some(lease) = self.elector.released(Timestamp::now()) {
-            let replaced = self.api.replace(&self.elector.name, &PostParams::default(), &lease).await;
-            if let Err(error) = replaced {
-                tracing::info!(error = %brief(&error), "the lease was not given back; it runs out by itself");
-            }
+            let (params, name) = (PostParams::default(), self.elector.name.clone());
+            let why = match timeout(LONGEST_RELEASE, self.api.replace(&name, &params, &lease)).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => brief(&error),
+                Err(_) => "the API server does not answer".to_owned(),
+            };
+            tracing::info!(why, "the lease was not given back; it runs out by itself");
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::expectations::Expectations;
 use crate::audit::Entry;
@@ -34,8 +34,8 @@ pub struct PassMemory {
 pub struct TrailOutage {
     /// The first failure.
     pub since: DateTime<Utc>,
-    /// The newest failure.
-    pub last_tried: DateTime<Utc>,
+    /// The newest failure, by a clock that nobody sets back.
+    pub last_tried: Instant,
 }
 
 /// An op that did not get through: it is sent again when it is time, or when it is another op

@@ -12,6 +12,8 @@
 
 mod backoff;
 mod client;
+#[cfg(test)]
+mod cluster;
 mod controller;
 mod expectations;
 mod guard;

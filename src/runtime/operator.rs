@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -17,6 +18,10 @@ use super::{
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
+
+/// How long Events, and then answers to probes, may still take at the end. With the passes under way, the last
+/// renewal and the release it stays within the 30 s that Kubernetes gives by default.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the operator can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -95,9 +100,15 @@ pub struct Registration<'a> {
 }
 
 /// A controller whose kind does not matter any more.
-struct Runner {
+pub(super) struct Runner {
     wake: Box<dyn Fn() + Send + Sync>,
     run: Box<dyn FnOnce(Shutdown) -> futures::future::BoxFuture<'static, ()> + Send>,
+}
+
+impl Runner {
+    pub(super) fn of<M: Machine>(controller: Controller<M>) -> Self {
+        Self { wake: controller.waker(), run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) }
+    }
 }
 
 impl Registration<'_> {
@@ -105,8 +116,7 @@ impl Registration<'_> {
     /// that feeds its observing before.
     pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
         let controller = Controller::new(machine, cache, queue, self.watches, &self.shared);
-        let wake = controller.waker();
-        self.controllers.push(Runner { wake, run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) });
+        self.controllers.push(Runner::of(controller));
     }
 }
 
@@ -135,7 +145,7 @@ pub async fn run(
         names => Scope::Namespaces(names.to_vec()),
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
-    let actor = Actor::new(client.clone(), trail, authority.clone(), events);
+    let actor = Actor::new(client.clone(), trail, authority.clone(), events.clone());
     let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency: options.concurrency };
     let mut registration =
         Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
@@ -145,17 +155,19 @@ pub async fn run(
         () = watches.start() => health.set_ready(),
         () = shutdown.requested() => return Ok(()),
     }
-    let leadership = Leadership::new(client, &options.lease, authority)?;
+    let leadership = Leadership::new(client, &options.lease, authority, metrics.epoch.clone())?;
     lead(leadership, controllers, &metrics, &shutdown).await?;
+    events.finish(LAST_WORDS).await;
     end.request();
-    if let Ok(ended) = server.await {
+    // A probe that keeps its connection open does not keep the process.
+    if let Ok(Ok(ended)) = tokio::time::timeout(LAST_WORDS, server).await {
         ended?;
     }
     Ok(())
 }
 
 /// Runs the loops, and the lease around them.
-async fn lead(
+pub(super) async fn lead(
     mut leadership: Leadership,
     controllers: Vec<Runner>,
     metrics: &Metrics,
@@ -166,11 +178,10 @@ async fn lead(
         wakers.push(wake);
         loops.spawn(run(shutdown.clone()));
     }
-    let Some(epoch) = leadership.acquire(shutdown).await else {
+    if leadership.acquire(shutdown).await.is_none() {
         return Ok(());
-    };
+    }
     metrics.leader.set(1);
-    metrics.epoch.set(epoch);
     wakers.iter().for_each(|wake| wake());
     // The lease is kept until the last pass has ended, and only then given back.
     let idle = Shutdown::default();

@@ -11,16 +11,18 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
 use kube::client::Body;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 use super::Metrics;
 use super::backoff::spread;
 use super::metrics::{RequestLabels, VerbLabel};
+use crate::act::Authority;
 
 /// Bounds on requests.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +125,8 @@ where
         let answer = {
             // A lease that waits behind a flood of passes is a lease that is lost.
             let _slot = if about.is_lease() { None } else { Some(shared.slots.acquire().await?) };
+            // What was decided as a leader may have waited here for longer than that lasted.
+            Authority::allows(&parts.extensions)?;
             match tokio::time::timeout(shared.bounds.timeout, send(inner, shared, about, request)).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -178,27 +182,39 @@ impl Shared {
         if about.is_lease() {
             return Ok(());
         }
-        let now = Instant::now();
-        let Some(turn) = self.turn(now) else {
-            return Ok(());
-        };
-        if turn.duration_since(started) > self.bounds.deadline {
-            return Err("too many requests are waiting: raise --kube-api-qps".into());
+        match self.turn(Instant::now(), started + self.bounds.deadline) {
+            Turn::Now => Ok(()),
+            Turn::At(start) => {
+                tokio::time::sleep_until(start).await;
+                Ok(())
+            }
+            Turn::TooLate => Err("too many requests are waiting: raise --kube-api-qps".into()),
         }
-        tokio::time::sleep(turn.duration_since(now)).await;
-        Ok(())
     }
 
-    /// When a request that comes now may start; `None`: at once.
-    fn turn(&self, now: Instant) -> Option<Instant> {
-        let interval = Duration::from_secs(1).checked_div(self.bounds.qps)?;
+    /// When a request that comes now may start. One that would be too late takes nobody's turn.
+    fn turn(&self, now: Instant, latest: Instant) -> Turn {
+        let Some(interval) = Duration::from_secs(1).checked_div(self.bounds.qps) else {
+            return Turn::Now;
+        };
         let credit = interval * self.bounds.burst.saturating_sub(1);
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = next.unwrap_or(now).max(now);
-        *next = Some(mine + interval);
         let start = mine.checked_sub(credit).unwrap_or(now);
-        (start > now).then_some(start)
+        if start > latest {
+            return Turn::TooLate;
+        }
+        *next = Some(mine + interval);
+        if start > now { Turn::At(start) } else { Turn::Now }
     }
+}
+
+/// When a request may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Now,
+    At(Instant),
+    TooLate,
 }
 
 /// What a request is about, in the API server's words.

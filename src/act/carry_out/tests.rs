@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
@@ -14,6 +14,7 @@ use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tower::{BoxError, service_fn};
 
 use super::*;
@@ -32,6 +33,8 @@ struct World {
     version: u64,
     /// Answers every request with this instead.
     broken: Option<u16>,
+    /// Or with this.
+    instead: Option<(u16, Value)>,
     trail: Option<TrailError>,
     entries: Vec<Entry>,
     /// Taken away when the trail is written.
@@ -77,6 +80,9 @@ impl World {
         self.happened.push(format!("{method} {path}"));
         if let Some(code) = self.broken {
             return refusal(code, if code == 422 { "Invalid" } else { "InternalError" });
+        }
+        if let Some(answer) = &self.instead {
+            return answer.clone();
         }
         let stale =
             |known: &Value, sent: &Value| ["uid", "resourceVersion"].iter().any(|it| sent[it] != known["metadata"][it]);
@@ -328,6 +334,20 @@ async fn a_refusal_keeps_the_api_servers_words_and_a_failure_is_no_conflict() {
     bench.world.lock().unwrap().broken = Some(500);
     let end = bench.carry_out(decision()).await.end;
     assert!(matches!(end, End::Failed { .. }), "whether it happened is unknown: {end:?}");
+}
+
+#[tokio::test]
+async fn a_resource_is_gone_when_the_api_server_names_it_and_not_when_it_does_not_know_the_kind() {
+    let missing =
+        json!({"kind": "Status", "code": 404, "reason": "NotFound", "details": {"name": "churn", "kind": "probes"}});
+    let unserved = json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "404 page not found"});
+    for (answer, gone) in [(missing, true), (unserved, false)] {
+        let bench = bench();
+        bench.world.lock().unwrap().instead = Some((404, answer));
+        let report = bench.carry_out(decision()).await;
+        assert_eq!(report.end == End::Deleted, gone, "{report:?}");
+        assert!(gone || matches!(report.end, End::Failed { .. }), "{report:?}");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, Cause, ModelDeploymentStatus, RevisionRole, RevisionStatus, TakenBack, TrailNote,
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, RevisionRole, RevisionStatus, TakenBack, TrailNote,
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
@@ -264,6 +264,11 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Whether traffic may still go where it is not meant to go any more.
+    fn is_on_the_way_back(&self) -> bool {
+        self.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some())
+    }
+
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
@@ -279,7 +284,9 @@ impl<'a> Pass<'a> {
         if changed {
             self.status.lease_epoch = self.observed.memory.lease_epoch;
         }
+        let urgent = self.must_not_wait || self.is_on_the_way_back();
         Plan {
+            urgent: urgent && (changed || !ops.is_empty()),
             entries: self.entries,
             status: changed.then_some(self.status),
             ops,

@@ -1,16 +1,17 @@
 //! One pass: wait for the own last writes, observe, decide, act, remember.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{SubsecRound, Utc};
 use kube::Resource;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 
-use super::{Loop, identity};
+use super::{Loop, NOT_LEADING, identity};
 use crate::act::{End, Report};
 use crate::audit::Entry;
-use crate::decide::Op;
+use crate::decide::{Op, Plan};
 use crate::runtime::backoff;
 use crate::runtime::expectations::{Seen, Sight};
 use crate::runtime::memory::{HeldBack, Memory};
@@ -24,7 +25,34 @@ const FOREIGN: Duration = Duration::from_secs(5);
 /// The next pass knows something new that it has to say: a refusal, a trail that is down.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
+/// A pass that failed is not repeated sooner, whatever time demands.
+const REST: Duration = Duration::from_secs(1);
+
 type Ended = (&'static str, Action);
+
+/// How soon a plan wants the next pass, whatever becomes of this one.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    requeue: Option<Duration>,
+    urgent: bool,
+}
+
+impl Demand {
+    fn of<S>(plan: &Plan<S>) -> Self {
+        Self { requeue: plan.requeue, urgent: plan.urgent }
+    }
+
+    /// The wait before what failed is tried again.
+    fn backoff(self, memory: &Memory) -> Duration {
+        let wait = if self.urgent { backoff::after_urgent_failure } else { backoff::after_failure };
+        wait(&memory.uid, memory.failures)
+    }
+
+    /// That wait, or until time demands a pass.
+    fn no_later(self, wait: Duration) -> Duration {
+        self.requeue.map_or(wait, |requeue| wait.min(requeue.max(REST)))
+    }
+}
 
 impl<M: Machine> Loop<M> {
     pub(super) async fn pass(&self, resource: Arc<M::Resource>, epoch: i64) -> Ended {
@@ -67,12 +95,13 @@ impl<M: Machine> Loop<M> {
             Err(error) => {
                 let (key, _) = identity(resource.as_ref());
                 tracing::warn!(kind = M::KIND, namespace = key.0, name = key.1, %error, "nothing was decided");
-                return self.failed(memory, error.reason);
+                self.failed(memory, error.reason);
+                return ("failed", Action::requeue(backoff::after_failure(&memory.uid, memory.failures)));
             }
         };
         // Milliseconds are what status keeps: what is compared later must be what was written.
         let plan = M::decide(resource, &observed, Utc::now().trunc_subsecs(3));
-        let requeue = plan.requeue;
+        let demand = Demand::of(&plan);
         let started = Instant::now();
         let held_back = memory.held_back.as_ref().filter(|held| held.until > started).map(|held| &held.op);
         let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER, held_back).await;
@@ -81,7 +110,7 @@ impl<M: Machine> Loop<M> {
                 self.close(intent).await;
             }
         }
-        self.remember(resource, memory, report, requeue)
+        self.remember(resource, memory, report, demand)
     }
 
     /// The resource is gone, so nothing can put this intent into effect, and no status can tell.
@@ -92,13 +121,7 @@ impl<M: Machine> Loop<M> {
         }
     }
 
-    fn remember(
-        &self,
-        resource: &Arc<M::Resource>,
-        memory: &mut Memory,
-        report: Report,
-        requeue: Option<Duration>,
-    ) -> Ended {
+    fn remember(&self, resource: &Arc<M::Resource>, memory: &mut Memory, report: Report, demand: Demand) -> Ended {
         let now = Instant::now();
         for written in &report.written {
             memory.expectations.written(written, now);
@@ -117,11 +140,12 @@ impl<M: Machine> Loop<M> {
                 (memory.failures, memory.conflicts, memory.pass.refusal) = (0, 0, None);
                 memory.held_back = None;
                 let taken = (!memory.pass.already_exists.is_empty()).then_some(FOREIGN);
-                let again = requeue.into_iter().chain(taken).min();
+                let again = demand.requeue.into_iter().chain(taken).min();
                 ("done", Action::requeue(again.unwrap_or_else(|| backoff::resync(&memory.uid))))
             }
-            End::Deleted | End::NotLeader => ("stopped", Action::await_change()),
-            End::TrailUnavailable(error) => self.trail_is_down(memory, &error),
+            // What is gone leaves the cache, too, and is then forgotten; or the API server was wrong.
+            End::Deleted | End::NotLeader => ("stopped", Action::requeue(NOT_LEADING)),
+            End::TrailUnavailable(error) => self.trail_is_down(memory, &error, demand),
             End::SequenceTaken => self.conflict(memory, "SequenceTaken"),
             End::StatusConflict => {
                 let (key, uid) = identity(resource.as_ref());
@@ -140,50 +164,42 @@ impl<M: Machine> Loop<M> {
                 self.conflict(memory, "AlreadyExists")
             }
             End::Refused { kind, name, message, op } => {
-                let ended = self.refused(resource, memory, Refusal { kind, name, message });
-                self.hold_back(memory, op, ended, requeue)
+                let is_news = self.refused(resource, memory, Refusal { kind, name, message });
+                let wait = hold_back(memory, op, now, demand);
+                // A different refusal each time must not become a hot loop.
+                if is_news && memory.failures <= 3 {
+                    return ("refused", Action::requeue(AT_ONCE));
+                }
+                ("failed", Action::requeue(wait))
             }
             End::Failed { kind, name, error, op } => {
                 tracing::warn!(about = M::KIND, kind, name, error, "a write failed; its effect is unknown");
-                let ended = self.failed(memory, "Write");
-                self.hold_back(memory, op, ended, requeue)
+                self.failed(memory, "Write");
+                ("failed", Action::requeue(hold_back(memory, op, now, demand)))
             }
-            End::HeldBack => ("refused", Action::requeue(wait_of(memory, now, requeue))),
+            End::HeldBack => ("refused", Action::requeue(wait_of(memory, now, demand.requeue))),
         }
-    }
-
-    /// An op that did not get through waits longer each time; what time demands, such as the
-    /// next measurement, does not wait with it.
-    fn hold_back(&self, memory: &mut Memory, op: Option<Box<Op>>, ended: Ended, requeue: Option<Duration>) -> Ended {
-        let Some(op) = op else { return ended };
-        let now = Instant::now();
-        let until = now + backoff::after_failure(&memory.uid, memory.failures);
-        memory.held_back = Some(HeldBack { op: *op, until });
-        if ended.1 == Action::requeue(AT_ONCE) {
-            return ended;
-        }
-        (ended.0, Action::requeue(wait_of(memory, now, requeue)))
     }
 
     /// The first time, what does not need the trail may be decided at once.
-    fn trail_is_down(&self, memory: &mut Memory, error: &str) -> Ended {
-        let now = Utc::now();
+    fn trail_is_down(&self, memory: &mut Memory, error: &str, demand: Demand) -> Ended {
         let since = memory.pass.trail_outage.map(|outage| outage.since);
-        memory.pass.trail_outage = Some(TrailOutage { since: since.unwrap_or(now), last_tried: now });
-        let ended = self.failed(memory, "TrailUnavailable");
+        let outage = TrailOutage { since: since.unwrap_or_else(Utc::now), last_tried: Instant::now() };
+        memory.pass.trail_outage = Some(outage);
+        self.failed(memory, "TrailUnavailable");
         if since.is_some() {
-            return ended;
+            return ("failed", Action::requeue(demand.no_later(demand.backoff(memory))));
         }
         tracing::warn!(error, "the trail takes no entries");
         ("failed", Action::requeue(AT_ONCE))
     }
 
-    /// A refusal that is news goes into status at once.
-    fn refused(&self, resource: &Arc<M::Resource>, memory: &mut Memory, refusal: Refusal) -> Ended {
-        let ended = self.failed(memory, "Refused");
+    /// Whether the refusal is news, which goes into status at once.
+    fn refused(&self, resource: &Arc<M::Resource>, memory: &mut Memory, refusal: Refusal) -> bool {
+        self.failed(memory, "Refused");
         let known = memory.pass.refusal.replace(refusal.clone());
         if known.as_ref() == Some(&refusal) {
-            return ended;
+            return false;
         }
         let (key, _) = identity(resource.as_ref());
         let Refusal { kind, name, message } = refusal;
@@ -196,8 +212,7 @@ impl<M: Machine> Loop<M> {
             message,
             "the API server refused a write"
         );
-        // A different refusal each time must not become a hot loop.
-        if memory.failures > 3 { ended } else { ("refused", Action::requeue(AT_ONCE)) }
+        true
     }
 
     fn conflict(&self, memory: &mut Memory, reason: &'static str) -> Ended {
@@ -206,11 +221,19 @@ impl<M: Machine> Loop<M> {
         ("conflict", Action::requeue(backoff::after_conflict(&memory.uid, memory.conflicts)))
     }
 
-    fn failed(&self, memory: &mut Memory, reason: &'static str) -> Ended {
+    fn failed(&self, memory: &mut Memory, reason: &'static str) {
         memory.failures = memory.failures.saturating_add(1);
         self.metrics.failed(M::KIND, reason);
-        ("failed", Action::requeue(backoff::after_failure(&memory.uid, memory.failures)))
     }
+}
+
+/// Until the next pass after a write that did not get through. An op waits longer each time; what
+/// time demands, such as the next measurement, does not wait with it.
+fn hold_back(memory: &mut Memory, op: Option<Box<Op>>, now: Instant, demand: Demand) -> Duration {
+    let wait = demand.backoff(memory);
+    let Some(op) = op else { return demand.no_later(wait) };
+    memory.held_back = Some(HeldBack { op: *op, until: now + wait });
+    wait_of(memory, now, demand.requeue)
 }
 
 /// Until the op that is held back may be sent again, or until time demands a pass.

@@ -103,3 +103,6 @@ fn a_lease_given_back_is_taken_at_once() {
     assert_eq!(b.claim(now, WALL).unwrap().spec.unwrap().lease_transitions, Some(2));
     assert!(a.released(WALL).is_none(), "only what is held is given back");
 }
+
+/// Against an API server.
+mod kept;

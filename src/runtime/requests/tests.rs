@@ -143,15 +143,50 @@ fn after_the_burst_requests_start_at_the_rate() {
     let bounds = Bounds { qps: 10, burst: 3, ..BOUNDS };
     let layer = RequestsLayer::new(bounds, Arc::new(Metrics::new()));
     let now = Instant::now();
-    let waits: Vec<Option<u128>> =
-        (0..5).map(|_| layer.shared.turn(now).map(|turn| turn.duration_since(now).as_millis())).collect();
-    assert_eq!(waits, [None, None, None, Some(100), Some(200)]);
-    assert_eq!(layer.shared.turn(now + Duration::from_secs(1)), None, "credit grows back");
+    let turn = |after: u64| {
+        let now = now + Duration::from_millis(after);
+        layer.shared.turn(now, now + BOUNDS.deadline)
+    };
+    let at = |after| Turn::At(now + Duration::from_millis(after));
+    let turns: Vec<Turn> = (0..5).map(|_| turn(0)).collect();
+    assert_eq!(turns, [Turn::Now, Turn::Now, Turn::Now, at(100), at(200)]);
+    assert_eq!(turn(1000), Turn::Now, "credit grows back");
+}
+
+#[test]
+fn a_request_that_comes_too_late_takes_nobodys_turn() {
+    let layer = RequestsLayer::new(Bounds { qps: 10, burst: 1, ..BOUNDS }, Arc::new(Metrics::new()));
+    let now = Instant::now();
+    let turn = |latest| layer.shared.turn(now, now + Duration::from_millis(latest));
+    assert_eq!(turn(100), Turn::Now);
+    assert_eq!(turn(100), Turn::At(now + Duration::from_millis(100)));
+    for _ in 0..1000 {
+        assert_eq!(turn(100), Turn::TooLate);
+    }
+    assert_eq!(turn(1000), Turn::At(now + Duration::from_millis(200)), "the refused ones cost nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_write_that_waits_beyond_its_authority_is_not_sent() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = asked.clone();
+    let server = service_fn(move |_: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok(Response::builder().status(429).header("retry-after", "2").body(()).unwrap()))
+    });
+    let layer = RequestsLayer::new(BOUNDS, Arc::new(Metrics::new()));
+    let authority = Authority::default();
+    authority.grant(7, Instant::now() + Duration::from_secs(1));
+    let mut create = request(Method::POST, "/api/v1/namespaces/a/services");
+    create.extensions_mut().insert(authority);
+    let error = layer.layer(server).oneshot(create).await.unwrap_err();
+    assert!(error.is::<crate::act::NotLeading>(), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "it led when it was sent first");
 }
 
 #[test]
 fn without_a_rate_nothing_waits() {
     let layer = RequestsLayer::new(BOUNDS, Arc::new(Metrics::new()));
     let now = Instant::now();
-    assert!((0..10_000).all(|_| layer.shared.turn(now).is_none()));
+    assert!((0..10_000).all(|_| layer.shared.turn(now, now) == Turn::Now));
 }
