@@ -11,7 +11,7 @@
 //! Look for a behaviour by the word a user would use for it: a rollout's states are in
 //! [`decide::model_deployment`], verdicts in [`decide::model_deployment::judge`], weights on the gateway in
 //! [`build::route`], the fields and their documentation in [`api`]. What may be imported where is held by
-//! `tests/architecture.rs`.
+//! `tests/architecture/`.
 
 pub mod act;
 pub mod api;

@@ -86,9 +86,8 @@ impl Target {
         let patch = json!({"metadata": {
             "uid": self.uid, "resourceVersion": self.resource_version, "finalizers": finalizers,
         }});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let request = Request::new(self.collection.as_str())
-            .patch(&self.name, &params, &Patch::Merge(patch))
+            .patch(&self.name, &patch_params(), &Patch::Merge(patch))
             .map_err(Error::BuildRequest)?;
         Ok(self.written(actor.ask(request).await?))
     }
@@ -110,9 +109,9 @@ pub(super) async fn send(actor: &Actor, namespace: &str, op: &Op) -> Result<Opti
         }
         Op::Apply(child, precondition) => {
             let (kind, name) = (child.kind(), child.name().to_owned());
-            let patch = Patch::Apply(pinned(body(child)?, precondition));
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let request = collection(kind, namespace).patch(&name, &params, &patch).map_err(Error::BuildRequest)?;
+            let patch = over(kind, pinned(body(child)?, precondition));
+            let request =
+                collection(kind, namespace).patch(&name, &patch_params(), &patch).map_err(Error::BuildRequest)?;
             Ok(Some(present(kind, name, actor.ask(request).await?)))
         }
         Op::Delete(kind, name, precondition) => delete(actor, namespace, *kind, name, precondition).await,
@@ -152,6 +151,38 @@ fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+/// What is sent over an object that exists: what the operator writes is replaced as a whole, the rest stays.
+///
+/// Server-side apply would not do. It merges the ports of a Service and the containers of a Deployment item by
+/// item, and takes away only what this very manager applied before: a port that the first write created stays
+/// beside the new one (and the API server refuses two of one name), and so does whatever somebody has added.
+fn over(kind: ChildKind, mut body: Value) -> Patch<Value> {
+    match kind {
+        ChildKind::Deployment => replace(body.pointer_mut("/spec/template")),
+        ChildKind::Service => {
+            replace(body.pointer_mut("/spec/selector"));
+            replace(body.pointer_mut("/spec/ports"));
+        }
+        // Custom resources know no such directive, and need none: the spec of a route is lists, which a merge
+        // replaces. The other kinds are never changed.
+        ChildKind::HttpRoute | ChildKind::ConfigMap | ChildKind::Revision => return Patch::Merge(body),
+    }
+    Patch::Strategic(body)
+}
+
+/// Marks a map or list as one that takes the place of what is there.
+fn replace(place: Option<&mut Value>) {
+    match place {
+        Some(Value::Object(map)) => drop(map.insert("$patch".into(), "replace".into())),
+        Some(Value::Array(list)) => list.insert(0, json!({"$patch": "replace"})),
+        _ => {}
+    }
+}
+
 fn collection(kind: ChildKind, namespace: &str) -> Request {
     let namespace = Some(namespace);
     Request::new(match kind {
@@ -163,7 +194,7 @@ fn collection(kind: ChildKind, namespace: &str) -> Request {
     })
 }
 
-/// The child as JSON, in the form server-side apply takes.
+/// The child as JSON.
 fn body(child: &Child) -> Result<Value, Error> {
     let body = match child {
         Child::Revision(child) => serde_json::to_value(child),

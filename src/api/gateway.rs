@@ -32,8 +32,8 @@ pub struct HttpRouteSpec {
     /// The Gateways the route attaches to, as the user wrote them.
     #[serde(default)]
     pub parent_refs: Vec<Value>,
-    /// Host names; always written, also when empty, so that server-side apply
-    /// can take one away again.
+    /// Host names; always written, also when empty, so that a write over the route
+    /// takes one away again.
     #[serde(default)]
     pub hostnames: Vec<String>,
     /// The user's rules with the operator's `backendRefs`.

@@ -13,7 +13,7 @@ pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
 pub const REVISION: &str = "werkbank.dev/revision";
 /// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
 pub const REQUEST: &str = "werkbank.dev/request";
-/// Who writes: server-side apply's field manager, and `app.kubernetes.io/managed-by`.
+/// Who writes: the field manager, and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "werkbank";
 /// The recommended label for [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

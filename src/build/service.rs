@@ -47,17 +47,15 @@ fn service(
     }
 }
 
-/// Whether the live Service selects what is wanted, on the wanted port. A port that somebody added is
-/// theirs: applying ours would not remove it.
+/// Whether the live Service selects what is wanted, on the wanted port and no other.
 #[must_use]
 pub fn same(live: &Service, wanted: &Service) -> bool {
     let selector = |it: &Service| it.spec.as_ref().and_then(|spec| spec.selector.clone());
-    let ports = |it: &'_ Service| it.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
-    let live_ports = ports(live);
-    let has = |port: &ServicePort| {
-        live_ports.iter().any(|it| it.port == port.port && it.target_port == port.target_port && it.name == port.name)
-    };
-    selector(live) == selector(wanted) && ports(wanted).iter().all(has)
+    let ports = |it: &Service| it.spec.as_ref().and_then(|spec| spec.ports.clone()).unwrap_or_default();
+    // The API server completes a port with its protocol, and with a node port where the type asks for one.
+    let wanted_of = |it: ServicePort| (it.name, it.port, it.target_port);
+    let ports = |it: &Service| ports(it).into_iter().map(wanted_of).collect::<Vec<_>>();
+    selector(live) == selector(wanted) && ports(live) == ports(wanted)
 }
 
 #[cfg(test)]
@@ -71,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_edited_is_seen_and_what_was_added_is_left() {
+    fn what_was_edited_or_added_is_seen_and_the_api_servers_defaults_are_not() {
         let wanted = service(json!([{"name": "http", "port": 80, "targetPort": 8080}]), "a");
         let is_same = |ports, revision| same(&service(ports, revision), &wanted);
         assert!(is_same(json!([{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]), "a"));
@@ -80,6 +78,6 @@ mod tests {
         assert!(!is_same(json!([{"name": "http", "port": 81, "targetPort": 8080}]), "a"));
         assert!(!is_same(json!([]), "a"));
         let added = json!([{"name": "metrics", "port": 81}, {"name": "http", "port": 80, "targetPort": 8080}]);
-        assert!(is_same(added, "a"));
+        assert!(!is_same(added, "a"));
     }
 }

@@ -12,6 +12,7 @@ pub mod get;
 pub mod request;
 pub mod tree;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -98,14 +99,24 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Retry(it) => request::run(&arguments.cluster, &it, Verb::Retry).await,
     };
     match done {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        Ok(text) => match print(&mut std::io::stdout().lock(), &text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &CliError) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+/// Whoever closes the pipe, as `head` does, has read enough.
+fn print(out: &mut impl Write, text: &str) -> Result<(), CliError> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
+        _ => Ok(()),
     }
 }
 
@@ -122,6 +133,25 @@ mod tests {
         assert!(Arguments::try_parse_from(arguments).is_ok());
         assert!(Arguments::try_parse_from(["kubectl-werkbank", "-n", "crm", "get", "-o", "yaml"]).is_ok());
         assert!(Arguments::try_parse_from(["kubectl-werkbank", "abort"]).is_err());
+    }
+
+    /// A reader that closes its end.
+    struct Closed(ErrorKind);
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_error_and_a_full_disk_is() {
+        assert!(print(&mut Closed(ErrorKind::BrokenPipe), "tree").is_ok());
+        assert!(matches!(print(&mut Closed(ErrorKind::StorageFull), "tree"), Err(CliError::Print(_))));
     }
 
     #[test]

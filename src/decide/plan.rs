@@ -66,7 +66,7 @@ pub enum Op {
     /// Create it; refused by the API server if the name is taken, so a foreign
     /// object is never adopted.
     Create(Child),
-    /// Server-side apply over the very object that was observed.
+    /// Write over the very object that was observed: what the operator sets is as given here, the rest stays.
     Apply(Child, Precondition),
     /// Delete the very object that was observed; its dependents go by ownerReference.
     Delete(ChildKind, String, Precondition),

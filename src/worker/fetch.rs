@@ -21,6 +21,7 @@
 //! | 14 | `ArtifactAccessDenied` | the store refuses the credentials |
 //! | 15 | `ArtifactInvalidUri` | arguments, URI, or names in the directory not usable |
 //! | 16 | `ArtifactNotWritable` | the target directory cannot be written |
+//! | 130, 143 | | told to end (SIGINT, SIGTERM); nothing is left behind |
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::artifact::{ArtifactUri, STAGING_DIR, model_path};
 use crate::api::artifact_digest::{Sha256Digest, directory_digest};
@@ -69,7 +71,14 @@ pub struct Fetched {
 
 /// Fetches, and reports a failure by termination message and exit code.
 pub async fn run(args: FetchArgs) -> ExitCode {
-    match fetch(&args).await {
+    let done = match fetch_until(&args, told_to_end()).await {
+        Ok(done) => done,
+        Err(code) => {
+            say("told to end; nothing is left behind");
+            return ExitCode::from(code);
+        }
+    };
+    match done {
         Ok(fetched) => {
             say(&format!("verified: {} ({} bytes fetched)", fetched.path.display(), fetched.bytes));
             ExitCode::SUCCESS
@@ -83,6 +92,32 @@ pub async fn run(args: FetchArgs) -> ExitCode {
             }
             ExitCode::from(failure.reason.exit_code())
         }
+    }
+}
+
+/// The exit code, once a signal asks for the end. The first process of a container has to ask for its signals:
+/// the kernel's default, which is to end, does not hold for it.
+async fn told_to_end() -> u8 {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => 143,
+        _ = int.recv() => 130,
+    }
+}
+
+/// Fetches, unless it is to `end` before: then the exit code, and no staged bytes.
+async fn fetch_until(args: &FetchArgs, end: impl Future<Output = u8>) -> Result<Result<Fetched, ArtifactFailure>, u8> {
+    tokio::select! {
+        biased;
+        code = end => {
+            if let Ok(job) = Job::from_args(args) {
+                fs::remove_dir_all(&job.staging).ok();
+            }
+            Err(code)
+        }
+        done = fetch(args) => Ok(done),
     }
 }
 

@@ -203,3 +203,19 @@ async fn the_server_may_read_what_another_user_fetched() {
     let mode = |path: &str| fs::metadata(world.model().join(path)).unwrap().permissions().mode() & 0o444;
     assert_eq!((mode("v1/a.bin"), mode("v1")), (0o444, 0o444));
 }
+
+#[tokio::test]
+async fn who_is_told_to_end_in_the_middle_ends_and_leaves_nothing() {
+    let world = World::with(&CHURN);
+    let staging = world.model().join(STAGING_DIR);
+    let in_the_middle = async {
+        while !staging.exists() {
+            tokio::task::yield_now().await;
+        }
+        143
+    };
+    assert_eq!(fetch_until(&world.args("v1", of(&CHURN_V1)), in_the_middle).await, Err(143));
+    assert!(!staging.exists() && world.in_model().is_empty());
+    let never = std::future::pending();
+    assert!(matches!(fetch_until(&world.args("v1", of(&CHURN_V1)), never).await, Ok(Ok(_))));
+}

@@ -114,19 +114,34 @@ impl World {
                         self.store(&path, known)
                     }
                     Some(mut known) => {
-                        for (key, value) in body.as_object().unwrap() {
-                            if key == "metadata" {
-                                let metadata = known["metadata"].as_object_mut().unwrap();
-                                metadata.extend(value.as_object().unwrap().clone());
-                            } else {
-                                known[key] = value.clone();
-                            }
-                        }
+                        merge(&mut known, body);
                         self.store(&path, known)
                     }
                 }
             }
         }
+    }
+}
+
+/// A merge patch, and of a strategic one the directive to replace.
+fn merge(known: &mut Value, patch: &Value) {
+    match (known, patch) {
+        (Value::Object(known), Value::Object(patch)) => {
+            if patch.get("$patch").is_some() {
+                known.clear();
+            }
+            for (key, value) in patch.iter().filter(|(key, _)| *key != "$patch") {
+                merge(known.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (known, Value::Array(patch)) => {
+            *known = patch.iter().filter(|it| it.get("$patch").is_none()).cloned().collect();
+        }
+        (known, Value::Object(_)) => {
+            *known = json!({});
+            merge(known, patch);
+        }
+        (known, patch) => *known = patch.clone(),
     }
 }
 
@@ -407,4 +422,40 @@ async fn an_op_that_is_held_back_is_not_sent_nor_what_comes_after_it_but_what_co
     bench.held_back = Some(Op::Create(map("two", "another")));
     let report = bench.carry_out(Plan { ops: decision().ops.split_off(1), ..Plan::default() }).await;
     assert_eq!(report.end, End::Done, "another op");
+}
+
+#[tokio::test]
+async fn what_was_there_before_or_was_added_since_goes_and_what_is_not_the_operators_stays() {
+    let bench = bench();
+    let (services, deployments) =
+        ("/api/v1/namespaces/crm/services/churn", "/apis/apps/v1/namespaces/crm/deployments/churn");
+    let metadata = json!({"uid": "1", "annotations": {"team": "crm"}});
+    let ports = json!([{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "added", "port": 1}]);
+    let spec = json!({"clusterIP": "10.0.0.1", "selector": {"revision": "a", "added": "x"}, "ports": ports});
+    bench.world.lock().unwrap().store(services, json!({"metadata": metadata, "spec": spec}));
+    let containers = json!([{"name": "server", "image": "old"}, {"name": "sidecar", "image": "x"}]);
+    let template = json!({"metadata": {"annotations": {"added": "x"}}, "spec": {"containers": containers}});
+    let spec = json!({"minReadySeconds": 5, "template": template});
+    bench.world.lock().unwrap().store(deployments, json!({"metadata": metadata, "spec": spec}));
+
+    let child = |spec: Value| json!({"metadata": {"name": "churn"}, "spec": spec});
+    let service = child(json!({"selector": {"revision": "b"}, "ports": [{"name": "http", "port": 9090}]}));
+    let template = json!({"spec": {"containers": [{"name": "server", "image": "new"}]}});
+    let deployment = child(json!({"selector": {}, "template": template, "replicas": 2}));
+    let ops = vec![
+        Op::Apply(Child::Service(Box::new(serde_json::from_value(service).unwrap())), seen("1", "2")),
+        Op::Apply(Child::Deployment(Box::new(serde_json::from_value(deployment).unwrap())), seen("1", "3")),
+    ];
+    assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
+
+    let service = bench.stored(services);
+    assert_eq!(service["spec"]["ports"], json!([{"name": "http", "port": 9090}]));
+    assert_eq!(service["spec"]["selector"], json!({"revision": "b"}));
+    assert_eq!(
+        (&service["spec"]["clusterIP"], &service["metadata"]["annotations"]["team"]),
+        (&json!("10.0.0.1"), &json!("crm"))
+    );
+    let deployment = bench.stored(deployments);
+    assert_eq!(deployment["spec"]["template"], template);
+    assert_eq!((&deployment["spec"]["minReadySeconds"], &deployment["spec"]["replicas"]), (&json!(5), &json!(2)));
 }

@@ -1,5 +1,6 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::template::VOLUME;
 use super::*;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::Gateway;
@@ -146,6 +147,23 @@ fn what_is_no_pod_template_is_refused_not_guessed() {
     ] {
         let error = written(&revision(template)).unwrap_err();
         assert!(error.contains("spec.template"), "{error}");
+    }
+}
+
+#[test]
+fn a_field_that_is_misspelt_or_newer_than_the_operator_is_refused_not_dropped() {
+    let error = written(&revision(template(json!({"securitContext": {"runAsUser": 7}}), json!({})))).unwrap_err();
+    assert!(error.starts_with("spec.template.spec.containers[0].securitContext: "), "{error}");
+}
+
+#[test]
+fn pods_are_selected_also_when_their_labels_are_left_open() {
+    for metadata in [json!(null), json!({"labels": null}), json!({"labels": {}})] {
+        let mut template = plain();
+        template["metadata"] = metadata;
+        let deployment = written(&revision(template)).unwrap();
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels, &deployment["spec"]["selector"]["matchLabels"]);
     }
 }
 

@@ -28,9 +28,17 @@ pub fn pending(resource: &ModelDeployment, status: &ModelDeploymentStatus) -> Op
         "retry" => Verb::Retry,
         _ => return None,
     };
+    if !is_nonce(nonce) {
+        return None;
+    }
     let request = HandledRequest { verb: verb.into(), attempt: attempt.into(), nonce: nonce.into() };
     let meant = status.attempt.as_ref().is_some_and(|it| it.id == attempt);
     (meant && status.handled_request.as_ref() != Some(&request)).then_some((kind, request))
+}
+
+/// It goes into the status, where nothing long belongs, and nothing that could name a person.
+fn is_nonce(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-".contains(&it))
 }
 
 #[cfg(test)]
@@ -77,6 +85,9 @@ mod tests {
             "abort/a1-2-uid/0/n1",
             "Abort/a1-2-uid/0/n1/jane",
             "pause/a1-2-uid/0/n1/jane",
+            "abort/a1-2-uid/0//jane",
+            "abort/a1-2-uid/0/jane@example.com/jane",
+            &format!("abort/a1-2-uid/0/{}/jane", "n".repeat(65)),
         ] {
             assert_eq!(pending_with(text, None), None, "{text}");
         }
