@@ -19,8 +19,10 @@ async fn an_operator_killed_at_every_state_of_a_canary_ends_it_the_same() {
     calm.deploy(&GOOD).await;
     calm.until("the first version serves", |it| it.phase == Phase::Stable).await;
     let next = Wanted { version: "2", steps: "[{weight: 20%, for: 5s}, {weight: 50%, for: 5s}]", ..GOOD };
+    let load = calm.load(50).await;
     calm.deploy(&next).await;
     let undisturbed = at_rest(&calm).await;
+    unharmed(&load.stop().await.unwrap().total, 300);
 
     let load = killed.load(50).await;
     let gateway = scene.workbench.gateway().unwrap();

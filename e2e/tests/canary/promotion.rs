@@ -43,6 +43,8 @@ data:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_candidate_climbs_its_steps_and_is_promoted_without_a_failed_request() {
     let scene = Scene::empty(Options::from_env()).await;
+    // The operator's rights are bound in it.
+    scene.apply("namespace-ads", &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {OTHER}}}}}")).await;
     scene.install(&[WATCHED]).await;
     tokio::join!(climbs(&scene), climbs_elsewhere(&scene), switches(&scene));
     scene.end().await;
@@ -185,7 +187,6 @@ async fn told(scene: &Scene) {
 
 /// Another watched namespace, with a gateway of its own.
 async fn climbs_elsewhere(scene: &Scene) {
-    scene.apply("namespace-ads", &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {OTHER}}}}}")).await;
     let gateway = include_str!("../../../examples/churn/manifests/gateway.yaml");
     scene.apply("gateway-ads", &gateway.replace("namespace: crm", &format!("namespace: {OTHER}"))).await;
     let (uri, sha256) = scene.artifact();

@@ -35,8 +35,10 @@ async fn applying_the_same_manifest_again_and_again_changes_nothing_at_rest_and_
     assert!(written.is_empty(), "{written:?}");
 
     let next = Wanted { version: "2", ..GOOD };
+    let load_alone = alone.load(50).await;
     reapply(&alone, &next).await;
     let end = promoted(&alone).await;
+    unharmed(&load_alone.stop().await.unwrap().total, 300);
     reapply(&model, &next).await;
     let generation = model.api().get(model.name).await.unwrap().metadata.generation;
     let mut times = 0;
