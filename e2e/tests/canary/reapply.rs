@@ -109,7 +109,10 @@ fn of_the_operator(request: &Request) -> bool {
 /// What the operator wrote for a deployment, by verb and resource. Its status is left out:
 /// how often it is measured depends on how long pods take.
 fn counted(requests: &[Request], name: &str) -> BTreeMap<String, usize> {
-    let own = |it: &&Request| of_the_operator(it) && (it.name == name || it.name.starts_with(&format!("{name}-")));
+    // The registry entry has a status of its own, and happens to be named like one of the two.
+    let entry = |it: &Request| it.resource.starts_with("modelregistryentries");
+    let named = |it: &Request| it.name == name || it.name.starts_with(&format!("{name}-"));
+    let own = |it: &&Request| of_the_operator(it) && named(it) && !entry(it);
     let mut counts = BTreeMap::new();
     for request in requests.iter().filter(own).filter(|it| it.resource != "modeldeployments/status") {
         *counts.entry(format!("{} {} {}", request.verb, request.resource, request.code)).or_default() += 1;
