@@ -21,6 +21,9 @@ use tokio::task::{JoinHandle, JoinSet};
 /// counted as errors, so that a dead server cannot eat the machine.
 const MOST_IN_FLIGHT: usize = 4096;
 
+/// How often the gateway tried, as it says with each answer.
+const TRIES: &str = "x-envoy-attempt-count";
+
 /// What is sent.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -78,6 +81,10 @@ pub struct Counts {
     pub statuses: BTreeMap<u16, u64>,
     /// Answers by the value of the counted header.
     pub header: BTreeMap<String, u64>,
+    /// Of these, the answers that were not 2xx.
+    pub header_of_failed: BTreeMap<String, u64>,
+    /// Answers that the gateway had to ask for more than once: a failure that no caller saw.
+    pub retried: u64,
     /// Requests without an answer, by the text of the error.
     pub errors: BTreeMap<String, u64>,
 }
@@ -89,6 +96,11 @@ impl Counts {
         self.requests - success
     }
 
+    /// Requests that did not get an answer of 2xx, those left out whose answer had this value in the counted header.
+    pub fn failed_elsewhere(&self, value: &str) -> u64 {
+        self.failed() - self.header_of_failed.get(value).copied().unwrap_or_default()
+    }
+
     /// Share of the requests whose answer had this value in the counted header.
     pub fn share(&self, value: &str) -> f64 {
         let count = self.header.get(value).copied().unwrap_or_default();
@@ -98,10 +110,14 @@ impl Counts {
     fn add(&mut self, outcome: &Outcome) {
         self.requests += 1;
         match outcome {
-            Outcome::Answer { status, header } => {
+            Outcome::Answer { status, header, tries } => {
                 *self.statuses.entry(*status).or_default() += 1;
+                self.retried += u64::from(*tries > 1);
                 if let Some(value) = header {
                     *self.header.entry(value.clone()).or_default() += 1;
+                    if !(200..300).contains(status) {
+                        *self.header_of_failed.entry(value.clone()).or_default() += 1;
+                    }
                 }
             }
             Outcome::Error(text) => *self.errors.entry(text.clone()).or_default() += 1,
@@ -149,7 +165,7 @@ pub struct Report {
 }
 
 enum Outcome {
-    Answer { status: u16, header: Option<String> },
+    Answer { status: u16, header: Option<String>, tries: u32 },
     Error(String),
 }
 
@@ -281,9 +297,10 @@ async fn once(client: &Client, target: &Target) -> Outcome {
         let status = answer.status().as_u16();
         let value = target.counted_header.as_ref().and_then(|name| answer.headers().get(name));
         let header = value.and_then(|it| it.to_str().ok()).map(str::to_owned);
+        let tries = answer.headers().get(TRIES).and_then(|it| it.to_str().ok()?.parse().ok()).unwrap_or(1);
         // To the end: an answer that breaks off is an error, and the connection is used again.
         answer.bytes().await?;
-        anyhow::Ok(Outcome::Answer { status, header })
+        anyhow::Ok(Outcome::Answer { status, header, tries })
     };
     answer.await.unwrap_or_else(|error| Outcome::Error(format!("{error:#}")))
 }
@@ -321,6 +338,19 @@ mod tests {
         let median = latencies.quantile(0.5).unwrap().as_secs_f64();
         assert!((0.5..0.55).contains(&median), "{median}");
         assert_eq!(Latencies::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn failures_are_counted_by_who_answered_and_so_are_retries() {
+        let mut counts = Counts::default();
+        let answer = |status, header: &str, tries| Outcome::Answer { status, header: Some(header.to_owned()), tries };
+        counts.add(&answer(200, "stable", 1));
+        counts.add(&answer(500, "candidate", 1));
+        counts.add(&answer(200, "candidate", 2));
+        assert_eq!((counts.failed(), counts.failed_elsewhere("candidate"), counts.retried), (1, 0, 1));
+        counts.add(&Outcome::Error("connection refused".to_owned()));
+        counts.add(&answer(503, "stable", 1));
+        assert_eq!((counts.failed_elsewhere("candidate"), counts.failed_elsewhere("stable")), (2, 2));
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         return guarded(args.collect());
     }
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("workbench: {error:#}");
             ExitCode::FAILURE
@@ -76,31 +76,32 @@ fn guarded(args: Vec<std::ffi::OsString>) -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.command {
         Action::Up { dir, no_prometheus, scrape_interval } => {
             let mut options = Options::from_env();
             options.control_plane.dir = dir;
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
-            runtime.block_on(up(options))
+            runtime.block_on(up(options)).map(|()| ExitCode::SUCCESS)
         }
         Action::Demo => runtime.block_on(until_told(werkbank_e2e::demo::run())),
         Action::Bench { deployments, acceptance } => {
             runtime.block_on(until_told(werkbank_e2e::bench::run(deployments.into(), acceptance)))
         }
-        Action::Tools => runtime.block_on(tools()),
+        Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
     }
 }
 
-/// Ctrl-C and SIGTERM drop what runs half-way, which ends its processes.
-async fn until_told(story: impl Future<Output = Result<()>>) -> Result<()> {
+/// Ctrl-C and SIGTERM drop what runs half-way, which ends its processes. That is no success: whoever set a
+/// time limit learns that it was reached, as from a shell.
+async fn until_told(story: impl Future<Output = Result<()>>) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        ended = story => ended,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+        ended = story => ended.map(|()| ExitCode::SUCCESS),
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
     }
 }
 

@@ -213,6 +213,9 @@ mod tests {
             group: "apps".into(),
             resource: resource.into(),
             namespace: namespace.map(str::to_owned),
+            name: String::new(),
+            pod: None,
+            code: 200,
             allowed: true,
             reason: "because".into(),
         }

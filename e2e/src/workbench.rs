@@ -24,12 +24,19 @@ pub struct Options {
     /// Whether pods run, and requests reach them through Envoy. Never on a
     /// cluster that was not started here: it has its own nodes and gateway.
     pub node: bool,
+    /// How long the node waits before it starts a container again.
+    pub restarts: node::Backoff,
 }
 
 impl Options {
     /// A whole workbench, or the cluster of `WERKBANK_KUBECONFIG`.
     pub fn from_env() -> Self {
-        Self { control_plane: controlplane::Options::from_env(), prometheus: Some(Duration::from_secs(1)), node: true }
+        Self {
+            control_plane: controlplane::Options::from_env(),
+            prometheus: Some(Duration::from_secs(1)),
+            node: true,
+            restarts: node::Backoff::default(),
+        }
     }
 }
 
@@ -79,7 +86,7 @@ impl Workbench {
             None => None,
         };
         let local = options.node && control_plane.is_local();
-        let node = if local { Some(start_node(&control_plane).await?) } else { None };
+        let node = if local { Some(start_node(&control_plane, options.restarts).await?) } else { None };
         let gateway = if local { Some(start_gateway(&control_plane, &tools).await?) } else { None };
         Ok(Self {
             gateway,
@@ -186,11 +193,11 @@ impl Workbench {
 }
 
 /// A node whose images are the binaries built beside this one.
-async fn start_node(control_plane: &ControlPlane) -> Result<NodeAgent> {
+async fn start_node(control_plane: &ControlPlane, restarts: node::Backoff) -> Result<NodeAgent> {
     let [.., block, _] = control_plane.addresses().ip(AddressBlock::CONTROL_PLANE).octets();
     let dir = control_plane.run_dir().join("node");
     let (repository, tag) = OPERATOR_IMAGE;
-    let options = NodeOptions::new(
+    let mut options = NodeOptions::new(
         "workbench",
         node::AddressBlock::new(PODS, block),
         dir,
@@ -200,6 +207,7 @@ async fn start_node(control_plane: &ControlPlane) -> Result<NodeAgent> {
     .label("topology.kubernetes.io/region", REGION)
     .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
     .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?));
+    options.backoff = restarts;
     NodeAgent::start(control_plane.client(), options).await.context("cannot start the node")
 }
 

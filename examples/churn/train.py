@@ -2,7 +2,7 @@
 
     python3 examples/churn/train.py --out /tmp/churn
 
-Needs Python 3.9 or newer with pip, and no other package. The same input gives
+Needs Python 3.10 or newer with pip, and no other package. The same input gives
 the same bytes. README.md says what is trained, and on what.
 """
 

@@ -36,6 +36,12 @@ pub struct Request {
     pub resource: String,
     /// `None`: all namespaces at once, or a resource that is in none.
     pub namespace: Option<String>,
+    /// The object; empty where there is none or it has no name yet.
+    pub name: String,
+    /// The pod that asked, by the token it used.
+    pub pod: Option<String>,
+    /// What was answered, as an HTTP status.
+    pub code: u16,
     /// Whether it was authorized. (What admission or validation said of it is another matter.)
     pub allowed: bool,
     /// Why it was: the binding and the role.
@@ -51,12 +57,28 @@ struct Event {
     user: User,
     object_ref: Option<ObjectRef>,
     #[serde(default)]
+    response_status: ResponseStatus,
+    #[serde(default)]
     annotations: Annotations,
 }
 
 #[derive(Deserialize)]
 struct User {
     username: String,
+    #[serde(default)]
+    extra: Extra,
+}
+
+#[derive(Default, Deserialize)]
+struct Extra {
+    #[serde(rename = "authentication.kubernetes.io/pod-name", default)]
+    pod: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct ResponseStatus {
+    #[serde(default)]
+    code: u16,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +89,7 @@ struct ObjectRef {
     resource: String,
     subresource: String,
     namespace: String,
+    name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -95,7 +118,7 @@ pub(super) fn read(log: &Path) -> Result<Vec<Request>> {
 
 fn request(line: &str) -> Result<Request> {
     let event: Event = serde_json::from_str(line).with_context(|| format!("no audit event: {line}"))?;
-    let Event { verb, request_uri, user, object_ref, annotations } = event;
+    let Event { verb, request_uri, user, object_ref, response_status, annotations } = event;
     let path = || request_uri.split('?').next().unwrap_or_default().to_owned();
     let object = object_ref.unwrap_or_default();
     let resource = match (object.resource.is_empty(), object.subresource.is_empty()) {
@@ -109,6 +132,9 @@ fn request(line: &str) -> Result<Request> {
         group: object.api_group,
         resource,
         namespace: Some(object.namespace).filter(|it| !it.is_empty()),
+        name: object.name,
+        pod: user.extra.pod.into_iter().next(),
+        code: response_status.code,
         allowed: annotations.decision == "allow",
         reason: annotations.reason,
     })
@@ -122,7 +148,8 @@ mod tests {
     fn a_line_of_the_log_is_who_what_where_and_why() {
         let line = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete",
             "requestURI":"/apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/churn/status?fieldManager=werkbank","verb":"update",
-            "user":{"username":"system:serviceaccount:werkbank-system:werkbank","groups":["system:serviceaccounts"]},
+            "user":{"username":"system:serviceaccount:werkbank-system:werkbank","groups":["system:serviceaccounts"],
+                "extra":{"authentication.kubernetes.io/pod-name":["werkbank-1"]}},
             "objectRef":{"resource":"modeldeployments","namespace":"crm","name":"churn","apiGroup":"werkbank.dev","apiVersion":"v1alpha1","subresource":"status"},
             "responseStatus":{"metadata":{},"code":409},
             "annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by ClusterRoleBinding \"werkbank\""}}"#;
@@ -131,6 +158,7 @@ mod tests {
         let what = (request.verb.as_str(), request.group.as_str(), request.resource.as_str());
         assert_eq!(what, ("update", "werkbank.dev", "modeldeployments/status"));
         assert_eq!((request.namespace.as_deref(), request.allowed), (Some("crm"), true));
+        assert_eq!((request.name.as_str(), request.pod.as_deref(), request.code), ("churn", Some("werkbank-1"), 409));
         assert!(request.reason.contains("ClusterRoleBinding"));
     }
 

@@ -11,6 +11,8 @@
 //!   sees exactly the configured shares.
 //! - `reuse_port` is off: with it, two Envoys could listen on one port and each
 //!   would get half of the requests.
+//! - Every answer says how often Envoy tried (`x-envoy-attempt-count`), so that no retry hides a
+//!   failure from those who count.
 //! - No access log: paths and headers may hold personal data.
 //! - Only the counters that the workbench reads are kept: Envoy would spend
 //!   most of its memory on the others when there are thousands of clusters.
@@ -114,7 +116,9 @@ impl VirtualHosts {
         let hosts = self.0.into_iter().map(|(hostname, mut routes)| {
             routes.sort_by_key(|(precedence, _)| *precedence);
             let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
-            json!({"name": hostname, "domains": [hostname], "routes": routes})
+            json!({
+                "name": hostname, "domains": [hostname], "include_attempt_count_in_response": true, "routes": routes,
+            })
         });
         json!({
             "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",

@@ -40,7 +40,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use tokio::{
-    sync::{Mutex, Notify},
+    sync::{Mutex, Notify, watch},
     task::JoinSet,
 };
 
@@ -97,6 +97,7 @@ pub struct GatewayController {
     xds: Arc<Mutex<Xds>>,
     ports: Arc<Mutex<BTreeMap<(Key, u16), u16>>>,
     changed: Arc<Notify>,
+    held: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
@@ -109,6 +110,7 @@ impl GatewayController {
         let xds = Arc::new(Mutex::new(Xds::new(&options.run_dir, admin.clone())?));
         envoy.start().await?;
         let (changed, mut tasks) = (Arc::new(Notify::new()), JoinSet::new());
+        let held = watch::Sender::new(false);
         let ports = Arc::default();
         let passes = pass::Passes {
             caches: observe::Caches::start(&client, &mut tasks, &changed).await?,
@@ -121,9 +123,20 @@ impl GatewayController {
             xds: xds.clone(),
             writer: status::StatusWriter::new(client, changed.clone()),
             ports: Arc::clone(&ports),
+            held: held.subscribe(),
         };
         tasks.spawn(passes.run(changed.clone()));
-        Ok(Self { envoy: Mutex::new(envoy), admin, admin_url, address: options.address, xds, ports, changed, tasks })
+        Ok(Self {
+            envoy: Mutex::new(envoy),
+            admin,
+            admin_url,
+            address: options.address,
+            xds,
+            ports,
+            changed,
+            held,
+            tasks,
+        })
     }
 
     /// Base URL (`http://address:port`) of the Gateway's first port, as soon as it is open (at most 10 s).
@@ -160,6 +173,17 @@ impl GatewayController {
     /// Services that a route names or named some seconds ago.
     pub async fn counters(&self) -> Result<BTreeMap<String, Counters>> {
         self.admin.counters().await
+    }
+
+    /// From now on nothing that changes reaches Envoy, and no route is accepted, until [`GatewayController::release`].
+    /// Requests go on as before.
+    pub fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Takes up what changed since [`GatewayController::hold`].
+    pub fn release(&self) {
+        self.held.send_replace(false);
     }
 
     /// Kills Envoy (SIGKILL). Routes that change now are not accepted.

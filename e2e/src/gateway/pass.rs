@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Result;
 use kube::ResourceExt;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 
 use super::{
     Ports,
@@ -48,12 +48,16 @@ pub(crate) struct Passes {
     pub(crate) writer: StatusWriter,
     /// Ports of the listeners, for those who ask for a URL.
     pub(crate) ports: Arc<Mutex<BTreeMap<(super::translate::Key, u16), u16>>>,
+    /// Whether to wait before the next pass.
+    pub(crate) held: watch::Receiver<bool>,
 }
 
 impl Passes {
     /// Runs a pass after each change, for ever.
     pub(crate) async fn run(mut self, changed: Arc<Notify>) {
         loop {
+            // Without a controller there is nobody left to wait for.
+            let _ = self.held.wait_for(|held| !held).await;
             let again = match self.pass().await {
                 Ok(lingers) => lingers,
                 Err(error) => {

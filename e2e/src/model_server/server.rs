@@ -52,7 +52,7 @@ impl ModelServer {
                 model,
                 metrics: Metrics::new(),
                 revision,
-                fault: settings.fault,
+                fault: settings.fault.clone(),
                 ready: AtomicBool::new(true),
                 inferences: AtomicU64::new(0),
             }),
@@ -101,8 +101,11 @@ impl ModelServer {
 
     /// Spreads the errors evenly, so that a rate of 5 % is 5 of any 100 and a test need not be lucky.
     fn inject_error(&self) -> Result<(), ProtocolError> {
+        let Fault { error_rate: rate, file, .. } = &self.shared.fault;
+        if file.as_ref().is_some_and(|file| !file.exists()) {
+            return Ok(());
+        }
         let n = self.shared.inferences.fetch_add(1, Ordering::Relaxed) as f64;
-        let rate = self.shared.fault.error_rate;
         if (n * rate).floor() < ((n + 1.0) * rate).floor() {
             let message = "injected by FAULT_ERROR_RATE; unset it to get answers".to_owned();
             return Err(ProtocolError { status: StatusCode::INTERNAL_SERVER_ERROR, message });

@@ -10,6 +10,7 @@
 //! | `HOST`, `PORT` | `0.0.0.0`, `8080` | where to listen |
 //! | `DRAIN_SECONDS` | `2` | how long to go on serving after SIGTERM, no longer ready |
 //! | `FAULT_ERROR_RATE` | `0` | **tests only**: this share of inferences answers 500 |
+//! | `FAULT_FILE` | none | **tests only**: the error rate holds only while this file exists |
 //! | `FAULT_LATENCY_MS` | `0` | **tests only**: every inference waits this long first |
 
 use std::path::PathBuf;
@@ -30,10 +31,12 @@ pub(crate) struct Settings {
 }
 
 /// Faults that tests inject to build a revision that is broken or slow.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fault {
     /// Share of inferences, 0 to 1, that answer 500.
     pub(crate) error_rate: f64,
+    /// Only while this file exists; so a revision that served well breaks when a test says so.
+    pub(crate) file: Option<PathBuf>,
     /// Wait before every inference.
     pub(crate) latency: Duration,
 }
@@ -55,7 +58,11 @@ impl Settings {
             host: var("HOST").unwrap_or_else(|| "0.0.0.0".into()),
             port: parse(&var, "PORT", "8080", "a port number such as 8080")?,
             drain: Duration::from_secs_f64(drain),
-            fault: Fault { error_rate, latency: Duration::from_millis(latency) },
+            fault: Fault {
+                error_rate,
+                file: var("FAULT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+                latency: Duration::from_millis(latency),
+            },
         })
     }
 }

@@ -133,6 +133,12 @@ impl NodeAgent {
         self.node.running.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
+    /// Where what is written to a claim is: the same directory for every pod that mounts it.
+    #[must_use]
+    pub fn claim(&self, namespace: &str, name: &str) -> PathBuf {
+        self.node.options.run_dir.join("claims").join(namespace).join(name)
+    }
+
     /// What a container wrote since it was last started, as `kubectl logs`
     /// shows it; also after its pod has gone.
     ///

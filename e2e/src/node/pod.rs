@@ -213,11 +213,13 @@ impl PodLife {
         let options = &context.node.options;
         private_dir(&context.dir)?;
         let facts = context.facts.borrow().clone();
+        let namespace = context.pod.metadata.namespace.as_deref().unwrap_or_default();
         let sources = Sources {
             pod: &context.pod,
             facts: &facts,
             lookup: &context.lookup(),
             dir: context.dir.join("volumes"),
+            claims: &options.run_dir.join("claims").join(namespace),
             host_paths: &options.host_paths,
             ca_pem: &options.ca_pem,
         };

@@ -18,10 +18,11 @@ fn of_volume(volume: &Volume) -> Option<String> {
         || volume.secret.is_some()
         || volume.projected.is_some()
         || volume.downward_api.is_some()
+        || volume.persistent_volume_claim.is_some()
         || volume.host_path.is_some();
     (!known).then(|| {
         format!(
-            "volume {:?} is of a type this node does not have: use emptyDir, configMap, secret, projected, downwardAPI or hostPath",
+            "volume {:?} is of a type this node does not have: use emptyDir, persistentVolumeClaim, configMap, secret, projected, downwardAPI or hostPath",
             volume.name
         )
     })
@@ -93,7 +94,7 @@ mod tests {
             (json!({"startupProbe": {"grpc": {"port": 1}}}), json!([]), "startupProbe"),
             (json!({"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}), json!([]), "preStop"),
             (json!({"lifecycle": {"postStart": {"sleep": {"seconds": 1}}}}), json!([]), "postStart"),
-            (json!({}), json!([{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]), "\"data\""),
+            (json!({}), json!([{"name": "data", "nfs": {"server": "s", "path": "/"}}]), "\"data\""),
         ] {
             let message = refused(container, volumes).unwrap();
             assert!(message.contains(named), "{message}");

@@ -1,5 +1,8 @@
 //! A pod's volumes: directories below the pod's own.
 //!
+//! A claim is a directory of the node, the same for every pod that names it: what storage of access
+//! mode ReadWriteMany is to a cluster.
+//!
 //! ConfigMaps, Secrets and the downward API are written once, when the pod
 //! starts; later changes do not reach a running pod (tokens are renewed, see
 //! `token`). File modes of the manifest are not applied: everything a pod has is
@@ -30,6 +33,8 @@ pub(super) struct Sources<'a> {
     pub(super) lookup: &'a Lookup,
     /// The directory that holds one directory per volume.
     pub(super) dir: PathBuf,
+    /// The directory that holds one directory per claim of the pod's namespace.
+    pub(super) claims: &'a Path,
     pub(super) host_paths: &'a [PathBuf],
     pub(super) ca_pem: &'a str,
 }
@@ -59,7 +64,10 @@ impl Sources<'_> {
         if let Some(path) = &volume.host_path {
             return self.host_path(path);
         }
-        let dir = self.dir.join(&volume.name);
+        let dir = match &volume.persistent_volume_claim {
+            Some(claim) => inside(self.claims, &claim.claim_name)?,
+            None => self.dir.join(&volume.name),
+        };
         tokio::fs::create_dir_all(&dir).await?;
         let mut data = Data::new();
         if let Some(map) = &volume.config_map {

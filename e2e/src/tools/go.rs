@@ -26,9 +26,8 @@ pub(super) struct Module<'a> {
 
 /// The cache directory with the module's binary, built if it is not there.
 pub(super) async fn build(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>) -> Result<PathBuf> {
-    let version = version_for(supervisor, &module.directory).await?;
-    let inputs = [version.as_str(), module.package, module.ldflags];
-    let entry = format!("{}-{}", module.name, digest(&module.directory, &inputs)?);
+    // Not the version of Go: what is there must be found where there is no Go (any more).
+    let entry = format!("{}-{}", module.name, digest(&module.directory, &[module.package, module.ldflags])?);
     if let Some(path) = cache.get(&entry) {
         return Ok(path);
     }
@@ -36,6 +35,7 @@ pub(super) async fn build(cache: &Cache, supervisor: &Supervisor, module: &Modul
     if let Some(path) = cache.get(&entry) {
         return Ok(path);
     }
+    check_go(supervisor, &module.directory).await?;
     let unfinished = cache.begin(&entry)?;
     let line = format!(
         "building {} from source, because it is neither on PATH nor in {}; once, usually {}",
@@ -67,9 +67,9 @@ async fn compile(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>, en
     Err(process.ended_early())
 }
 
-/// The version of Go that builds the module in `directory`. Asked there,
+/// Whether Go can build the module in `directory`. Asked there,
 /// because Go may switch to a newer toolchain for it.
-async fn version_for(supervisor: &Supervisor, directory: &Path) -> Result<String> {
+async fn check_go(supervisor: &Supervisor, directory: &Path) -> Result<()> {
     let go_mod = std::fs::read_to_string(directory.join("go.mod"))
         .with_context(|| format!("there is no Go module in {}", directory.display()))?;
     let minimum = go_mod.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or_default();
@@ -83,7 +83,7 @@ async fn version_for(supervisor: &Supervisor, directory: &Path) -> Result<String
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(())
 }
 
 async fn go(supervisor: &Supervisor, directory: &Path, args: &[&str]) -> Result<std::process::Output> {
@@ -116,7 +116,18 @@ pub(super) async fn files_of_module(
     if let Some(path) = cache.get(&entry) {
         return Ok(path);
     }
-    version_for(supervisor, directory).await?;
+    check_go(supervisor, directory).await?;
+    let line = format!(
+        "fetching the Go module {module}, because it is not in {}; once, usually under a minute",
+        cache.root().display()
+    );
+    let unfinished = cache.begin(&entry)?;
+    shown(&line, fetch(supervisor, directory, module, wanted, &unfinished)).await?;
+    cache.publish(&unfinished, &entry)
+}
+
+/// Puts the wanted files of a module into a directory.
+async fn fetch(supervisor: &Supervisor, directory: &Path, module: &str, wanted: &Path, into: &Path) -> Result<()> {
     let output = go(supervisor, directory, &["mod", "download", "-json", module]).await?;
     let answer: Downloaded = serde_json::from_slice(&output.stdout).with_context(|| {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -126,13 +137,12 @@ pub(super) async fn files_of_module(
         let error = answer.error.unwrap_or_default();
         bail!("cannot fetch the Go module {module}: {error}");
     };
-    let unfinished = cache.begin(&entry)?;
     let source = dir.join(wanted);
     let files = std::fs::read_dir(&source)
         .with_context(|| format!("{module} {:?} has no {}", answer.version, wanted.display()))?;
     for file in files {
         let file = file?;
-        std::fs::write(unfinished.join(file.file_name()), std::fs::read(file.path())?)?;
+        std::fs::write(into.join(file.file_name()), std::fs::read(file.path())?)?;
     }
-    cache.publish(&unfinished, &entry)
+    Ok(())
 }

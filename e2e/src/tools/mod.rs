@@ -8,8 +8,9 @@
 //! module proxy or PyPI has. Building takes minutes, hence every build says
 //! what it does, why, and how long it usually takes.
 //!
-//! The cache's keys are digests of what went into the build, so that a changed
-//! module is rebuilt and an unchanged one never is, whatever the checkout.
+//! The cache's keys are digests of the sources of the build, so that a changed
+//! module is rebuilt and an unchanged one never is, whatever the checkout and
+//! whatever Go there is: who has built once needs no Go any more.
 
 pub mod cache;
 mod go;

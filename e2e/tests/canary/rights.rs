@@ -15,10 +15,11 @@ use werkbank::api::gateway::HttpRoute;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{Cause, Phase};
 use werkbank_e2e::controlplane::Request;
+use werkbank_e2e::process::Signal;
 use werkbank_e2e::rights::{Account, Right, Scope, compare, forbidden, shipped};
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options};
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, foreign, revision_of};
+use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, foreign, revision_of, unharmed};
 
 const OPERATOR: Account<'_> = Account { namespace: OPERATOR_NAMESPACE, name: "werkbank" };
 
@@ -121,7 +122,7 @@ async fn a_canary_and_the_end_of_its_route(scene: &Scene) {
     scene.kubectl(&["-n", NAMESPACE, "annotate", "modeldeployment", "scores", &request]).await;
     let status = model.until("it is taken back", |it| it.phase == Phase::RolledBack).await;
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::Aborted));
-    load.stop().await.unwrap();
+    unharmed(&load.stop().await.unwrap().total, 100);
     promoted(model, &without_gateway("scores", "4", 1)).await;
     let routes: Api<HttpRoute> = Api::namespaced(scene.client(), NAMESPACE);
     eventually("the route is deleted", async || routes.get_opt("scores").await.unwrap().is_none()).await;
@@ -193,7 +194,7 @@ async fn a_takeover(scene: &Scene) {
     let leases: Api<Lease> = Api::namespaced(scene.client(), OPERATOR_NAMESPACE);
     let epoch = async || leases.get("werkbank").await.unwrap().spec.and_then(|it| it.lease_transitions);
     let before = epoch().await;
-    scene.kill_operator(&scene.leader().await);
+    assert!(scene.signal_operator(&scene.leader().await, Signal::KILL));
     eventually("another process leads", async || epoch().await > before).await;
     promoted(scene.model("switch"), &without_gateway("switch", "3", 1)).await;
 }
@@ -230,7 +231,7 @@ async fn eventually(what: &str, is: impl AsyncFn() -> bool) {
 }
 
 /// A deployment that switches all at once.
-fn without_gateway(name: &str, version: &str, replicas: u32) -> String {
+pub(crate) fn without_gateway(name: &str, version: &str, replicas: u32) -> String {
     format!(
         r#"
 apiVersion: werkbank.dev/v1alpha1

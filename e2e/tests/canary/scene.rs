@@ -14,10 +14,15 @@ use sha2::{Digest, Sha256};
 use werkbank::api::ModelDeployment;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
-use werkbank_e2e::load::{Load, Target};
+use werkbank::audit::{Entry, ObjectStoreTrail};
+use werkbank_e2e::load::{Counts, Load, Target};
+use werkbank_e2e::process::Signal;
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
 
 pub(crate) const NAMESPACE: &str = "crm";
+
+/// The claim that the replicas of the operator keep the trail in.
+const TRAIL: &str = "trail.store=PersistentVolumeClaim,trail.persistentVolumeClaim.existingClaim=trail";
 
 /// What differs from one deployment to the next.
 #[derive(Clone)]
@@ -48,7 +53,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts everything and waits until the first version of `scores` serves.
     pub(crate) async fn set() -> Self {
-        let scene = Self::empty(Options::from_env()).await;
+        Self::set_with(Options::from_env()).await
+    }
+
+    /// The same on a workbench of one's own.
+    pub(crate) async fn set_with(options: Options) -> Self {
+        let scene = Self::empty(options).await;
         scene.install(&[]).await;
         let model = scene.model("scores");
         model.deploy(&GOOD).await;
@@ -69,7 +79,8 @@ impl Scene {
 
     /// Installs the operator, and registers the one small model as `scores`.
     pub(crate) async fn install(&self, values: &[&str]) {
-        self.workbench.install_operator(values).await.unwrap();
+        let values: Vec<&str> = values.iter().copied().chain([TRAIL]).collect();
+        self.workbench.install_operator(&values).await.unwrap();
         let (uri, sha256) = self.artifact();
         self.register("scores", json!({"uri": uri, "sha256": sha256})).await;
     }
@@ -80,7 +91,7 @@ impl Scene {
 
     /// The ModelDeployment of this name.
     pub(crate) fn model<'a>(&'a self, name: &'a str) -> Model<'a> {
-        Model { scene: self, name }
+        Model { scene: self, namespace: NAMESPACE, name }
     }
 
     pub(crate) async fn apply(&self, name: &str, yaml: &str) {
@@ -109,12 +120,16 @@ impl Scene {
 
     /// An entry for an artifact.
     pub(crate) async fn register(&self, name: &str, artifact: serde_json::Value) {
+        self.register_in(NAMESPACE, name, artifact).await;
+    }
+
+    pub(crate) async fn register_in(&self, namespace: &str, name: &str, artifact: serde_json::Value) {
         let entry = json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": namespace},
             "spec": {"model": {"name": "scores", "version": name, "kind": "Predictor"}, "artifact": artifact},
         });
-        self.apply(&format!("entry-{name}"), &entry.to_string()).await;
+        self.apply(&format!("entry-{namespace}-{name}"), &entry.to_string()).await;
     }
 
     /// The pod that holds the lease.
@@ -124,11 +139,20 @@ impl Scene {
         lease.spec.and_then(|it| it.holder_identity).unwrap_or_default()
     }
 
-    /// SIGKILL to an operator's process; its container is started again by the node.
-    pub(crate) fn kill_operator(&self, pod: &str) {
-        let Some(pid) = self.workbench.node().unwrap().pid(OPERATOR_NAMESPACE, pod, "operator") else { return };
+    /// Whether an operator's process runs, and the signal was sent to it. After SIGKILL its container is started
+    /// again by the node.
+    pub(crate) fn signal_operator(&self, pod: &str, signal: Signal) -> bool {
+        let Some(pid) = self.workbench.node().unwrap().pid(OPERATOR_NAMESPACE, pod, "operator") else { return false };
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process(pid, signal).is_ok()
+    }
+
+    /// Every decision about a deployment that is on the record, where the chart keeps it.
+    pub(crate) async fn trail(&self, model: &Model<'_>) -> Vec<Entry> {
+        let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
+        let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).await.unwrap();
+        let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
+        trail.list(&uid).await.unwrap()
     }
 
     /// The operator's pods, and how often each was started again.
@@ -151,6 +175,7 @@ impl Scene {
 #[derive(Clone, Copy)]
 pub(crate) struct Model<'a> {
     pub(crate) scene: &'a Scene,
+    pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
 }
 
@@ -162,15 +187,15 @@ impl Model<'_> {
 
     /// The manifest of a version.
     pub(crate) fn manifest(&self, wanted: &Wanted) -> String {
-        manifest(self.name, wanted)
+        manifest(self.namespace, self.name, wanted)
     }
 
     pub(crate) async fn apply(&self, yaml: &str) {
-        self.scene.apply(&format!("deployment-{}", self.name), yaml).await;
+        self.scene.apply(&format!("deployment-{}-{}", self.namespace, self.name), yaml).await;
     }
 
     pub(crate) fn api(&self) -> Api<ModelDeployment> {
-        Api::namespaced(self.scene.client(), NAMESPACE)
+        Api::namespaced(self.scene.client(), self.namespace)
     }
 
     pub(crate) async fn status(&self) -> ModelDeploymentStatus {
@@ -203,7 +228,7 @@ impl Model<'_> {
 
     /// Requests to the model, through Envoy.
     pub(crate) async fn target(&self) -> Target {
-        let url = self.scene.workbench.gateway().unwrap().url(NAMESPACE, "internal").await.unwrap();
+        let url = self.scene.workbench.gateway().unwrap().url(self.namespace, "internal").await.unwrap();
         let mut target = Target::get(format!("{url}/v2/models/scores/infer"))
             .host(host(self.name))
             .count_header("x-werkbank-revision");
@@ -217,8 +242,14 @@ impl Model<'_> {
 
     /// Service → weight, as Envoy works with it.
     pub(crate) async fn weights(&self) -> BTreeMap<String, u32> {
-        self.scene.workbench.gateway().unwrap().weights(NAMESPACE, self.name).await.unwrap()
+        self.scene.workbench.gateway().unwrap().weights(self.namespace, self.name).await.unwrap()
     }
+}
+
+/// Nobody saw a failure, not even the gateway, and there was somebody to see one.
+pub(crate) fn unharmed(counts: &Counts, at_least: u64) {
+    assert!(counts.requests >= at_least, "too few requests to show anything: {counts:?}");
+    assert_eq!((counts.failed(), counts.retried), (0, 0), "{counts:?}");
 }
 
 fn host(name: &str) -> String {
@@ -226,14 +257,14 @@ fn host(name: &str) -> String {
 }
 
 /// The deployment's manifest.
-fn manifest(name: &str, wanted: &Wanted) -> String {
+fn manifest(namespace: &str, name: &str, wanted: &Wanted) -> String {
     let Wanted { version, error_rate, steps, on_outage } = wanted;
     let host = host(name);
     format!(
         r#"
 apiVersion: werkbank.dev/v1alpha1
 kind: ModelDeployment
-metadata: {{name: {name}, namespace: {NAMESPACE}}}
+metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   modelRef: {{name: scores}}
   replicas: 2

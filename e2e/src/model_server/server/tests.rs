@@ -138,8 +138,22 @@ async fn counts_requests_durations_and_predictions() {
 }
 
 #[tokio::test]
+async fn a_fault_with_a_file_begins_and_ends_with_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broken");
+    let fault = Fault { error_rate: 1.0, file: Some(file.clone()), ..Fault::default() };
+    let server = Running::start(fault, Duration::ZERO).await;
+    let customers = customers(&[1.0], &[1.0]);
+    assert_eq!(server.infer(&customers).await.0, StatusCode::OK);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(server.infer(&customers).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(server.infer(&customers).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn injected_faults_have_exactly_the_rate_and_at_least_the_latency() {
-    let fault = Fault { error_rate: 0.25, latency: Duration::from_millis(20) };
+    let fault = Fault { error_rate: 0.25, latency: Duration::from_millis(20), ..Fault::default() };
     let server = Running::start(fault, Duration::ZERO).await;
     let started = std::time::Instant::now();
     let mut errors = 0;
@@ -153,7 +167,7 @@ async fn injected_faults_have_exactly_the_rate_and_at_least_the_latency() {
 
 #[tokio::test]
 async fn draining_is_not_ready_still_serves_and_finishes_what_is_in_flight() {
-    let fault = Fault { error_rate: 0.0, latency: Duration::from_millis(600) };
+    let fault = Fault { latency: Duration::from_millis(600), ..Fault::default() };
     let mut server = Running::start(fault, Duration::from_millis(300)).await;
     assert_eq!(server.get("/v2/health/ready").await.status(), StatusCode::OK);
     server.terminate();
