@@ -149,6 +149,10 @@ impl<M: Machine> Loop<M> {
         let Some(epoch) = self.actor.authority().epoch() else {
             return Ok(Action::await_change());
         };
+        // Woken when the caches show everything there again.
+        if !self.sights.cover(resource.meta().namespace.as_deref().unwrap_or_default()) {
+            return Ok(Action::await_change());
+        }
         let kind = Kind { kind: M::KIND.to_owned() };
         let started = Instant::now();
         self.metrics.in_flight.get_or_create(&kind).inc();
