@@ -24,9 +24,7 @@ enum Command {
     Crd,
 }
 
-/// Two threads: passes wait for the API server far more than they compute. One for each core of the node, as tokio
-/// has it by default, would take an allocation arena each, whatever the pod's memory limit is.
-#[tokio::main(worker_threads = 2)]
+#[tokio::main]
 async fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Operator(options) => start::operator(*options).await,
