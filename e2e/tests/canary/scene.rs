@@ -150,7 +150,7 @@ impl Scene {
     /// Every decision about a deployment that is on the record, where the chart keeps it.
     pub(crate) async fn trail(&self, model: &Model<'_>) -> Vec<Entry> {
         let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
-        let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).await.unwrap();
+        let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).unwrap();
         let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
         trail.list(&uid).await.unwrap()
     }
