@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use werkbank::api::model_deployment::Metric;
-use werkbank::api::{ModelDeployment, Weight};
+use werkbank::api::{ModelDeployment, Quantity, Weight};
 
 use crate::workbench::repository;
 
@@ -44,12 +44,29 @@ impl Manifest {
         Ok(interval * (tolerated + 1) + Duration::from_secs(1))
     }
 
+    /// How many outcomes the objective's query waits for, as it says at its end: `>= 300`.
+    pub(super) fn outcomes(&self) -> Result<u64> {
+        let (_, least) =
+            self.objective()?.0.prometheus.query.rsplit_once(">= ").context("the objective waits for nothing")?;
+        Ok(least.trim().parse()?)
+    }
+
+    /// The metric by which a candidate is compared with the stable revision, and by how much it may be less.
+    fn objective(&self) -> Result<(&Metric, &Quantity)> {
+        let mut compared = self
+            .deployment
+            .spec
+            .analysis
+            .metrics
+            .iter()
+            .filter_map(|it| Some((it, it.compare.as_ref()?.max_decrease.as_ref()?)));
+        compared.next().context("the example's deployment.yaml compares nothing")
+    }
+
     /// PromQL that has a result as long as the candidate does worse than the stable revision by more than the
     /// objective tolerates.
     pub(super) fn breach(&self, candidate: &str, stable: &str) -> Result<String> {
-        let tolerated = |it: &Metric| it.compare.as_ref()?.max_decrease.clone();
-        let mut compared = self.deployment.spec.analysis.metrics.iter().filter_map(|it| Some((it, tolerated(it)?)));
-        let (metric, tolerated) = compared.next().context("the example's deployment.yaml compares nothing")?;
+        let (metric, tolerated) = self.objective()?;
         let of = |revision| metric.prometheus.query.replace("{{ revision }}", revision);
         Ok(format!("({}) - ({}) > {}", of(stable), of(candidate), tolerated.value()?))
     }
@@ -71,6 +88,7 @@ mod tests {
         let steps: Vec<String> = manifest.steps().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(steps, ["5%", "25%", "50%"]);
         assert_eq!(manifest.back_within().unwrap(), Duration::from_secs(3));
+        assert_eq!(manifest.outcomes().unwrap(), 300);
         assert!(manifest.of("churn-v2").contains("modelRef: {name: churn-v2}"));
     }
 

@@ -68,3 +68,10 @@ impl Screen {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
+
+impl Drop for Screen {
+    /// Whatever is printed after an interruption begins a line of its own.
+    fn drop(&mut self) {
+        let _ = self.keep();
+    }
+}

@@ -12,7 +12,7 @@ use super::replay::Replay;
 use super::screen::{Screen, Style};
 use super::stage::Stage;
 use super::summary::{Fared, summary};
-use super::watch::{candidate, watch};
+use super::watch::{Watch, candidate};
 use crate::breach::Seen;
 
 pub(super) const TITLE: &str = "Werkbank's demo: three versions of a churn model, on a cluster of local processes";
@@ -82,7 +82,8 @@ impl<'a> Story<'a> {
     async fn good(&mut self, manifest: &Manifest) -> Result<Option<String>> {
         self.heading("1. churn-v1 is deployed: the first version, there is nothing to compare it with")?;
         self.stage.deploy(manifest, "churn-v1").await?;
-        let act = watch(self.stage, self.screen, "churn-v1", None).await?;
+        let watch = Watch { stage: self.stage, entry: "churn-v1", replay: None, needed: manifest.outcomes()? };
+        let act = watch.until_its_end(self.screen).await?;
         let replay = self.stage.replay(f64::from(RATE)).await?;
         self.screen.say(&format!("It serves. From now on {RATE} customers a second ask it, through Envoy."))?;
         tokio::time::sleep(ALONE).await;
@@ -117,7 +118,8 @@ impl<'a> Story<'a> {
     /// Watches the version, and beside it, from outside, how long a breach takes to become weight 0.
     async fn watch_breach(&mut self, manifest: &Manifest, stable: &str) -> Result<(Act, Option<Seen>)> {
         let stage = self.stage;
-        let mut watching = pin!(watch(stage, self.screen, "churn-v2", self.replay.as_ref()));
+        let watch = Watch { stage, entry: "churn-v2", replay: self.replay.as_ref(), needed: manifest.outcomes()? };
+        let mut watching = pin!(watch.until_its_end(self.screen));
         let mut measuring = pin!(async {
             let query = manifest.breach(&candidate(stage, "churn-v2").await?, stable)?;
             stage.breach(query, stable)?.until_weight_zero().await
@@ -140,7 +142,9 @@ impl<'a> Story<'a> {
         self.heading("3. churn-v3 is deployed: trained on what is known in time")?;
         let before = self.answered(harmful);
         self.stage.deploy(manifest, "churn-v3").await?;
-        let act = watch(self.stage, self.screen, "churn-v3", self.replay.as_ref()).await?;
+        let replay = self.replay.as_ref();
+        let watch = Watch { stage: self.stage, entry: "churn-v3", replay, needed: manifest.outcomes()? };
+        let act = watch.until_its_end(self.screen).await?;
         let steps = manifest.steps()?;
         let mut all = promises::promoted(&act, &steps);
         all.push(promises::divided(&act, &steps));

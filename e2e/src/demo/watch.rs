@@ -14,19 +14,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one version may take before the story says that it did not end.
 const PATIENCE: Duration = Duration::from_secs(420);
 
-/// Watches a version that was deployed just now, and tells of it.
-pub(super) async fn watch(stage: &Stage, screen: &mut Screen, entry: &str, replay: Option<&Replay>) -> Result<Act> {
-    let begin = Instant::now();
-    let mut act = Act::of(entry);
-    let mut teller = Teller::new(screen)?;
-    while !act.has_ended() && begin.elapsed() < PATIENCE {
-        act.see(look(stage, entry, begin).await?);
-        let judged = replay.and_then(|it| it.snapshot().revisions.get(&act.revision).map(|it| it.judged));
-        teller.tell(&act, judged.unwrap_or_default())?;
-        tokio::time::sleep(LOOK_EVERY).await;
+/// A version that was deployed just now.
+pub(super) struct Watch<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) entry: &'a str,
+    /// Who knows the outcomes, and how many the objective waits for.
+    pub(super) replay: Option<&'a Replay>,
+    pub(super) needed: u64,
+}
+
+impl Watch<'_> {
+    /// Watches it and tells of it.
+    pub(super) async fn until_its_end(self, screen: &mut Screen) -> Result<Act> {
+        let begin = Instant::now();
+        let mut act = Act::of(self.entry);
+        let mut teller = Teller::new(screen, self.needed)?;
+        while !act.has_ended() && begin.elapsed() < PATIENCE {
+            act.see(look(self.stage, self.entry, begin).await?);
+            let known = self.replay.and_then(|it| it.snapshot().revisions.get(&act.revision).map(|it| it.judged));
+            teller.tell(&act, known.unwrap_or_default())?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        teller.end()?;
+        Ok(act)
     }
-    teller.end()?;
-    Ok(act)
 }
 
 /// A status of an older generation says nothing about what was just applied.
