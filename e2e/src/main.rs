@@ -140,8 +140,8 @@ async fn demo() -> Result<ExitCode> {
     }
     if std::env::var_os("KEEP").is_some_and(|it| !it.is_empty() && it != "0") {
         let mut stdout = std::io::stdout();
-        writeln!(stdout, "\nEverything is left running; Ctrl-C ends it. For kubectl, in another terminal:\n")?;
-        writeln!(stdout, "{}", told.kubectl())?;
+        writeln!(stdout, "\nEverything is left running; Ctrl-C ends it. To use it, in another terminal:\n")?;
+        writeln!(stdout, "{}", told.lines().await)?;
         signals.told().await;
     }
     told.end().await?;

@@ -65,9 +65,9 @@ impl Told {
         self.broken.as_deref()
     }
 
-    /// The two lines that point kubectl at it.
-    pub fn kubectl(&self) -> String {
-        self.stage.kubectl()
+    /// How people get at it, to be pasted into a shell; the last two lines point kubectl at it.
+    pub async fn lines(&self) -> String {
+        self.stage.lines().await
     }
 
     /// Ends everything that the story played on.

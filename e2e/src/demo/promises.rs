@@ -104,14 +104,15 @@ pub(super) fn promoted(act: &Act, steps: &[Weight]) -> Vec<Promise> {
     vec![order, Promise::new(kept, format!("{} is promoted", act.entry), standing(act))]
 }
 
-/// Envoy divides the requests as the weights say, within sampling error, at each weight of the version's way.
+/// Envoy divides the requests as the weights say, within sampling error, at each weight that the version was
+/// watched at; these among them.
 pub(super) fn divided(act: &Act, steps: &[Weight]) -> Promise {
     let fits = |it: &Held| {
         let share = f64::from(it.weight.hundredths()) / f64::from(Weight::TOTAL);
         it.all() >= ENOUGH && within_sampling_error(it.own(&act.revision), it.all(), share)
     };
-    let held: Vec<Weight> = act.held.iter().map(|it| it.weight).collect();
-    let kept = held == steps && act.held.iter().all(fits);
+    let was_held = |step: &Weight| act.held.iter().any(|it| it.weight == *step);
+    let kept = steps.iter().all(was_held) && act.held.iter().all(fits);
     let share = |it: &Held| {
         let of = it.own(&act.revision) as f64 / it.all().max(1) as f64;
         format!("{} of {} requests at weight {}", percent(of), count(it.all()), it.weight)

@@ -187,25 +187,36 @@ fn a_better_version_that_is_not_promoted_breaks_a_promise() {
     assert!(told.contains("seen instead: 5%, 25%, 50%, 0% in the status and in Envoy"), "{told}");
 }
 
+/// Watched at 5 %, while Envoy counts as told: to the version, and elsewhere.
+fn counted(looks: &[(u64, u64)]) -> Act {
+    let weight = Weight::from_hundredths(500);
+    let mut act = Act::of("churn-v9");
+    for (new, old) in looks {
+        let status = status("Observing", "Observing", weight, json!({}));
+        let sent = BTreeMap::from([("new".to_owned(), *new), ("old".to_owned(), *old)]);
+        act.see(Look { at: Duration::ZERO, status, envoy: Some(weight), sent });
+    }
+    act
+}
+
 #[test]
 fn shares_that_are_not_the_weight_s_break_a_promise() {
-    let observing = status("Observing", "Observing", Weight::from_hundredths(500), json!({}));
-    let mut act = Act::of("churn-v9");
-    let look = |at, new, old| Look {
-        at: Duration::from_secs(at),
-        status: observing.clone(),
-        envoy: Some(Weight::from_hundredths(500)),
-        sent: BTreeMap::from([("new".to_owned(), new), ("old".to_owned(), old)]),
-    };
-    for (at, new, old) in [(1, 0, 0), (2, 10, 190), (3, 210, 1_990)] {
-        act.see(look(at, new, old));
-    }
-    let told = only_broken(&[divided(&act, &weights(&STEPS[..1]))]);
+    let first = weights(&STEPS[..1]);
+    // Counting begins with the second look: what came before it may have been sent by another weight.
+    kept(&[divided(&counted(&[(0, 0), (500, 500), (600, 2_400)]), &first)]);
+    let told = only_broken(&[divided(&counted(&[(0, 0), (10, 190), (210, 1_990)]), &first)]);
     assert!(told.contains("within sampling error; seen instead: 10.0% of 2,000 requests at weight 5%"), "{told}");
-    // Too few to tell, and a step that was never watched.
-    let few = Way::new().step(500).act;
-    only_broken(&[divided(&few, &weights(&STEPS))]);
-    let told = only_broken(&[divided(&Act::of("churn-v9"), &weights(&STEPS[..1]))]);
+    // More steps than were asked about are another promise's matter.
+    kept(&[divided(&climbed(), &first)]);
+}
+
+#[test]
+fn a_weight_that_was_hardly_or_never_in_effect_breaks_a_promise() {
+    let first = weights(&STEPS[..1]);
+    let told = only_broken(&[divided(&counted(&[(0, 0), (0, 0), (25, 475)]), &first)]);
+    assert!(told.ends_with("seen instead: 5.0% of 500 requests at weight 5%"), "{told}");
+    only_broken(&[divided(&Way::new().step(500).act, &weights(&STEPS))]);
+    let told = only_broken(&[divided(&Act::of("churn-v9"), &first)]);
     assert!(told.ends_with("seen instead: no weight in effect"), "{told}");
 }
 

@@ -1,6 +1,7 @@
 //! The stage: a cluster with the operator, three trained models and a gateway.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
@@ -19,6 +20,7 @@ use crate::workbench::{Options, Workbench, repository};
 const NAMESPACE: &str = "crm";
 const DEPLOYMENT: &str = "churn";
 const HOST: &str = "churn.internal";
+const GATEWAY: &str = "internal";
 
 /// Everything the story plays on.
 pub(super) struct Stage {
@@ -79,7 +81,7 @@ impl Stage {
 
     /// Sends the later months' customers through the gateway, and lets Prometheus see their outcomes.
     pub(super) async fn replay(&self, rate: f64) -> Result<Replay> {
-        let url = self.gateway()?.url(NAMESPACE, "internal").await?;
+        let url = self.gateway()?.url(NAMESPACE, GATEWAY).await?;
         let replay = Replay::start(ReplayOptions::new(url, HOST, self.models.join("requests.jsonl"), rate)).await?;
         self.prometheus()?.scrape("replay", replay.metrics_addr())?;
         Ok(replay)
@@ -113,9 +115,15 @@ impl Stage {
         Ok(Breach { prometheus, gateway, query, route: (NAMESPACE, DEPLOYMENT), stable: stable.to_owned() })
     }
 
-    /// The lines that point kubectl at it.
-    pub(super) fn kubectl(&self) -> String {
-        self.workbench.kubectl_lines()
+    /// How people get at it, to be pasted into a shell: at the gateway as soon as it is open, and with kubectl.
+    pub(super) async fn lines(&self) -> String {
+        let kubectl = self.workbench.kubectl_lines();
+        let Ok(gateway) = self.gateway() else { return kubectl };
+        // A story that failed early has none.
+        match tokio::time::timeout(Duration::from_secs(1), gateway.url(NAMESPACE, GATEWAY)).await {
+            Ok(Ok(url)) => format!("export GATEWAY='{url}'\n{kubectl}"),
+            _ => kubectl,
+        }
     }
 
     /// Ends everything.

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use werkbank::api::model_deployment::Phase;
 
 use super::act::Act;
 use super::manifest::Manifest;
@@ -53,9 +54,11 @@ impl<'a> Story<'a> {
         self.prepare().await?;
         let manifest = Manifest::read()?;
         self.acts(&manifest).await?;
-        self.fared.seen = self.replay.as_ref().map(Replay::snapshot).unwrap_or_default();
-        self.screen.say("")?;
-        self.hold(vec![promises::unharmed(&self.fared.seen)])?;
+        if let Some(replay) = &self.replay {
+            self.fared.seen = replay.snapshot();
+            self.screen.say("")?;
+            self.hold(vec![promises::unharmed(&self.fared.seen)])?;
+        }
         self.fared.took = self.begin.elapsed();
         for line in summary(&self.fared, &self.promises) {
             self.screen.say(&line)?;
@@ -84,11 +87,14 @@ impl<'a> Story<'a> {
         self.stage.deploy(manifest, "churn-v1").await?;
         let watch = Watch { stage: self.stage, entry: "churn-v1", replay: None, needed: manifest.outcomes()? };
         let act = watch.until_its_end(self.screen).await?;
-        let replay = self.stage.replay(f64::from(RATE)).await?;
-        self.screen.say(&format!("It serves. From now on {RATE} customers a second ask it, through Envoy."))?;
-        tokio::time::sleep(ALONE).await;
-        let kept = self.hold(vec![promises::serves(&act, &replay.snapshot())])?;
-        self.replay = Some(replay);
+        // Where nothing serves there is no gateway to ask.
+        if act.last.status.phase == Phase::Stable {
+            self.replay = Some(self.stage.replay(f64::from(RATE)).await?);
+            self.screen.say(&format!("It serves. From now on {RATE} customers a second ask it, through Envoy."))?;
+            tokio::time::sleep(ALONE).await;
+        }
+        let answered = self.replay.as_ref().map(Replay::snapshot).unwrap_or_default();
+        let kept = self.hold(vec![promises::serves(&act, &answered)])?;
         let revision = act.revision.clone();
         self.fared.good = Some(act);
         Ok(kept.then_some(revision))

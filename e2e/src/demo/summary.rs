@@ -73,3 +73,19 @@ fn requests(fared: &Fared) -> Vec<String> {
     lines.push(row("in all", &count(fared.seen.requests()), &count(fared.seen.errors()), "", "").trim_end().to_owned());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_that_stopped_early_tells_only_what_it_got_to() {
+        let good = Act { in_envoy: vec![(Weight::FULL, Duration::from_millis(1_500))], ..Act::of("churn-v1") };
+        let fared = Fared { good: Some(good), took: Duration::from_secs(20), ..Fared::default() };
+        let promise = |kept| Promise { said: String::new(), seen: String::new(), kept };
+        let told = summary(&fared, &[promise(true), promise(false)]).join("\n");
+        assert!(told.contains("churn-v1  first deployment, until it has all traffic   1.50 s"), "{told}");
+        assert!(!told.contains("churn-v2") && !told.contains("churn-v3"), "{told}");
+        assert!(told.ends_with("1 of 2 promises broken, after 20 s."), "{told}");
+    }
+}

@@ -90,7 +90,7 @@ fn verdict(verdict: &Verdict, (known, needed): (u64, u64)) -> String {
     let values = match (share(&verdict.value), share(&verdict.stable_value)) {
         (Some(own), Some(stable)) => format!(" {own} (stable {stable})"),
         (Some(own), None) => format!(" {own}"),
-        (None, _) if verdict.metric == "hit-rate" => format!(" ({known} of {needed} outcomes)"),
+        (None, _) if verdict.metric == "hit-rate" => format!(" ({} of {needed} outcomes)", known.min(needed)),
         (None, _) => String::new(),
     };
     format!("{} {:?}{values}", verdict.metric, verdict.verdict)
