@@ -17,7 +17,7 @@ help: ## Print this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: ## A churn model's canary on real data: rolled back, then promoted (KEEP=1 leaves it running)
+demo: ## A churn model on real data: rolled back, then promoted, each promise checked (KEEP=1 leaves it running)
 	@.ci/preflight cargo go python3
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
 	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use werkbank::runtime::operator::OperatorOptions;
-use werkbank::{api, start, worker};
+use werkbank::{api, cli, start, worker};
 
 /// Runs the life of marketing models on Kubernetes.
 #[derive(Parser)]
@@ -34,11 +34,12 @@ async fn main() -> ExitCode {
 }
 
 fn crd() -> ExitCode {
-    match api::crd::files() {
-        Ok(files) => {
-            files.iter().for_each(|(_, yaml)| println!("---\n{}", yaml.trim_end()));
-            ExitCode::SUCCESS
-        }
+    let printed = api::crd::files().map_err(|error| error.to_string()).and_then(|files| {
+        let documents: String = files.iter().map(|(_, yaml)| format!("---\n{}\n", yaml.trim_end())).collect();
+        cli::print(&mut std::io::stdout().lock(), &documents).map_err(|error| error.to_string())
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("werkbank crd: {error}");
             ExitCode::FAILURE

@@ -1,6 +1,7 @@
 //! The workbench: everything the end-to-end tests, the demo and the benchmark stand on.
 
 pub mod bench;
+pub mod breach;
 pub mod controlplane;
 pub mod demo;
 pub mod gateway;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use werkbank_e2e::bench::Acceptance;
+use werkbank_e2e::demo;
 use werkbank_e2e::process::{Supervisor, guard};
 use werkbank_e2e::tools::Tools;
 use werkbank_e2e::workbench::{Options, Workbench};
@@ -85,41 +86,75 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             options.prometheus = (!no_prometheus).then(|| Duration::from_millis(scrape_interval));
             runtime.block_on(up(options)).map(|()| ExitCode::SUCCESS)
         }
-        Action::Demo => runtime.block_on(until_told(werkbank_e2e::demo::run())),
-        Action::Bench { deployments, acceptance } => {
-            runtime.block_on(until_told(werkbank_e2e::bench::run(deployments.into(), acceptance)))
-        }
+        Action::Demo => runtime.block_on(demo()),
+        Action::Bench { deployments, acceptance } => runtime.block_on(bench(deployments.into(), acceptance)),
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
     }
 }
 
-/// Ctrl-C and SIGTERM drop what runs half-way, which ends its processes. That is no success: whoever set a
-/// time limit learns that it was reached, as from a shell.
-async fn until_told(story: impl Future<Output = Result<()>>) -> Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = story => ended.map(|()| ExitCode::SUCCESS),
-        _ = interrupt.recv() => Ok(ExitCode::from(130)),
-        _ = terminate.recv() => Ok(ExitCode::from(143)),
+/// Ctrl-C and SIGTERM, from now on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one; gives the exit code that a shell gives to whoever ends by it.
+    async fn told(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
     }
 }
 
+/// A signal drops what runs half-way, which ends its processes. That is no success: whoever set a
+/// time limit learns that it was reached, as from a shell.
+async fn until_told<T>(signals: &mut Signals, story: impl Future<Output = Result<T>>) -> Result<Result<T, ExitCode>> {
+    tokio::select! {
+        ended = story => ended.map(Ok),
+        code = signals.told() => Ok(Err(ExitCode::from(code))),
+    }
+}
+
+async fn bench(deployments: usize, acceptance: Acceptance) -> Result<ExitCode> {
+    let bench = werkbank_e2e::bench::run(deployments, acceptance);
+    Ok(until_told(&mut Signals::listen()?, bench).await?.map_or_else(|code| code, |()| ExitCode::SUCCESS))
+}
+
+/// With `KEEP` set, the story's cluster stays until a signal comes, above all when a promise was broken: that
+/// is when one wants to look. How the story went is how this ends.
+async fn demo() -> Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let told = match until_told(&mut signals, demo::tell()).await? {
+        Ok(told) => told,
+        Err(code) => return Ok(code),
+    };
+    let broken = told.broken().map(str::to_owned);
+    if let Some(broken) = &broken {
+        eprintln!("workbench: {broken}");
+    }
+    if std::env::var_os("KEEP").is_some_and(|it| !it.is_empty() && it != "0") {
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "\nEverything is left running; Ctrl-C ends it. To use it, in another terminal:\n")?;
+        writeln!(stdout, "{}", told.lines().await)?;
+        signals.told().await;
+    }
+    told.end().await?;
+    Ok(if broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 async fn up(options: Options) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let begin = Instant::now();
     // A start that is interrupted is dropped half-way, which ends its processes.
-    let workbench = tokio::select! {
-        started = Workbench::start(options) => started?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
-    };
+    let Ok(workbench) = until_told(&mut signals, Workbench::start(options)).await? else { return Ok(()) };
     announce(&workbench, begin.elapsed())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.told().await;
     workbench.stop().await
 }
 
@@ -130,9 +165,7 @@ fn announce(workbench: &Workbench, took: Duration) -> Result<()> {
     if let Some(prometheus) = workbench.prometheus() {
         writeln!(stdout, "# Prometheus is at {}", prometheus.url())?;
     }
-    let control_plane = workbench.control_plane();
-    writeln!(stdout, "export KUBECONFIG='{}'", control_plane.kubeconfig().display())?;
-    writeln!(stdout, "alias kubectl='{}'", control_plane.kubectl_path().display())?;
+    writeln!(stdout, "{}", workbench.kubectl_lines())?;
     Ok(stdout.flush()?)
 }
 

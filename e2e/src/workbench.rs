@@ -171,6 +171,16 @@ impl Workbench {
         Ok(())
     }
 
+    /// The two lines that point kubectl at it, to be pasted into a shell. The plugin `kubectl werkbank` that
+    /// was built with this is found, too.
+    pub fn kubectl_lines(&self) -> String {
+        let kubectl = self.control_plane.kubectl_path().display();
+        let plugin = sibling("kubectl-werkbank").ok();
+        let path = plugin.as_ref().and_then(|it| it.parent()).map(|it| format!("PATH=\"{}:$PATH\" ", it.display()));
+        let kubeconfig = self.control_plane.kubeconfig().display();
+        format!("export KUBECONFIG='{kubeconfig}'\nalias kubectl='{}\"{kubectl}\"'", path.unwrap_or_default())
+    }
+
     /// Ends everything, and removes the directory if it is a temporary one.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ pub enum CliError {
     /// The request would be for nothing.
     #[error("{0}")]
     NothingToDo(String),
-    /// The object cannot be written as JSON or YAML.
+    /// The object cannot be written as JSON or YAML, or the text not at all.
     #[error("cannot be printed: {0}")]
     Print(String),
 }
@@ -112,8 +112,11 @@ fn fail(error: &CliError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// Whoever closes the pipe, as `head` does, has read enough.
-fn print(out: &mut impl Write, text: &str) -> Result<(), CliError> {
+/// Prints a text to its end. Whoever closes the pipe, as `head` does, has read enough.
+///
+/// # Errors
+/// When it cannot be written otherwise, such as to a full disk.
+pub fn print(out: &mut impl Write, text: &str) -> Result<(), CliError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
         _ => Ok(()),

@@ -1,18 +1,26 @@
 //! The stage: a cluster with the operator, three trained models and a gateway.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
 use sha2::{Digest, Sha256};
-use werkbank::api::ModelDeployment;
+use werkbank::api::{ModelDeployment, Weight};
 
+use super::act::Sent;
+use super::manifest::{self, Manifest};
 use super::replay::{Options as ReplayOptions, Replay};
+use crate::breach::Breach;
+use crate::gateway::GatewayController;
 use crate::process::Command;
+use crate::prometheus::Prometheus;
 use crate::workbench::{Options, Workbench, repository};
 
 const NAMESPACE: &str = "crm";
+const DEPLOYMENT: &str = "churn";
 const HOST: &str = "churn.internal";
+const GATEWAY: &str = "internal";
 
 /// Everything the story plays on.
 pub(super) struct Stage {
@@ -21,25 +29,15 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts the cluster, trains the models, installs the operator with its chart.
-    pub(super) async fn set() -> Result<Self> {
+    /// Starts the cluster.
+    pub(super) async fn start() -> Result<Self> {
         let workbench = Workbench::start(Options::from_env()).await?;
         let models = workbench.control_plane().run_dir().join("models");
-        let stage = Self { workbench, models };
-        super::say("- training three versions from the CDNOW purchases (takes about 10 s)");
-        stage.train().await?;
-        super::say("- installing the operator with its Helm chart, two replicas");
-        stage.workbench.install_operator(&[]).await?;
-        let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
-        stage.workbench.apply("namespace", &namespace).await?;
-        stage.workbench.apply("gateway", &manifest("gateway.yaml")?).await?;
-        for version in ["v1", "v2", "v3"] {
-            stage.workbench.apply(&format!("entry-{version}"), &stage.entry(version)?).await?;
-        }
-        Ok(stage)
+        Ok(Self { workbench, models })
     }
 
-    async fn train(&self) -> Result<()> {
+    /// Trains the three versions.
+    pub(super) async fn train(&self) -> Result<()> {
         let script = repository().join("examples/churn/train.py");
         let train = |python: Command| python.arg(script).arg("--out").arg(&self.models);
         let output = self.workbench.supervisor().output("python3", train).await?;
@@ -47,6 +45,18 @@ impl Stage {
             bail!("examples/churn/train.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
         }
         std::fs::write(self.models.join("training.log"), output.stdout)?;
+        Ok(())
+    }
+
+    /// Installs the operator with its chart, and what the story needs of the cluster.
+    pub(super) async fn furnish(&self) -> Result<()> {
+        self.workbench.install_operator(&[]).await?;
+        let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
+        self.workbench.apply("namespace", &namespace).await?;
+        self.workbench.apply("gateway", &manifest::text("gateway.yaml")?).await?;
+        for version in ["v1", "v2", "v3"] {
+            self.workbench.apply(&format!("entry-{version}"), &self.entry(version)?).await?;
+        }
         Ok(())
     }
 
@@ -65,53 +75,69 @@ impl Stage {
     }
 
     /// Points the deployment at an entry, as a commit in Git would.
-    pub(super) async fn deploy(&self, entry: &str) -> Result<()> {
-        let text =
-            manifest("deployment.yaml")?.replace("modelRef: {name: churn-v1}", &format!("modelRef: {{name: {entry}}}"));
-        self.workbench.apply("deployment", &text).await
+    pub(super) async fn deploy(&self, manifest: &Manifest, entry: &str) -> Result<()> {
+        self.workbench.apply("deployment", &manifest.of(entry)).await
     }
 
     /// Sends the later months' customers through the gateway, and lets Prometheus see their outcomes.
     pub(super) async fn replay(&self, rate: f64) -> Result<Replay> {
-        let url = self.gateway()?.url(NAMESPACE, "internal").await?;
+        let url = self.gateway()?.url(NAMESPACE, GATEWAY).await?;
         let replay = Replay::start(ReplayOptions::new(url, HOST, self.models.join("requests.jsonl"), rate)).await?;
-        let prometheus = self.workbench.prometheus().context("the demo needs the workbench's Prometheus")?;
-        prometheus.scrape("replay", replay.metrics_addr())?;
+        self.prometheus()?.scrape("replay", replay.metrics_addr())?;
         Ok(replay)
     }
 
     pub(super) async fn deployment(&self) -> Result<ModelDeployment> {
         let api: Api<ModelDeployment> = Api::namespaced(self.workbench.control_plane().client(), NAMESPACE);
-        Ok(api.get("churn").await?)
+        Ok(api.get(DEPLOYMENT).await?)
     }
 
-    fn gateway(&self) -> Result<&crate::gateway::GatewayController> {
+    /// The candidate's weight that Envoy works with now; `None` before there is a route.
+    pub(super) async fn weight_in_envoy(&self, revision: &str) -> Result<Option<Weight>> {
+        // Before the first deployment is ready there is no route to ask for.
+        let Ok(weights) = self.gateway()?.weights(NAMESPACE, DEPLOYMENT).await else { return Ok(None) };
+        let total: u32 = weights.values().sum();
+        let own: u32 = weights.iter().filter(|(name, _)| name.contains(revision)).map(|(_, weight)| weight).sum();
+        let hundredths = (own * Weight::TOTAL.unsigned_abs()).checked_div(total);
+        Ok(hundredths.map(u16::try_from).transpose()?.map(Weight::from_hundredths))
+    }
+
+    /// What Envoy has sent to the deployment's Services.
+    pub(super) async fn sent(&self) -> Result<Sent> {
+        let prefix = format!("{NAMESPACE}/{DEPLOYMENT}-");
+        let counters = self.gateway()?.counters().await?;
+        Ok(counters.into_iter().filter(|(it, _)| it.starts_with(&prefix)).map(|(it, of)| (it, of.requests)).collect())
+    }
+
+    /// The breach that this PromQL shows.
+    pub(super) fn breach(&self, query: String, stable: &str) -> Result<Breach<'_>> {
+        let (prometheus, gateway) = (self.prometheus()?, self.gateway()?);
+        Ok(Breach { prometheus, gateway, query, route: (NAMESPACE, DEPLOYMENT), stable: stable.to_owned() })
+    }
+
+    /// How people get at it, to be pasted into a shell: at the gateway as soon as it is open, and with kubectl.
+    pub(super) async fn lines(&self) -> String {
+        let kubectl = self.workbench.kubectl_lines();
+        let Ok(gateway) = self.gateway() else { return kubectl };
+        // A story that failed early has none.
+        match tokio::time::timeout(Duration::from_secs(1), gateway.url(NAMESPACE, GATEWAY)).await {
+            Ok(Ok(url)) => format!("export GATEWAY='{url}'\n{kubectl}"),
+            _ => kubectl,
+        }
+    }
+
+    /// Ends everything.
+    pub(super) async fn end(self) -> Result<()> {
+        self.workbench.stop().await
+    }
+
+    fn gateway(&self) -> Result<&GatewayController> {
         self.workbench.gateway().context("the demo needs the workbench's gateway: run it without WERKBANK_KUBECONFIG")
     }
 
-    /// The candidate's weight that Envoy works with now, in percent; `None` before there is a route.
-    pub(super) async fn weight_in_envoy(&self, revision: &str) -> Result<Option<f64>> {
-        // Before the first deployment is ready there is no route to ask for.
-        let Ok(weights) = self.gateway()?.weights(NAMESPACE, "churn").await else { return Ok(None) };
-        let total: u32 = weights.values().sum();
-        let own: u32 = weights.iter().filter(|(name, _)| name.contains(revision)).map(|(_, weight)| weight).sum();
-        Ok((total > 0).then(|| f64::from(own) * 100.0 / f64::from(total)))
+    fn prometheus(&self) -> Result<&Prometheus> {
+        self.workbench
+            .prometheus()
+            .context("the demo needs the workbench's Prometheus: run it without WERKBANK_KUBECONFIG")
     }
-
-    /// Ends everything; with `KEEP` set only when told to.
-    pub(super) async fn end(self) -> Result<()> {
-        if std::env::var_os("KEEP").is_some_and(|it| it != "0") {
-            let control_plane = self.workbench.control_plane();
-            println!("\nIt is left running; Ctrl-C ends it. For kubectl, in another terminal:");
-            println!("export KUBECONFIG='{}'", control_plane.kubeconfig().display());
-            println!("alias kubectl='{}'", control_plane.kubectl_path().display());
-            tokio::signal::ctrl_c().await?;
-        }
-        self.workbench.stop().await
-    }
-}
-
-fn manifest(name: &str) -> Result<String> {
-    let path = repository().join("examples/churn/manifests").join(name);
-    std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
 }

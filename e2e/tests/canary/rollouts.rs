@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use werkbank::api::model_deployment::{Cause, ModelDeploymentStatus, Phase};
+use werkbank_e2e::breach::Breach;
 use werkbank_e2e::load::{exactly, within_sampling_error};
 
-use crate::scene::{GOOD, Model, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed};
 
 /// Requests per step that shares are measured over.
 const MEASURED: u32 = 2_000;
@@ -27,17 +28,11 @@ async fn a_candidate_that_breaks_a_guardrail_is_back_at_zero_within_the_promised
     let load = model.load(100).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     std::fs::write(&broken, "").unwrap();
-    let visible = breach_is_visible(&scene, &candidate).await;
-    let at_zero = loop {
-        let weights = model.weights().await;
-        if weights.iter().all(|(name, weight)| name.contains(&stable) || *weight == 0) {
-            break Instant::now();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
-    // (failureLimit + 1) intervals + 1 s, from when Prometheus had it.
-    let took = at_zero - visible;
+    let seen =
+        tokio::time::timeout(Duration::from_secs(60), breach(&scene, &candidate, &stable).until_weight_zero()).await;
+    let took = seen.expect("the breach is never visible, or never answered").unwrap().took();
     eprintln!("weight 0 in Envoy {:.2} s after Prometheus had the breach", took.as_secs_f64());
+    // (failureLimit + 1) intervals + 1 s.
     assert!(took <= Duration::from_secs(2), "weight 0 after {took:?}");
     let status = model.until("it is rolled back", |it| it.phase == Phase::RolledBack).await;
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::GuardrailBreached));
@@ -52,23 +47,14 @@ async fn a_candidate_that_breaks_a_guardrail_is_back_at_zero_within_the_promised
     scene.end().await;
 }
 
-/// Waits until the guardrail's own query has an answer above its bound; the moment at which that was asked.
-async fn breach_is_visible(scene: &Scene, candidate: &str) -> Instant {
+/// The guardrail's own query, above its bound.
+fn breach<'a>(scene: &'a Scene, candidate: &str, stable: &str) -> Breach<'a> {
     let query = format!(
         r#"sum(rate(inference_requests_total{{revision="{candidate}", code=~"5.."}}[5s]) or vector(0))
-           / sum(rate(inference_requests_total{{revision="{candidate}"}}[5s]))"#
+           / sum(rate(inference_requests_total{{revision="{candidate}"}}[5s])) > 0.05"#
     );
-    let begin = Instant::now();
-    loop {
-        let asked = Instant::now();
-        let data = scene.workbench.prometheus().unwrap().query(&query).await.unwrap();
-        let value: Option<f64> = data.pointer("/result/0/value/1").and_then(|it| it.as_str()?.parse().ok());
-        if value.is_some_and(|it| it > 0.05) {
-            return asked;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(60), "the breach is never visible: {data}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let (prometheus, gateway) = (scene.workbench.prometheus().unwrap(), scene.workbench.gateway().unwrap());
+    Breach { prometheus, gateway, query, route: (NAMESPACE, "scores"), stable: stable.to_owned() }
 }
 
 /// The share of a candidate at the weight it is held at, over real requests, is that weight.
