@@ -24,6 +24,8 @@ pub struct Options {
     /// Whether pods run, and requests reach them through Envoy. Never on a
     /// cluster that was not started here: it has its own nodes and gateway.
     pub node: bool,
+    /// Whether HTTPRoutes get to Envoy, beside a node of its own.
+    pub gateway: bool,
     /// How long the node waits before it starts a container again.
     pub restarts: node::Backoff,
 }
@@ -35,6 +37,7 @@ impl Options {
             control_plane: controlplane::Options::from_env(),
             prometheus: Some(Duration::from_secs(1)),
             node: true,
+            gateway: true,
             restarts: node::Backoff::default(),
         }
     }
@@ -87,7 +90,7 @@ impl Workbench {
         };
         let local = options.node && control_plane.is_local();
         let node = if local { Some(start_node(&control_plane, options.restarts).await?) } else { None };
-        let gateway = if local { Some(start_gateway(&control_plane, &tools).await?) } else { None };
+        let gateway = if local && options.gateway { Some(start_gateway(&control_plane, &tools).await?) } else { None };
         Ok(Self {
             gateway,
             node,

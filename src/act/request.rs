@@ -35,6 +35,26 @@ struct Metadata {
     resource_version: String,
 }
 
+/// A resource as `/status` takes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WithStatus<'a, S> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Pinned<'a>,
+    status: &'a S,
+}
+
+/// Which version of which object a write is meant for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pinned<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    uid: &'a str,
+    resource_version: &'a str,
+}
+
 /// The resource a pass is about: where it is, and which version was decided on.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -65,15 +85,13 @@ impl Target {
     /// PUTs the status, refused with 409 unless uid and resourceVersion are still these. Spec and
     /// metadata are left out: the API server takes only status from a write to `/status`.
     pub(super) async fn replace_status(&self, actor: &Actor, status: &impl Serialize) -> Result<Written, Error> {
-        let body = json!({
-            "apiVersion": self.api_version,
-            "kind": self.kind,
-            "metadata": {
-                "name": self.name, "namespace": self.namespace,
-                "uid": self.uid, "resourceVersion": self.resource_version,
-            },
-            "status": status,
-        });
+        let metadata = Pinned {
+            name: &self.name,
+            namespace: &self.namespace,
+            uid: &self.uid,
+            resource_version: &self.resource_version,
+        };
+        let body = WithStatus { api_version: &self.api_version, kind: &self.kind, metadata, status };
         let body = serde_json::to_vec(&body).map_err(Error::SerdeError)?;
         let request = Request::new(self.collection.as_str())
             .replace_subresource("status", &self.name, &post_params(), body)

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{metadata, owned_by_deployment};
+use super::{deployment, metadata, owned_by_deployment};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::revision::RevisionRecord;
@@ -17,8 +18,11 @@ use crate::decide::Child;
 #[must_use]
 pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) -> Child {
     let name = labels::name(&[resource.metadata.name.as_deref().unwrap_or_default(), &record.entry.revision]);
+    let metadata = metadata(resource, &name, Some(&record.entry.revision), owned_by_deployment(resource));
+    // A template that is none is told of when the Deployment is to be made.
+    let annotations = deployment::note(resource, record).ok();
     Child::Revision(Box::new(ControllerRevision {
-        metadata: metadata(resource, &name, Some(&record.entry.revision), owned_by_deployment(resource)),
+        metadata: ObjectMeta { annotations, ..metadata },
         data: serde_json::to_value(record).ok().map(RawExtension),
         revision: ordinal,
     }))

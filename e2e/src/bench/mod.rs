@@ -130,6 +130,12 @@ async fn canary(
         all_promoted: promoted.last().map(since).unwrap_or_default(),
         all_settled: seconds,
         cpu_seconds: after.usage.cpu_seconds - before.usage.cpu_seconds,
+        cpu_of_machine: after.machine - before.machine,
+        cpu_of_others: after
+            .others
+            .iter()
+            .map(|(name, it)| (*name, it - before.others.get(name).unwrap_or(&0.0)))
+            .collect(),
         requests: after.operator.since(&before.operator),
         everybody: after.everybody.since(&before.everybody),
         passes: difference(&before.passes, &after.passes),

@@ -106,6 +106,10 @@ pub struct Measure {
     pub all_settled: f64,
     /// The operator's CPU time, until nothing more was sent.
     pub cpu_seconds: f64,
+    /// That of everything on the machine.
+    pub cpu_of_machine: f64,
+    /// That of what the benchmark ran besides, by its name.
+    pub cpu_of_others: BTreeMap<&'static str, f64>,
     /// What the operator sent, until nothing more was sent.
     pub requests: Requests,
     /// What everybody sent meanwhile.
@@ -131,6 +135,11 @@ impl Measure {
 
     fn cpu_milliseconds(&self) -> f64 {
         self.per_rollout(self.cpu_seconds * 1e3)
+    }
+
+    /// CPU seconds of processes that have nothing to do with the benchmark, and of the kernel on its own account.
+    fn cpu_of_strangers(&self) -> f64 {
+        self.cpu_of_machine - self.cpu_seconds - self.cpu_of_others.values().sum::<f64>()
     }
 
     /// Writes that were not the operator's: the harness's own and those of Kubernetes' controllers.
@@ -266,6 +275,8 @@ fn json_of(it: &Measure) -> Value {
             "allPromoted": it.all_promoted, "allSettled": it.all_settled,
         },
         "cpuSeconds": it.cpu_seconds,
+        "cpuSecondsOfOthers": it.cpu_of_others,
+        "cpuSecondsOfStrangers": it.cpu_of_strangers(),
         "requestsPerRollout": it.requests_per_rollout(),
         "passes": it.passes,
         "eventsDropped": it.events_dropped,
@@ -301,11 +312,14 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "the operator: {:.2} s CPU, {:.1} MB before the change, {:.1} MB at most\n",
+            "the operator: {:.2} s CPU, {:.1} MB before the change, {:.1} MB at most",
             four.cpu_seconds,
             self.resident_at_rest as f64 / 1e6,
             self.peak_resident as f64 / 1e6
         )?;
+        let others: Vec<String> = four.cpu_of_others.iter().map(|(name, it)| format!("{name} {it:.1} s")).collect();
+        let strangers = four.cpu_of_strangers();
+        writeln!(f, "CPU of others meanwhile: {}; of what does not belong here {strangers:.1} s\n", others.join(", "))?;
         table(f, four)?;
         let (per_step, fixed) = self.parts();
         writeln!(

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::accept::Accepting;
 use super::requests::{Requests, passes};
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use super::{Acceptance, NAMESPACE};
 use crate::controlplane;
 use crate::workbench::{OPERATOR_NAMESPACE, Options, Workbench};
@@ -32,6 +32,10 @@ pub struct Stage {
 pub struct Reading {
     /// By the operator.
     pub usage: Usage,
+    /// CPU seconds of everything on this machine.
+    pub machine: f64,
+    /// CPU seconds of what the benchmark runs besides the operator, by its name.
+    pub others: BTreeMap<&'static str, f64>,
     /// By the operator.
     pub operator: Requests,
     /// By everybody: the API server's own count.
@@ -56,6 +60,8 @@ impl Stage {
         );
         options.control_plane = controlplane::Options::default();
         options.prometheus = None;
+        // Without a gateway's class its routes are nobody's, and still read by it at each change of any.
+        options.gateway = acceptance == Acceptance::Envoy;
         let workbench = Workbench::start(options).await?;
         let values = ["replicas=1", "kubeApi.qps=10000", "kubeApi.burst=20000", "podDisruptionBudget.enabled=false"];
         workbench.install_operator(&values).await?;
@@ -127,11 +133,20 @@ impl Stage {
         let dropped = text.lines().find_map(|line| line.strip_prefix("werkbank_events_dropped_total "));
         Ok(Reading {
             usage: Usage::of(self.pid()?)?,
+            machine: usage::of_machine()?,
+            others: self.others()?,
             operator: Requests::of_operator(&text)?,
             everybody: Requests::of_api_server(&of_api_server)?,
             passes: passes(&text)?,
             events_dropped: dropped.and_then(|it| it.trim().parse().ok()).unwrap_or(0),
         })
+    }
+
+    fn others(&self) -> Result<BTreeMap<&'static str, f64>> {
+        let names = ["etcd", "kube-apiserver", "kube-controller-manager"];
+        let servers = names.into_iter().zip(self.workbench.control_plane().pids());
+        let all = servers.chain([("the benchmark", std::process::id())]);
+        all.map(|(name, pid)| Ok((name, Usage::of(pid)?.cpu_seconds))).collect()
     }
 
     fn pid(&self) -> Result<u32> {

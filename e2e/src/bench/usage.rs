@@ -30,6 +30,21 @@ impl Usage {
     }
 }
 
+/// CPU seconds of everything on this machine since it was started.
+///
+/// # Errors
+/// When `/proc/stat` does not tell.
+pub fn of_machine() -> Result<f64> {
+    parse_machine(&std::fs::read_to_string("/proc/stat")?).context("/proc/stat cannot be understood")
+}
+
+fn parse_machine(stat: &str) -> Option<f64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<f64> = fields.map(|it| it.parse().ok()).collect::<Option<_>>()?;
+    let [user, nice, system, _idle, _waiting, irq, softirq, ..] = ticks.as_slice() else { return None };
+    Some((user + nice + system + irq + softirq) / TICKS)
+}
+
 fn parse(stat: &str, status: &str) -> Option<Usage> {
     // The program's name may hold spaces and parentheses; what follows its end does not.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -52,6 +67,12 @@ mod tests {
         let status = "Name:\ta\nVmHWM:\t    2000 kB\nVmRSS:\t    1000 kB\n";
         let usage = parse(stat, status).unwrap();
         assert_eq!(usage, Usage { cpu_seconds: 3.0, resident: 1_024_000, peak: 2_048_000 });
+    }
+
+    #[test]
+    fn a_machine_that_waits_is_not_busy() {
+        assert_eq!(parse_machine("cpu  100 10 50 9999 999 20 20 0 0 0\ncpu0 1"), Some(2.0));
+        assert!(of_machine().unwrap() > 0.0);
     }
 
     #[test]

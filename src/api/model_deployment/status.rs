@@ -12,8 +12,11 @@ use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
 /// What the operator found out and decided.
+// Atomic: one writer, who always writes all of it. So the API server keeps no owner for each of its fields,
+// which would be as large as the status itself, and be worked out anew with every write.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ModelDeploymentStatus {
     /// The `metadata.generation` this status speaks of.
     #[serde(default)]

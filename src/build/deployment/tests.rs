@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::template::VOLUME;
 use super::*;
@@ -200,6 +200,34 @@ fn replicas_and_template_make_a_difference_and_the_api_servers_defaults_do_not()
         write(&resource(), &revision(template(json!({"image": "scorer:1.5"}), json!({}))), &owner(), 3).unwrap();
     live.spec.as_mut().unwrap().replicas = Some(3);
     assert!(correction(&live, other).is_some());
+}
+
+#[test]
+fn a_deployment_is_as_recorded_until_somebody_edits_it_or_other_pods_are_wanted() {
+    let Child::Revision(recorded) = record::write(&resource(), &revision(plain()), 1) else { panic!("no record") };
+    let live = created();
+    assert!(is_as_recorded(&live, &recorded, 3));
+    assert!(!is_as_recorded(&live, &recorded, 2), "fewer pods");
+    assert!(!is_as_recorded(&live, &Default::default(), 3), "a record without a note");
+    let other = revision(template(json!({"image": "scorer:1.5"}), json!({})));
+    let Child::Revision(other) = record::write(&resource(), &other, 1) else { panic!("no record") };
+    assert!(!is_as_recorded(&live, &other, 3), "another revision's record");
+    let edits: [fn(&mut Deployment); 3] = [
+        |it| write_over(it, |it| it.spec.as_mut().unwrap().paused = Some(true)),
+        |it| annotate(it, "team.example/seen"),
+        |it| write_over(it, |it| drop(it.metadata.annotations.as_mut().unwrap().remove(APPLIED))),
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut live = live.clone();
+        edit(&mut live);
+        assert!(!is_as_recorded(&live, &recorded, 3), "edit {number}");
+    }
+}
+
+#[test]
+fn a_template_that_is_none_still_gets_its_record() {
+    let Child::Revision(child) = record::write(&resource(), &revision(json!({"spec": 1})), 1) else { panic!("none") };
+    assert_eq!(child.metadata.annotations, None);
 }
 
 #[test]

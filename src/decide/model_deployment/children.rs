@@ -4,7 +4,9 @@
 //! happen to say: whatever a crash left half-done is completed by the next pass. The one thing read back
 //! from a child is which `spec.traffic.gateway` the route was last written from (see `edit`).
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -100,7 +102,7 @@ impl Work<'_> {
                 Ok(record) if target.is_some_and(|it| *it != record) && self.is_tried_again(it, live) => {
                     self.delete_record(name, live);
                 }
-                Ok(record) => self.belongings(it, &record, live.metadata.uid.clone().unwrap_or_default()),
+                Ok(record) => self.belongings(it, &record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
             },
             None if it.role == RevisionRole::Draining => {}
@@ -138,7 +140,8 @@ impl Work<'_> {
         }
     }
 
-    fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, uid: String) {
+    fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &ControllerRevision) {
+        let uid = recorded.metadata.uid.clone().unwrap_or_default();
         let owner = Owner { name: labels::name(&[self.pass.name(), &it.revision]), uid };
         for (original, copy) in &record.config_maps {
             if self.children.copies.contains_key(copy) || record.missing_config_maps.contains(original) {
@@ -157,12 +160,14 @@ impl Work<'_> {
             }
         }
         self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
-        self.deployment(it, record, &owner);
-    }
-
-    fn deployment(&mut self, it: &RevisionStatus, record: &RevisionRecord, owner: &Owner) {
         let live = self.children.deployments.get(&owner.name);
         let replicas = self.replicas(it, live.and_then(|it| it.spec.as_ref()?.replicas));
+        if live.is_none_or(|live| !build::deployment::is_as_recorded(live, recorded, replicas)) {
+            self.deployment(live, replicas, record, &owner);
+        }
+    }
+
+    fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {
         let wanted = match build::deployment::write(self.pass.resource, record, owner, replicas) {
             Ok(wanted) => wanted,
             Err(message) => return self.blocked("InvalidTemplate", message),
