@@ -9,7 +9,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use kube::config::KubeConfigOptions;
-use kube::{Api, Config};
+use kube::{Api, Client, Config};
 use serde_json::json;
 use werkbank::runtime::{ClientOptions, Metrics, connect};
 
@@ -29,12 +29,16 @@ pub(super) struct Load {
     pub(super) parallel: usize,
 }
 
-/// Server-side applies, each of which changes its object; gives how long all of them took.
-pub(super) async fn measure(stage: &Stage, load: Load) -> Result<Duration> {
+/// A client as the operator's own, without a limit on what it sends.
+pub(super) async fn client(stage: &Stage) -> Result<Client> {
     let kubeconfig = kube::config::Kubeconfig::read_from(stage.kubeconfig())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let options = ClientOptions { qps: 0, burst: 0, concurrency: 64 };
-    let client = connect(config, options, Arc::new(Metrics::new()))?;
+    Ok(connect(config, options, Arc::new(Metrics::new()))?)
+}
+
+/// Server-side applies, each of which changes its object; gives how long all of them took.
+pub(super) async fn measure(client: Client, load: Load) -> Result<Duration> {
     let (api, text) = (&Api::<ConfigMap>::namespaced(client, NAMESPACE), &"x".repeat(load.bytes));
     // The objects exist before the clock starts, as the operator's do.
     apply_all(api, text, load.objects, load).await?;

@@ -1,15 +1,16 @@
 //! The benchmark: what a rollout costs the API server and the operator, when a thousand happen at once.
 //!
 //! A thousand ModelDeployments with `replicas: 0` change together: there is no capacity to wait for and no
-//! metric to ask, so what remains is the operator's own work. Three things are measured on one control
+//! metric to ask, so what remains is the operator's own work. Four things are measured on one control
 //! plane, one after the other: a canary of four steps of all deployments; one of two steps of
-//! some, so that what a step costs can be told from what every rollout costs; and the floor, as many bare
-//! writes by the same client. A goal that is missed is printed as missed: the benchmark
+//! some, so that what a step costs can be told from what every rollout costs; the same writes once more,
+//! decided by nobody; and the floor, as many bare writes by the same client. A goal that is missed is printed as missed: the benchmark
 //! only fails when it could not measure.
 
 mod accept;
 mod fleet;
 mod floor;
+pub mod replay;
 pub mod report;
 pub mod requests;
 pub mod stage;
@@ -80,13 +81,16 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     say(&format!("- a canary of two steps of {some}"));
     let two = canary(stage, &mut fleet, some, "three", &TWO_STEPS, patience).await?;
     let peak = stage.read().await?.usage.peak;
-    say("- the floor: as many bare writes");
     let bytes = typical_size(stage).await?;
     stage.remove_operator().await?;
+    let client = floor::client(stage).await?;
+    say("- the same writes, decided by nobody");
+    let replay = replay::measure(&client, PASSES).await?;
+    say("- the floor: as many bare writes");
     let load = Load { objects: count.try_into()?, writes: four.writes_until_promoted, bytes, parallel: PASSES };
-    let took = floor::measure(stage, load).await?;
+    let took = floor::measure(client, load).await?;
     let floor = Floor { writes: load.writes, bytes, seconds: took.as_secs_f64() };
-    Ok(Report { setting, resident_at_rest: at_rest.usage.resident, peak_resident: peak, four, two, floor })
+    Ok(Report { setting, resident_at_rest: at_rest.usage.resident, peak_resident: peak, four, two, replay, floor })
 }
 
 /// One deployment's canary of four steps, by itself.

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Acceptance;
+use super::replay::Replay;
 use super::requests::{Account, Request, Requests};
 use crate::workbench::repository;
 
@@ -139,7 +140,7 @@ impl Measure {
 
     /// CPU seconds of processes that have nothing to do with the benchmark, and of the kernel on its own account.
     fn cpu_of_strangers(&self) -> f64 {
-        self.cpu_of_machine - self.cpu_seconds - self.cpu_of_others.values().sum::<f64>()
+        (self.cpu_of_machine - self.cpu_seconds - self.cpu_of_others.values().sum::<f64>()).max(0.0)
     }
 
     /// Writes that were not the operator's: the harness's own and those of Kubernetes' controllers.
@@ -172,6 +173,8 @@ pub struct Report {
     pub four: Measure,
     /// Two steps of some.
     pub two: Measure,
+    /// The same writes as those of the four steps, decided by nobody.
+    pub replay: Replay,
     /// Bare writes.
     pub floor: Floor,
 }
@@ -196,6 +199,10 @@ impl Report {
 
     fn times_the_floor(&self) -> f64 {
         self.four.all_promoted / self.floor.seconds
+    }
+
+    fn times_the_replay(&self) -> f64 {
+        self.four.all_settled / self.replay.seconds
     }
 
     fn goals(&self) -> Vec<Goal> {
@@ -255,6 +262,10 @@ impl Report {
             "residentAtRestBytes": self.resident_at_rest,
             "peakResidentBytes": self.peak_resident,
             "canaries": [json_of(&self.four), json_of(&self.two)],
+            "sameWrites": {
+                "writes": self.replay.writes, "seconds": self.replay.seconds,
+                "timesTheSameWrites": self.times_the_replay(),
+            },
             "floor": {
                 "writes": self.floor.writes, "bytes": self.floor.bytes, "seconds": self.floor.seconds,
                 "timesTheFloor": self.times_the_floor(),
@@ -303,6 +314,12 @@ impl fmt::Display for Report {
             two.all_promoted,
             two.requests_per_rollout(),
             two.cpu_milliseconds()
+        )?;
+        let Replay { writes, seconds } = self.replay;
+        writeln!(
+            f,
+            "the same writes, decided by nobody: {writes} in {seconds:.1} s; the rollouts took {:.2} times that",
+            self.times_the_replay()
         )?;
         let Floor { writes, bytes, seconds } = self.floor;
         writeln!(
