@@ -152,7 +152,7 @@ pub(super) async fn waiting(
     names.iter().for_each(|name| cluster.put(&path(name), probe(name)));
     let (controller, mut watches, authority, passes, metrics) = controller(&cluster, concurrency, script);
     let wake = controller.waker();
-    watches.start().await;
+    watches.start().await.unwrap();
     tokio::spawn(controller.run(Shutdown::default()));
     Bed { cluster, authority, passes, metrics, wake }
 }
