@@ -102,6 +102,8 @@ pub(super) struct Bed {
     pub(super) passes: Passes,
     pub(super) metrics: Arc<Metrics>,
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
+    /// They end with it.
+    _watches: Watches,
 }
 
 impl Bed {
@@ -154,5 +156,5 @@ pub(super) async fn waiting(
     let wake = controller.waker();
     watches.start().await.unwrap();
     tokio::spawn(controller.run(Shutdown::default()));
-    Bed { cluster, authority, passes, metrics, wake }
+    Bed { cluster, authority, passes, metrics, wake, _watches: watches }
 }
