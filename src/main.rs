@@ -24,7 +24,9 @@ enum Command {
     Crd,
 }
 
-#[tokio::main]
+/// Two threads: passes wait for the API server far more than they compute. One for each core of the node, as tokio
+/// has it by default, would take an allocation arena each, whatever the pod's memory limit is.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Operator(options) => start::operator(*options).await,

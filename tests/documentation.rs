@@ -102,7 +102,7 @@ fn set_by_the_operator() -> Result<BTreeSet<String>> {
     // While an attempt goes on, its state is the reason; an ended one has a cause.
     let ended = ["Failed", "RolledBack", "Promoted"];
     reasons.extend(values(&crd, "state")?.into_iter().filter(|state| !ended.contains(&state.as_str())));
-    let watch = literals(&read("src/runtime/watch.rs")?);
+    let watch = literals(&read("src/runtime/watch/driver.rs")?);
     reasons.extend(watch.into_iter().filter(|word| word.starts_with("Invalid")));
     Ok(reasons)
 }

@@ -14,6 +14,8 @@ const URGENT: Duration = Duration::from_millis(1200);
 /// Conflicts are expected to heal with the next watch event.
 const FIRST_CONFLICT: Duration = Duration::from_millis(100);
 const LONGEST_CONFLICT: Duration = Duration::from_secs(5);
+/// A watch that is down holds up everything of its kind.
+const LONGEST_WATCH: Duration = Duration::from_secs(30);
 
 /// The wait after `attempt` failures in a row, counted from 1.
 pub(super) fn after_failure(uid: &str, attempt: u32) -> Duration {
@@ -28,6 +30,11 @@ pub(super) fn after_urgent_failure(uid: &str, attempt: u32) -> Duration {
 /// The wait after `attempt` conflicts in a row, counted from 1.
 pub(super) fn after_conflict(uid: &str, attempt: u32) -> Duration {
     spread(doubled(FIRST_CONFLICT, LONGEST_CONFLICT, attempt), uid, attempt)
+}
+
+/// The wait after `attempt` failures in a row of a watch, counted from 1.
+pub(super) fn after_watch_failure(key: &str, attempt: u32) -> Duration {
+    spread(doubled(FIRST, LONGEST_WATCH, attempt), key, attempt)
 }
 
 /// When to look again although nothing happened: ten minutes, spread.

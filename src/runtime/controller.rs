@@ -159,6 +159,10 @@ impl<M: Machine> Loop<M> {
             let wait = authority.has_lapsed().then_some(NOT_LEADING);
             return Ok(wait.map_or_else(Action::await_change, Action::requeue));
         };
+        // Woken when the caches show everything there again.
+        if !self.sights.cover(resource.meta().namespace.as_deref().unwrap_or_default()) {
+            return Ok(Action::await_change());
+        }
         let kind = Kind { kind: M::KIND.to_owned() };
         let started = Instant::now();
         self.metrics.in_flight.get_or_create(&kind).inc();

@@ -2,10 +2,11 @@
 //!
 //! Healthy means the loops turn: each beats from within the task that runs it, and a beat that
 //! stays out for a minute is a loop that hangs, which only a restart mends. Ready means the caches
-//! are filled; a replica that waits for the lease is ready too.
+//! are filled; a replica that waits for the lease is ready too. What the operator may not read is
+//! named there, and stops only what rests on it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,7 +15,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch as signal;
 
+use super::watch::Standing;
 use super::{Metrics, Shutdown};
 
 /// Longer without a beat is hanging.
@@ -24,7 +27,7 @@ const SILENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    ready: AtomicBool,
+    standing: OnceLock<signal::Receiver<Standing>>,
     beats: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Pulse {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { started: Instant::now(), ready: AtomicBool::new(false), beats: Mutex::default() }
+        Self { started: Instant::now(), standing: OnceLock::new(), beats: Mutex::default() }
     }
 }
 
@@ -48,9 +51,10 @@ impl Pulse {
 }
 
 impl Health {
-    /// The caches are filled.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+    /// From now on readiness is that of the caches.
+    pub(super) fn follow(&self, standing: signal::Receiver<Standing>) {
+        // Once per process; a second time changes nothing.
+        drop(self.standing.set(standing));
     }
 
     /// A loop that beats from now on.
@@ -80,12 +84,17 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
-    let app = Router::new()
+    axum::serve(listener, router(health, metrics))
+        .with_graceful_shutdown(async move { shutdown.requested().await })
+        .await
+}
+
+fn router(health: Arc<Health>, metrics: Arc<Metrics>) -> Router {
+    Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
-        .with_state((health, metrics));
-    axum::serve(listener, app).with_graceful_shutdown(async move { shutdown.requested().await }).await
+        .with_state((health, metrics))
 }
 
 type Shared = State<(Arc<Health>, Arc<Metrics>)>;
@@ -101,10 +110,17 @@ async fn healthz(State((health, _)): Shared) -> Response {
 }
 
 async fn readyz(State((health, _)): Shared) -> Response {
-    if health.ready.load(Ordering::Relaxed) {
-        "ok\n".into_response()
+    let Some(standing) = health.standing.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the operator is starting\n").into_response();
+    };
+    let (ready, report) = {
+        let standing = standing.borrow();
+        (standing.is_ready(), standing.report())
+    };
+    if ready {
+        format!("ok\n{report}").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, report).into_response()
     }
 }
 
@@ -117,8 +133,16 @@ async fn text(State((_, metrics)): Shared) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use axum::body::to_bytes;
+    use http::Request;
+    use k8s_openapi::api::core::v1::Service;
+    use kube::runtime::watcher;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::runtime::watch::server::Server;
+    use crate::runtime::{Scope, Watch};
 
     #[test]
     fn a_loop_without_a_beat_for_a_minute_hangs() {
@@ -126,5 +150,53 @@ mod tests {
         let _pulse = health.pulse("ModelDeployment");
         assert!(health.hanging(SILENCE).is_empty());
         assert_eq!(health.hanging(SILENCE + Duration::from_secs(1)), ["ModelDeployment"]);
+    }
+
+    /// `None` on a machine that has just been started.
+    pub(in crate::runtime) fn two_minutes_old() -> Option<Arc<Health>> {
+        let started = Instant::now().checked_sub(SILENCE * 2)?;
+        Some(Arc::new(Health { started, ..Health::default() }))
+    }
+
+    pub(in crate::runtime) fn forget_beats(health: &Health) {
+        health.beats.lock().unwrap().iter().for_each(|(_, last)| last.store(0, Ordering::Relaxed));
+    }
+
+    pub(in crate::runtime) async fn get(health: &Arc<Health>, path: &str) -> (u16, String) {
+        let app = router(health.clone(), Arc::new(Metrics::new()));
+        let answer = app.oneshot(Request::get(path).body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let code = answer.status().as_u16();
+        (code, String::from_utf8(to_bytes(answer.into_body(), 10_000).await.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn healthz_names_the_loop_that_hangs() {
+        let Some(health) = two_minutes_old() else { return };
+        assert_eq!(get(&health, "/healthz").await, (200, "ok\n".to_owned()));
+        let pulse = health.pulse("ModelDeployment");
+        forget_beats(&health);
+        assert_eq!(get(&health, "/healthz").await, (503, "hanging: ModelDeployment\n".to_owned()));
+        pulse.beat();
+        assert_eq!(get(&health, "/healthz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn readyz_follows_the_caches_and_names_what_may_not_be_read() {
+        let health = Arc::new(Health::default());
+        assert_eq!(get(&health, "/readyz").await, (503, "the operator is starting\n".to_owned()));
+        let server = Server::new();
+        let (mut watches, _) = server.watches(Scope::Namespaces(vec!["ads".into(), "crm".into()]));
+        watches.add(Watch::<Service>::new(watcher::Config::default()));
+        health.follow(watches.standing());
+        assert_eq!(get(&health, "/readyz").await, (503, "the caches are not filled yet: services\n".to_owned()));
+        server.refuses("/api/v1/namespaces/ads/services", 403);
+        watches.start().await.unwrap();
+        let (code, body) = get(&health, "/readyz").await;
+        assert!(code == 200 && body.starts_with("ok\nnamespace ads is left out: "), "{code} {body}");
+        server.refuses("/api/v1/namespaces/crm/services", 403);
+        let nothing = |it: &Standing| !it.is_ready();
+        tokio::time::timeout(Duration::from_secs(10), watches.standing().wait_for(nothing)).await.unwrap().unwrap();
+        assert_eq!(get(&health, "/readyz").await.0, 503, "nothing is left to run");
+        assert_eq!(get(&health, "/healthz").await.0, 200, "and no restart would mend it");
     }
 }

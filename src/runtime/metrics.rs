@@ -25,6 +25,7 @@ pub struct Metrics {
     pub(super) overdue: Family<Kind, Counter>,
     pub(super) watch_errors: Family<Kind, Counter>,
     pub(super) unavailable: Family<Kind, Gauge>,
+    pub(super) forbidden: Family<Kind, Gauge>,
     pub(super) malformed: Family<Kind, Gauge>,
     pub(super) requests: Family<RequestLabels, Counter>,
     pub(super) request_duration: Family<VerbLabel, Histogram, fn() -> Histogram>,
@@ -81,6 +82,7 @@ impl Metrics {
             overdue: Family::default(),
             watch_errors: Family::default(),
             unavailable: Family::default(),
+            forbidden: Family::default(),
             malformed: Family::default(),
             requests: Family::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
@@ -105,6 +107,11 @@ impl Metrics {
         );
         it.register("watch_errors", "Errors of watches", self.watch_errors.clone());
         it.register("watch_unavailable", "1 while the cluster does not serve this kind", self.unavailable.clone());
+        it.register(
+            "watch_forbidden",
+            "Watches of this kind that the API server forbids: nothing is run where they are",
+            self.forbidden.clone(),
+        );
         it.register("malformed_objects", "Objects that do not fit their type", self.malformed.clone());
         it.register("kube_requests", "Requests to the API server; code 0: no answer", self.requests.clone());
         it.register_with_unit(

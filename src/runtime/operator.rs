@@ -1,8 +1,9 @@
 //! The operator: everything wired, from options to exit.
 //!
 //! Order of starting: metrics and health first (a process that cannot reach its cluster says so
-//! there), then the watches, then the loops, then the lease; decisions begin with the lease. Order
-//! of ending: no new work, passes under way end, the lease is given back.
+//! there), then the loops, which show that the process is alive while it waits, then the watches,
+//! then the lease; decisions begin with the lease. Order of ending: no new work, passes under way
+//! end, the lease is given back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 use tokio::net::TcpListener;
+use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 
+use super::watch::Standing;
 use super::{
     Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics, Queue,
-    Scope, Shared, Shutdown, Watches, connect, serve,
+    Scope, Shared, Shutdown, WatchEnded, Watches, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -87,6 +90,9 @@ pub enum OperatorError {
     /// Not the leader.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// Blind for a kind.
+    #[error(transparent)]
+    Watch(#[from] WatchEnded),
 }
 
 /// What a kind gets to register itself with.
@@ -138,26 +144,7 @@ pub async fn run(
     let end = Shutdown::default();
     let server = tokio::spawn(serve(listener, health.clone(), metrics.clone(), end.clone()));
     let client = connect(Config::infer().await?, options.client, metrics.clone())?;
-    let authority = Authority::default();
-    let events = EventSink::start(client.clone(), options.lease.identity.clone(), metrics.dropped_events.clone());
-    let scope = match options.watch_namespaces.as_slice() {
-        [] => Scope::Cluster,
-        names => Scope::Namespaces(names.to_vec()),
-    };
-    let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
-    let actor = Actor::new(client.clone(), trail, authority.clone(), events.clone());
-    let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency: options.concurrency };
-    let mut registration =
-        Registration { client: client.clone(), watches: &mut watches, shared, controllers: Vec::new() };
-    register(&mut registration);
-    let controllers = registration.controllers;
-    tokio::select! {
-        () = watches.start() => health.set_ready(),
-        () = shutdown.requested() => return Ok(()),
-    }
-    let leadership = Leadership::new(client, &options.lease, authority, metrics.epoch.clone())?;
-    lead(leadership, controllers, &metrics, &shutdown).await?;
-    events.finish(LAST_WORDS).await;
+    operate(&options, Process { client, metrics, health }, trail, &shutdown, register).await?;
     end.request();
     // A probe that keeps its connection open does not keep the process.
     if let Ok(Ok(ended)) = tokio::time::timeout(LAST_WORDS, server).await {
@@ -166,27 +153,110 @@ pub async fn run(
     Ok(())
 }
 
-/// Runs the loops, and the lease around them.
+/// What a process has, whatever it runs.
+struct Process {
+    client: Client,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+async fn operate(
+    options: &OperatorOptions,
+    process: Process,
+    trail: Arc<dyn Trail>,
+    shutdown: &Shutdown,
+    register: impl FnOnce(&mut Registration<'_>) + Send,
+) -> Result<(), OperatorError> {
+    let Process { client, metrics, health } = process;
+    let authority = Authority::default();
+    let leadership = Leadership::new(client.clone(), &options.lease, authority.clone(), metrics.epoch.clone())?;
+    let events = EventSink::start(client.clone(), options.lease.identity.clone(), metrics.dropped_events.clone());
+    let scope = match options.watch_namespaces.as_slice() {
+        [] => Scope::Cluster,
+        names => Scope::Namespaces(names.to_vec()),
+    };
+    let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
+    let actor = Actor::new(client.clone(), trail, authority, events.clone());
+    let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency: options.concurrency };
+    let mut registration = Registration { client, watches: &mut watches, shared, controllers: Vec::new() };
+    register(&mut registration);
+    let loops = Loops::start(registration.controllers, watches.standing(), shutdown);
+    health.follow(watches.standing());
+    watch_and_lead(watches, leadership, loops, &metrics, shutdown).await?;
+    events.finish(LAST_WORDS).await;
+    Ok(())
+}
+
+/// The loops of all kinds, running; without the lease they do nothing.
+pub(super) struct Loops {
+    running: JoinSet<()>,
+    wakers: Arc<[Box<dyn Fn() + Send + Sync>]>,
+}
+
+impl Loops {
+    pub(super) fn start(controllers: Vec<Runner>, standing: signal::Receiver<Standing>, shutdown: &Shutdown) -> Self {
+        let (mut running, mut wakers) = (JoinSet::new(), Vec::new());
+        for Runner { wake, run } in controllers {
+            wakers.push(wake);
+            running.spawn(run(shutdown.clone()));
+        }
+        let loops = Self { running, wakers: wakers.into() };
+        tokio::spawn(wake_on_change(standing, loops.wakers.clone()));
+        loops
+    }
+}
+
+/// A kind that is served from now on, or that may be read again, is no event of any object: whoever waits for it
+/// is told here.
+async fn wake_on_change(mut standing: signal::Receiver<Standing>, wakers: Arc<[Box<dyn Fn() + Send + Sync>]>) {
+    while standing.changed().await.is_ok() {
+        // While the caches are filled for the first time nobody decides.
+        if standing.borrow_and_update().is_ready() {
+            wakers.iter().for_each(|wake| wake());
+        }
+    }
+}
+
+/// Waits for the caches, then leads; ends in order when a watch is lost.
+async fn watch_and_lead(
+    mut watches: Watches,
+    leadership: Leadership,
+    mut loops: Loops,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<(), OperatorError> {
+    tokio::select! {
+        started = watches.start() => started?,
+        () = shutdown.requested() => return Ok(()),
+    }
+    let leading = lead(leadership, &mut loops, metrics, shutdown);
+    tokio::pin!(leading);
+    tokio::select! {
+        ended = &mut leading => Ok(ended?),
+        lost = watches.ended() => {
+            shutdown.request();
+            leading.await?;
+            Err(lost.into())
+        }
+    }
+}
+
+/// Holds the lease around the loops.
 pub(super) async fn lead(
     mut leadership: Leadership,
-    controllers: Vec<Runner>,
+    loops: &mut Loops,
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Result<(), LeaseError> {
-    let (mut loops, mut wakers) = (JoinSet::new(), Vec::new());
-    for Runner { wake, run } in controllers {
-        wakers.push(wake);
-        loops.spawn(run(shutdown.clone()));
-    }
     if leadership.acquire(shutdown).await.is_none() {
         return Ok(());
     }
     metrics.leader.set(1);
-    wakers.iter().for_each(|wake| wake());
+    loops.wakers.iter().for_each(|wake| wake());
     // The lease is kept until the last pass has ended, and only then given back.
     let idle = Shutdown::default();
     let last_pass = async {
-        while loops.join_next().await.is_some() {}
+        while loops.running.join_next().await.is_some() {}
         idle.request();
     };
     let (kept, ()) = futures::join!(
@@ -205,9 +275,21 @@ pub(super) async fn lead(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
     use clap::{CommandFactory, Parser};
+    use k8s_openapi::api::core::v1::Service;
+    use kube::runtime::watcher;
 
     use super::*;
+    use crate::api::gateway::HttpRoute;
+    use crate::audit::ObjectStoreTrail;
+    use crate::observe::model_registry_entry;
+    use crate::runtime::watch::server::Server;
+    use crate::runtime::{Watch, health};
+
+    const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -226,5 +308,65 @@ mod tests {
         let times = (lease.duration_seconds, lease.renew_deadline_seconds, lease.retry_seconds);
         assert_eq!(times, (15, 10, 2));
         assert!(Cli::try_parse_from(["werkbank"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn when_the_gateway_api_is_installed_later_everything_that_may_wait_for_it_is_woken() {
+        let server = Server::new();
+        server.refuses(ROUTES, 404);
+        let (mut watches, _) = server.watches(Scope::Cluster);
+        watches.add(Watch::<Service>::new(watcher::Config::default()));
+        let routes = watches.add(Watch::<HttpRoute>::new(watcher::Config::default()));
+        let woken = Arc::new(AtomicU32::new(0));
+        let counter = woken.clone();
+        let waker: Box<dyn Fn() + Send + Sync> = Box::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        watches.start().await.unwrap();
+        assert!(!routes.is_available("crm"), "the others do not wait for it");
+        tokio::spawn(wake_on_change(watches.standing(), [waker].into()));
+        tokio::task::yield_now().await;
+        assert_eq!(woken.load(Ordering::SeqCst), 0, "nothing has changed");
+        // Not one route: no object tells that they can be had.
+        server.serves(ROUTES);
+        for _ in 0..1000 {
+            if woken.load(Ordering::SeqCst) > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(routes.is_available("crm"));
+    }
+
+    #[tokio::test]
+    async fn while_the_api_server_is_away_the_loops_are_alive_and_nothing_is_ready() {
+        let server = Server::new();
+        server.is_silent("/apis/werkbank.dev/v1alpha1/modelregistryentries");
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
+        let options = Cli::try_parse_from(needed).unwrap().options;
+        let folder = tempfile::tempdir().unwrap();
+        let trail = ObjectStoreTrail::open(&format!("file://{}", folder.path().display())).unwrap();
+        let Some(health) = health::tests::two_minutes_old() else { return };
+        let shutdown = Shutdown::default();
+        let process = Process { client: server.client(), metrics: Arc::new(Metrics::new()), health: health.clone() };
+        let register = |registration: &mut Registration<'_>| {
+            drop(model_registry_entry::register(registration, |watch| watch));
+        };
+        let probed = async {
+            health::tests::forget_beats(&health);
+            assert_eq!(health::tests::get(&health, "/healthz").await.0, 503);
+            while health::tests::get(&health, "/healthz").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let ready = health::tests::get(&health, "/readyz").await;
+            shutdown.request();
+            ready
+        };
+        let probed = tokio::time::timeout(Duration::from_secs(20), probed);
+        let (ended, ready) = futures::join!(operate(&options, process, Arc::new(trail), &shutdown, register), probed);
+        ended.unwrap();
+        let (code, body) = ready.expect("no loop beats");
+        assert_eq!((code, body.as_str()), (503, "the caches are not filled yet: modelregistryentries.werkbank.dev\n"));
     }
 }

@@ -19,8 +19,9 @@ pub enum LogFormat {
     Text,
 }
 
-/// What is not worth a line unless asked for.
-const QUIET: &str = "kube_client=error,kube_runtime=warn,hyper=warn";
+/// What is not worth a line unless asked for. kube's watcher warns at each try of what our own watches
+/// say once.
+const QUIET: &str = "kube_client=error,kube_runtime=error,hyper=warn";
 
 /// Logs to standard error from now on, filtered by `level` or, if set, `RUST_LOG`.
 ///

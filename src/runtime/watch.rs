@@ -3,37 +3,43 @@
 //! kube's watcher lists, watches and recovers; its store caches. Added here: several namespaces
 //! in one cache; deletions that happened while a watch was down (kube's relist replaces its
 //! store without telling anyone what went missing); objects that do not fit their type; kinds
-//! that the cluster does not serve (yet), which block nobody.
+//! that the cluster does not serve (yet), which block nobody; and namespaces that the operator
+//! may not read, which are left out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::future::Future;
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::channel::mpsc;
+use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
 
 use super::expectations::Seen;
 use super::metrics::Kind;
 use super::{Guarded, Metrics};
-use crate::act::{EventSink, Subject};
-use crate::decide::{Event, EventType};
+use crate::act::EventSink;
 
+mod driver;
 mod index;
 mod intake;
+#[cfg(test)]
+pub(super) mod server;
+mod source;
+mod standing;
 
+use driver::Driver;
 use index::{Index, Keys};
 use intake::Intake;
-
-/// Where `kubectl apply` keeps a copy of the whole manifest.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) use standing::Standing;
 
 /// What can be watched.
 pub trait Watchable:
@@ -144,21 +150,14 @@ impl<K: Watchable> Watch<K> {
     }
 }
 
-/// Whether a cache can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Filling,
-    Filled,
-    /// The cluster does not serve this kind.
-    Unavailable,
-}
-
 /// The objects of one kind, as last seen.
 #[derive(Debug, Clone)]
 pub struct Cache<K: Watchable> {
     store: Store<K>,
     index: Index,
-    state: signal::Receiver<State>,
+    /// The kind's number in `standing`.
+    kind: usize,
+    standing: signal::Receiver<Standing>,
 }
 
 impl<K: Watchable> Cache<K> {
@@ -181,101 +180,138 @@ impl<K: Watchable> Cache<K> {
         names.iter().filter_map(|name| self.get(namespace, name)).collect()
     }
 
-    /// Whether the cluster serves this kind at all, as far as known.
+    /// Whether the cluster serves this kind at all, as far as known in this namespace.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        *self.state.borrow() != State::Unavailable
+    pub fn is_available(&self, namespace: &str) -> bool {
+        self.standing.borrow().is_served(self.kind, namespace)
     }
 }
 
 /// Answers for one cached kind what it knows of an object; `None` outside: not watched.
 type Look = Arc<dyn Fn(&str, &str) -> Option<Option<Seen>> + Send + Sync>;
 
-/// All caches, by kind, for waiting on one's own writes.
-#[derive(Clone, Default)]
+/// What the loop asks the caches besides objects.
+#[derive(Clone)]
 pub(super) struct Sights {
+    /// By kind, for waiting on one's own writes.
     by_kind: HashMap<String, Look>,
+    standing: signal::Receiver<Standing>,
 }
 
 impl Sights {
     pub(super) fn see(&self, kind: &str, namespace: &str, name: &str) -> Option<Option<Seen>> {
         self.by_kind.get(kind).and_then(|look| look(namespace, name))
     }
+
+    /// Whether the caches show all that a decision in this namespace rests on.
+    pub(super) fn cover(&self, namespace: &str) -> bool {
+        self.standing.borrow().covers(namespace)
+    }
 }
 
-/// The watches of a process.
+/// A watch ended, which none ever should.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the watch of {kind} ended, and with it everything that rests on it; the process ends so that it starts afresh: please report it with the message above"
+)]
+pub struct WatchEnded {
+    kind: String,
+}
+
+/// The watches of a process; they end with it.
 pub struct Watches {
     client: Client,
-    scope: Scope,
     metrics: Arc<Metrics>,
     events: EventSink,
-    sights: Sights,
-    states: Vec<signal::Receiver<State>>,
-    tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    looks: HashMap<String, Look>,
+    standing: Arc<signal::Sender<Standing>>,
+    tasks: Vec<(String, BoxFuture<'static, ()>)>,
+    running: JoinSet<String>,
 }
 
 impl Watches {
     /// None yet.
     #[must_use]
     pub fn new(client: Client, scope: Scope, metrics: Arc<Metrics>, events: EventSink) -> Self {
-        let (sights, states, tasks) = Default::default();
-        Self { client, scope, metrics, events, sights, states, tasks }
+        let scopes = match scope {
+            Scope::Cluster => vec![None],
+            Scope::Namespaces(names) => names.into_iter().collect::<BTreeSet<_>>().into_iter().map(Some).collect(),
+        };
+        let standing = Arc::new(signal::Sender::new(Standing::new(scopes)));
+        let (looks, tasks, running) = Default::default();
+        Self { client, metrics, events, looks, standing, tasks, running }
     }
 
     /// Adds the watch of a kind and returns its cache. Once per kind.
     pub fn add<K: Watchable>(&mut self, mut watch: Watch<K>) -> Cache<K> {
         let (reader, writer) = store();
-        let (state, seen_state) = signal::channel(State::Filling);
-        let cache = Cache { store: reader, index: Index::default(), state: seen_state.clone() };
+        let mut number = 0;
+        self.standing.send_modify(|it| number = it.add(&K::plural(&()), &K::group(&())));
+        let standing = self.standing.subscribe();
+        let cache = Cache { store: reader, index: Index::default(), kind: number, standing };
         let kind = K::kind(&()).into_owned();
-        self.sights.by_kind.insert(kind.clone(), look(cache.clone()));
-        self.states.push(seen_state);
-        let scopes = match &self.scope {
-            Scope::Cluster => vec![None],
-            Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
-        };
+        self.looks.insert(kind.clone(), look(cache.clone()));
+        let scopes = self.standing.borrow().scopes().to_vec();
         let mut streams = SelectAll::new();
         for (index, namespace) in scopes.iter().enumerate() {
             let api: Api<Guarded<K>> = match namespace {
                 None => Api::all(self.client.clone()),
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             };
-            let stream = watcher(api, watch.config.clone()).default_backoff();
-            streams.push(stream.map(move |event| (index, event)).boxed());
+            streams.push(source::events(api, &watch.config).map(move |event| (index, event)).boxed());
         }
         let keys = std::mem::replace(&mut watch.keys, Box::new(|_| Vec::new()));
         let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone()));
         let driver = Driver {
-            kind: Kind { kind },
+            kind: Kind { kind: kind.clone() },
+            number,
             watch,
             intake,
-            state,
+            standing: self.standing.clone(),
             metrics: self.metrics.clone(),
             events: self.events.clone(),
         };
-        self.tasks.push(Box::pin(driver.run(streams)));
+        self.tasks.push((kind, driver.run(streams).boxed()));
         cache
     }
 
     pub(super) fn sights(&self) -> Sights {
-        self.sights.clone()
+        Sights { by_kind: self.looks.clone(), standing: self.standing() }
     }
 
-    /// Starts watching; returns once every cache is filled or known to be unavailable.
-    pub async fn start(&mut self) {
-        for task in self.tasks.drain(..) {
-            tokio::spawn(task);
+    pub(super) fn standing(&self) -> signal::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Starts watching; returns once every namespace is filled or left out, and not all are.
+    ///
+    /// # Errors
+    /// When a watch ends.
+    pub async fn start(&mut self) -> Result<(), WatchEnded> {
+        for (kind, task) in self.tasks.drain(..) {
+            self.running.spawn(AssertUnwindSafe(task).catch_unwind().map(|_| kind));
         }
-        for state in &mut self.states {
-            // The driver's task lives as long as the process.
-            drop(state.wait_for(|state| *state != State::Filling).await);
+        let mut standing = self.standing();
+        tokio::select! {
+            // The sender is in `self`, so this ends by the value alone.
+            _ = standing.wait_for(Standing::is_ready) => Ok(()),
+            ended = self.ended() => Err(ended),
+        }
+    }
+
+    /// Returns when a watch has ended: by a panic.
+    pub async fn ended(&mut self) -> WatchEnded {
+        match self.running.join_next().await {
+            Some(Ok(kind)) => WatchEnded { kind },
+            Some(Err(error)) => WatchEnded { kind: format!("some kind ({error})") },
+            None => std::future::pending().await,
         }
     }
 }
 
 fn look<K: Watchable>(cache: Cache<K>) -> Look {
     Arc::new(move |namespace, name| {
-        cache.is_available().then(|| {
+        cache.is_available(namespace).then(|| {
             cache.get(namespace, name).map(|object| Seen {
                 uid: object.meta().uid.clone().unwrap_or_default(),
                 resource_version: object.meta().resource_version.clone().unwrap_or_default(),
@@ -284,91 +320,5 @@ fn look<K: Watchable>(cache: Cache<K>) -> Look {
     })
 }
 
-/// The task of one watch.
-struct Driver<K: Watchable> {
-    kind: Kind,
-    watch: Watch<K>,
-    intake: Intake<K>,
-    state: signal::Sender<State>,
-    metrics: Arc<Metrics>,
-    events: EventSink,
-}
-
-type Streams<K> = SelectAll<futures::stream::BoxStream<'static, (usize, watcher::Result<watcher::Event<Guarded<K>>>)>>;
-
-impl<K: Watchable> Driver<K> {
-    async fn run(mut self, mut streams: Streams<K>) {
-        while let Some((scope, event)) = streams.next().await {
-            match event {
-                Ok(event) => self.take(scope, event),
-                Err(error) => self.fail(&error),
-            }
-        }
-    }
-
-    fn take(&mut self, scope: usize, event: watcher::Event<Guarded<K>>) {
-        let trim = &self.watch.trim;
-        let event = event.modify(|object| {
-            let meta = object.meta_mut();
-            meta.managed_fields = None;
-            meta.annotations.iter_mut().for_each(|it| drop(it.remove(LAST_APPLIED)));
-            if let Guarded::Good(object) = object {
-                trim(object);
-            }
-        });
-        let news = self.intake.take(scope, event);
-        for changed in &news.changed {
-            for trigger in &self.watch.triggers {
-                trigger(changed);
-            }
-        }
-        for (metadata, error) in news.malformed {
-            self.report(&metadata, error);
-        }
-        self.metrics.malformed.get_or_create(&self.kind).set(self.intake.malformed());
-        if self.intake.is_filled() && *self.state.borrow() != State::Filled {
-            self.metrics.unavailable.get_or_create(&self.kind).set(0);
-            self.state.send_replace(State::Filled);
-        }
-    }
-
-    fn report(&self, metadata: &kube::core::ObjectMeta, error: String) {
-        let part = |it: &Option<String>| it.clone().unwrap_or_default();
-        let (namespace, name) = (part(&metadata.namespace), part(&metadata.name));
-        tracing::warn!(
-            kind = self.kind.kind,
-            namespace,
-            name,
-            error,
-            "an object does not fit its type and is passed over"
-        );
-        let subject = Subject::new(&K::api_version(&()), &self.kind.kind, &namespace, &name, &part(&metadata.uid));
-        let note = format!(
-            "The operator cannot read this object and passes it over: {error}. Correct it, or bring CRD and operator to the same version."
-        );
-        let [reason, action] = ["InvalidResource", "Read"].map(str::to_owned);
-        self.events.tell(&subject, Event { type_: EventType::Warning, reason, action, note });
-    }
-
-    fn fail(&mut self, error: &watcher::Error) {
-        self.metrics.watch_errors.get_or_create(&self.kind).inc();
-        if !is_unserved(error) {
-            tracing::warn!(kind = self.kind.kind, %error, "a watch failed and is tried again");
-            return;
-        }
-        if *self.state.borrow() != State::Unavailable {
-            tracing::warn!(kind = self.kind.kind, "the cluster does not serve this kind; tried again until it does");
-            self.metrics.unavailable.get_or_create(&self.kind).set(1);
-            self.state.send_replace(State::Unavailable);
-        }
-    }
-}
-
-/// Whether the API server does not know the kind (its CRD is not installed).
-fn is_unserved(error: &watcher::Error) -> bool {
-    use watcher::Error::{InitialListFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
-        _ => false,
-    }
-}
+#[cfg(test)]
+mod tests;

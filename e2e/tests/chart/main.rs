@@ -156,6 +156,21 @@ async fn a_wrong_value_is_refused_by_name() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn one_replica_on_a_claim_goes_before_its_successor_comes() -> Result<()> {
+    let claim = "trail.store=PersistentVolumeClaim,trail.persistentVolumeClaim.existingClaim=trail";
+    for (values, strategy) in [
+        (format!("replicas=1,{claim}"), "Recreate"),
+        (format!("replicas=2,{claim}"), "RollingUpdate"),
+        ("replicas=1".to_owned(), "RollingUpdate"),
+    ] {
+        let rendered = documents(&render(&["--set", &values]).await?)?;
+        let deployment = only("Deployment", &rendered)?;
+        ensure!(text(&deployment, "/spec/strategy/type") == strategy, "{values}: not {strategy}");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_value_is_described_in_the_schema_and_in_the_readme() -> Result<()> {
     let schema: Value = serde_json::from_slice(&std::fs::read(chart().join("values.schema.json"))?)?;

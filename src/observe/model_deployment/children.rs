@@ -24,7 +24,7 @@ impl ModelDeployments {
         let (namespace, name) = key(resource);
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
         let mut found = Found::default();
-        found.children.gateway_api = self.routes.is_available();
+        found.children.gateway_api = self.routes.is_available(namespace);
         let route = |name: &str| self.routes.get(namespace, name).filter(|it| is_owned_by(it.as_ref(), uid));
         found.children.route = route(name);
         found.children.proposed = route(&build::route::proposed_name(name));

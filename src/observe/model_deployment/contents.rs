@@ -186,7 +186,7 @@ mod tests {
         let events = EventSink::start(client.clone(), "test".into(), Default::default());
         let mut watches = Watches::new(client.clone(), Scope::Cluster, metrics, events);
         let deployments = watches.add(Watch::new(watcher::Config::default()).index(references));
-        watches.start().await;
+        watches.start().await.unwrap();
         (Contents::new(deployments), client)
     }
 

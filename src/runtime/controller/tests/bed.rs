@@ -102,6 +102,8 @@ pub(super) struct Bed {
     pub(super) passes: Passes,
     pub(super) metrics: Arc<Metrics>,
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
+    /// They end with it.
+    _watches: Watches,
 }
 
 impl Bed {
@@ -152,7 +154,7 @@ pub(super) async fn waiting(
     names.iter().for_each(|name| cluster.put(&path(name), probe(name)));
     let (controller, mut watches, authority, passes, metrics) = controller(&cluster, concurrency, script);
     let wake = controller.waker();
-    watches.start().await;
+    watches.start().await.unwrap();
     tokio::spawn(controller.run(Shutdown::default()));
-    Bed { cluster, authority, passes, metrics, wake }
+    Bed { cluster, authority, passes, metrics, wake, _watches: watches }
 }

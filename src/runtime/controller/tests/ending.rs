@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::act::Authority;
-use crate::runtime::operator::{Runner, lead};
+use crate::runtime::operator::{Loops, Runner, lead};
 use crate::runtime::{Leadership, LeaseError, LeaseOptions};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ops/leases/werkbank";
@@ -32,8 +32,9 @@ async fn end_under_way(takes: Duration, fault: Option<Fault>) -> (Cluster, Resul
             Ok(Plan { status: Some(json!({"step": 1})), ..Plan::default() })
         })
     });
-    watches.start().await;
+    watches.start().await.unwrap();
     let (leadership, shutdown) = (leadership(&cluster, authority, &metrics), Shutdown::default());
+    let mut loops = Loops::start(vec![Runner::of(controller)], watches.standing(), &shutdown);
     let ends = async {
         sleep(seconds(1)).await;
         cluster.put(&path("b"), probe("b"));
@@ -43,7 +44,7 @@ async fn end_under_way(takes: Duration, fault: Option<Fault>) -> (Cluster, Resul
         shutdown.request();
         Instant::now()
     };
-    let (ended, told) = futures::join!(lead(leadership, vec![Runner::of(controller)], &metrics, &shutdown), ends);
+    let (ended, told) = futures::join!(lead(leadership, &mut loops, &metrics, &shutdown), ends);
     assert_eq!(passes.of("b").len(), 0, "nothing new is begun");
     let took = told.elapsed();
     sleep(seconds(60)).await;
@@ -80,7 +81,7 @@ async fn without_its_own_kind_in_the_cluster_the_loop_ends_at_once() {
     let cluster = Cluster::default();
     cluster.faults(|about| about.ends_with("/probes").then_some(Fault::Refused(404)));
     let (controller, mut watches, _, _, _) = controller(&cluster, 1, |_, _| Box::pin(async { Ok(Plan::default()) }));
-    watches.start().await;
+    watches.start().await.unwrap();
     let (shutdown, began) = (Shutdown::default(), Instant::now());
     shutdown.request();
     controller.run(shutdown).await;

@@ -1,0 +1,160 @@
+//! The events of one watch, with pauses after failures.
+//!
+//! kube's watcher recovers, but two things of it are wrong for us. It announces each list before it has
+//! asked for it, so that its backoff starts anew with each try: a kind that is not served would be asked for
+//! every second for ever. And after a refused watch it goes on where it was without a word, so that nobody
+//! can tell when the right is back: here it lists again.
+
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use kube::Api;
+use kube::runtime::watcher::{self, Error, Event, watcher};
+
+use super::{Guarded, Watchable};
+use crate::runtime::backoff;
+
+/// How long a watch lasts at the API server, in seconds. One that is silent for five seconds longer is dead, and
+/// is made anew: canaries do not stand for minutes because a connection was cut without a word.
+const LASTS: u32 = 60;
+/// After this long without a failure the next one counts as the first.
+const FORGIVEN: Duration = Duration::from_mins(2);
+
+/// Why a watch cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The API server does not know the kind: its CRD is not installed.
+    Unserved,
+    /// The right is missing.
+    Forbidden,
+}
+
+/// Whether an error says that more than this one try failed.
+pub(super) fn refused(error: &Error) -> Option<Refused> {
+    let (Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))) =
+        error
+    else {
+        return None;
+    };
+    match status.code {
+        403 => Some(Refused::Forbidden),
+        404 => Some(Refused::Unserved),
+        _ => None,
+    }
+}
+
+struct Source<K: Watchable> {
+    api: Api<Guarded<K>>,
+    config: watcher::Config,
+    /// For spreading the pauses.
+    key: String,
+    watch: BoxStream<'static, watcher::Result<Event<Guarded<K>>>>,
+    failures: Failures,
+    pause: Option<Duration>,
+}
+
+/// The events of a kind in one scope, for ever.
+pub(super) fn events<K: Watchable>(
+    api: Api<Guarded<K>>,
+    config: &watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + use<K> {
+    let config = config.clone().timeout(LASTS);
+    let (watch, key) = (watcher(api.clone(), config.clone()).boxed(), api.resource_url().to_owned());
+    let source = Source { api, config, key, watch, failures: Failures::default(), pause: None };
+    stream::unfold(source, Source::next)
+}
+
+impl<K: Watchable> Source<K> {
+    async fn next(mut self) -> Option<(watcher::Result<Event<Guarded<K>>>, Self)> {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
+        let event = self.watch.next().await?;
+        match &event {
+            Ok(event) => self.failures.see(event),
+            Err(error) => {
+                let attempt = self.failures.count(error, Instant::now());
+                self.pause = Some(backoff::after_watch_failure(&self.key, attempt));
+                if refused(error).is_some() {
+                    self.watch = watcher(self.api.clone(), self.config.clone()).boxed();
+                }
+            }
+        }
+        Some((event, self))
+    }
+}
+
+/// Failures in a row.
+#[derive(Debug, Default)]
+struct Failures {
+    number: u32,
+    last: Option<Instant>,
+    /// The list works, the watch after it does not.
+    at_watch: bool,
+}
+
+impl Failures {
+    /// Counts one, and returns how many there are.
+    fn count(&mut self, error: &Error, now: Instant) -> u32 {
+        if self.last.is_some_and(|last| now.duration_since(last) > FORGIVEN) {
+            self.number = 0;
+        }
+        self.number = self.number.saturating_add(1);
+        self.last = Some(now);
+        self.at_watch = matches!(error, Error::WatchStartFailed(_));
+        self.number
+    }
+
+    /// Only what the API server has answered to its end is a success.
+    fn see<K>(&mut self, event: &Event<K>) {
+        let success = match event {
+            Event::Init | Event::InitApply(_) => false,
+            Event::InitDone => !self.at_watch,
+            Event::Apply(_) | Event::Delete(_) => true,
+        };
+        if success {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api_error(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(kube::core::Status { code, ..kube::core::Status::default() }))
+    }
+
+    #[test]
+    fn a_list_that_is_only_announced_is_no_success() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let fail = |failures: &mut Failures| {
+            failures.see(&Event::<()>::Init);
+            failures.count(&Error::InitialListFailed(api_error(404)), now)
+        };
+        assert_eq!([fail(&mut failures), fail(&mut failures), fail(&mut failures)], [1, 2, 3]);
+        failures.see(&Event::<()>::InitDone);
+        assert_eq!(fail(&mut failures), 1);
+    }
+
+    #[test]
+    fn a_list_is_no_success_while_the_watch_after_it_is_refused() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let refused = || Error::WatchStartFailed(api_error(403));
+        assert_eq!(failures.count(&refused(), now), 1);
+        failures.see(&Event::<()>::InitDone);
+        assert_eq!(failures.count(&refused(), now), 2);
+        failures.see(&Event::Apply(()));
+        assert_eq!(failures.count(&refused(), now), 1);
+    }
+
+    #[test]
+    fn what_failed_long_ago_is_forgiven() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let failed = || Error::WatchStartFailed(api_error(500));
+        failures.count(&failed(), now);
+        assert_eq!(failures.count(&failed(), now + FORGIVEN), 2);
+        assert_eq!(failures.count(&failed(), now + FORGIVEN * 3), 1);
+    }
+}
