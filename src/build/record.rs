@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{deployment, metadata, owned_by_deployment};
 use crate::api::ModelDeployment;
@@ -28,29 +29,53 @@ pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) 
     }))
 }
 
-/// The record in a ControllerRevision.
+/// Keeps the content as text, which takes a fraction of the memory: a cache holds one of each revision there is.
+pub fn pack(revision: &mut ControllerRevision) {
+    if let Some(RawExtension(data)) = &mut revision.data
+        && !data.is_string()
+    {
+        *data = Value::String(data.to_string().into_boxed_str().into_string());
+    }
+}
+
+/// The record in a ControllerRevision, packed or not.
 ///
 /// # Errors
 /// When its data is missing or was not written by this or an older version.
 pub fn read(revision: &ControllerRevision) -> Result<RevisionRecord, String> {
-    let data = revision.data.as_ref().ok_or("it has no data")?;
-    RevisionRecord::deserialize(&data.0).map_err(|error| format!("its data cannot be read ({error})"))
+    content(revision)
 }
 
 /// The port in a record. Asked for in every pass, and so without reading the template.
 #[must_use]
 pub fn port(revision: &ControllerRevision) -> Option<i32> {
-    field(revision, "port")
+    content::<Port>(revision).ok().map(|it| it.port)
 }
 
 /// The names of a revision's ConfigMap copies, by that of their originals; as [`port`].
 #[must_use]
 pub fn config_maps(revision: &ControllerRevision) -> BTreeMap<String, String> {
-    field(revision, "configMaps").unwrap_or_default()
+    content::<Copies>(revision).map(|it| it.config_maps).unwrap_or_default()
 }
 
-fn field<T: DeserializeOwned>(revision: &ControllerRevision, name: &str) -> Option<T> {
-    T::deserialize(revision.data.as_ref()?.0.get(name)?).ok()
+#[derive(Deserialize)]
+struct Port {
+    port: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Copies {
+    #[serde(default)]
+    config_maps: BTreeMap<String, String>,
+}
+
+fn content<T: DeserializeOwned>(revision: &ControllerRevision) -> Result<T, String> {
+    let content = match &revision.data.as_ref().ok_or("it has no data")?.0 {
+        Value::String(packed) => serde_json::from_str(packed),
+        data => T::deserialize(data),
+    };
+    content.map_err(|error| format!("its data cannot be read ({error})"))
 }
 
 #[cfg(test)]
@@ -65,9 +90,13 @@ mod tests {
             "entry": {"revision": "r1", "name": "churn-1", "uid": "u"}, "template": {}, "port": 8080,
             "artifactUri": "file:///m", "artifactSha256": "0", "fetchImage": "i", "configMaps": {"a": "a-r1"},
         });
-        let revision = ControllerRevision { data: Some(RawExtension(text)), ..ControllerRevision::default() };
+        let mut revision = ControllerRevision { data: Some(RawExtension(text)), ..ControllerRevision::default() };
         let whole = read(&revision).unwrap();
-        assert_eq!((port(&revision), config_maps(&revision)), (Some(whole.port), whole.config_maps));
+        for _ in ["as it came", "packed", "packed once more"] {
+            assert_eq!((port(&revision), config_maps(&revision)), (Some(whole.port), whole.config_maps.clone()));
+            assert_eq!(read(&revision).as_ref(), Ok(&whole));
+            pack(&mut revision);
+        }
         assert_eq!(
             (port(&ControllerRevision::default()), config_maps(&ControllerRevision::default())),
             (None, BTreeMap::new())

@@ -102,8 +102,9 @@ pub fn gateway(live: &HttpRoute) -> Option<Gateway> {
     serde_json::from_str(written).ok()
 }
 
-/// Whether the live route was applied from the wanted one and still has its parents, hosts
-/// and weights. The API server completes rules with defaults, so the whole cannot be compared.
+/// Whether the live route was applied from the wanted one and still has its parents, hosts, backends
+/// and weights. The API server completes rules with defaults, and drops what it does not know, so the whole
+/// cannot be compared.
 #[must_use]
 pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
     let annotation = |it: &HttpRoute, key| it.metadata.annotations.as_ref().and_then(|all| all.get(key).cloned());
@@ -111,6 +112,12 @@ pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
         && live.spec.hostnames == wanted.spec.hostnames
         && parents(live) == parents(wanted)
         && weights(live) == weights(wanted)
+        && ports(live) == ports(wanted)
+}
+
+fn ports(route: &HttpRoute) -> Vec<Option<i64>> {
+    let backends = route.spec.rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
+    backends.map(|it| it.get("port").and_then(Value::as_i64)).collect()
 }
 
 fn parents(route: &HttpRoute) -> Vec<Option<ParentRef>> {

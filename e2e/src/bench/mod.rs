@@ -17,6 +17,7 @@ pub mod stage;
 pub mod usage;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -71,22 +72,22 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     stage.register(&["one", "two", "three"]).await?;
     let mut fleet = Fleet::new(stage.client());
     let patience = PATIENCE + Duration::from_secs(count.try_into()?);
-    say("- creating the deployments, until all first revisions are stable");
+    say("creating the deployments, until all first revisions are stable");
     fleet.create(count, "one", &FOUR_STEPS).await?;
     fleet.until(count, Goal::Settled("one"), patience).await?;
     let at_rest = rest(stage).await?;
-    say("- a canary of four steps of all");
+    say("a canary of four steps of all");
     let four = canary(stage, &mut fleet, count, "two", &FOUR_STEPS, patience).await?;
     let some = count.min(SOME);
-    say(&format!("- a canary of two steps of {some}"));
+    say(&format!("a canary of two steps of {some}"));
     let two = canary(stage, &mut fleet, some, "three", &TWO_STEPS, patience).await?;
     let peak = stage.read().await?.usage.peak;
     let bytes = typical_size(stage).await?;
     stage.remove_operator().await?;
     let client = floor::client(stage).await?;
-    say("- the same writes, decided by nobody");
+    say("the same writes, decided by nobody");
     let replay = replay::measure(&client, PASSES).await?;
-    say("- the floor: as many bare writes");
+    say("the floor: as many bare writes");
     let load = Load { objects: count.try_into()?, writes: four.writes_until_promoted, bytes, parallel: PASSES };
     let took = floor::measure(client, load).await?;
     let floor = Floor { writes: load.writes, bytes, seconds: took.as_secs_f64() };
@@ -175,6 +176,8 @@ async fn typical_size(stage: &Stage) -> Result<usize> {
     Ok((deployment + route) / 2)
 }
 
+/// What begins now, and how long everything before it took.
 fn say(line: &str) {
-    println!("{line}");
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    println!("{:>4} s  {line}", BEGIN.get_or_init(Instant::now).elapsed().as_secs());
 }

@@ -25,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How much these servers' heaps grow before they are collected, in per cent. Small heaps with much garbage, on
 /// machines with two cores and memory to spare: Go's default of 100 spends a fifth of the API server on collecting.
 const GOGC: &str = "400";
-/// Beyond this they are collected as often as it takes.
-const GOMEMLIMIT: &str = "1GiB";
+/// Beyond this they are collected as often as it takes. Enough for a thousand rollouts at once; a test needs a tenth.
+const GOMEMLIMIT: &str = "4GiB";
 
 /// What the operator and its children need, and what makes RBAC, service
 /// accounts and namespaces work; no controller that needs real nodes.

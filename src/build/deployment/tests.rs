@@ -266,6 +266,7 @@ fn a_route_edited_by_somebody_else_is_not_the_same() {
     let wanted = routed(json!([]));
     for edit in [
         |it: &mut HttpRoute| it.spec.rules[0]["backendRefs"][1]["weight"] = json!(10_000),
+        |it: &mut HttpRoute| it.spec.rules[0]["backendRefs"][0]["port"] = json!(8081),
         |it: &mut HttpRoute| it.spec.hostnames = vec!["other".into()],
         |it: &mut HttpRoute| it.spec.parent_refs = vec![json!({"name": "other"})],
         |it: &mut HttpRoute| it.metadata.annotations = None,

@@ -11,6 +11,7 @@ use super::contents::Contents;
 use super::{MetricSource, ModelDeployments};
 use crate::api::ModelDeployment;
 use crate::api::labels;
+use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::target;
 use crate::observe::model_registry_entry;
@@ -36,7 +37,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         entries,
         config_maps: registration.watches.add(config_maps),
         contents: Contents::new(own.clone()),
-        records: registration.watches.add(children().wakes(&queue, deployment_of)),
+        records: registration.watches.add(children().trim(record::pack).wakes(&queue, deployment_of)),
         deployments: registration.watches.add(children().trim(forget_pod_template).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
