@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Actor, End, Left, NotLeading, Written};
 use crate::api::gateway::HttpRoute;
+use crate::build::deployment::only_scales;
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
 /// Who the API server records as the owner of the fields written here.
@@ -217,6 +218,9 @@ fn body(child: &Child) -> Result<Value, Error> {
     let body = match child {
         Child::Revision(child) => serde_json::to_value(child),
         Child::ConfigMap(child) => serde_json::to_value(child),
+        Child::Deployment(child) if only_scales(child) => Ok(
+            json!({"metadata": child.metadata, "spec": {"replicas": child.spec.as_ref().and_then(|it| it.replicas)}}),
+        ),
         Child::Deployment(child) => serde_json::to_value(child),
         Child::Service(child) => serde_json::to_value(child),
         Child::HttpRoute(child) => serde_json::to_value(child),

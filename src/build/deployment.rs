@@ -80,18 +80,40 @@ fn applied(spec: &DeploymentSpec) -> Result<BTreeMap<String, String>, String> {
     Ok(super::applied(&json!({ "spec": spec })))
 }
 
-/// Whether the live Deployment is as its revision's record says: nobody has edited it, and it has these pods.
+/// Whether nobody has edited the live Deployment since it was made as its revision's record notes.
 ///
 /// Asked for in every pass, and so without building the Deployment. What the record notes was noted when the
 /// revision was made: an operator that builds Deployments differently leaves the pods of an older one alone.
 #[must_use]
-pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision, replicas: i32) -> bool {
+pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
     let recorded = record.metadata.annotations.as_ref().and_then(|it| it.get(APPLIED)).map(String::as_str);
     let seen = live.metadata.generation.unwrap_or_default();
-    recorded.is_some()
-        && annotation(live, APPLIED) == recorded
-        && noted(live) == Some(seen)
-        && live.spec.as_ref().and_then(|spec| spec.replicas) == Some(replicas)
+    recorded.is_some() && annotation(live, APPLIED) == recorded && noted(live) == Some(seen)
+}
+
+/// What to apply over such a Deployment so that it has this many pods; nothing if it has.
+///
+/// It has no template, and so leaves the one that is there: more pods are more of the same.
+#[must_use]
+pub fn scaled(live: &Deployment, replicas: i32) -> Option<Deployment> {
+    if replicas_of(live) == Some(replicas) {
+        return None;
+    }
+    let next = live.metadata.generation.unwrap_or_default().saturating_add(1);
+    let metadata = ObjectMeta {
+        name: live.metadata.name.clone(),
+        namespace: live.metadata.namespace.clone(),
+        annotations: Some([(GENERATION.to_owned(), next.to_string())].into()),
+        ..ObjectMeta::default()
+    };
+    let spec = DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() };
+    Some(Deployment { metadata, spec: Some(spec), status: None })
+}
+
+/// Whether a Deployment that is to be applied says how many pods there are to be, and nothing else.
+#[must_use]
+pub fn only_scales(wanted: &Deployment) -> bool {
+    wanted.spec.as_ref().is_some_and(|it| it.template.spec.is_none())
 }
 
 /// What to apply over the live Deployment so that it becomes the wanted one; nothing if it is.
@@ -117,8 +139,11 @@ pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deploymen
 }
 
 fn was_applied_from(live: &Deployment, wanted: &Deployment) -> bool {
-    let replicas = |it: &Deployment| it.spec.as_ref().and_then(|spec| spec.replicas);
-    annotation(live, APPLIED) == annotation(wanted, APPLIED) && replicas(live) == replicas(wanted)
+    annotation(live, APPLIED) == annotation(wanted, APPLIED) && replicas_of(live) == replicas_of(wanted)
+}
+
+fn replicas_of(it: &Deployment) -> Option<i32> {
+    it.spec.as_ref().and_then(|spec| spec.replicas)
 }
 
 /// The generation that the last apply was to bring about.

@@ -125,11 +125,8 @@ impl<M: Machine> Controller<M> {
         };
         let cut_off = async {
             shutdown.requested().await;
-            // Without a filled cache no pass has begun, and the applier does not look at the end of its queue.
-            if context.cache.store().wait_until_ready().now_or_never().is_some() {
-                tokio::time::sleep(GRACE).await;
-                tracing::warn!(kind = M::KIND, "passes under way did not end in time");
-            }
+            tokio::time::sleep(GRACE).await;
+            tracing::warn!(kind = M::KIND, "passes under way did not end in time");
         };
         tokio::select! {
             () = passes => {}

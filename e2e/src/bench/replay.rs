@@ -7,7 +7,7 @@
 //! takes longer than this is the operator's own doing.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures::stream::{StreamExt, TryStreamExt};
@@ -189,16 +189,7 @@ async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Resu
     answer(client, request.body(serde_json::to_vec(body)?)?).await
 }
 
-/// What was answered; refused writes are tried again as the operator does after a conflict, since a gateway
-/// writes its word on a route at any time.
 async fn answer(client: &Client, request: Request<Vec<u8>>) -> Result<Value> {
-    const TRIES: u32 = 20;
-    for _ in 1..TRIES {
-        let again = request.clone();
-        match client.request(again).await {
-            Err(kube::Error::Api(refused)) if refused.code == 409 => tokio::time::sleep(Duration::from_millis(5)).await,
-            answer => return answer.with_context(|| format!("{} {}", request.method(), request.uri())),
-        }
-    }
-    Ok(client.request(request).await?)
+    let about = format!("{} {}", request.method(), request.uri());
+    client.request(request).await.context(about)
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod gateway_api;
 mod gateway_edit;
 mod leaders;
 mod outages;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Method, Request, Response};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::CustomResource;
 use kube::client::Body;
@@ -19,6 +20,7 @@ use tower::{BoxError, service_fn};
 
 use super::*;
 use crate::audit::Appended;
+use crate::build;
 use crate::decide::{Child, ChildKind, EventType};
 
 #[derive(CustomResource, Debug, Clone, Serialize, Deserialize)]
@@ -458,4 +460,24 @@ async fn what_was_there_before_or_was_added_since_goes_and_what_is_not_the_opera
     let deployment = bench.stored(deployments);
     assert_eq!(deployment["spec"]["template"], template);
     assert_eq!((&deployment["spec"]["minReadySeconds"], &deployment["spec"]["replicas"]), (&json!(5), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_only_scaled_keeps_its_template_and_its_selector() {
+    let bench = bench();
+    let path = "/apis/apps/v1/namespaces/crm/deployments/churn";
+    let spec = json!({"replicas": 1, "selector": {"a": "b"}, "template": {"spec": {"containers": [{"name": "old"}]}}});
+    bench.world.lock().unwrap().store(path, json!({"metadata": {"uid": "1", "generation": 4}, "spec": spec}));
+    let live = bench.stored(path);
+    let live: Deployment = serde_json::from_value(json!({"metadata": live["metadata"], "spec": {"replicas": 1,
+        "selector": {}, "template": {}}}))
+    .unwrap();
+    let mut scaled = build::deployment::scaled(&live, 3).unwrap();
+    scaled.metadata.name = Some("churn".into());
+    let ops = vec![Op::Apply(Child::Deployment(Box::new(scaled)), seen("1", "2"))];
+    assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
+    let stored = bench.stored(path);
+    assert_eq!(stored["spec"]["replicas"], 3);
+    assert_eq!((&stored["spec"]["template"], &stored["spec"]["selector"]), (&spec["template"], &spec["selector"]));
+    assert_eq!(stored["metadata"]["annotations"][build::GENERATION], "5");
 }

@@ -162,8 +162,11 @@ impl Work<'_> {
         self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
         let live = self.children.deployments.get(&owner.name);
         let replicas = self.replicas(it, live.and_then(|it| it.spec.as_ref()?.replicas));
-        if live.is_none_or(|live| !build::deployment::is_as_recorded(live, recorded, replicas)) {
-            self.deployment(live, replicas, record, &owner);
+        match live {
+            Some(live) if build::deployment::is_as_recorded(live, recorded) => {
+                self.correct(live, build::deployment::scaled(live, replicas));
+            }
+            live => self.deployment(live, replicas, record, &owner),
         }
     }
 
@@ -174,14 +177,15 @@ impl Work<'_> {
         };
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
-            Some(live) => {
-                let correction = build::deployment::correction(live, wanted);
-                if let (Some(correction), None, Some(precondition)) =
-                    (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
-                {
-                    self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
-                }
-            }
+            Some(live) => self.correct(live, build::deployment::correction(live, wanted)),
+        }
+    }
+
+    fn correct(&mut self, live: &Deployment, correction: Option<Deployment>) {
+        if let (Some(correction), None, Some(precondition)) =
+            (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
+        {
+            self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
         }
     }
 

@@ -43,6 +43,12 @@ pub(super) fn refused(error: &Error) -> Option<Refused> {
     }
 }
 
+/// Whether it is listed again after this error, and not only watched from where it was.
+fn begins_anew(error: &Error) -> bool {
+    let is_expired = matches!(error, Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410);
+    is_expired || refused(error).is_some()
+}
+
 struct Source<K: Watchable> {
     api: Api<Guarded<K>>,
     config: watcher::Config,
@@ -75,7 +81,7 @@ impl<K: Watchable> Source<K> {
             Err(error) => {
                 let attempt = self.failures.count(error, Instant::now());
                 self.pause = Some(backoff::after_watch_failure(&self.key, attempt));
-                if refused(error).is_some() {
+                if begins_anew(error) {
                     self.watch = watcher(self.api.clone(), self.config.clone()).boxed();
                 }
             }
@@ -124,6 +130,12 @@ mod tests {
 
     fn api_error(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(kube::core::Status { code, ..kube::core::Status::default() }))
+    }
+
+    #[test]
+    fn what_is_refused_or_has_expired_is_listed_again() {
+        let at_start = |code| begins_anew(&Error::WatchStartFailed(api_error(code)));
+        assert_eq!([403, 404, 410, 500].map(at_start), [true, true, true, false]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeployment
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::EntryKind;
-use crate::build::route;
+use crate::build::{deployment, route};
 use crate::decide::model_deployment::measure::{self, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
@@ -438,6 +438,14 @@ impl World {
             Child::ConfigMap(mut it) => {
                 it.metadata = metadata(&it.metadata);
                 children.copies.insert(name, Arc::new(*it));
+            }
+            Child::Deployment(it) if deployment::only_scales(&it) => {
+                let mut scaled = Deployment::clone(&children.deployments[&name]);
+                scaled.spec.as_mut().unwrap().replicas = it.spec.unwrap().replicas;
+                scaled.metadata.annotations.get_or_insert_default().extend(it.metadata.annotations.unwrap());
+                scaled.metadata.generation = scaled.metadata.generation.map(|it| it + 1);
+                scaled.metadata.resource_version.clone_from(&live.resource_version);
+                children.deployments.insert(name, Arc::new(scaled));
             }
             Child::Deployment(mut it) => {
                 it.metadata = metadata(&it.metadata);
