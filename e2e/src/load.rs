@@ -158,6 +158,8 @@ impl Latencies {
 pub struct Report {
     /// Over the whole time.
     pub total: Counts,
+    /// How many requests there should have been by the end, at the rate that was asked for.
+    pub due: u64,
     /// By second since the start, of the moment the requests were due.
     pub seconds: Vec<Counts>,
     /// Latencies of all answers.
@@ -174,6 +176,8 @@ pub struct Load {
     report: Arc<Mutex<Report>>,
     task: JoinHandle<()>,
     stop: Arc<tokio::sync::Notify>,
+    per_second: u32,
+    begin: std::time::Instant,
 }
 
 impl Load {
@@ -185,7 +189,7 @@ impl Load {
         let report = Arc::new(Mutex::new(Report::default()));
         let stop = Arc::new(tokio::sync::Notify::new());
         let task = tokio::spawn(send(client, target, per_second, report.clone(), stop.clone()));
-        Ok(Self { report, task, stop })
+        Ok(Self { report, task, stop, per_second, begin: std::time::Instant::now() })
     }
 
     /// What was observed so far.
@@ -195,9 +199,10 @@ impl Load {
 
     /// Sends no more, waits for the answers that are due, and reports.
     pub async fn stop(mut self) -> Result<Report> {
+        let due = u64::from(self.per_second).saturating_mul(self.begin.elapsed().as_secs());
         self.stop.notify_one();
         (&mut self.task).await.context("the load ended early")?;
-        Ok(self.snapshot())
+        Ok(Report { due, ..self.snapshot() })
     }
 }
 

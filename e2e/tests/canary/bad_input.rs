@@ -189,5 +189,5 @@ async fn is_told_and_put_right(scene: &Scene, case: &Case) {
         it.phase == Phase::Stable && it.stable.as_ref().is_some_and(|it| it.revision != stable)
     };
     model.until("it is put right and promoted", goes_on).await;
-    unharmed(&load.stop().await.unwrap().total, 30);
+    unharmed(&load.stop().await.unwrap());
 }

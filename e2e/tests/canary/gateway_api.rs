@@ -23,6 +23,6 @@ async fn a_deployment_waits_for_the_gateway_api_and_goes_on_by_itself_when_it_is
     model.until("the first version serves", |it| it.phase == Phase::Stable).await;
     let load = model.load(20).await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    unharmed(&load.stop().await.unwrap().total, 20);
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }

@@ -33,7 +33,7 @@ async fn a_leader_that_is_paused_killed_or_deleted_is_followed_by_the_replica_th
     paused(&scene, &model).await;
     killed_and_kept_down(&scene, &model).await;
     deleted(&scene, &model).await;
-    unharmed(&load.stop().await.unwrap().total, 1_000);
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }
 

@@ -122,7 +122,7 @@ async fn a_canary_and_the_end_of_its_route(scene: &Scene) {
     scene.kubectl(&["-n", NAMESPACE, "annotate", "modeldeployment", "scores", &request]).await;
     let status = model.until("it is taken back", |it| it.phase == Phase::RolledBack).await;
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::Aborted));
-    unharmed(&load.stop().await.unwrap().total, 100);
+    unharmed(&load.stop().await.unwrap());
     promoted(model, &without_gateway("scores", "4", 1)).await;
     let routes: Api<HttpRoute> = Api::namespaced(scene.client(), NAMESPACE);
     eventually("the route is deleted", async || routes.get_opt("scores").await.unwrap().is_none()).await;

@@ -6,7 +6,7 @@ use werkbank::api::model_deployment::{Cause, ModelDeploymentStatus, Phase};
 use werkbank_e2e::breach::Breach;
 use werkbank_e2e::load::{exactly, within_sampling_error};
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed, without_failure};
 
 /// Requests per step that shares are measured over.
 const MEASURED: u32 = 2_000;
@@ -64,7 +64,8 @@ pub(crate) async fn measured(model: &Model<'_>, candidate: &str, weight: &str, s
     let after = model.status().await;
     let held = |it: &ModelDeploymentStatus| it.attempt.as_ref().map(|it| (it.state, it.weight, it.decided));
     assert_eq!(held(&after), held(&before), "the weight was held");
-    unharmed(&counts, u64::from(MEASURED));
+    assert_eq!(counts.requests, u64::from(MEASURED));
+    without_failure(&counts);
     let observed = counts.header.get(candidate).copied().unwrap_or_default();
     eprintln!("{observed} of {} requests at {weight}", counts.requests);
     assert!(within_sampling_error(observed, counts.requests, share), "{counts:?} at {weight}");
@@ -82,6 +83,6 @@ async fn reverting_the_spec_mid_canary_takes_the_candidate_back_at_once() {
     let status = model.until("the stable version has all traffic", |it| it.phase == Phase::Stable).await;
     assert!(begin.elapsed() < Duration::from_secs(10), "took {:?}", begin.elapsed());
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::Reverted));
-    unharmed(&load.stop().await.unwrap().total, 100);
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }
