@@ -18,6 +18,7 @@ use crate::runtime::Metrics;
 struct State {
     objects: BTreeMap<String, Vec<Value>>,
     refused: BTreeMap<String, u16>,
+    unwatchable: BTreeSet<String>,
     silent: BTreeSet<String>,
     expired: BTreeSet<String>,
     requests: Vec<String>,
@@ -49,10 +50,18 @@ impl Server {
         });
     }
 
+    /// Lists are answered and watches refused.
+    pub(in crate::runtime) fn only_lists(&self, path: &str) {
+        self.change(|state| {
+            state.unwatchable.insert(path.to_owned());
+        });
+    }
+
     pub(in crate::runtime) fn serves(&self, path: &str) {
         self.change(|state| {
             state.refused.remove(path);
             state.silent.remove(path);
+            state.unwatchable.remove(path);
         });
     }
 
@@ -106,7 +115,8 @@ impl Server {
         if state.silent.contains(path) {
             return None;
         }
-        if let Some(code) = state.refused.get(path) {
+        let unwatchable = (watches && state.unwatchable.contains(path)).then_some(&403);
+        if let Some(code) = state.refused.get(path).or(unwatchable) {
             return Some(answer(*code, &json!({"kind": "Status", "status": "Failure", "message": "no", "code": code})));
         }
         if watches {

@@ -17,6 +17,9 @@ use crate::runtime::backoff;
 /// How long a watch lasts at the API server, in seconds. One that is silent for five seconds longer is dead, and
 /// is made anew: canaries do not stand for minutes because a connection was cut without a word.
 const LASTS: u32 = 60;
+/// A watch that was refused before is taken to be had when it has not been refused for so long: kube does not say
+/// when one begins.
+const SETTLED: Duration = Duration::from_secs(2);
 /// After this long without a failure the next one counts as the first.
 const FORGIVEN: Duration = Duration::from_mins(2);
 
@@ -57,6 +60,8 @@ struct Source<K: Watchable> {
     watch: BoxStream<'static, watcher::Result<Event<Guarded<K>>>>,
     failures: Failures,
     pause: Option<Duration>,
+    /// What came while it was waited for a watch to be refused.
+    next: Option<watcher::Result<Event<Guarded<K>>>>,
 }
 
 /// The events of a kind in one scope, for ever.
@@ -66,7 +71,7 @@ pub(super) fn events<K: Watchable>(
 ) -> impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + use<K> {
     let config = config.clone().timeout(LASTS);
     let (watch, key) = (watcher(api.clone(), config.clone()).boxed(), api.resource_url().to_owned());
-    let source = Source { api, config, key, watch, failures: Failures::default(), pause: None };
+    let source = Source { api, config, key, watch, failures: Failures::default(), pause: None, next: None };
     stream::unfold(source, Source::next)
 }
 
@@ -75,7 +80,15 @@ impl<K: Watchable> Source<K> {
         if let Some(pause) = self.pause.take() {
             tokio::time::sleep(pause).await;
         }
-        let event = self.watch.next().await?;
+        let mut event = self.event().await?;
+        if self.failures.at_watch && matches!(event, Ok(Event::InitDone)) {
+            match tokio::time::timeout(SETTLED, self.watch.next()).await {
+                // A list that can be had without the watch after it is not told: it would come and go with each try.
+                Ok(Some(Err(error))) => event = Err(error),
+                Ok(next) => self.next = next,
+                Err(_) => self.failures = Failures::default(),
+            }
+        }
         match &event {
             Ok(event) => self.failures.see(event),
             Err(error) => {
@@ -87,6 +100,13 @@ impl<K: Watchable> Source<K> {
             }
         }
         Some((event, self))
+    }
+
+    async fn event(&mut self) -> Option<watcher::Result<Event<Guarded<K>>>> {
+        match self.next.take() {
+            Some(event) => Some(event),
+            None => self.watch.next().await,
+        }
     }
 }
 

@@ -87,6 +87,26 @@ async fn a_namespace_that_may_not_be_read_is_left_out_until_it_may() {
     assert!(metrics.text().unwrap().contains(&forbidden(0)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_may_be_listed_and_not_watched_is_left_out_and_does_not_come_and_go() {
+    let server = Server::new();
+    server.holds(ADS, "ads", &["one"]);
+    server.only_lists(ADS);
+    let (mut watches, _) = server.watches(both());
+    watches.add(services());
+    watches.start().await.unwrap();
+    until(&watches, |it| !it.covers("ads")).await;
+    let mut standing = watches.standing();
+    standing.mark_unchanged();
+    let changed = tokio::time::timeout(Duration::from_mins(5), standing.changed()).await;
+    assert!(changed.is_err(), "{:?}", standing.borrow());
+    let tries = server.requests().iter().filter(|it| it.starts_with(ADS) && it.contains("watch=true")).count();
+    assert!(tries > 5, "it is tried again: {tries}");
+    server.serves(ADS);
+    let again = tokio::time::timeout(Duration::from_mins(1), standing.wait_for(|it| it.covers("ads"))).await;
+    assert!(again.is_ok());
+}
+
 #[tokio::test]
 async fn a_right_that_is_lost_and_comes_back_while_watching_is_noticed_both_times() {
     let server = Server::new();
