@@ -54,7 +54,7 @@ pub fn note(resource: &ModelDeployment, record: &RevisionRecord) -> Result<BTree
 /// Everything but the number of pods.
 fn spec(resource: &ModelDeployment, record: &RevisionRecord) -> Result<DeploymentSpec, String> {
     let labels = selector(resource, Some(&record.entry.revision));
-    let mut asked = record.template.clone();
+    let mut asked = record.template.value();
     let whole =
         asked.as_object_mut().ok_or("spec.template is not an object; write a pod template as in a Deployment")?;
     let in_template = |error| format!("spec.template.{error}");

@@ -8,8 +8,8 @@ mod traffic;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::PodTemplate;
 pub use super::model_registry_entry::LocalRef;
 pub use analysis::{
     Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
@@ -76,8 +76,7 @@ pub struct ModelDeploymentSpec {
     /// The pod template: metadata (labels, annotations) and spec, as in a Deployment.
     /// The operator adds the init container that fetches the artifact, and the
     /// environment variables WERKBANK_MODEL_PATH, WERKBANK_MODEL_DIGEST and WERKBANK_REVISION.
-    #[schemars(schema_with = "pod_template")]
-    pub template: Value,
+    pub template: PodTemplate,
     /// How requests reach the model. Without it the Service <name> switches to the
     /// new revision at promotion (blue-green).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,11 +86,4 @@ pub struct ModelDeploymentSpec {
     pub rollout: Option<Rollout>,
     /// What decides whether a revision is good.
     pub analysis: Analysis,
-}
-
-/// The template is the user's and belongs to Kubernetes' own schema, which would
-/// make the CRD too large for `kubectl apply`: what the API server says of the Deployment made
-/// from it becomes a condition.
-fn pod_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

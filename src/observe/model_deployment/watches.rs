@@ -13,7 +13,6 @@ use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
-use crate::decide::model_deployment::target;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Queue, Watch, Watchable};
@@ -73,9 +72,9 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let spec = &deployment.spec;
     let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
     // A template that is none refers to nothing; `decide` says what is wrong with it.
-    let originals = target::config_map_references(&spec.template).unwrap_or_default();
-    let copies = originals.keys().filter_map(|original| name_of_copy(deployment, original));
-    let copied = originals.keys().cloned().chain(copies).map(|name| config_map_key(&name));
+    let originals = || spec.template.config_maps().into_iter().flatten().map(|(name, _)| name);
+    let copies = originals().filter_map(|original| name_of_copy(deployment, original));
+    let copied = originals().cloned().chain(copies).map(|name| config_map_key(&name));
     shared.chain(copied).chain([entry_key(&spec.model_ref.name)]).collect()
 }
 

@@ -15,7 +15,7 @@ use super::trail::Trail;
 use crate::api::gateway::HttpRouteStatus;
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
 use crate::api::revision::ConfigMapContent;
-use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
+use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
 use crate::build::{deployment, route};
 use crate::decide::model_deployment::measure::{self, Subject};
@@ -144,6 +144,12 @@ impl World {
     pub(super) fn edit(&mut self, change: impl FnOnce(&mut ModelDeploymentSpec)) {
         change(&mut self.resource.spec);
         self.resource.metadata.generation = self.resource.metadata.generation.map(|it| it + 1);
+    }
+
+    pub(super) fn edit_template(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut template = self.resource.spec.template.value();
+        change(&mut template);
+        self.edit(|spec| spec.template = PodTemplate::new(&template).unwrap());
     }
 
     pub(super) fn deploy(&mut self, entry: &str) {
@@ -282,7 +288,7 @@ impl World {
     // ── what the operator does ──
 
     pub(super) fn observe(&self) -> Observed {
-        let references = target::config_map_references(&self.resource.spec.template).unwrap_or_default();
+        let references = self.resource.spec.template.config_maps().cloned().unwrap_or_default();
         let (measured_at, measurements) = self.measurements();
         Observed {
             entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
