@@ -24,6 +24,18 @@ pub struct Rollout {
     /// 30s when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DurationText>,
+    /// How long the revision that served before keeps its pods after a promotion, so that the way back to
+    /// it is short; 0s when left out: it only ends its last requests. One revision is kept at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_stable: Option<DurationText>,
+    /// How long after it was replaced a revision that served counts as proven: going back to it skips the
+    /// steps, with guardrails on. When left out, every way back takes the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_window: Option<DurationText>,
+    /// Whether a candidate that is ready for all traffic takes over at once when no pod of the stable revision
+    /// is ready and no guardrail fails; false when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency_promote: Option<bool>,
     /// What to do when the metric source does not answer. When left out: hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_outage: Option<OnOutage>,

@@ -42,6 +42,9 @@ pub struct ModelDeploymentStatus {
     /// Revisions that are not tried again unless asked for, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
+    /// Revisions that served as the stable one, the newest last: see `rollout.rollbackWindow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<Proven>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
@@ -148,6 +151,12 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// It goes back to a revision that is proven, and skips the steps (`rollout.rollbackWindow`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fast_return: bool,
+    /// It got all traffic because no pod of the stable revision was ready (`rollout.emergencyPromote`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
     /// Sequence number of the decision whose effect is awaited.
     #[serde(default)]
     pub decided: i64,
@@ -229,6 +238,16 @@ pub struct TakenBack {
     pub cause: Cause,
 }
 
+/// A revision that served as the stable one, and got there by its steps or was proven before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proven {
+    /// The revision.
+    pub revision: String,
+    /// When it last was good to serve: when it was promoted or, later, when it was replaced.
+    pub at: DateTime<Utc>,
+}
+
 /// A revision that has pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -249,6 +268,8 @@ pub enum RevisionRole {
     Stable,
     /// It is on its way.
     Candidate,
+    /// It served before, and keeps its pods for `rollout.keepStable`.
+    Kept,
     /// It has no traffic any more and ends its last requests.
     Draining,
 }

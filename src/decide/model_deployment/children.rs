@@ -105,7 +105,7 @@ impl Work<'_> {
                 Ok(record) => self.belongings(it, &record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
             },
-            None if it.role == RevisionRole::Draining => {}
+            None if matches!(it.role, RevisionRole::Draining | RevisionRole::Kept) => {}
             None => match target {
                 Some(record) => self.create(build::record::write(self.pass.resource, record, self.pass.status.attempts)),
                 None => self.blocked("RevisionRecordLost", format!("ControllerRevision {name} is gone; its pods go with it: point spec.modelRef at the entry of this revision to build it again")),
@@ -126,7 +126,9 @@ impl Work<'_> {
             && live.revision != self.pass.status.attempts
             && self.pass.active().is_some_and(|attempt| {
                 let untouched = attempt.weight == Weight::NONE && attempt.withdrawn_from.is_none();
-                attempt.state == AttemptState::Starting && attempt.revision == it.revision && untouched
+                // What is proven comes back as it was.
+                let anew = attempt.state == AttemptState::Starting && !attempt.fast_return;
+                anew && attempt.revision == it.revision && untouched
             })
     }
 
@@ -136,7 +138,7 @@ impl Work<'_> {
         match it.role {
             RevisionRole::Draining => true,
             RevisionRole::Candidate => taken_back(),
-            RevisionRole::Stable => false,
+            RevisionRole::Stable | RevisionRole::Kept => false,
         }
     }
 
@@ -207,6 +209,9 @@ impl Work<'_> {
                 };
                 carries.capacity(full).max(live.unwrap_or(0).min(full))
             }
+            // All that it had: it may be called back any moment.
+            (RevisionRole::Kept, _) if full > 0 => live.unwrap_or(full),
+            (RevisionRole::Kept, _) => 0,
             (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }

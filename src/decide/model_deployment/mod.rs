@@ -24,7 +24,9 @@ pub mod children;
 pub mod conditions;
 mod deadline;
 mod edit;
+mod emergency;
 pub mod judge;
+mod kept;
 pub mod live;
 pub mod measure;
 pub mod observed;
@@ -58,6 +60,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.settle();
     pass.judge();
     pass.transition();
+    pass.let_go();
     pass.forget_drained();
     pass.ask_again();
     pass.await_edit();

@@ -6,6 +6,9 @@
 //! | `rollout.steps` | none: all traffic once ready |
 //! | `rollout.progressDeadline` | 15m |
 //! | `rollout.drain` | 30s |
+//! | `rollout.keepStable` | 0s: only drained |
+//! | `rollout.rollbackWindow` | none: every way back takes the steps |
+//! | `rollout.emergencyPromote` | false |
 //! | `rollout.onOutage` | hold |
 //! | `analysis.interval` | 30s |
 //! | `analysis.failureLimit` | 1 |
@@ -35,6 +38,12 @@ pub struct Policy {
     pub progress_deadline: Duration,
     /// How long a revision without traffic stays.
     pub drain: Duration,
+    /// How long the revision that served before keeps its pods.
+    pub keep_stable: Duration,
+    /// How long a revision stays proven after it was replaced; `None`: not at all.
+    pub rollback_window: Option<Duration>,
+    /// Whether a ready candidate takes over from a stable revision without a ready pod.
+    pub emergency_promote: bool,
     /// After how long a silent metric source means rollback; `None`: hold.
     pub rollback_on_outage: Option<Duration>,
     /// Between two measurements.
@@ -138,6 +147,9 @@ impl Policy {
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),
             drain: reader.duration("rollout.drain", rollout.drain.as_ref(), 30),
+            keep_stable: reader.duration("rollout.keepStable", rollout.keep_stable.as_ref(), 0),
+            rollback_window: rollout.rollback_window.as_ref().and_then(|it| reader.limit("rollout.rollbackWindow", it)),
+            emergency_promote: rollout.emergency_promote.unwrap_or(false),
             rollback_on_outage: rollout
                 .on_outage
                 .filter(|it| it.do_ == OutageAction::Rollback)

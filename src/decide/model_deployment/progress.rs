@@ -45,6 +45,7 @@ impl Pass<'_> {
         if let Some(revision) = given_up.map(|it| it.revision.clone()) {
             self.set_role(&revision, RevisionRole::Draining);
         }
+        let proven_until = self.proven_until(&entry.revision);
         self.status.attempt = Some(Attempt {
             id: format!("{}-{}-{uid}", entry.revision, self.status.attempts),
             revision: entry.revision.clone(),
@@ -64,12 +65,17 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            fast_return: proven_until.is_some(),
+            emergency: false,
             decided: 0,
         });
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
-        let why = format!("the spec names entry {}", entry.name);
+        let mut why = format!("the spec names entry {}", entry.name);
+        if let Some(until) = proven_until {
+            why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
+        }
         self.intend(
             "Start",
             &asked.map_or_else(|| why.clone(), |before| format!("retry of attempt {before} was requested: {why}")),
@@ -94,7 +100,7 @@ impl Pass<'_> {
     pub(super) fn advance(&mut self, attempt: &Attempt) {
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
-                if attempt.weight == Weight::NONE || self.step_is_proven(attempt) {
+                if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
                     self.move_on(attempt);
                 } else {
                     // The proof was lost while pods came up: watch until there is one again.
@@ -105,7 +111,7 @@ impl Pass<'_> {
             // What is not carried is neither watched nor left behind.
             _ if is_short(attempt) => {}
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
-            AttemptState::Observing if self.step_is_proven(attempt) => {
+            AttemptState::Observing if self.step_is_over(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
                     self.move_on(attempt);
                 } else if self.may_advance() {
@@ -138,7 +144,7 @@ impl Pass<'_> {
     /// without a gateway, or without a stable revision. Capacity is checked for the very weight that is set.
     /// Weight that was withdrawn comes back first, even if its step is gone.
     fn next_step(&self, attempt: &Attempt) -> Option<(Option<i32>, Weight)> {
-        if !self.has_gateway() || self.status.stable.is_none() {
+        if !self.has_gateway() || self.status.stable.is_none() || attempt.fast_return || self.is_emergency() {
             return None;
         }
         if let Some(weight) = attempt.withdrawn_from {
@@ -156,6 +162,8 @@ impl Pass<'_> {
             Some((index, weight)) => (AttemptState::Shifting, index, weight),
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
+        let reason = self.evidence(attempt);
+        let emergency = state == AttemptState::Promoting && self.is_emergency();
         let now = self.now;
         self.change(|it| {
             it.state = state;
@@ -165,12 +173,12 @@ impl Pass<'_> {
             it.observing_since = None;
             it.samples = None;
             it.short_of_capacity_since = None;
+            it.emergency = emergency;
             if it.withdrawn_from.take().is_none() {
                 it.losses = 0;
             }
         });
         let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
-        let reason = self.evidence(attempt);
         self.intend(decision, &reason);
         self.tell(
             EventType::Normal,
@@ -182,6 +190,9 @@ impl Pass<'_> {
 
     /// What the step that ends was proven by.
     fn evidence(&self, attempt: &Attempt) -> String {
+        if let Some(why) = self.unwatched(attempt) {
+            return why;
+        }
         if attempt.weight == Weight::NONE {
             return if attempt.withdrawn_from.is_some() { "pods are ready again" } else { "pods are ready" }.into();
         }
@@ -205,6 +216,11 @@ impl Pass<'_> {
         self.look_again(self.now);
     }
 
+    /// Whether there is nothing more to wait for at this weight.
+    fn step_is_over(&self, attempt: &Attempt) -> bool {
+        self.is_emergency() || self.step_is_proven(attempt)
+    }
+
     /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass;
     /// one that cannot be read has none.
     pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
@@ -219,9 +235,12 @@ impl Pass<'_> {
 
     fn complete(&mut self, attempt: &Attempt) {
         if let Some(old) = self.status.stable.replace(attempt.entry.clone()) {
-            self.set_role(&old.revision, RevisionRole::Draining);
+            self.replaced(&old.revision);
         }
         self.set_role(&attempt.revision, RevisionRole::Stable);
+        if !attempt.emergency {
+            self.prove(&attempt.revision);
+        }
         let now = self.now;
         self.change(|it| (it.state, it.entered_at) = (AttemptState::Promoted, now));
         self.outcome("Promote", "all traffic goes to the candidate");

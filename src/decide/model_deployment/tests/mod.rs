@@ -7,8 +7,10 @@
 mod canary;
 mod capacity;
 mod deadlines;
+mod emergency;
 mod first_deployment;
 mod gateway;
+mod kept;
 mod obstacles;
 mod people;
 mod properties;
