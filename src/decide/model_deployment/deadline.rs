@@ -99,7 +99,7 @@ impl Pass<'_> {
             AttemptState::Starting if attempt.withdrawn_from.is_some() => false,
             // Pods that serve are not missing while their Deployment is being scaled.
             AttemptState::Starting => {
-                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
+                let wanted = self.next_weight(attempt).capacity(self.full());
                 self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
             }
             AttemptState::Shifting | AttemptState::Promoting => !self.traffic_is_in_effect(),

@@ -34,6 +34,7 @@ mod pass;
 pub mod policy;
 mod progress;
 pub mod request;
+mod scale;
 pub mod settle;
 pub mod target;
 #[cfg(test)]

@@ -10,7 +10,6 @@ use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, HandledRequest, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
@@ -91,9 +90,7 @@ impl Pass<'_> {
     /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
     /// together with `modelRef` must not take the pods that serve.
     fn stable_replicas(&self) -> i32 {
-        let name = self.status.stable.as_ref().map(|it| labels::name(&[self.name(), &it.revision]));
-        let live = name.and_then(|name| self.observed.children.deployments.get(&name)?.spec.as_ref()?.replicas);
-        self.policy.replicas.max(live.unwrap_or(0))
+        self.policy.replicas.max(self.stable_has())
     }
 
     /// One step further, if nothing is awaited.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
 use super::world::{World, noon};
@@ -131,6 +132,9 @@ impl Story {
                 _ => String::new(),
             };
             line(format!("Deployment {name}"), format!("{} of {wanted} ready{edited}", live::ready_pods(it)));
+        }
+        for (name, it) in &world.children.autoscalers {
+            line(format!("HorizontalPodAutoscaler {name}"), bounds(it));
         }
         let (services, copies) = (&world.children.services, &world.children.copies);
         line("Services".into(), services.keys().cloned().collect::<Vec<_>>().join(", "));
@@ -296,8 +300,14 @@ fn content(child: &Child) -> String {
                 .collect::<Vec<_>>()
         ),
         Child::ConfigMap(it) => format!(": {:?}", it.data.clone().unwrap_or_default()),
+        Child::Autoscaler(it) => format!(": {}", bounds(it)),
         Child::Revision(it) => format!(": ordinal {}", it.revision),
     }
+}
+
+fn bounds(it: &HorizontalPodAutoscaler) -> String {
+    let spec = it.spec.as_ref().unwrap();
+    format!("{} to {} pods", spec.min_replicas.unwrap_or(1), spec.max_replicas)
 }
 
 fn weights(it: &crate::api::gateway::HttpRoute) -> String {
