@@ -115,6 +115,13 @@ pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
         && ports(live) == ports(wanted)
 }
 
+/// Whether the live route was applied from the wanted one, and somebody has edited it since.
+#[must_use]
+pub fn is_edited(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    let noted = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
+    noted(live) == noted(wanted) && !same(live, wanted)
+}
+
 fn ports(route: &HttpRoute) -> Vec<Option<i64>> {
     let backends = route.spec.rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
     backends.map(|it| it.get("port").and_then(Value::as_i64)).collect()

@@ -20,7 +20,7 @@ pub use autoscaling::Autoscaling;
 pub use rollout::{OnOutage, OutageAction, Rollout, Step};
 pub use status::{
     Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,
-    RevisionStatus, TakenBack, TrailNote, Verdict, VerdictKind,
+    RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

@@ -58,6 +58,9 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods of all revisions.
     #[serde(default)]
     pub selector: String,
+    /// Edits of the route by others that were reset of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_contest: Option<RouteContest>,
     /// Attempts so far.
     #[serde(default)]
     pub attempts: i64,
@@ -236,6 +239,19 @@ pub struct TakenBack {
     pub revision: String,
     /// Why it was taken back.
     pub cause: Cause,
+}
+
+/// Edits of the route by somebody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteContest {
+    /// How many were reset.
+    pub resets: i32,
+    /// When the last one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+    /// The resourceVersion of the route that was reset last.
+    pub version: String,
 }
 
 /// A revision that served as the stable one, and got there by its steps or was proven before.

@@ -96,6 +96,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
     }
+    if let Some(message) = pass.contested() {
+        return Some(Said::new("RouteContested", message));
+    }
     if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
         return Some(Said::new(
             "QueryRefused",

@@ -22,6 +22,7 @@ pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
+mod contest;
 mod deadline;
 mod edit;
 mod emergency;
@@ -60,6 +61,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     let mut pass = Pass::new(resource, observed, now);
     pass.settle();
     pass.judge();
+    pass.watch_route();
     pass.transition();
     pass.let_go();
     pass.forget_drained();

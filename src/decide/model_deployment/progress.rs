@@ -124,7 +124,8 @@ impl Pass<'_> {
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
     /// to be asked for still, or off the record.
     fn may_advance(&self) -> bool {
-        self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers() && !self.is_settling
+        let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
+        can_know && self.trail_answers() && !self.is_settling
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.

@@ -47,7 +47,7 @@ impl Work<'_> {
         if !self.children.gateway_api {
             return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
         }
-        if let Some(wanted) = route(self.pass) {
+        if let Some(wanted) = route(self.pass).filter(|_| !self.pass.leaves_route()) {
             self.write_route(self.children.route.as_deref(), wanted);
         }
     }

@@ -207,6 +207,10 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
         );
         lines.push((format!("verdict {}", it.metric), text));
     }
+    if let Some(it) = &status.route_contest {
+        let at = it.at.map(clock).unwrap_or_default();
+        lines.push(("route reset".to_owned(), format!("{} times, last version {} at {at}", it.resets, it.version)));
+    }
     for it in &status.unrecorded {
         lines.push((
             format!("unrecorded {} {:?}", it.sequence, it.kind),

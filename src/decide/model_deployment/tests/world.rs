@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::trail::Trail;
-use crate::api::gateway::HttpRouteStatus;
+use crate::api::gateway::{HttpRouteSpec, HttpRouteStatus};
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
@@ -185,6 +185,15 @@ impl World {
         let name = labels::name(&["churn", revision]);
         let live = Arc::make_mut(self.children.deployments.get_mut(&name).expect("a Deployment"));
         change(live.spec.as_mut().unwrap());
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
+    }
+
+    /// `kubectl edit` of the route, or somebody's controller.
+    pub(super) fn edit_route(&mut self, change: impl FnOnce(&mut HttpRouteSpec)) {
+        self.written += 1;
+        let live = Arc::make_mut(self.children.route.as_mut().expect("a route"));
+        change(&mut live.spec);
         live.metadata.generation = live.metadata.generation.map(|it| it + 1);
         live.metadata.resource_version = Some(self.written.to_string());
     }
