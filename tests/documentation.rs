@@ -35,6 +35,7 @@ const NO_REASONS: &[&str] = &[
     "Start",
     "RollBack",
     "ResetRoute",
+    "Shadow",
     "Withdraw",
 ];
 

@@ -13,3 +13,4 @@ mod returning;
 mod rights;
 mod rollouts;
 mod scene;
+mod shadowing;

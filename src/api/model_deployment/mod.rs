@@ -17,7 +17,7 @@ pub use analysis::{
     Threshold,
 };
 pub use autoscaling::Autoscaling;
-pub use rollout::{OnOutage, OutageAction, Rollout, Step};
+pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
     Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,
     RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
@@ -55,6 +55,8 @@ pub use traffic::{Gateway, Traffic};
         .message("replicas and autoscaling both say how many pods there are: remove one"),
     validation = Rule::new("has(self.traffic) || !has(self.rollout) || !has(self.rollout.steps) || size(self.rollout.steps) == 0")
         .message("rollout.steps need traffic.gateway: without a gateway there are no weights, the switch is blue-green; add traffic.gateway or remove the steps"),
+    validation = Rule::new("!has(self.rollout) || !has(self.rollout.shadow) || (has(self.rollout.steps) && size(self.rollout.steps) > 0)")
+        .message("rollout.shadow comes before rollout.steps: add steps, or remove shadow"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
         .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")

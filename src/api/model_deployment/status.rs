@@ -86,6 +86,8 @@ pub enum Phase {
     Pending,
     /// The candidate's pods are coming up.
     Starting,
+    /// Requests are copied to the candidate, and its answers thrown away.
+    Shadowing,
     /// A weight is on its way to the gateway.
     Shifting,
     /// The candidate is being watched at its weight.
@@ -154,6 +156,9 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// It has been judged by copied requests (`rollout.shadow`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadowed: bool,
     /// It goes back to a revision that is proven, and skips the steps (`rollout.rollbackWindow`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fast_return: bool,
@@ -170,6 +175,8 @@ pub struct Attempt {
 pub enum AttemptState {
     /// Pods are coming up, for the first traffic, for more, or for traffic that was withdrawn.
     Starting,
+    /// Requests are copied to it, or are about to be.
+    Shadowing,
     /// Waiting for capacity, then for the gateway to accept the weight.
     Shifting,
     /// The weight is in effect and watched.

@@ -27,7 +27,7 @@ impl Pass<'_> {
     /// Notes since when the pods are too few for the weight, given or withdrawn.
     pub(super) fn watch_capacity(&mut self) {
         let Some(attempt) = self.active() else { return };
-        let carries = attempt.withdrawn_from.unwrap_or(attempt.weight);
+        let carries = self.carried(attempt);
         let wanted = if carries == Weight::NONE { 0 } else { carries.capacity(self.full()) };
         let short = self.serving_of(&attempt.revision) < wanted;
         let now = self.now;

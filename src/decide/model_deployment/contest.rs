@@ -75,6 +75,7 @@ impl Pass<'_> {
     fn traffic_is_settled(&self) -> bool {
         self.active().is_none_or(|attempt| match attempt.state {
             AttemptState::Observing => true,
+            AttemptState::Shadowing => attempt.observing_since.is_some(),
             AttemptState::Starting => attempt.weight > Weight::NONE,
             _ => false,
         })

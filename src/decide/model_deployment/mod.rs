@@ -3,6 +3,7 @@
 //! ```text
 //!           ready            accepted           Pass, time        last step
 //! Starting ───────► Shifting ───────► Observing ──────────► … ───────────► Promoting ─► Promoted
+//!     │    ▲ Shadowing, if asked for: copied requests, before the first step
 //!     ▲                 ▲                 │ more pods needed                    (the candidate
 //!     └─────────────────┼─────────────────┘                                      is now stable)
 //!     └── no pod is left: weight 0 until there are pods again (from any state with weight) ──┘
@@ -37,6 +38,7 @@ mod progress;
 pub mod request;
 mod scale;
 pub mod settle;
+mod shadow;
 pub mod target;
 #[cfg(test)]
 mod tests;

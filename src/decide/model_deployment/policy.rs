@@ -34,6 +34,8 @@ pub struct Policy {
     pub replicas: i32,
     /// Pods at full traffic at most, where an autoscaler decides.
     pub most_replicas: Option<i32>,
+    /// Copied requests, before the first step.
+    pub shadow: Option<ShadowRule>,
     /// Rising weights.
     pub steps: Vec<StepRule>,
     /// For pods and route, each time.
@@ -82,6 +84,15 @@ pub enum Unjudged {
     Unknown,
     /// Those of a whole shared list: it is not there, or is no list.
     List,
+}
+
+/// Copied requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowRule {
+    /// Of the requests.
+    pub share: Weight,
+    /// To watch at least.
+    pub for_: Duration,
 }
 
 /// One step.
@@ -147,6 +158,10 @@ impl Policy {
         Self {
             replicas: spec.autoscaling.as_ref().map_or_else(|| spec.replicas.unwrap_or(1), |it| it.min),
             most_replicas: spec.autoscaling.as_ref().map(|it| it.max),
+            shadow: rollout.shadow.as_ref().map(|it| ShadowRule {
+                share: Weight::from_percent(it.percent),
+                for_: reader.duration("rollout.shadow.for", it.for_.as_ref(), 0),
+            }),
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),
             drain: reader.duration("rollout.drain", rollout.drain.as_ref(), 30),

@@ -64,6 +64,7 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            shadowed: false,
             fast_return: proven_until.is_some(),
             emergency: false,
             decided: 0,
@@ -97,7 +98,9 @@ impl Pass<'_> {
     pub(super) fn advance(&mut self, attempt: &Attempt) {
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
-                if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
+                if let Some(share) = self.shadow_due(attempt) {
+                    self.shadow(attempt, share);
+                } else if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
                     self.move_on(attempt);
                 } else {
                     // The proof was lost while pods came up: watch until there is one again.
@@ -107,6 +110,7 @@ impl Pass<'_> {
             }
             // What is not carried is neither watched nor left behind.
             _ if is_short(attempt) => {}
+            AttemptState::Shadowing => self.advance_shadow(attempt),
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
             AttemptState::Observing if self.step_is_over(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
@@ -123,19 +127,20 @@ impl Pass<'_> {
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
     /// to be asked for still, or off the record.
-    fn may_advance(&self) -> bool {
+    pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
         can_know && self.trail_answers() && !self.is_settling
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
-    fn can_be_routed(&self) -> bool {
+    pub(super) fn can_be_routed(&self) -> bool {
         !self.has_gateway() || self.observed.children.gateway_api
     }
 
-    /// The weight after the present one: the next step's, or all.
+    /// The share of requests after the present one: copies of some, the next step's, or all.
     pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
-        self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight)
+        let step = || self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight);
+        self.shadow_due(attempt).unwrap_or_else(step)
     }
 
     /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
@@ -192,7 +197,11 @@ impl Pass<'_> {
             return why;
         }
         if attempt.weight == Weight::NONE {
-            return if attempt.withdrawn_from.is_some() { "pods are ready again" } else { "pods are ready" }.into();
+            return match (&attempt.withdrawn_from, attempt.shadowed) {
+                (Some(_), _) => "pods are ready again".into(),
+                (None, true) => "guardrails passed on copied requests, and pods are ready".into(),
+                (None, false) => "pods are ready".into(),
+            };
         }
         if let Some(why) = &self.resource.spec.analysis.none {
             return format!("not analysed: {why}");
@@ -227,7 +236,7 @@ impl Pass<'_> {
         watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
     }
 
-    fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
+    pub(super) fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
         self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
     }
 
@@ -272,7 +281,8 @@ impl Pass<'_> {
         match attempt.state {
             AttemptState::Starting => Some(self.awaited_pods(attempt, self.next_weight(attempt))),
             AttemptState::RollingBack => Some(self.awaited_of_route(attempt)),
-            _ if is_short(attempt) => Some(self.awaited_pods(attempt, attempt.weight)),
+            _ if is_short(attempt) => Some(self.awaited_pods(attempt, self.carried(attempt))),
+            AttemptState::Shadowing => Some(self.refused_route().unwrap_or_else(|| self.awaited_of_shadow(attempt))),
             AttemptState::Shifting | AttemptState::Promoting => Some(self.awaited_of_route(attempt)),
             AttemptState::Observing => self.awaited_proof(attempt),
             _ => None,

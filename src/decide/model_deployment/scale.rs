@@ -49,7 +49,7 @@ impl Work<'_> {
                 let carries = if attempt.state == AttemptState::Starting {
                     self.pass.next_weight(attempt)
                 } else {
-                    attempt.weight
+                    self.pass.carried(attempt)
                 };
                 carries.capacity(full).max(live.unwrap_or(0).min(full))
             }

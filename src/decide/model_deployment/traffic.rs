@@ -106,7 +106,8 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
             vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
     };
-    Some(build::route::write(pass.resource, &gateway, &backends))
+    let mirror = pass.mirror().filter(|_| pass.mirror_is_accepted());
+    Some(build::route::write(pass.resource, &gateway, &backends, mirror))
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.

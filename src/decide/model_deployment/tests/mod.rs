@@ -20,6 +20,7 @@ mod record;
 mod replicas;
 mod rest;
 mod retry;
+mod shadow;
 mod story;
 mod traffic;
 mod trail;

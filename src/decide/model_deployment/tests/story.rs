@@ -141,11 +141,13 @@ impl Story {
         line("ConfigMap copies".into(), copies.keys().cloned().collect::<Vec<_>>().join(", "));
         line("ControllerRevisions".into(), world.children.records.keys().cloned().collect::<Vec<_>>().join(", "));
         if let Some(route) = &world.children.route {
-            line("HTTPRoute".into(), format!("{}; {:?}", weights(route), acceptance::route_state(route)));
+            let state = acceptance::route_state(route);
+            line("HTTPRoute".into(), format!("{}{}; {state:?}", weights(route), mirrored(route)));
             line("HTTPRoute for".into(), user_part(route));
         }
         if let Some(route) = &world.children.proposed {
-            line("HTTPRoute proposed".into(), format!("{}; {:?}", parents(route), acceptance::route_state(route)));
+            let state = acceptance::route_state(route);
+            line("HTTPRoute proposed".into(), format!("{}{}; {state:?}", parents(route), mirrored(route)));
         }
         for pod in &world.pods {
             line("pod of the candidate".into(), serde_json::to_string(&pod.status).unwrap());
@@ -291,8 +293,8 @@ fn content(child: &Child) -> String {
     match child {
         Child::Deployment(it) => format!(": {} replicas", it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
         Child::HttpRoute(it) => match user_part(it) {
-            asked if asked.is_empty() => format!(": {}", weights(it)),
-            asked => format!(": {} for {asked}", weights(it)),
+            asked if asked.is_empty() => format!(": {}{}", weights(it), mirrored(it)),
+            asked => format!(": {}{} for {asked}", weights(it), mirrored(it)),
         },
         Child::Service(it) => format!(
             ": selects {:?}",
@@ -307,6 +309,16 @@ fn content(child: &Child) -> String {
         Child::Autoscaler(it) => format!(": {}", bounds(it)),
         Child::Revision(it) => format!(": ordinal {}", it.revision),
     }
+}
+
+/// Who gets copies of requests.
+fn mirrored(it: &crate::api::gateway::HttpRoute) -> String {
+    let filters = it.spec.rules.iter().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
+    let copy = |filter: &Value| {
+        let mirror = filter.get("requestMirror")?;
+        Some(format!(", {}% copied to {}", mirror["percent"], mirror["backendRef"]["name"].as_str()?))
+    };
+    filters.filter_map(copy).collect()
 }
 
 fn bounds(it: &HorizontalPodAutoscaler) -> String {

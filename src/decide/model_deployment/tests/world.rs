@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) memory: Memory,
     pub(super) settings: Settings,
+    /// The Gateway has no filter RequestMirror.
+    pub(super) has_no_mirrors: bool,
     pub(super) trail: Trail,
     written: u64,
 }
@@ -84,6 +86,7 @@ impl World {
             pods: Vec::new(),
             memory: Memory { lease_epoch: 7, ..Memory::default() },
             settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
+            has_no_mirrors: false,
             trail: Trail::default(),
             written: 0,
         };
@@ -274,7 +277,8 @@ impl World {
                     };
                     json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]})
                 };
-                let unheard = json!(route.spec.rules).to_string().contains("Unheard");
+                let asked = json!(route.spec.rules).to_string();
+                let unheard = asked.contains("Unheard") || self.has_no_mirrors && asked.contains("RequestMirror");
                 match (parent["name"] == "internal", parent["sectionName"] == "nowhere", unheard) {
                     (false, ..) => None,
                     (true, true, _) => Some(answer("False", "NoMatchingParent", "no listener nowhere")),
