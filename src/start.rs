@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::audit::ObjectStoreTrail;
+use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Prometheus;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_deployment::{self, MetricSource};
@@ -34,6 +35,7 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
         prometheus: prometheus.map(Arc::new),
         // `*` says "all" out loud.
         namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
+        http: Arc::new(HttpSource::new(options.allow_loopback_urls)?),
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone() };

@@ -4,6 +4,8 @@
 //! follows a redirect to another place, and no error repeats a credential, a
 //! signed URL or a foreign answer that could hold one.
 
+mod address;
+pub mod http;
 pub(crate) mod outage;
 pub mod prometheus;
 pub mod storage;

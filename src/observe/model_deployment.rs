@@ -1,6 +1,6 @@
 //! What a decision about a ModelDeployment rests on: caches of the children, the entry and
 //! the ConfigMaps it refers to (by metadata; what is in them is asked for when it changed), and
-//! the metric source.
+//! the metric sources.
 //!
 //! Children are looked up by the names that status gives, and count only with the right
 //! owner: what an earlier ModelDeployment of the same name left behind is not ours.
@@ -25,6 +25,7 @@ use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::audit::Entry;
+use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Prometheus;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
@@ -39,12 +40,14 @@ pub use watches::register;
 const TRAIL_REST: Duration = Duration::from_secs(10);
 
 /// Where metrics come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MetricSource {
     /// The operator's Prometheus, if one is configured.
     pub prometheus: Option<Arc<Prometheus>>,
     /// Namespaces whose deployments may query it; empty: all.
     pub namespaces: Vec<String>,
+    /// Whoever else a metric names.
+    pub http: Arc<HttpSource>,
 }
 
 /// The machine of ModelDeployments.

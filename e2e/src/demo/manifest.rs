@@ -46,8 +46,7 @@ impl Manifest {
 
     /// How many outcomes the objective's query waits for, as it says at its end: `>= 300`.
     pub(super) fn outcomes(&self) -> Result<u64> {
-        let (_, least) =
-            self.objective()?.0.prometheus.query.rsplit_once(">= ").context("the objective waits for nothing")?;
+        let (_, least) = query(self.objective()?.0)?.rsplit_once(">= ").context("the objective waits for nothing")?;
         Ok(least.trim().parse()?)
     }
 
@@ -67,9 +66,17 @@ impl Manifest {
     /// objective tolerates.
     pub(super) fn breach(&self, candidate: &str, stable: &str) -> Result<String> {
         let (metric, tolerated) = self.objective()?;
-        let of = |revision| metric.prometheus.query.replace("{{ revision }}", revision);
+        let query = query(metric)?;
+        let of = |revision| query.replace("{{ revision }}", revision);
         Ok(format!("({}) - ({}) > {}", of(stable), of(candidate), tolerated.value()?))
     }
+}
+
+/// What a metric asks Prometheus.
+fn query(metric: &Metric) -> Result<&str> {
+    let prometheus =
+        metric.prometheus.as_ref().context("the example's deployment.yaml asks somebody else than Prometheus")?;
+    Ok(&prometheus.query)
 }
 
 /// A manifest of the example.

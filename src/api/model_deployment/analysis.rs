@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LocalRef;
+use super::{HttpQuery, LocalRef};
 use crate::api::{DurationText, Quantity};
 
 /// The metrics that judge a revision. An analysis without a metric says so and
@@ -70,8 +70,12 @@ pub type ConfigMapMetrics = Vec<Metric>;
 #[x_kube(
     validation = Rule::new("has(self.threshold) != has(self.compare)")
         .message("a metric needs either threshold or compare, not both"),
-    validation = Rule::new("!has(self.compare) || self.prometheus.query.contains('revision')")
-        .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number")
+    validation = Rule::new("has(self.prometheus) != has(self.http)")
+        .message("a metric needs exactly one of prometheus and http"),
+    validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
+        .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
+    validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.contains('revision') || self.http.jsonPath.contains('revision') || (has(self.http.body) && self.http.body.contains('revision'))")
+        .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number")
 )]
 pub struct Metric {
     /// Unique within the analysis.
@@ -81,7 +85,11 @@ pub struct Metric {
     /// attempt. Objective: judged while a step is watched.
     pub role: MetricRole,
     /// A query that returns one number.
-    pub prometheus: PrometheusQuery,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusQuery>,
+    /// A request that is answered with JSON, and where the number is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpQuery>,
     /// The value must stay within.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,

@@ -202,6 +202,7 @@ mod tests {
 
     use super::*;
     use crate::api::model_deployment::{ModelDeploymentSpec, VerdictKind::*};
+    use crate::decide::model_deployment::question::Question;
 
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
@@ -226,7 +227,7 @@ mod tests {
     }
 
     fn query(metric: Option<&str>, subject: Subject) -> Query {
-        Query { metric: metric.map(str::to_owned), subject, promql: Ok("q".into()) }
+        Query { metric: metric.map(str::to_owned), subject, question: Ok(Question::Prometheus("q".into())) }
     }
 
     /// The verdict on these answers, after `before`.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::policy::{Bounds, MetricRule, Policy};
+use super::question::{Question, Template};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
-use crate::text::query;
 
 /// The variables of query templates.
 pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window", "windowStart", "windowEnd"];
@@ -23,8 +23,8 @@ pub struct Query {
     pub metric: Option<String>,
     /// Whom it is about.
     pub subject: Subject,
-    /// The rendered PromQL, or why the template cannot be rendered.
-    pub promql: Result<String, String>,
+    /// What to ask, or why the template cannot be filled in.
+    pub question: Result<Question, String>,
 }
 
 /// Whom a query is about.
@@ -84,18 +84,19 @@ pub fn due(
     }
     let candidate = variables(resource, &attempt.revision, attempt, now);
     let baseline = variables(resource, &stable.revision, attempt, now);
-    let render = |template: &str, subject| {
+    let ask = |metric: Option<&str>, template: &Template, subject| {
         let variables = if subject == Subject::Stable { &baseline } else { &candidate };
-        query::render(template, variables).map_err(|error| error.to_string())
+        let question = template.fill_in(variables).map_err(|error| error.to_string());
+        Query { metric: metric.map(str::to_owned), subject, question }
     };
     let mut queries = Vec::new();
     if let Some(template) = &policy.samples {
-        queries.push(Query { metric: None, subject: Subject::Candidate, promql: render(template, Subject::Candidate) });
+        queries.push(ask(None, template, Subject::Candidate));
     }
     for metric in asked(policy, attempt) {
         let compared = matches!(metric.bounds, Bounds::Compare { .. });
         for subject in [Some(Subject::Candidate), compared.then_some(Subject::Stable)].into_iter().flatten() {
-            queries.push(Query { metric: Some(metric.name.clone()), subject, promql: render(&metric.query, subject) });
+            queries.push(ask(Some(&metric.name), &metric.query, subject));
         }
     }
     queries

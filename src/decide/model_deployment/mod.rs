@@ -35,6 +35,7 @@ pub mod observed;
 mod pass;
 pub mod policy;
 mod progress;
+pub mod question;
 pub mod request;
 mod scale;
 pub mod settle;

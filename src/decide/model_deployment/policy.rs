@@ -24,6 +24,7 @@ pub use metrics::MOST_METRICS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::question::Template;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
 use crate::api::{DurationText, Weight};
 
@@ -55,7 +56,7 @@ pub struct Policy {
     /// Fail verdicts in a row that are tolerated.
     pub failure_limit: i32,
     /// Query that counts requests.
-    pub samples: Option<String>,
+    pub samples: Option<Template>,
     /// The metrics, shared ones included.
     pub metrics: Vec<MetricRule>,
     /// What could not be read.
@@ -115,8 +116,8 @@ pub struct MetricRule {
     pub name: String,
     /// What it is for.
     pub role: MetricRole,
-    /// The query template.
-    pub query: String,
+    /// What it asks.
+    pub query: Template,
     /// Of query and bounds as they were written, short.
     pub digest: String,
     /// What is expected.

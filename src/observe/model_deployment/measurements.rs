@@ -1,4 +1,4 @@
-//! Asking the metric source what is due.
+//! Asking the metric sources what is due.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::join_all;
@@ -8,6 +8,7 @@ use crate::api::ModelDeployment;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::measure::{self, Query};
 use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::question::Question;
 
 impl ModelDeployments {
     /// The answers to all queries that are due, and when asking began.
@@ -28,10 +29,14 @@ impl ModelDeployments {
     }
 
     async fn ask(&self, namespace: &str, query: &Query) -> Measurement {
-        let promql = match &query.promql {
-            Ok(promql) => promql,
-            Err(error) => return Measurement::Refused(format!("the query cannot be rendered: {error}")),
-        };
+        match &query.question {
+            Ok(Question::Prometheus(promql)) => self.ask_prometheus(namespace, promql).await,
+            Ok(Question::Http(question)) => self.metrics.http.ask(question).await,
+            Err(error) => Measurement::Refused(format!("the query cannot be rendered: {error}")),
+        }
+    }
+
+    async fn ask_prometheus(&self, namespace: &str, promql: &str) -> Measurement {
         let Some(prometheus) = &self.metrics.prometheus else {
             return Measurement::ProviderError(
                 "the operator has no Prometheus; set the chart's value prometheus.url".into(),

@@ -11,9 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{Bounds, MetricRule, Reader, Unjudged, Unreadable};
 use crate::api::Quantity;
 use crate::api::model_deployment::{Metric, ModelDeploymentSpec};
-use crate::decide::model_deployment::measure::VARIABLES;
+use crate::decide::model_deployment::question::Template;
 use crate::text::hex::hex;
-use crate::text::query;
 
 /// Each has a verdict in status, which must stay small.
 pub const MOST_METRICS: usize = 64;
@@ -54,9 +53,9 @@ impl Reader {
     }
 
     /// The query that counts requests, if it can be one.
-    pub(super) fn samples(&mut self, template: &str) -> Option<String> {
-        let fits = self.query("spec.analysis.samples", Unjudged::Unknown, template);
-        fits.then(|| template.to_owned())
+    pub(super) fn samples(&mut self, template: &str) -> Option<Template> {
+        let template = Template::Prometheus(template.to_owned());
+        self.usable("spec.analysis.samples", Unjudged::Unknown, &template).then_some(template)
     }
 
     fn shared(&mut self, field: &str, text: &str, metrics: &mut Vec<MetricRule>) {
@@ -92,13 +91,17 @@ impl Reader {
         self.replace(&metric.name, metrics);
         let errors = self.errors.len();
         let field = format!("{field}, {}", metric.name);
-        let bounds = self.bounds(&field, metric);
-        self.query(&field, Unjudged::Metric(metric.name.clone()), &metric.prometheus.query);
+        let query = match Template::of(metric) {
+            Ok(query) => query,
+            Err(why) => return self.unjudged(Unjudged::Metric(metric.name.clone()), format!("{field}: {why}")),
+        };
+        let bounds = self.bounds(&field, metric, &query);
+        self.usable(&field, Unjudged::Metric(metric.name.clone()), &query);
         if let (Some(bounds), true) = (bounds, errors == self.errors.len()) {
             metrics.push(MetricRule {
                 name: metric.name.clone(),
                 role: metric.role,
-                query: metric.prometheus.query.clone(),
+                query,
                 digest: hex(&Sha256::digest(serde_json::to_vec(metric).unwrap_or_default()), 4),
                 bounds,
             });
@@ -110,14 +113,14 @@ impl Reader {
         self.errors.retain(|it| !matches!(&it.leaves_unjudged, Unjudged::Metric(other) if other == name));
     }
 
-    fn query(&mut self, field: &str, leaves_unjudged: Unjudged, template: &str) -> bool {
-        let Err(error) = query::check(template, &VARIABLES) else { return true };
-        let message = format!("{field}: its query cannot be used: {error}; correct prometheus.query");
+    fn usable(&mut self, field: &str, leaves_unjudged: Unjudged, query: &Template) -> bool {
+        let Err(error) = query.check() else { return true };
+        let message = format!("{field}: its query cannot be used: {error}");
         self.errors.push(Unreadable { reason: "QueryInvalid", message, leaves_unjudged });
         false
     }
 
-    fn bounds(&mut self, field: &str, metric: &Metric) -> Option<Bounds> {
+    fn bounds(&mut self, field: &str, metric: &Metric, query: &Template) -> Option<Bounds> {
         let mut number = |part: &str, quantity: &Option<Quantity>| match quantity.as_ref()?.value() {
             Ok(number) => Some(number),
             Err(error) => {
@@ -144,7 +147,7 @@ impl Reader {
         if !any {
             return self.not_a_metric(field, metric, "there is no bound that could be violated; give one");
         }
-        if metric.compare.is_some() && query::uses(&metric.prometheus.query, "revision") == Ok(false) {
+        if metric.compare.is_some() && !query.uses("revision") {
             let same =
                 "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
             return self.not_a_metric(field, metric, same);

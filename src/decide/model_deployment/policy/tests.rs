@@ -165,12 +165,32 @@ fn an_unreadable_entry_is_overridden_like_any_other() {
     assert_eq!((policy.metrics.len(), policy.can_judge()), (0, false), "an unreadable one replaces a readable one");
 }
 
+fn http(url: &str) -> Value {
+    json!({"url": url, "jsonPath": "$.rate"})
+}
+
+#[test]
+fn a_request_is_a_question_like_a_query() {
+    let metric = json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/{{ revision }}"), "compare": {"to": "Stable", "maxRatio": "2"}});
+    let policy = shared(&json!([metric]).to_string(), &[]);
+    assert_eq!((policy.metrics.len(), policy.errors.len()), (1, 0), "{:?}", policy.errors);
+    let metric =
+        json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/{{ revison }}"), "threshold": {"max": "2"}});
+    let policy = shared(&json!([metric]).to_string(), &[]);
+    let error = &policy.errors[0];
+    assert!(error.reason == "QueryInvalid" && error.message.ends_with("correct http.url"), "{error:?}");
+}
+
 #[test]
 fn what_a_config_map_has_no_schema_for_is_refused_here() {
     for entry in [
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "threshold": {}}),
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q{r='{{ revision }}'}"}, "compare": {"to": "Stable"}}),
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "compare": {"to": "Stable", "maxRatio": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "threshold": {"max": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "http": http("http://kpi/"), "threshold": {"max": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/"), "compare": {"to": "Stable", "maxRatio": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "http": http("file:///kpi"), "threshold": {"max": "2"}}),
     ] {
         let policy = shared(&json!([entry]).to_string(), &[]);
         assert_eq!((policy.metrics.len(), policy.errors.len()), (0, 1), "{entry}: {:?}", policy.errors);

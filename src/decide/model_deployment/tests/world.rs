@@ -359,7 +359,7 @@ impl World {
         let answered = due.into_iter().map(|query| {
             let side = if query.subject == Subject::Stable { Side::Stable } else { Side::Candidate };
             let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
-            let answer = match &query.promql {
+            let answer = match &query.question {
                 Ok(_) => self.answers.get(&(metric, side)).cloned(),
                 Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),
             };

@@ -1,0 +1,68 @@
+//! Where the number of a metric comes from, other than Prometheus.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::DurationText;
+
+/// A request that is answered with JSON.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.body) || (has(self.method) && self.method == 'POST')")
+        .message("http.body needs http.method: POST"),
+    validation = Rule::new("self.url.matches('^https?://[^/?#@]+([/?][^#]*)?$')")
+        .message("http.url is http:// or https://, a host, and perhaps a path and a query: no user, no password, no fragment")
+)]
+pub struct HttpQuery {
+    /// Whom to ask, http(s). The same variables as in a query; values are percent-encoded, in
+    /// the host only a part of a name. Redirects are not followed.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// GET when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<HttpMethod>,
+    /// Further headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub headers: Vec<HttpHeader>,
+    /// JSON to send. The same variables; values are escaped for strings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub body: Option<String>,
+    /// Where the number is in the answer: `$.data[0]['error rate']`, names and indexes only. The same variables, in
+    /// quoted names.
+    #[schemars(length(min = 1, max = 512))]
+    pub json_path: String,
+    /// How long to wait for the answer; 5s when left out, at most 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
+}
+
+/// A header of a request.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!(self.name.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect'])")
+        .message("http.headers must not hold those that say how a request is sent, such as Host and Connection")
+)]
+pub struct HttpHeader {
+    /// Its name.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9-]+$"))]
+    pub name: String,
+    /// Its value, as it is; no variables.
+    #[schemars(length(max = 1024), regex(pattern = r"^[\x20-\x7e]*$"))]
+    pub value: String,
+}
+
+/// How a request asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpMethod {
+    /// For an answer that is there.
+    #[serde(rename = "GET")]
+    Get,
+    /// With a question in the body.
+    #[serde(rename = "POST")]
+    Post,
+}
