@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -73,7 +73,9 @@ impl HttpSource {
     }
 
     /// Asks, and reads the number from the answer.
-    pub async fn ask(&self, question: &HttpQuestion) -> Measurement {
+    ///
+    /// `own` are the question's headers, with the values of those that are secrets.
+    pub async fn ask(&self, question: &HttpQuestion, own: HeaderMap) -> Measurement {
         if let Err(never) = self.check_literal(&question.url) {
             return Measurement::Refused(format!("{never}; correct http.url"));
         }
@@ -85,7 +87,7 @@ impl HttpSource {
             return Measurement::ProviderError(format!("{host} {}; check that it runs", outage::told(silent_for)));
         }
         let Ok(_of_all) = self.places.acquire().await else { return ending() };
-        match self.answer(question, &host).await {
+        match self.answer(question, own, &host).await {
             Ok(body) => {
                 asked.outage.answered();
                 read(question, &body)
@@ -110,12 +112,12 @@ impl HttpSource {
         }
     }
 
-    async fn answer(&self, question: &HttpQuestion, host: &str) -> Result<Vec<u8>, Failure> {
+    async fn answer(&self, question: &HttpQuestion, own: HeaderMap, host: &str) -> Result<Vec<u8>, Failure> {
         let request = match question.method {
             HttpMethod::Get => self.client.get(question.url.clone()),
             HttpMethod::Post => self.client.post(question.url.clone()),
         };
-        let request = request.headers(headers(question)).timeout(question.timeout);
+        let request = request.headers(headers(question, own)).timeout(question.timeout);
         let request = match &question.body {
             Some(body) => request.body(body.clone()),
             None => request,
@@ -159,20 +161,13 @@ fn host(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn headers(question: &HttpQuestion) -> HeaderMap {
+fn headers(question: &HttpQuestion, own: HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     if question.body.is_some() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    for header in &question.headers {
-        // Both were checked when the policy was read.
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(header.name.as_str()), HeaderValue::try_from(header.value.as_str()))
-        {
-            headers.insert(name, value);
-        }
-    }
+    headers.extend(own);
     headers
 }
 

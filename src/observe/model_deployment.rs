@@ -7,6 +7,7 @@
 
 mod children;
 mod contents;
+mod credentials;
 mod measurements;
 mod references;
 mod watches;

@@ -18,7 +18,7 @@ pub use analysis::{
     Threshold,
 };
 pub use autoscaling::Autoscaling;
-pub use provider::{HttpHeader, HttpMethod, HttpQuery};
+pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
     Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,

@@ -45,15 +45,36 @@ pub struct HttpQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("!(self.name.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'te', 'trailer', 'upgrade', 'expect'])")
-        .message("http.headers must not hold those that say how a request is sent, such as Host and Connection")
+        .message("http.headers must not hold those that say how a request is sent, such as Host and Connection"),
+    validation = Rule::new("has(self.value) != has(self.secretKeyRef)")
+        .message("a header has either value or secretKeyRef"),
+    validation = Rule::new("!has(self.value) || !(self.name.lowerAscii() in ['authorization', 'proxy-authorization', 'cookie', 'x-api-key'])")
+        .message("credentials do not belong into a spec: put them into a Secret and name it in secretKeyRef")
 )]
 pub struct HttpHeader {
     /// Its name.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9-]+$"))]
     pub name: String,
     /// Its value, as it is; no variables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^[\x20-\x7e]*$"))]
-    pub value: String,
+    pub value: Option<String>,
+    /// Where its value is, if it is a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeyRef>,
+}
+
+/// A key of a Secret in the same namespace. It is read when it is needed, and only if a Role in that
+/// namespace lets the operator `get` this Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// The Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
 }
 
 /// How a request asks.

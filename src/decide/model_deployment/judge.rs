@@ -70,6 +70,8 @@ struct Judged {
     silent: bool,
     /// It refuses the query.
     refused: bool,
+    /// A Secret is missing to ask it.
+    secretless: bool,
     message: String,
 }
 
@@ -123,7 +125,7 @@ fn conclude<const N: usize>(value: f64, stable: Option<f64>, bounds: [Option<Str
     let failed: Vec<String> = bounds.into_iter().flatten().collect();
     let verdict = if failed.is_empty() { VerdictKind::Pass } else { VerdictKind::Fail };
     let message = if failed.is_empty() { "within bounds".into() } else { failed.join("; ") };
-    Judged { verdict, value: Some(value), stable, silent: false, refused: false, message }
+    Judged { verdict, value: Some(value), stable, silent: false, refused: false, secretless: false, message }
 }
 
 fn unknown(answer: &Measurement, whose: &str) -> Judged {
@@ -131,7 +133,9 @@ fn unknown(answer: &Measurement, whose: &str) -> Judged {
         Measurement::NoData(why) if whose.is_empty() => (VerdictKind::NoData, why.as_str()),
         // Half of a comparison is no comparison.
         Measurement::NoData(why) => (VerdictKind::Inconclusive, why.as_str()),
-        Measurement::ProviderError(why) | Measurement::Refused(why) => (VerdictKind::ProviderError, why.as_str()),
+        Measurement::ProviderError(why) | Measurement::Refused(why) | Measurement::SecretNotReadable(why) => {
+            (VerdictKind::ProviderError, why.as_str())
+        }
         Measurement::Value(_) => (VerdictKind::Inconclusive, "not compared"),
     };
     Judged {
@@ -140,6 +144,7 @@ fn unknown(answer: &Measurement, whose: &str) -> Judged {
         stable: None,
         silent: matches!(answer, Measurement::ProviderError(_)),
         refused: matches!(answer, Measurement::Refused(_)),
+        secretless: matches!(answer, Measurement::SecretNotReadable(_)),
         message: format!("{whose}{why}"),
     }
 }
@@ -174,6 +179,7 @@ fn follow(before: Option<&Verdict>, judged: Judged, rule: &MetricRule, began: Da
         },
         silent_since: judged.silent.then(|| before.and_then(|it| it.silent_since).unwrap_or(began)),
         refused: judged.refused,
+        secret_not_readable: judged.secretless,
         query_digest: rule.digest.clone(),
         verdict: judged.verdict,
         value: judged.value.map(short),

@@ -149,14 +149,17 @@ fn url(text: &str) -> Result<Url, Unusable> {
 
 /// A ConfigMap has no schema: what the API server refuses in a spec is refused here.
 fn headers(headers: &[HttpHeader]) -> Result<Vec<HttpHeader>, Unusable> {
-    for HttpHeader { name, value } in headers {
+    for HttpHeader { name, value, secret_key_ref } in headers {
         let is_name = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
         if !is_name || OUR_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             let why =
                 "a header's name is letters, digits and -, and none that says how a request is sent, such as Host";
             return Err(Unusable { field: "http.headers", why: why.to_owned() });
         }
-        if value.bytes().any(|it| !(b' '..=b'~').contains(&it)) {
+        if value.is_some() == secret_key_ref.is_some() {
+            return Err(Unusable { field: "http.headers", why: format!("{name} needs either value or secretKeyRef") });
+        }
+        if value.iter().flat_map(|it| it.bytes()).any(|it| !(b' '..=b'~').contains(&it)) {
             return Err(Unusable { field: "http.headers", why: format!("the value of {name} is not plain ASCII") });
         }
     }
@@ -242,6 +245,8 @@ mod tests {
             ("headers", json!([{"name": "Host", "value": "other"}])),
             ("headers", json!([{"name": "a b", "value": ""}])),
             ("headers", json!([{"name": "a", "value": "b\r\nc: d"}])),
+            ("headers", json!([{"name": "a"}])),
+            ("headers", json!([{"name": "a", "value": "b", "secretKeyRef": {"name": "c", "key": "d"}}])),
             ("timeout", json!("11s")),
             ("timeout", json!("0s")),
             ("timeout", json!("soon")),

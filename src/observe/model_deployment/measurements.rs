@@ -3,7 +3,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::join_all;
 
-use super::{ModelDeployments, key};
+use super::{ModelDeployments, credentials, key};
 use crate::api::ModelDeployment;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::measure::{self, Query};
@@ -31,7 +31,12 @@ impl ModelDeployments {
     async fn ask(&self, namespace: &str, query: &Query) -> Measurement {
         match &query.question {
             Ok(Question::Prometheus(promql)) => self.ask_prometheus(namespace, promql).await,
-            Ok(Question::Http(question)) => self.metrics.http.ask(question).await,
+            Ok(Question::Http(question)) => {
+                match credentials::headers(&self.client, namespace, &question.headers).await {
+                    Ok(headers) => self.metrics.http.ask(question, headers).await,
+                    Err(measurement) => measurement,
+                }
+            }
             Err(error) => Measurement::Refused(format!("the query cannot be rendered: {error}")),
         }
     }
