@@ -74,7 +74,7 @@ pub type ConfigMapMetrics = Vec<Metric>;
         .message("a metric needs exactly one of prometheus and http"),
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
-    validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.contains('revision') || self.http.jsonPath.contains('revision') || (has(self.http.body) && self.http.body.contains('revision'))")
+    validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
         .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number")
 )]
 pub struct Metric {
