@@ -34,6 +34,10 @@ const NO_REASONS: &[&str] = &[
     "Start",
     "RollBack",
     "Withdraw",
+    "Pause",
+    "Resume",
+    // What the events about requests say was done.
+    "Request",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -46,6 +46,10 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     ends_with(cluster, &["get", "churn-api", "-o", "json"], 0, "\"name\": \"churn-api\"")?;
     ends_with(cluster, &["retry", "churn-api"], 3, "nothing to try again")?;
 
+    ends_with(cluster, &["resume", "churn-api"], 3, "there is nothing to resume")?;
+    ends_with(cluster, &["pause", "churn-api"], 0, "pause of attempt acand-1-0a1b requested by admin")?;
+    ends_with(cluster, &["promote", "churn-api"], 0, "promote of attempt acand-1-0a1b requested by admin")?;
+
     ends_with(cluster, &["abort", "churn-api"], 0, "abort of attempt acand-1-0a1b requested by admin")?;
     let written = deployment(cluster)?;
     let written = at(&written, "/metadata/annotations/werkbank.dev~1request");

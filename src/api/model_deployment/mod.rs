@@ -17,8 +17,8 @@ pub use analysis::{
 };
 pub use rollout::{OnOutage, OutageAction, Rollout, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,
-    RevisionStatus, TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RequestOutcome,
+    RevisionRole, RevisionStatus, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

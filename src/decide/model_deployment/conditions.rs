@@ -11,6 +11,7 @@
 
 use super::capacity::is_short;
 use super::children::Problem;
+use super::hold;
 use super::live;
 use super::measure;
 use super::pass::Pass;
@@ -52,7 +53,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         .filter(|attempt| {
             stalled.is_none() || attempt.state == AttemptState::RollingBack && pass.refused_route().is_none()
         })
-        .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()));
+        .map(|attempt| under_way(pass, attempt));
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let now = pass.now;
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
@@ -159,10 +160,22 @@ fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
     Said::new(format!("{cause:?}"), format!("revision {revision} was taken back: {why}; {remedy}"))
 }
 
+/// What an attempt under way waits for: a person, or what its state says.
+fn under_way(pass: &Pass<'_>, attempt: &Attempt) -> Said {
+    let (reason, message) = match pass.held(attempt) {
+        Some((reason, message)) => (reason.to_owned(), message),
+        None => (format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()),
+    };
+    match pass.refused_request(attempt) {
+        Some(refused) => Said::new(reason, format!("{message}; {refused}")),
+        None => Said::new(reason, message),
+    }
+}
+
 /// Reason and message of an attempt under way: what is wrong with the pods or the
 /// route, or else its state.
 fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
-    let message = pass.awaited(attempt).unwrap_or_default();
+    let Said { reason: calm, message } = under_way(pass, attempt);
     let problem = pass.pod_problem(attempt);
     let refused = pass.refused_route();
     let short = is_short(attempt);
@@ -173,7 +186,7 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
         (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
             "RouteRejected".into()
         }
-        (state, ..) => format!("{state:?}"),
+        _ => calm,
     };
     (reason, message)
 }
@@ -246,6 +259,9 @@ fn summarise(pass: &mut Pass<'_>, generation: i64) {
 }
 
 fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
+    if active.is_some_and(|it| hold::of(it).is_some()) {
+        return Phase::Paused;
+    }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {
         Some(AttemptState::Starting) => Phase::Starting,

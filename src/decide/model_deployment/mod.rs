@@ -16,7 +16,7 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), advance.
+//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;
@@ -25,6 +25,7 @@ pub mod conditions;
 mod deadline;
 mod edit;
 mod emergency;
+pub mod hold;
 pub mod judge;
 mod kept;
 pub mod live;

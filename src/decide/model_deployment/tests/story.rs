@@ -216,7 +216,10 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
         for it in &status.conditions {
             lines.push((it.type_.clone(), format!("{:?} {}: {}", it.status, it.reason, it.message)));
         }
-        let handled = status.handled_request.as_ref().map(|it| format!("{}/{}/{}", it.verb, it.attempt, it.nonce));
+        let handled = status.handled_request.as_ref().map(|it| {
+            let why = it.message.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{}/{}/{}/{} {:?}{why}", it.verb, it.attempt, it.step, it.nonce, it.outcome)
+        });
         lines.push(("handled request".into(), handled.unwrap_or_default()));
         lines.push(("weight".into(), status.weight.map(|it| it.to_string()).unwrap_or_default()));
         lines.push(("candidate".into(), status.candidate.clone().unwrap_or_default()));
@@ -246,6 +249,15 @@ fn attempt(it: &Attempt) -> String {
     }
     if let Some(weight) = it.withdrawn_from {
         write!(text, ", withdrawn from {weight} (loss {})", it.losses).unwrap();
+    }
+    if let Some(at) = it.paused_since {
+        write!(text, ", paused since {}", clock(at)).unwrap();
+    }
+    if let Some(at) = it.held_until {
+        write!(text, ", held until {}", clock(at)).unwrap();
+    }
+    if it.skip_steps {
+        text.push_str(", skips the steps");
     }
     write!(text, ", decision {}", it.decided).unwrap();
     if let (Some(cause), Some(message)) = (it.cause, &it.message) {
