@@ -86,4 +86,7 @@ pub struct ModelDeploymentSpec {
     pub rollout: Option<Rollout>,
     /// What decides whether a revision is good.
     pub analysis: Analysis,
+    /// While true, no attempt begins and no weight rises; guardrails, rollback and revert go on. False when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }

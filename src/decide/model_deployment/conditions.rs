@@ -55,7 +55,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         })
         .map(|attempt| under_way(pass, attempt));
     let generation = pass.resource.metadata.generation.unwrap_or_default();
-    let now = pass.now;
+    let (now, suspended) = (pass.now, pass.is_suspended());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -73,6 +73,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     set("Ready", ready.0.into(), ready.1);
     let calm = || match pass.status.attempt.as_ref().filter(|it| it.state.is_active()) {
         Some(attempt) => Said::new("Stalled", format!("the attempt stands in {:?}: see Stalled", attempt.state)),
+        None if suspended => Said::new("Suspended", "spec.suspend is true: no attempt begins"),
         None => Said::new("NoAttempt", "no attempt is under way"),
     };
     let calm = calm();
@@ -142,10 +143,17 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
         }
         (false, Some(attempt)) => match pass.refusal() {
             Some(cause) => (false, refused(pass, attempt, cause)),
-            None => (false, Said::new("Pending", "an attempt is about to start")),
+            None => (false, about_to_start(pass)),
         },
-        (false, None) => (false, Said::new("Pending", "an attempt is about to start")),
+        (false, None) => (false, about_to_start(pass)),
     }
+}
+
+fn about_to_start(pass: &Pass<'_>) -> Said {
+    if pass.is_suspended() {
+        return Said::new("Suspended", hold::SUSPENDED);
+    }
+    Said::new("Pending", "an attempt is about to start")
 }
 
 /// What the spec asks for was tried, now or earlier.
@@ -259,8 +267,10 @@ fn summarise(pass: &mut Pass<'_>, generation: i64) {
 }
 
 fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
-    if active.is_some_and(|it| hold::of(it).is_some()) {
-        return Phase::Paused;
+    match active.and_then(hold::of) {
+        Some(hold::Hold::Paused(_)) => return Phase::Paused,
+        Some(hold::Hold::Suspended(_)) => return Phase::Suspended,
+        None => {}
     }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {
@@ -272,6 +282,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(AttemptState::RolledBack) => Phase::RolledBack,
         Some(AttemptState::Failed) => Phase::Failed,
         Some(AttemptState::Promoted) if pass.refusal().is_some() => Phase::RolledBack,
+        Some(AttemptState::Promoted) | None if pass.is_suspended() => Phase::Suspended,
         Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
         Some(AttemptState::Promoted) | None => Phase::Pending,
     }

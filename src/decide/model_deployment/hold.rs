@@ -1,4 +1,4 @@
-//! A person holds the weight, and lets it go.
+//! A person holds the weight, by `pause` or `spec.suspend`, and lets it go.
 //!
 //! A hold stands beside the walk: the attempt keeps its state, and everything that protects goes on (guardrails,
 //! measurements, rollback, weight 0 for a candidate without pods). What does not happen is a rise: no further weight,
@@ -29,13 +29,19 @@ use crate::decide::EventType;
 pub enum Hold {
     /// A person asked for it, at that time.
     Paused(DateTime<Utc>),
+    /// `spec.suspend` does, since that time.
+    Suspended(DateTime<Utc>),
 }
+
+/// What `spec.suspend` is to people who wait.
+pub(super) const SUSPENDED: &str = "spec.suspend is true: it goes on when that is set to false";
 
 impl Hold {
     /// CamelCase, from the documented list.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Paused(_) => "Paused",
+            Self::Suspended(_) => "Suspended",
         }
     }
 
@@ -43,6 +49,7 @@ impl Hold {
     pub(super) fn before_promote(&self) -> String {
         match self {
             Self::Paused(_) => "the attempt is paused: resume it first, then promote".into(),
+            Self::Suspended(_) => SUSPENDED.into(),
         }
     }
 
@@ -54,6 +61,9 @@ impl Hold {
                 attempt.weight,
                 since.format("%FT%TZ")
             ),
+            Self::Suspended(since) => {
+                format!("suspended at {} since {}: {SUSPENDED}", attempt.weight, since.format("%FT%TZ"))
+            }
         }
     }
 }
@@ -62,7 +72,8 @@ impl Hold {
 #[must_use]
 pub fn of(attempt: &Attempt) -> Option<Hold> {
     let goes_up = attempt.state.is_active() && attempt.state != AttemptState::RollingBack;
-    attempt.paused_since.filter(|_| goes_up).map(Hold::Paused)
+    let hold = attempt.suspended_since.map(Hold::Suspended).or(attempt.paused_since.map(Hold::Paused));
+    hold.filter(|_| goes_up)
 }
 
 /// From when `maxStepTime` counts; nothing while it stands still.
@@ -74,11 +85,31 @@ pub(super) fn step_time_from(attempt: &Attempt) -> Option<DateTime<Utc>> {
 /// Whoever goes back is held by nothing, and has nothing more to skip.
 pub(super) fn release(attempt: &mut Attempt) {
     attempt.paused_since = None;
+    attempt.suspended_since = None;
     attempt.held_until = None;
     attempt.skip_steps = false;
 }
 
 impl Pass<'_> {
+    /// Whether the spec says that nothing new is to happen.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.resource.spec.suspend == Some(true)
+    }
+
+    /// Notes since when `spec.suspend` holds the attempt, and when it was let go.
+    pub(super) fn watch_suspension(&mut self) {
+        let (suspended, now) = (self.is_suspended(), self.now);
+        let Some(attempt) = self.active() else { return };
+        let was_held = of(attempt).is_some();
+        self.change(|it| {
+            it.suspended_since = suspended.then(|| it.suspended_since.unwrap_or(now));
+            it.skip_steps &= !suspended;
+            if was_held && of(it).is_none() {
+                it.held_until = Some(now);
+            }
+        });
+    }
+
     /// The request that is meant for what is there now. Any other is refused on the way.
     pub(super) fn request(&mut self) -> Option<Request> {
         let request = request::pending(self.resource, &self.status)?;

@@ -16,7 +16,7 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), pause, promote, advance.
+//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;

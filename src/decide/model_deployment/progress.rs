@@ -73,6 +73,7 @@ impl Pass<'_> {
             fast_return: proven_until.is_some(),
             emergency: false,
             paused_since: None,
+            suspended_since: None,
             held_until: None,
             skip_steps: false,
             decided: 0,
@@ -142,9 +143,9 @@ impl Pass<'_> {
         known && self.trail_answers() && !self.is_settling && !self.is_held()
     }
 
-    /// Whether a person holds the weight.
+    /// Whether a person holds the weight, or what is there.
     fn is_held(&self) -> bool {
-        self.active().is_some_and(|it| hold::of(it).is_some())
+        self.is_suspended() || self.active().is_some_and(|it| hold::of(it).is_some())
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.

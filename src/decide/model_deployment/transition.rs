@@ -35,6 +35,7 @@ impl Pass<'_> {
     /// Does the most important transition.
     pub(super) fn transition(&mut self) {
         self.watch_capacity();
+        self.watch_suspension();
         let request = self.request();
         match self.active().cloned() {
             Some(attempt) if attempt.state == AttemptState::RollingBack => self.end_rollback(&attempt),

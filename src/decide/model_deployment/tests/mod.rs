@@ -21,6 +21,7 @@ mod replicas;
 mod rest;
 mod retry;
 mod story;
+mod suspend;
 mod traffic;
 mod trail;
 mod unreadable;

@@ -33,6 +33,8 @@ enum Happening {
     Metrics(u8),
     Advance(i64),
     Request(&'static str, u8),
+    /// `spec.suspend` is set.
+    Suspend(bool),
     Trail(bool),
     EntryGone(u8),
     /// Somebody scales the Deployments, or sets a field in them that is not ours.
@@ -63,6 +65,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
         3 => (prop::sample::select(&["abort", "retry", "pause", "resume", "promote", "promote"][..]), any::<u8>())
             .prop_map(|(verb, nonce)| Request(verb, nonce)),
+        1 => any::<bool>().prop_map(Suspend),
         1 => any::<bool>().prop_map(Trail),
         1 => (1_u8..5).prop_map(EntryGone),
         2 => (1_u8..5).prop_map(EntryBack),
@@ -125,6 +128,7 @@ fn happen(world: &mut World, it: &Happening) {
                 world.request_at(verb, &request::step_of(&attempt), &nonce.to_string());
             }
         }
+        Happening::Suspend(suspend) => world.edit(|spec| spec.suspend = Some(*suspend)),
         Happening::Trail(answers) => world.memory.trail_unavailable_since = (!answers).then_some(world.now),
         Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
@@ -188,8 +192,10 @@ fn same_attempt<'a>(world: &World, status: &'a ModelDeploymentStatus) -> Option<
     status.attempt.as_ref().filter(|it| it.id == before.id).map(|after| (before, after))
 }
 
-/// Nothing rises, and nothing is promoted, while a person holds it.
+/// Nothing rises, and nothing is promoted or begun, while a person holds it.
 fn check_held(world: &World, status: &ModelDeploymentStatus) {
+    let begun = status.attempts > world.status().attempts;
+    assert!(!begun || world.resource.spec.suspend != Some(true), "suspended, and begun: {:?}", status.attempt);
     let Some((before, after)) = same_attempt(world, status).filter(|(it, _)| hold::of(it).is_some()) else { return };
     assert!(after.weight <= before.weight && after.state != AttemptState::Promoted, "{before:?} → {after:?}");
 }
@@ -292,6 +298,9 @@ fn healed(mut world: World) -> World {
     if world.resource.spec.traffic.is_some() {
         world.resource.spec.traffic = World::new().resource.spec.traffic;
     }
+    // Nobody asks for anything any more, but to go on.
+    world.edit(|spec| spec.suspend = None);
+    world.resource.metadata.annotations = None;
     if world.status().attempt.is_some_and(|it| hold::of(&it).is_some()) {
         world.request_at("resume", "-", "heal");
         world.pass();
@@ -388,6 +397,7 @@ proptest! {
                 (attempt.state, attempt.entered_at) = (states[state], at(5));
                 (attempt.observing_since, attempt.measured_at) = (Some(at(0)), Some(at(1)));
                 (attempt.paused_since, attempt.held_until) = ((now % 2 == 0).then_some(at(2)), Some(at(3)));
+                attempt.suspended_since = (now % 5 == 0).then_some(at(4));
                 attempt.skip_steps = now % 3 == 0;
                 (attempt.stable_replicas, attempt.weight) = (i32::MIN, Weight::from_hundredths(times[2].unsigned_abs() as u16));
             }
