@@ -31,7 +31,7 @@ impl Story {
         story.seen = story.observed();
         let given = story.seen.clone();
         story.section("Given", given.iter().map(|(key, value)| format!("{key}: {value}")).collect());
-        let status = story.world.resource.status.as_ref().map(|it| lines_of(it)).unwrap_or_default();
+        let status = story.world.resource.status.as_ref().map(lines_of).unwrap_or_default();
         let status: Vec<String> = status.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         story.section("status", if status.is_empty() { vec!["none yet".into()] } else { status });
         story
