@@ -85,6 +85,7 @@ mod tests {
             "state": state, "weight": "5%", "startedAt": "2026-11-24T00:00:00Z", "enteredAt": "2026-11-24T00:00:00Z"});
         if let Some(step) = step {
             attempt["step"] = json!(step);
+            attempt["observingSince"] = json!("2026-11-24T00:00:00Z");
         }
         serde_json::from_value(json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": {"name": "churn"}, "status": {"attempt": attempt},
@@ -139,6 +140,7 @@ mod tests {
             (Verb::Pause, "RollingBack", "taken back already"),
             (Verb::Pause, "Promoted", "nothing to pause"),
             (Verb::Promote, "Promoting", "on its way to all traffic already"),
+            (Verb::Promote, "Starting", "ask again when it is being watched"),
             (Verb::Resume, "Observing", "not paused"),
             (Verb::Retry, "Observing", "nothing to try again"),
             (Verb::Retry, "Promoted", "nothing to try again"),

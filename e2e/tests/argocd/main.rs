@@ -4,8 +4,7 @@
 mod engine;
 mod situations;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -44,7 +43,7 @@ fn golden(name: &str, text: &str) -> Result<()> {
 async fn every_situation_of_the_golden_stories_has_its_health() -> Result<()> {
     let Scripts { health, .. } = scripts().await?;
     let (script, mut engine) = (&health["ModelDeployment"], Engine::start().await?);
-    let mut table: BTreeMap<String, String> = BTreeMap::new();
+    let mut table: BTreeSet<String> = BTreeSet::new();
     for it in situations::all()? {
         let seen = engine.run(script, &it.object).with_context(|| it.name.clone())?;
         let said = condition(&it.object, "Ready").map_or("", |it| at(it, "/message"));
@@ -52,17 +51,15 @@ async fn every_situation_of_the_golden_stories_has_its_health() -> Result<()> {
         let [ready, reconciling, stalled] = ["Ready", "Reconciling", "Stalled"].map(|type_| short(&it.object, type_));
         let situation =
             format!("{:<11}  {:<12} {ready:<38} {reconciling:<26} {stalled}", at(&seen, "/status"), it.phase);
-        table.entry(situation).or_insert(it.name);
+        table.insert(situation);
     }
     for health in ["Degraded", "Healthy", "Progressing", "Suspended"] {
-        ensure!(table.keys().any(|it| it.starts_with(health)), "nothing is {health}");
+        ensure!(table.iter().any(|it| it.starts_with(health)), "nothing is {health}");
     }
-    let mut text =
-        "# What Argo CD shows for each situation of the golden stories, and the first pass that leads to it.\n"
-            .to_owned();
-    for (situation, first) in table {
-        writeln!(text, "{situation:<125} {first}")?;
-    }
+    // Whose situations they are is left out: a new story that tells nothing new changes nothing here.
+    let header =
+        "# What Argo CD shows for each situation of the golden stories: health, phase, conditions.\n".to_owned();
+    let text = table.into_iter().fold(header, |text, situation| text + situation.trim_end() + "\n");
     golden("health.txt", &text)
 }
 
@@ -124,8 +121,7 @@ async fn a_button_is_shown_where_the_operator_takes_its_request() -> Result<()> 
             let status = resource.status.as_ref().context("a status")?;
             let asked = pending(&resource, status).with_context(|| format!("{request} asks nothing"))?;
             let taken = addressed(&asked, status).map(|_| ());
-            let early = verb == "promote" && at(&it.object, "/status/attempt/observingSince").is_empty();
-            ensure!(offered == (taken.is_ok() && !early), "{}: {verb}, offered: {offered}, {taken:?}", it.name);
+            ensure!(offered == taken.is_ok(), "{}: {verb}, offered: {offered}, {taken:?}", it.name);
             *shown.entry(verb.to_owned()).or_default() += usize::from(offered);
         }
     }

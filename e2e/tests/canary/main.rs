@@ -1,6 +1,7 @@
 //! A canary on a real control plane, with real Envoy, real Prometheus and the operator installed by its chart.
 #![cfg(test)]
 
+mod autoscaling;
 mod bad_input;
 mod gateway_api;
 mod gateway_edit;
@@ -8,6 +9,8 @@ mod leaders;
 mod outages;
 mod promotion;
 mod reapply;
+mod returning;
 mod rights;
 mod rollouts;
 mod scene;
+mod shadowing;

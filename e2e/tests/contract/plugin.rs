@@ -40,6 +40,7 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     let status = json!({"status": {"attempt": {
         "id": "acand-1-0a1b", "revision": "acand", "entry": {"revision": "acand", "name": "churn-2026-12", "uid": "e"},
         "state": "Observing", "step": 0, "weight": "5%", "startedAt": "2026-11-24T00:00:00Z", "enteredAt": "2026-11-24T00:00:00Z",
+        "observingSince": "2026-11-24T00:00:00Z",
     }, "revisions": [{"revision": "acand", "role": "Candidate"}]}});
     run(cluster, &[PATCH, &["--subresource=status", "-p", &status.to_string()]].concat())?;
     ends_with(cluster, &["get"], 0, "└─ acand  Candidate  5%  churn-2026-12  Observing for ")?;

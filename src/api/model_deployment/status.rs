@@ -58,6 +58,9 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods of all revisions.
     #[serde(default)]
     pub selector: String,
+    /// Edits of the route by others that were reset of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_contest: Option<RouteContest>,
     /// Attempts so far.
     #[serde(default)]
     pub attempts: i64,
@@ -83,6 +86,8 @@ pub enum Phase {
     Pending,
     /// The candidate's pods are coming up.
     Starting,
+    /// Requests are copied to the candidate, and its answers thrown away.
+    Shadowing,
     /// A weight is on its way to the gateway.
     Shifting,
     /// The candidate is being watched at its weight.
@@ -155,6 +160,9 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// It has been judged by copied requests (`rollout.shadow`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadowed: bool,
     /// It goes back to a revision that is proven, and skips the steps (`rollout.rollbackWindow`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fast_return: bool,
@@ -183,6 +191,8 @@ pub struct Attempt {
 pub enum AttemptState {
     /// Pods are coming up, for the first traffic, for more, or for traffic that was withdrawn.
     Starting,
+    /// Requests are copied to it, or are about to be.
+    Shadowing,
     /// Waiting for capacity, then for the gateway to accept the weight.
     Shifting,
     /// The weight is in effect and watched.
@@ -252,6 +262,19 @@ pub struct TakenBack {
     pub revision: String,
     /// Why it was taken back.
     pub cause: Cause,
+}
+
+/// Edits of the route by somebody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteContest {
+    /// How many were reset.
+    pub resets: i32,
+    /// When the last one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+    /// The resourceVersion of the route that was reset last.
+    pub version: String,
 }
 
 /// A revision that served as the stable one, and got there by its steps or was proven before.

@@ -162,14 +162,22 @@ impl Work<'_> {
             }
         }
         self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
+        self.pods(it, record, recorded, &owner);
+    }
+
+    fn pods(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &ControllerRevision, owner: &Owner) {
         let live = self.children.deployments.get(&owner.name);
-        let replicas = self.replicas(it, live.and_then(|it| it.spec.as_ref()?.replicas));
+        let count = live.and_then(|it| it.spec.as_ref()?.replicas);
+        let replicas = self.replicas(it, count);
+        let in_hand = self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
         match live {
+            Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}
             Some(live) if build::deployment::is_as_recorded(live, recorded) => {
                 self.correct(live, build::deployment::scaled(live, replicas));
             }
-            live => self.deployment(live, replicas, record, &owner),
+            live => self.deployment(live, replicas, record, owner),
         }
+        self.autoscaler(it, owner, count);
     }
 
     fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {
@@ -188,31 +196,6 @@ impl Work<'_> {
             (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
         {
             self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
-        }
-    }
-
-    /// How many pods a revision should have. A candidate is never scaled down on its
-    /// way, and what drains stays as it is until it is gone.
-    fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
-        let full = self.pass.policy.replicas;
-        let attempt = self.pass.status.attempt.as_ref().filter(|attempt| attempt.state.is_active());
-        match (it.role, attempt) {
-            // More are given at once, fewer when the attempt has ended: until then all traffic may come back.
-            // None means that nothing is to run.
-            (RevisionRole::Stable, Some(attempt)) if full > 0 => attempt.stable_replicas.max(full),
-            (RevisionRole::Stable, _) => full,
-            (RevisionRole::Candidate, Some(attempt)) => {
-                let carries = if attempt.state == AttemptState::Starting {
-                    self.pass.next_weight(attempt)
-                } else {
-                    attempt.weight
-                };
-                carries.capacity(full).max(live.unwrap_or(0).min(full))
-            }
-            // All that it had: it may be called back any moment.
-            (RevisionRole::Kept, _) if full > 0 => live.unwrap_or(full),
-            (RevisionRole::Kept, _) => 0,
-            (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }
 

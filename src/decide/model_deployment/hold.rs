@@ -21,7 +21,6 @@ use chrono::{DateTime, Utc};
 use super::capacity::is_short;
 use super::pass::Pass;
 use super::request::{self, Request, Verb};
-use crate::api::Weight;
 use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
 use crate::decide::EventType;
 
@@ -188,16 +187,17 @@ impl Pass<'_> {
         }
     }
 
-    /// What is missing for all traffic, besides time.
+    /// What is missing for all traffic, besides time, while the present weight is watched.
     fn unproven(&self, attempt: &Attempt) -> Option<String> {
-        let Some(since) = attempt.observing_since.filter(|_| attempt.weight > Weight::NONE) else {
-            return Some(format!("nothing is proven at {} yet: ask again when it is being watched", attempt.weight));
-        };
+        let since = attempt.observing_since?;
         if let Some(error) = self.policy.errors.first() {
             return Some(error.message.clone());
         }
         if let Err(blocked) = &self.target {
             return Some(blocked.message.clone());
+        }
+        if let Some(contested) = self.contested() {
+            return Some(contested);
         }
         if is_short(attempt) {
             return Some(self.awaited_pods(attempt, attempt.weight));

@@ -288,7 +288,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether traffic may still go where it is not meant to go any more.
-    fn is_on_the_way_back(&self) -> bool {
+    pub(super) fn is_on_the_way_back(&self) -> bool {
         self.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some())
     }
 

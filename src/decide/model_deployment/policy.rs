@@ -2,7 +2,7 @@
 //!
 //! | field left out | means |
 //! |---|---|
-//! | `replicas` | 1 |
+//! | `replicas` | 1, or `autoscaling.min` |
 //! | `rollout.steps` | none: all traffic once ready |
 //! | `rollout.progressDeadline` | 15m |
 //! | `rollout.drain` | 30s |
@@ -30,8 +30,12 @@ use crate::api::{DurationText, Weight};
 /// A rollout's rules, with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    /// Pods at full traffic.
+    /// Pods at full traffic; at least, with an autoscaler.
     pub replicas: i32,
+    /// Pods at full traffic at most, where an autoscaler decides.
+    pub most_replicas: Option<i32>,
+    /// Copied requests, before the first step.
+    pub shadow: Option<ShadowRule>,
     /// Rising weights.
     pub steps: Vec<StepRule>,
     /// For pods and route, each time.
@@ -80,6 +84,15 @@ pub enum Unjudged {
     Unknown,
     /// Those of a whole shared list: it is not there, or is no list.
     List,
+}
+
+/// Copied requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowRule {
+    /// Of the requests.
+    pub share: Weight,
+    /// To watch at least.
+    pub for_: Duration,
 }
 
 /// One step.
@@ -143,7 +156,12 @@ impl Policy {
         let metrics = reader.metrics(spec, metrics_from);
         let samples = analysis.samples.as_ref().and_then(|it| reader.samples(&it.prometheus.query));
         Self {
-            replicas: spec.replicas.unwrap_or(1),
+            replicas: spec.autoscaling.as_ref().map_or_else(|| spec.replicas.unwrap_or(1), |it| it.min),
+            most_replicas: spec.autoscaling.as_ref().map(|it| it.max),
+            shadow: rollout.shadow.as_ref().map(|it| ShadowRule {
+                share: Weight::from_percent(it.percent),
+                for_: reader.duration("rollout.shadow.for", it.for_.as_ref(), 0),
+            }),
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),
             drain: reader.duration("rollout.drain", rollout.drain.as_ref(), 30),

@@ -12,7 +12,6 @@ use super::request::Request;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
@@ -70,6 +69,7 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            shadowed: false,
             fast_return: proven_until.is_some(),
             emergency: false,
             paused_since: None,
@@ -100,9 +100,7 @@ impl Pass<'_> {
     /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
     /// together with `modelRef` must not take the pods that serve.
     fn stable_replicas(&self) -> i32 {
-        let name = self.status.stable.as_ref().map(|it| labels::name(&[self.name(), &it.revision]));
-        let live = name.and_then(|name| self.observed.children.deployments.get(&name)?.spec.as_ref()?.replicas);
-        self.policy.replicas.max(live.unwrap_or(0))
+        self.policy.replicas.max(self.stable_has())
     }
 
     /// One step further, if nothing is awaited.
@@ -112,7 +110,9 @@ impl Pass<'_> {
         }
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
-                if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
+                if let Some(share) = self.shadow_due(attempt) {
+                    self.shadow(attempt, share);
+                } else if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
                     self.move_on(attempt);
                 } else {
                     // The proof was lost while pods came up: watch until there is one again.
@@ -122,6 +122,7 @@ impl Pass<'_> {
             }
             // What is not carried is neither watched nor left behind.
             _ if is_short(attempt) => {}
+            AttemptState::Shadowing => self.advance_shadow(attempt),
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
             AttemptState::Observing if self.step_is_over(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
@@ -138,9 +139,9 @@ impl Pass<'_> {
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
     /// to be asked for still, off the record, or against what a person has said.
-    fn may_advance(&self) -> bool {
-        let known = self.policy.errors.is_empty() && self.target.is_ok();
-        known && self.trail_answers() && !self.is_settling && !self.is_held()
+    pub(super) fn may_advance(&self) -> bool {
+        let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
+        can_know && self.trail_answers() && !self.is_settling && !self.is_held()
     }
 
     /// Whether a person holds the weight, or what is there.
@@ -149,13 +150,14 @@ impl Pass<'_> {
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
-    fn can_be_routed(&self) -> bool {
+    pub(super) fn can_be_routed(&self) -> bool {
         !self.has_gateway() || self.observed.children.gateway_api
     }
 
-    /// The weight after the present one: the next step's, or all.
+    /// The share of requests after the present one: copies of some, the next step's, or all.
     pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
-        self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight)
+        let step = || self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight);
+        self.shadow_due(attempt).unwrap_or_else(step)
     }
 
     /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
@@ -218,7 +220,11 @@ impl Pass<'_> {
             return why;
         }
         if attempt.weight == Weight::NONE {
-            return if attempt.withdrawn_from.is_some() { "pods are ready again" } else { "pods are ready" }.into();
+            return match (&attempt.withdrawn_from, attempt.shadowed) {
+                (Some(_), _) => "pods are ready again".into(),
+                (None, true) => "guardrails passed on copied requests, and pods are ready".into(),
+                (None, false) => "pods are ready".into(),
+            };
         }
         if let Some(why) = &self.resource.spec.analysis.none {
             return format!("not analysed: {why}");
@@ -300,7 +306,8 @@ impl Pass<'_> {
         match attempt.state {
             AttemptState::Starting => Some(self.awaited_pods(attempt, self.next_weight(attempt))),
             AttemptState::RollingBack => Some(self.awaited_of_route(attempt)),
-            _ if is_short(attempt) => Some(self.awaited_pods(attempt, attempt.weight)),
+            _ if is_short(attempt) => Some(self.awaited_pods(attempt, self.carried(attempt))),
+            AttemptState::Shadowing => Some(self.refused_route().unwrap_or_else(|| self.awaited_of_shadow(attempt))),
             AttemptState::Shifting | AttemptState::Promoting => Some(self.awaited_of_route(attempt)),
             AttemptState::Observing => self.awaited_proof(attempt),
             _ => None,

@@ -6,6 +6,7 @@
 //! answer, say) keeps one waiting.
 
 use super::hold;
+use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{
     Attempt, AttemptState, HandledRequest, ModelDeployment, ModelDeploymentStatus, RequestOutcome,
@@ -163,7 +164,13 @@ pub fn fits(verb: Verb, attempt: &Attempt, status: &ModelDeploymentStatus) -> Re
             Err(format!("attempt {id} is not paused: there is nothing to resume"))
         }
         (Verb::Promote, AttemptState::Promoting) => Err(format!("attempt {id} is on its way to all traffic already")),
-        (Verb::Promote, _) => hold::of(attempt).map_or(Ok(()), |it| Err(it.before_promote())),
+        (Verb::Promote, _) => match hold::of(attempt) {
+            Some(hold) => Err(hold.before_promote()),
+            None if attempt.weight == Weight::NONE || attempt.observing_since.is_none() => {
+                Err(format!("nothing is proven at {} yet: ask again when it is being watched", attempt.weight))
+            }
+            None => Ok(()),
+        },
         (Verb::Pause | Verb::Resume, _) => Ok(()),
     }
 }
@@ -177,7 +184,7 @@ mod tests {
     fn status() -> ModelDeploymentStatus {
         let now = "2026-11-24T00:00:00Z";
         let attempt = json!({"id": "a1-2-uid", "revision": "r", "entry": {"revision": "r", "name": "e", "uid": "u"},
-            "state": "Observing", "weight": "5%", "step": 0, "startedAt": now, "enteredAt": now});
+            "state": "Observing", "weight": "5%", "step": 0, "startedAt": now, "enteredAt": now, "observingSince": now});
         serde_json::from_value(json!({"attempt": attempt})).unwrap()
     }
 
