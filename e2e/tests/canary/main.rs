@@ -3,6 +3,7 @@
 
 mod autoscaling;
 mod bad_input;
+mod crashes;
 mod gateway_api;
 mod gateway_edit;
 mod leaders;
