@@ -182,6 +182,28 @@ fn a_pause_on_the_way_to_all_traffic_keeps_the_revision_to_go_back_to() {
 }
 
 #[test]
+fn nobody_takes_over_from_a_broken_stable_revision_while_a_person_holds_it() {
+    let mut world = World::mid_canary();
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "emergencyPromote": true}));
+    world.request("pause", "p1");
+    world.pass();
+    let stable = world.status().stable.unwrap().revision;
+    for _ in 0..3 {
+        world.all_is_well();
+        world.pods_ready_of(&stable, 0);
+        world.advance(30);
+        world.pass();
+    }
+    assert_eq!(world.attempt().weight.to_string(), "5%");
+    world.request("resume", "r1");
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    world.pods_ready_of(&stable, 0);
+    world.pass();
+    assert_eq!((world.attempt().state, world.attempt().emergency), (AttemptState::Promoting, true));
+}
+
+#[test]
 fn a_pause_does_not_wait_for_the_record_and_going_on_does() {
     let mut world = World::mid_canary();
     world.trail_is_down();
