@@ -148,6 +148,7 @@ async fn a_request_takes_the_requesters_own_name_and_the_verb() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "not so:\n- {}", wrong.join("\n- "));
     nothing_else_is_in_anybodys_way(&scene).await?;
+    the_scripts_merge_into_argocd_cm(&scene).await?;
     scene.cluster.stop().await
 }
 
@@ -172,5 +173,24 @@ async fn nothing_else_is_in_anybodys_way(scene: &Scene) -> Result<()> {
     ensure!(done, "a request that is taken away: {said}");
     let (done, said) = scene.patch("otto", &json!({"spec": {"replicas": 3}})).await?;
     ensure!(done, "no annotations at all: {said}");
+    Ok(())
+}
+
+/// As docs/how-to/argocd.md says it.
+async fn the_scripts_merge_into_argocd_cm(scene: &Scene) -> Result<()> {
+    let theirs = "{apiVersion: v1, kind: ConfigMap, metadata: {name: argocd-cm, namespace: argocd}, data: {url: kept}}";
+    apply(&scene.cluster, "{apiVersion: v1, kind: Namespace, metadata: {name: argocd}}").await?;
+    apply(&scene.cluster, theirs).await?;
+    let get = async |namespace, name| -> Result<String> {
+        let get = ["-n", namespace, "get", "configmap", name, "-o", "jsonpath={.data}"];
+        Ok(String::from_utf8(scene.cluster.kubectl(get).await?.stdout)?)
+    };
+    let patch = format!("{{\"data\": {}}}", get(NAMESPACE, "werkbank-argocd").await?);
+    let merge = ["-n", "argocd", "patch", "configmap", "argocd-cm", "--type", "merge", "-p", &patch];
+    let merged = scene.cluster.kubectl(merge).await?;
+    ensure!(merged.status.success(), "{}", String::from_utf8_lossy(&merged.stderr));
+    let merged: Value = serde_json::from_str(&get("argocd", "argocd-cm").await?)?;
+    let url = merged.get("url").and_then(Value::as_str);
+    ensure!(url == Some("kept") && merged.as_object().is_some_and(|it| it.len() == 4), "{merged}");
     Ok(())
 }
