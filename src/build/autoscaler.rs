@@ -70,7 +70,10 @@ pub fn same(live: &HorizontalPodAutoscaler, wanted: &HorizontalPodAutoscaler) ->
     };
     let kinds = |it: &HorizontalPodAutoscaler| -> Vec<String> {
         let metrics = it.spec.as_ref().and_then(|spec| spec.metrics.as_ref());
-        metrics.into_iter().flatten().map(|metric| metric.type_.clone()).collect()
+        // In their own order: an API server that keeps them in an older version gives them back in another.
+        let mut kinds: Vec<String> = metrics.into_iter().flatten().map(|metric| metric.type_.clone()).collect();
+        kinds.sort_unstable();
+        kinds
     };
     noted(live) == noted(wanted) && bounds(live) == bounds(wanted) && kinds(live) == kinds(wanted)
 }

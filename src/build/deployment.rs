@@ -134,6 +134,14 @@ pub fn scaled(live: &Deployment, replicas: i32) -> Option<Deployment> {
     Some(Deployment { metadata, spec: Some(spec), status: None })
 }
 
+/// As [`scaled`], for one that an autoscaler has scaled until now: from here on its generations are counted.
+#[must_use]
+pub fn taken_over(live: &Deployment, replicas: i32) -> Option<Deployment> {
+    let is_counted = noted(live) == live.metadata.generation;
+    let other = if is_counted { live.clone() } else { Deployment { spec: None, ..live.clone() } };
+    scaled(&other, replicas)
+}
+
 /// Whether a Deployment that is to be applied says how many pods there are to be, and nothing else.
 #[must_use]
 pub fn only_scales(wanted: &Deployment) -> bool {

@@ -54,6 +54,9 @@ pub struct Shadow {
     /// How long to watch the guardrails at least, from the moment the gateway copies requests; 0s when left out.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub for_: Option<DurationText>,
+    /// The candidate is taken back when this has not ended after this time; no limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<DurationText>,
 }
 
 /// One share of traffic, held and watched for a while.

@@ -58,6 +58,9 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods of all revisions.
     #[serde(default)]
     pub selector: String,
+    /// Since when no pod of the stable revision, which served before, has been ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_down_since: Option<DateTime<Utc>>,
     /// Edits of the route by others that were reset of late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_contest: Option<RouteContest>,
@@ -160,6 +163,9 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// Share of the requests that is copied to it, as decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Weight>,
     /// It has been judged by copied requests (`rollout.shadow`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadowed: bool,
@@ -273,7 +279,7 @@ pub struct RouteContest {
     /// When the last one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
-    /// The resourceVersion of the route that was reset last.
+    /// Uid and generation of the route that was reset last.
     pub version: String,
 }
 

@@ -45,6 +45,8 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     if !back {
         work.traffic();
     }
+    // What the API server has against an autoscaler, it has against nothing else.
+    work.autoscalers();
     work.proposal();
     (work.ops, work.problem)
 }
@@ -71,7 +73,9 @@ impl Work<'_> {
         if let (Some(refused), None) = (self.pass.observed.memory.refused.clone(), self.pass.refused_proposal()) {
             self.blocked(
                 "ChildRefused",
-                format!("the API server refuses a child: {refused}; correct spec.template or spec.traffic"),
+                format!(
+                    "the API server refuses a child: {refused}; correct spec.template, spec.autoscaling or spec.traffic"
+                ),
             );
         }
     }
@@ -132,7 +136,7 @@ impl Work<'_> {
             })
     }
 
-    fn is_leaving(&self, it: &RevisionStatus) -> bool {
+    pub(super) fn is_leaving(&self, it: &RevisionStatus) -> bool {
         let attempt = self.pass.status.attempt.as_ref();
         let taken_back = || attempt.is_some_and(|attempt| attempt.state == AttemptState::RollingBack);
         match it.role {
@@ -170,14 +174,18 @@ impl Work<'_> {
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);
         let in_hand = self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
+        let was_in_hand = self.children.autoscalers.contains_key(&owner.name);
         match live {
             Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}
+            // Its generations are the autoscaler's doing, which is about to go.
+            Some(live) if was_in_hand && build::deployment::has_its_template(live, recorded) => {
+                self.correct(live, build::deployment::taken_over(live, replicas));
+            }
             Some(live) if build::deployment::is_as_recorded(live, recorded) => {
                 self.correct(live, build::deployment::scaled(live, replicas));
             }
             live => self.deployment(live, replicas, record, owner),
         }
-        self.autoscaler(it, owner, count);
     }
 
     fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {

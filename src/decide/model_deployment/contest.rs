@@ -62,13 +62,15 @@ impl Pass<'_> {
         ))
     }
 
-    /// The version of a route that somebody has edited since the operator wrote it.
+    /// What tells one edit from the next, of a route that somebody has edited since the operator wrote it.
     fn edited_route(&self) -> Option<String> {
         let live = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
         let wanted = traffic::route(self)?;
         let edited =
             build::route::is_edited(live, &wanted) || self.traffic_is_settled() && other_weights(live, &wanted);
-        live.metadata.resource_version.clone().filter(|_| edited && live.metadata.deletion_timestamp.is_none())
+        // Not the resourceVersion: a Gateway that says what it thinks of an edit makes no second one of it.
+        let version = format!("{}/{}", live.metadata.uid.as_deref()?, live.metadata.generation?);
+        (edited && live.metadata.deletion_timestamp.is_none()).then_some(version)
     }
 
     /// Whether the weights in status are those that were in effect: none are on their way.

@@ -88,6 +88,11 @@ impl Pass<'_> {
     }
 
     fn proof(&self, attempt: &Attempt) -> Option<Deadline> {
+        if let Some(shadow) = self.policy.shadow.as_ref().filter(|_| attempt.state == AttemptState::Shadowing) {
+            let limit = shadow.max_time?;
+            let message = format!("shadowing did not end within {}", written(limit));
+            return Some(Deadline::new(after(hold::step_time_from(attempt)?, limit), Cause::StepTimeExceeded, message));
+        }
         if attempt.state != AttemptState::Observing || self.step_is_proven(attempt) {
             return None;
         }
@@ -106,7 +111,7 @@ impl Pass<'_> {
                 let wanted = self.next_weight(attempt).capacity(self.full());
                 self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
             }
-            AttemptState::Shadowing => attempt.observing_since.is_none() && !self.copies_requests(),
+            AttemptState::Shadowing => !self.copies_requests() && self.edit().is_none(),
             AttemptState::Shifting | AttemptState::Promoting => !self.traffic_is_in_effect(),
             _ => false,
         };

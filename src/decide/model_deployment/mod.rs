@@ -65,6 +65,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.settle();
     pass.judge();
     pass.watch_route();
+    pass.watch_stable();
     pass.transition();
     pass.let_go();
     pass.forget_drained();

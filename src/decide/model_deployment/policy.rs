@@ -93,6 +93,8 @@ pub struct ShadowRule {
     pub share: Weight,
     /// To watch at least.
     pub for_: Duration,
+    /// Roll back after; `None`: no limit.
+    pub max_time: Option<Duration>,
 }
 
 /// One step.
@@ -161,6 +163,7 @@ impl Policy {
             shadow: rollout.shadow.as_ref().map(|it| ShadowRule {
                 share: Weight::from_percent(it.percent),
                 for_: reader.duration("rollout.shadow.for", it.for_.as_ref(), 0),
+                max_time: it.max_time.as_ref().and_then(|it| reader.limit("rollout.shadow.maxTime", it)),
             }),
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),

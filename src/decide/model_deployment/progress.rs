@@ -69,6 +69,7 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            copied: None,
             shadowed: false,
             fast_return: proven_until.is_some(),
             emergency: false,
@@ -132,7 +133,13 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
             }
-            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() => self.complete(attempt),
+            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() => {
+                if attempt.fast_return && !self.return_is_watched(attempt) {
+                    self.watch_return(attempt);
+                } else {
+                    self.complete(attempt);
+                }
+            }
             _ => {}
         }
     }

@@ -54,14 +54,27 @@ impl Work<'_> {
                 carries.capacity(full).max(live.unwrap_or(0).min(full))
             }
             // All that it had: it may be called back any moment.
-            (RevisionRole::Kept, _) if full > 0 => live.unwrap_or(full),
+            (RevisionRole::Kept, _) if full > 0 => live.filter(|it| *it > 0).unwrap_or(full),
             (RevisionRole::Kept, _) => 0,
             (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }
 
-    /// Brings the autoscaler of a revision to what it should be.
-    pub(super) fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
+    /// Brings all autoscalers to what they should be; the candidate's first, whose weight waits for it.
+    pub(super) fn autoscalers(&mut self) {
+        let is_candidate = |it: &&RevisionStatus| it.role == RevisionRole::Candidate;
+        let (candidate, others): (Vec<_>, Vec<_>) = self.pass.status.revisions.iter().partition(is_candidate);
+        let staying: Vec<_> = candidate.into_iter().chain(others).filter(|it| !self.is_leaving(it)).collect();
+        for it in staying {
+            let name = labels::name(&[self.pass.name(), &it.revision]);
+            let record = self.children.records.get(&name).filter(|it| it.metadata.deletion_timestamp.is_none());
+            let Some(uid) = record.and_then(|it| it.metadata.uid.clone()) else { continue };
+            let pods = self.children.deployments.get(&name).and_then(|it| it.spec.as_ref()?.replicas);
+            self.autoscaler(it, &Owner { name, uid }, pods);
+        }
+    }
+
+    fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
         let live = self.children.autoscalers.get(&owner.name);
         let Some(asked) = &self.pass.resource.spec.autoscaling else {
             return self.no_autoscaler(&owner.name);
