@@ -45,7 +45,7 @@ e2e: ## Chart and end-to-end tests on the real control plane
 	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)
 
 .PHONY: proof
-proof: ## What the statistics promise, counted: false alarms in 20,000 rollouts of each kind (about 20 minutes)
+proof: ## What the statistics promise, counted: false alarms in 20,000 rollouts of each kind (half an hour)
 	@.ci/preflight cargo
 	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
 

@@ -12,13 +12,13 @@ use serde_json::Value;
 
 pub use super::model_registry_entry::LocalRef;
 pub use analysis::{
-    Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
-    Threshold,
+    Analysis, Baseline, Compare, ConfigMapMetrics, Count, Direction, Mean, Metric, MetricRole, MetricsSource,
+    PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use rollout::{OnOutage, OutageAction, Rollout, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole, RevisionStatus,
-    TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole,
+    RevisionStatus, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

@@ -22,6 +22,7 @@ pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
+mod counted;
 mod deadline;
 mod edit;
 pub mod judge;
