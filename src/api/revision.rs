@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::PodTemplate;
 use super::model_deployment::EntryRef;
 use super::model_registry_entry::LocalRef;
 
@@ -37,7 +38,7 @@ pub struct ConfigMapContent {
 #[derive(Debug, Clone, Copy)]
 pub struct RevisionInput<'a> {
     /// The pod template, raw.
-    pub template: &'a Value,
+    pub template: &'a PodTemplate,
     /// The artifact's URI.
     pub artifact_uri: &'a str,
     /// The artifact's SHA-256, in hexadecimal.
@@ -57,14 +58,17 @@ impl RevisionInput<'_> {
     /// # Errors
     /// When the template holds a number that JSON has no canonical form for.
     pub fn revision(&self) -> Result<String, serde_json::Error> {
-        let input = json!({
-            "template": self.template,
+        let rest = json!({
             "artifact": {"uri": self.artifact_uri, "sha256": self.artifact_sha256},
             "configMaps": self.config_maps,
             "region": self.region,
             "port": self.port,
         });
-        let digest = Sha256::digest(serde_json_canonicalizer::to_vec(&input)?);
+        let rest = serde_json_canonicalizer::to_string(&rest)?;
+        // Canonical JSON sorts its keys, and `template` comes last.
+        let rest = rest.strip_suffix('}').unwrap_or(&rest);
+        let input = format!(r#"{rest},"template":{}}}"#, self.template.canonical());
+        let digest = Sha256::digest(input);
         let letters = digest.iter().take(9).filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
         Ok(std::iter::once(ALGORITHM).chain(letters.map(|byte| char::from(*byte))).collect())
     }
@@ -86,7 +90,7 @@ pub struct RevisionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
     /// The pod template, raw.
-    pub template: Value,
+    pub template: PodTemplate,
     /// The port.
     pub port: i32,
     /// Node labels of the region, resolved when the revision was first seen.
@@ -115,7 +119,7 @@ mod tests {
         all.iter().map(|(name, content)| ((*name).to_owned(), content.clone())).collect()
     }
 
-    fn template(text: &str) -> Value {
+    fn template(text: &str) -> PodTemplate {
         serde_yaml::from_str(text).unwrap()
     }
 

@@ -2,23 +2,25 @@
 //! the next by a guarded canary.
 
 mod analysis;
+mod autoscaling;
 mod rollout;
 mod status;
 mod traffic;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::PodTemplate;
 pub use super::model_registry_entry::LocalRef;
 pub use analysis::{
     Analysis, Baseline, Compare, ConfigMapMetrics, Count, Direction, Mean, Metric, MetricRole, MetricsSource,
     PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
-pub use rollout::{OnOutage, OutageAction, Rollout, Step};
+pub use autoscaling::Autoscaling;
+pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole,
-    RevisionStatus, TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
+    RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 
@@ -49,8 +51,12 @@ pub use traffic::{Gateway, Traffic};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!has(self.replicas) || !has(self.autoscaling)")
+        .message("replicas and autoscaling both say how many pods there are: remove one"),
     validation = Rule::new("has(self.traffic) || !has(self.rollout) || !has(self.rollout.steps) || size(self.rollout.steps) == 0")
         .message("rollout.steps need traffic.gateway: without a gateway there are no weights, the switch is blue-green; add traffic.gateway or remove the steps"),
+    validation = Rule::new("!has(self.rollout) || !has(self.rollout.shadow) || (has(self.rollout.steps) && size(self.rollout.steps) > 0)")
+        .message("rollout.shadow comes before rollout.steps: add steps, or remove shadow"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
         .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")
@@ -70,14 +76,16 @@ pub struct ModelDeploymentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2000))]
     pub replicas: Option<i32>,
+    /// Instead of `replicas`: a HorizontalPodAutoscaler for each revision decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Port the model server listens on, and port of the Services.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// The pod template: metadata (labels, annotations) and spec, as in a Deployment.
     /// The operator adds the init container that fetches the artifact, and the
     /// environment variables WERKBANK_MODEL_PATH, WERKBANK_MODEL_DIGEST and WERKBANK_REVISION.
-    #[schemars(schema_with = "pod_template")]
-    pub template: Value,
+    pub template: PodTemplate,
     /// How requests reach the model. Without it the Service <name> switches to the
     /// new revision at promotion (blue-green).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,11 +95,4 @@ pub struct ModelDeploymentSpec {
     pub rollout: Option<Rollout>,
     /// What decides whether a revision is good.
     pub analysis: Analysis,
-}
-
-/// The template is the user's and belongs to Kubernetes' own schema, which would
-/// make the CRD too large for `kubectl apply`: what the API server says of the Deployment made
-/// from it becomes a condition.
-fn pod_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

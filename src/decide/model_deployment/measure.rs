@@ -73,10 +73,14 @@ pub enum Subject {
 /// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
 #[must_use]
 pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
-    let in_traffic =
-        |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && it.weight > Weight::NONE;
+    let in_traffic = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && has_requests(it);
     // A first deployment has nothing to be compared with and nothing to fall back to.
     status.attempt.as_ref().filter(in_traffic).filter(|_| status.stable.is_some())
+}
+
+/// Whether it gets requests, or copies of them.
+fn has_requests(attempt: &Attempt) -> bool {
+    attempt.weight > Weight::NONE || attempt.state == AttemptState::Shadowing && attempt.observing_since.is_some()
 }
 
 /// When the next measurement is due; `None` when there is nothing to measure.
@@ -95,10 +99,10 @@ pub fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>)
 }
 
 /// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight,
-/// and counts are those of one weight, in effect.
+/// and counts are those of one weight, in effect (copies are not drawn).
 fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
     let objectives = attempt.state == AttemptState::Observing;
-    let counts = attempt.observing_since.is_some();
+    let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
     let due =
         move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
     policy.metrics.iter().filter(due)

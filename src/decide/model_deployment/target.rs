@@ -1,8 +1,6 @@
 //! Which revision the spec asks for, or what is missing to know it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::observed::Observed;
 use crate::api::labels;
@@ -38,11 +36,11 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
         Blocked::new("EntryNotFound", format!("spec.modelRef: there is no ModelRegistryEntry {entry_name} in this namespace; register it, or correct the name"))
     })?;
     let references =
-        config_map_references(&spec.template).map_err(|message| Blocked::new("InvalidTemplate", message))?;
+        spec.template.config_maps().map_err(|message| Blocked::new("InvalidTemplate", message.as_str()))?;
     if let Some(unread) = unread(observed, |name| references.contains_key(name)) {
         return Err(unread);
     }
-    for (name, optional) in &references {
+    for (name, optional) in references {
         if !optional && observed.config_maps.get(name).is_none_or(Option::is_none) {
             return Err(Blocked::new(
                 "ConfigMapNotFound",
@@ -97,89 +95,4 @@ fn node_labels(spec: &ModelDeploymentSpec, observed: &Observed) -> Result<BTreeM
         let names = if known.is_empty() { "none".into() } else { known.keys().cloned().collect::<Vec<_>>().join(", ") };
         Blocked::new("RegionUnknown", format!("spec.region: the operator knows no region {region} (known: {names}); add it to the chart's value regions, or correct the name"))
     })
-}
-
-/// The ConfigMaps a pod template refers to, and whether each reference is optional:
-/// volumes, projected volumes, `env` and `envFrom` of all containers.
-///
-/// # Errors
-/// When the template has no containers.
-pub fn config_map_references(template: &Value) -> Result<BTreeMap<String, bool>, String> {
-    let spec = template.get("spec").ok_or("spec.template.spec is missing; write a pod template as in a Deployment")?;
-    let containers = list(spec, "containers");
-    if containers.is_empty() {
-        return Err("spec.template.spec.containers is empty; name at least the container of the model server".into());
-    }
-    let mut names: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
-    let mut refer = |reference: Option<&Value>, key: &str| {
-        let Some(reference) = reference else { return };
-        if let Some(name) = reference.get(key).and_then(Value::as_str) {
-            names
-                .entry(name.into())
-                .or_default()
-                .insert(reference.get("optional").and_then(Value::as_bool).unwrap_or(false));
-        }
-    };
-    for volume in list(spec, "volumes") {
-        refer(volume.get("configMap"), "name");
-        for source in volume.get("projected").map(|it| list(it, "sources")).unwrap_or_default() {
-            refer(source.get("configMap"), "name");
-        }
-    }
-    for container in list(spec, "initContainers").iter().chain(containers) {
-        for variable in list(container, "env") {
-            refer(variable.pointer("/valueFrom/configMapKeyRef"), "name");
-        }
-        for source in list(container, "envFrom") {
-            refer(source.get("configMapRef"), "name");
-        }
-    }
-    // Needed by one container is needed, whatever another says.
-    Ok(names.into_iter().map(|(name, optional)| (name, !optional.contains(&false))).collect())
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn config_maps_are_found_wherever_a_template_can_name_them() {
-        let template = json!({"spec": {
-            "volumes": [
-                {"name": "a", "configMap": {"name": "volume"}},
-                {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected", "optional": true}}, {"secret": {"name": "no"}}]}},
-                {"name": "c", "secret": {"secretName": "no"}},
-            ],
-            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "init", "optional": false}}]}],
-            "containers": [{"name": "s",
-                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "a"}}}, {"name": "B", "value": "b"}],
-                "envFrom": [{"configMapRef": {"name": "from", "optional": true}}, {"secretRef": {"name": "no"}}]}],
-        }});
-        let found = config_map_references(&template).unwrap();
-        let wanted = [("env", false), ("from", true), ("init", false), ("projected", true), ("volume", false)];
-        assert_eq!(found, wanted.map(|(name, optional)| (name.to_owned(), optional)).into());
-    }
-
-    #[test]
-    fn needed_once_is_needed() {
-        let reference = |optional: bool| json!({"configMapRef": {"name": "rules", "optional": optional}});
-        for order in [[true, false], [false, true]] {
-            let template = json!({"spec": {"containers": [{"name": "s", "envFrom": order.map(reference)}]}});
-            assert_eq!(config_map_references(&template).unwrap(), [("rules".to_owned(), false)].into());
-        }
-    }
-
-    #[test]
-    fn a_template_without_containers_is_refused_with_a_remedy() {
-        for template in [json!({}), json!({"spec": {}}), json!({"spec": {"containers": {}}}), json!("x"), Value::Null] {
-            let error = config_map_references(&template).unwrap_err();
-            assert!(error.contains("write a pod template") || error.contains("name at least"), "{error}");
-        }
-    }
 }

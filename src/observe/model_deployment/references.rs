@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{ModelDeployments, key};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
-use crate::decide::model_deployment::target;
 
 /// Key of shared metrics in their ConfigMap.
 const METRICS_KEY: &str = "metrics.yaml";
@@ -32,13 +31,12 @@ impl ModelDeployments {
         let namespace = key(resource).0;
         let mut found = ConfigMaps::default();
         // A template that is none refers to nothing; `decide` says what is wrong with it.
-        let names = target::config_map_references(&resource.spec.template).unwrap_or_default();
-        for name in names.into_keys() {
-            match self.config_map(namespace, &name).await {
+        for (name, _) in resource.spec.template.config_maps().into_iter().flatten() {
+            match self.config_map(namespace, name).await {
                 Ok(content) => {
-                    found.of_template.insert(name, content.map(|it| ConfigMapContent::clone(&it)));
+                    found.of_template.insert(name.clone(), content.map(|it| ConfigMapContent::clone(&it)));
                 }
-                Err(why) => drop(found.unread.insert(name, why)),
+                Err(why) => drop(found.unread.insert(name.clone(), why)),
             }
         }
         for source in &resource.spec.analysis.metrics_from {

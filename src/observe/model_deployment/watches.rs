@@ -1,6 +1,7 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -13,7 +14,6 @@ use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
-use crate::decide::model_deployment::target;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Queue, Watch, Watchable};
@@ -39,6 +39,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         contents: Contents::new(own.clone()),
         records: registration.watches.add(children().trim(record::pack).wakes(&queue, deployment_of)),
         deployments: registration.watches.add(children().trim(forget_pod_template).wakes(&queue, deployment_of)),
+        autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
@@ -73,9 +74,9 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let spec = &deployment.spec;
     let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
     // A template that is none refers to nothing; `decide` says what is wrong with it.
-    let originals = target::config_map_references(&spec.template).unwrap_or_default();
-    let copies = originals.keys().filter_map(|original| name_of_copy(deployment, original));
-    let copied = originals.keys().cloned().chain(copies).map(|name| config_map_key(&name));
+    let originals = || spec.template.config_maps().into_iter().flatten().map(|(name, _)| name);
+    let copies = originals().filter_map(|original| name_of_copy(deployment, original));
+    let copied = originals().cloned().chain(copies).map(|name| config_map_key(&name));
     shared.chain(copied).chain([entry_key(&spec.model_ref.name)]).collect()
 }
 
@@ -128,6 +129,11 @@ fn forget_pod_template(deployment: &mut Deployment) {
     if let Some(spec) = &mut deployment.spec {
         spec.template = PodTemplateSpec::default();
     }
+}
+
+/// Of an autoscaler only what it was told matters.
+fn forget_measurements(autoscaler: &mut HorizontalPodAutoscaler) {
+    autoscaler.status = None;
 }
 
 /// Of a pod only its labels and status matter.

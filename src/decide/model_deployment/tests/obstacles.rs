@@ -14,7 +14,7 @@ fn content(text: &str) -> ConfigMapContent {
 /// Serves with a ConfigMap mounted.
 fn with_config_map() -> World {
     let mut world = World::new();
-    world.edit(|spec| spec.template["spec"]["volumes"] = json!([{"name": "rules", "configMap": {"name": "rules"}}]));
+    world.edit_template(|it| it["spec"]["volumes"] = json!([{"name": "rules", "configMap": {"name": "rules"}}]));
     world.config_maps.insert("rules".into(), content("{}"));
     world.come_to_rest();
     world
@@ -48,7 +48,7 @@ fn a_missing_entry_starts_nothing() {
 #[test]
 fn a_missing_config_map_starts_nothing() {
     let mut world = World::new();
-    world.edit(|spec| spec.template["spec"]["volumes"] = json!([{"name": "rules", "configMap": {"name": "rules"}}]));
+    world.edit_template(|it| it["spec"]["volumes"] = json!([{"name": "rules", "configMap": {"name": "rules"}}]));
     let mut story = Story::of("The template refers to a ConfigMap that does not exist", world);
     story.pass("the object is created");
     story.world.config_maps.insert("rules".into(), content("{}"));
@@ -60,9 +60,8 @@ fn a_missing_config_map_starts_nothing() {
 #[test]
 fn an_optional_config_map_that_appears_later_comes_with_a_canary() {
     let mut world = World::new();
-    world.edit(|spec| {
-        spec.template["spec"]["containers"][0]["envFrom"] =
-            json!([{"configMapRef": {"name": "rules", "optional": true}}]);
+    world.edit_template(|it| {
+        it["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "rules", "optional": true}}]);
     });
     world.come_to_rest();
     let refers_to = |world: &World| -> Vec<String> {
@@ -93,9 +92,8 @@ fn an_edited_config_map_is_a_new_revision() {
 /// A ConfigMap of the template that the API server does not hand out any more, while a canary is watched.
 fn unread_mid_canary() -> World {
     let mut world = World::new();
-    world.edit(|spec| {
-        spec.template["spec"]["containers"][0]["envFrom"] =
-            json!([{"configMapRef": {"name": "rules", "optional": true}}]);
+    world.edit_template(|it| {
+        it["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "rules", "optional": true}}]);
     });
     world.config_maps.insert("rules".into(), content("{}"));
     world.come_to_rest();
@@ -194,7 +192,7 @@ fn a_refused_child_is_told_in_the_api_servers_words() {
 #[test]
 fn a_template_that_is_none_is_told() {
     let mut world = World::serving();
-    world.edit(|spec| spec.template = json!({"spec": {"containers": [{"name": "server", "image": 7}]}}));
+    world.edit_template(|it| *it = json!({"spec": {"containers": [{"name": "server", "image": 7}]}}));
     let mut story = Story::of("The template is no pod template", world);
     story.pass("image is a number");
     story.pass("the record is there");

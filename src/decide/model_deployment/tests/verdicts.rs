@@ -68,7 +68,7 @@ fn compared_with_stable() {
     story.is("compared-with-stable");
 }
 
-fn hit_rate(role: &str) -> serde_json::Value {
+pub(super) fn hit_rate(role: &str) -> serde_json::Value {
     let count = |of: &str| json!({"prometheus": {"query": format!("sum(increase({of}_total{{revision=\"{{{{ revision }}}}\"}}[{{{{ window }}}}]))")}});
     json!({"name": "hit-rate", "role": role, "proportion": {"successes": count("hits"), "trials": count("shown")},
         "test": {"direction": "HigherIsBetter", "nonInferiorityMargin": "2pp"}})
