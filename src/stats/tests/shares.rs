@@ -6,10 +6,11 @@ use crate::stats::Period;
 use crate::stats::share::{ALPHA, is_mismatch};
 
 /// Weights, and the chance with which units really come to the candidate, in parts of the weight.
-const SCENARIOS: [(&str, &[f64], f64); 5] = [
+const SCENARIOS: [(&str, &[f64], f64); 6] = [
     ("as intended, weights 5, 25, 50 %", &[0.05, 0.25, 0.5], 1.0),
     ("as intended, weight 0.5 %", &[0.005], 1.0),
-    ("the candidate gets 5 % too few, weight 50 %", &[0.5], 0.95),
+    ("as nearly as is tolerated, weight 50 %", &[0.5], 0.98),
+    ("the candidate gets 10 % too few, weight 50 %", &[0.5], 0.9),
     ("the candidate gets 20 % too few, weight 5 %", &[0.05], 0.8),
     ("the candidate gets nothing, weight 5 %", &[0.05], 0.0),
 ];
@@ -45,7 +46,7 @@ fn check(number: usize) {
         found.sort();
         let half = found.get(found.len() / 2).copied().flatten().map_or("–".to_owned(), |it| format!("{it} units"));
         println!("| {} | {} | {half} |", scenario.0, percent(rate, number));
-        if scenario.2 < 1.0 {
+        if scenario.2 < 0.98 {
             assert!(rate > 0.9, "{}: noticed in {rate} of all runs", scenario.0);
         } else {
             assert!(rate <= most(ALPHA, number), "{}: {rate}", scenario.0);
@@ -55,7 +56,7 @@ fn check(number: usize) {
 
 #[test]
 fn a_draw_that_is_right_is_hardly_ever_called_wrong_and_one_that_is_wrong_is() {
-    check(20);
+    check(50);
 }
 
 #[test]
