@@ -107,6 +107,28 @@ fn a_test_that_fails_takes_back_at_the_first_look_whatever_the_failure_limit() {
 }
 
 #[test]
+fn a_guardrail_that_counts_waits_until_the_weight_is_in_effect() {
+    let mut world = World::serving();
+    world.analysis(json!({"metrics": [guardrail(), hit_rate("Guardrail")]}));
+    world.count("hit-rate", (30.0, 1000.0), (1900.0, 19_000.0));
+    world.deploy("churn-2");
+    for _ in 0..3 {
+        world.pass();
+        world.pods_ready();
+    }
+    world.advance(30);
+    world.pass();
+    let measured = |world: &World| world.status().verdicts.iter().map(|it| it.metric.clone()).collect::<Vec<_>>();
+    assert_eq!((world.attempt().state, measured(&world)), (AttemptState::Shifting, vec!["error-rate".to_owned()]));
+    world.gateway_accepts();
+    world.pass();
+    world.advance(30);
+    world.pass();
+    assert_eq!(measured(&world), ["error-rate", "hit-rate"]);
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+}
+
+#[test]
 fn a_sample_ratio_mismatch_makes_counts_inconclusive() {
     let mut story = held("Counts: units do not come as the weight says", |world| {
         world.steps(json!([{"weight": "5%", "for": "5m"}]));
