@@ -63,7 +63,7 @@ bench: ## What 1,000 rollouts cost: time, requests, CPU, memory, beside the floo
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
 	@.ci/preflight cargo go python3
 	UPDATE=1 cargo test --locked --package werkbank
-	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart
+	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart --test argocd
 
 .PHONY: crds
 crds: ## Rewrite crds/ from the Rust types, and the chart's copies of them

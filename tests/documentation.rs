@@ -37,6 +37,10 @@ const NO_REASONS: &[&str] = &[
     "ResetRoute",
     "Shadow",
     "Withdraw",
+    "Pause",
+    "Resume",
+    // What the events about requests say was done.
+    "Request",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -66,12 +66,7 @@ impl Story {
             Self::Promotion => model.apply(&manifest(model, "2", QUICK)).await,
             Self::Switch => model.apply(&without_gateway(model.name, "2", 0)).await,
             Self::Revert => model.apply(&manifest(model, "1", HELD)).await,
-            Self::Abort => {
-                let attempt = model.status().await.attempt.unwrap().id;
-                let request = format!("{}=abort/{attempt}/0/now/e2e", labels::REQUEST);
-                let args = ["-n", model.namespace, "annotate", "modeldeployment", model.name, &request];
-                model.scene.kubectl(&args).await;
-            }
+            Self::Abort => model.ask("abort", "now").await,
         }
     }
 

@@ -8,6 +8,7 @@ mod gateway_api;
 mod gateway_edit;
 mod leaders;
 mod outages;
+mod people;
 mod promotion;
 mod reapply;
 mod returning;

@@ -20,7 +20,7 @@ pub use autoscaling::Autoscaling;
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
     Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
-    RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
+    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 
@@ -95,4 +95,7 @@ pub struct ModelDeploymentSpec {
     pub rollout: Option<Rollout>,
     /// What decides whether a revision is good.
     pub analysis: Analysis,
+    /// While true, no attempt begins and no weight rises; guardrails, rollback and revert go on. False when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }

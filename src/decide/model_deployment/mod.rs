@@ -17,7 +17,7 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), advance.
+//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;
@@ -28,6 +28,7 @@ mod counted;
 mod deadline;
 mod edit;
 mod emergency;
+pub mod hold;
 pub mod judge;
 mod kept;
 pub mod live;

@@ -154,6 +154,26 @@ fn a_first_deployment_has_nothing_to_shadow() {
 }
 
 #[test]
+fn a_pause_keeps_copies_where_they_are_and_they_go_on_being_judged() {
+    let mut world = shadowing();
+    world.request_at("pause", "-", "p1");
+    world.pass();
+    for _ in 0..12 {
+        world.advance(300);
+        world.all_is_well();
+        world.pass();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Shadowing);
+    world.request_at("promote", "-", "n1");
+    assert!(world.refusal().contains("resume it first"));
+    world.request_at("resume", "-", "r1");
+    (0..2).for_each(|_| drop(world.pass()));
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+    world.request_at("promote", "-", "n2");
+    assert!(world.refusal().starts_with("nothing is proven at 0% yet"));
+}
+
+#[test]
 fn copies_are_not_drawn_so_a_guardrail_that_counts_neither_judges_them_nor_waits_for_them() {
     let mut world = shadowing();
     world.analysis(json!({"metrics": [guardrail(), hit_rate("Guardrail")]}));

@@ -178,7 +178,16 @@ impl World {
     }
 
     pub(super) fn request_for(&mut self, verb: &str, attempt: &str, nonce: &str) {
-        let text = format!("{verb}/{attempt}/0/{nonce}/jane");
+        self.annotate(format!("{verb}/{attempt}/0/{nonce}/jane"));
+    }
+
+    /// `verb` for the present attempt, and a step of it.
+    pub(super) fn request_at(&mut self, verb: &str, step: &str, nonce: &str) {
+        let id = self.attempt().id;
+        self.annotate(format!("{verb}/{id}/{step}/{nonce}/jane"));
+    }
+
+    pub(super) fn annotate(&mut self, text: String) {
         self.resource.metadata.annotations.get_or_insert_default().insert(labels::REQUEST.into(), text);
     }
 
