@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::PodTemplate;
 pub use super::model_registry_entry::LocalRef;
 pub use analysis::{
-    Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
-    Threshold,
+    Analysis, Baseline, Compare, ConfigMapMetrics, Count, Direction, Mean, Metric, MetricRole, MetricsSource,
+    PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use autoscaling::Autoscaling;
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RequestOutcome,
-    RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
+    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

@@ -349,6 +349,24 @@ pub struct Verdict {
     /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
     #[serde(default)]
     pub query_digest: String,
+    /// What a metric with `test` has counted in this attempt, by weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<CountedPeriod>,
+}
+
+/// What was counted at one weight: of a proportion successes and trials; of a mean sum, sum of squares, and count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedPeriod {
+    /// The candidate's share of traffic.
+    pub weight: Weight,
+    /// Since when, for the observation that goes on; absent for all earlier ones at this weight together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// The candidate's counts.
+    pub candidate: Vec<String>,
+    /// The stable revision's.
+    pub stable: Vec<String>,
 }
 
 /// The five verdicts. They keep "bad" apart from "unknown".

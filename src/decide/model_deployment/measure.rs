@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::policy::{Bounds, MetricRule, Policy};
+use super::policy::{MetricRule, Policy};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
@@ -21,10 +21,44 @@ pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window
 pub struct Query {
     /// The metric; `None` counts the candidate's requests.
     pub metric: Option<String>,
+    /// Which of its numbers.
+    pub part: Part,
     /// Whom it is about.
     pub subject: Subject,
     /// The rendered PromQL, or why the template cannot be rendered.
     pub promql: Result<String, String>,
+}
+
+/// One of the numbers that make a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The number itself.
+    Value,
+    /// Of a proportion.
+    Successes,
+    /// Of a proportion.
+    Trials,
+    /// Of a mean.
+    Sum,
+    /// Of a mean.
+    SumSquares,
+    /// Of a mean.
+    Count,
+}
+
+impl Part {
+    /// The field of a metric that has its query.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Value => "prometheus",
+            Self::Successes => "proportion.successes.prometheus",
+            Self::Trials => "proportion.trials.prometheus",
+            Self::Sum => "mean.sum.prometheus",
+            Self::SumSquares => "mean.sumSquares.prometheus",
+            Self::Count => "mean.count.prometheus",
+        }
+    }
 }
 
 /// Whom a query is about.
@@ -64,10 +98,14 @@ pub fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>)
     })
 }
 
-/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight.
+/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight,
+/// and counts are those of one weight, in effect (copies are not drawn).
 fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
     let objectives = attempt.state == AttemptState::Observing;
-    policy.metrics.iter().filter(move |it| objectives || it.role != MetricRole::Objective)
+    let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
+    let due =
+        move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
+    policy.metrics.iter().filter(due)
 }
 
 /// The queries that are due at `now`.
@@ -90,12 +128,17 @@ pub fn due(
     };
     let mut queries = Vec::new();
     if let Some(template) = &policy.samples {
-        queries.push(Query { metric: None, subject: Subject::Candidate, promql: render(template, Subject::Candidate) });
+        let subject = Subject::Candidate;
+        queries.push(Query { metric: None, part: Part::Value, subject, promql: render(template, subject) });
     }
     for metric in asked(policy, attempt) {
-        let compared = matches!(metric.bounds, Bounds::Compare { .. });
-        for subject in [Some(Subject::Candidate), compared.then_some(Subject::Stable)].into_iter().flatten() {
-            queries.push(Query { metric: Some(metric.name.clone()), subject, promql: render(&metric.query, subject) });
+        for subject in [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)].into_iter().flatten() {
+            queries.extend(metric.queries.iter().map(|(part, template)| Query {
+                metric: Some(metric.name.clone()),
+                part: *part,
+                subject,
+                promql: render(template, subject),
+            }));
         }
     }
     queries

@@ -24,6 +24,7 @@ mod capacity;
 pub mod children;
 pub mod conditions;
 mod contest;
+mod counted;
 mod deadline;
 mod edit;
 mod emergency;

@@ -12,6 +12,7 @@
 //! | `rollout.onOutage` | hold |
 //! | `analysis.interval` | 30s |
 //! | `analysis.failureLimit` | 1 |
+//! | `analysis.metrics[].test.alpha` | 5% |
 //!
 //! A field that cannot be read is named in [`Policy::errors`]; what can be read
 //! is kept, so that a typing error in a step does not switch a guardrail off. A metric that cannot be
@@ -24,8 +25,10 @@ pub use metrics::MOST_METRICS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::measure::Part;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
 use crate::api::{DurationText, Weight};
+use crate::stats::NonInferiority;
 
 /// A rollout's rules, with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -117,8 +120,8 @@ pub struct MetricRule {
     pub name: String,
     /// What it is for.
     pub role: MetricRole,
-    /// The query template.
-    pub query: String,
+    /// The query templates: that of its number, or one for each of its counts.
+    pub queries: Vec<(Part, String)>,
     /// Of query and bounds as they were written, short.
     pub digest: String,
     /// What is expected.
@@ -146,6 +149,17 @@ pub enum Bounds {
         /// stable − candidate.
         max_decrease: Option<f64>,
     },
+    /// Counts against the stable revision's.
+    Test(TestRule),
+}
+
+/// How counts are tested.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TestRule {
+    /// What the candidate must not be.
+    pub margin: NonInferiority,
+    /// The chance of an interval that ever misses the truth.
+    pub alpha: f64,
 }
 
 impl Policy {
@@ -185,6 +199,12 @@ impl Policy {
         }
     }
 
+    /// Fail verdicts in a row that are tolerated of a metric: none of a test, whose Fail holds at any look.
+    #[must_use]
+    pub fn tolerated(&self, rule: &MetricRule) -> i32 {
+        if rule.test().is_some() { 0 } else { self.failure_limit }
+    }
+
     /// Whether every metric that is asked for can be judged.
     #[must_use]
     pub fn can_judge(&self) -> bool {
@@ -213,6 +233,21 @@ impl Policy {
 }
 
 impl MetricRule {
+    /// How it tests counts, if it does.
+    #[must_use]
+    pub fn test(&self) -> Option<&TestRule> {
+        match &self.bounds {
+            Bounds::Test(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// Whether the stable revision is measured, too.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        !matches!(self.bounds, Bounds::Threshold { .. })
+    }
+
     /// Whether a verdict is about this metric as it is now.
     #[must_use]
     pub fn is_of(&self, verdict: &Verdict) -> bool {

@@ -8,6 +8,7 @@
 
 use super::acceptance::RouteState;
 use super::pass::Pass;
+use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
@@ -129,19 +130,22 @@ impl Pass<'_> {
                 _ => "waiting for the gateway to copy requests".into(),
             };
         };
-        let guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail);
-        let mut missing = guardrails.filter(|rule| !self.passed_since(rule, since));
+        let mut missing = self.judge_copies().filter(|rule| !self.passed_since(rule, since));
         missing.next().map_or_else(
             || "watching copied requests".into(),
             |rule| format!("watching copied requests: {} has not passed yet", rule.name),
         )
     }
 
+    /// The guardrails that judge copies: those that do not bet on the gateway's draw.
+    fn judge_copies(&self) -> impl Iterator<Item = &MetricRule> {
+        self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail && it.test().is_none())
+    }
+
     fn shadow_is_proven(&self, attempt: &Attempt) -> bool {
         let (Some(since), Some(shadow)) = (attempt.observing_since, &self.policy.shadow) else { return false };
-        let mut guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail);
         after(since, shadow.for_) <= self.now
             && self.policy.can_judge()
-            && guardrails.all(|rule| self.passed_since(rule, since))
+            && self.judge_copies().all(|rule| self.passed_since(rule, since))
     }
 }

@@ -76,8 +76,9 @@ impl Pass<'_> {
 
     fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
         let failing = |verdict: &&Verdict| {
-            let plays = self.policy.metrics.iter().any(|rule| rule.is_of(verdict) && rule.role == role);
-            plays && verdict.verdict == VerdictKind::Fail && verdict.failures > self.policy.failure_limit
+            let rule = self.policy.metrics.iter().find(|rule| rule.is_of(verdict) && rule.role == role);
+            let tolerated = rule.map(|rule| self.policy.tolerated(rule));
+            verdict.verdict == VerdictKind::Fail && tolerated.is_some_and(|tolerated| verdict.failures > tolerated)
         };
         let verdict = self.status.verdicts.iter().find(failing)?;
         TakeBack::because(

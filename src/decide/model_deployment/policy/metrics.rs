@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Bounds, MetricRule, Reader, Unjudged, Unreadable};
+use super::{Bounds, MetricRule, Reader, TestRule, Unjudged, Unreadable};
 use crate::api::Quantity;
-use crate::api::model_deployment::{Metric, ModelDeploymentSpec};
-use crate::decide::model_deployment::measure::VARIABLES;
+use crate::api::model_deployment::{Compare, Direction, Metric, ModelDeploymentSpec, Test, Threshold};
+use crate::decide::model_deployment::measure::{Part, VARIABLES};
+use crate::stats::{Better, NonInferiority};
 use crate::text::hex::hex;
 use crate::text::query;
 
@@ -19,6 +20,12 @@ use crate::text::query;
 pub const MOST_METRICS: usize = 64;
 /// Longest name of a metric.
 const LONGEST_NAME: usize = 63;
+/// What a test errs by when nothing else is said.
+const ALPHA: f64 = 0.05;
+/// Below this it would never find anything.
+const LEAST_ALPHA: f64 = 1e-6;
+const NO_BOUND: &str = "there is no bound that could be violated; give one";
+const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus, by threshold or compare";
 
 impl Reader {
     /// A later metric replaces an earlier one of the same name, readable or not.
@@ -55,7 +62,7 @@ impl Reader {
 
     /// The query that counts requests, if it can be one.
     pub(super) fn samples(&mut self, template: &str) -> Option<String> {
-        let fits = self.query("spec.analysis.samples", Unjudged::Unknown, template);
+        let fits = self.query("spec.analysis.samples", Part::Value.field(), Unjudged::Unknown, template);
         fits.then(|| template.to_owned())
     }
 
@@ -92,13 +99,16 @@ impl Reader {
         self.replace(&metric.name, metrics);
         let errors = self.errors.len();
         let field = format!("{field}, {}", metric.name);
+        let queries = queries(metric);
         let bounds = self.bounds(&field, metric);
-        self.query(&field, Unjudged::Metric(metric.name.clone()), &metric.prometheus.query);
+        for (part, template) in &queries {
+            self.query(&field, part.field(), Unjudged::Metric(metric.name.clone()), template);
+        }
         if let (Some(bounds), true) = (bounds, errors == self.errors.len()) {
             metrics.push(MetricRule {
                 name: metric.name.clone(),
                 role: metric.role,
-                query: metric.prometheus.query.clone(),
+                queries,
                 digest: hex(&Sha256::digest(serde_json::to_vec(metric).unwrap_or_default()), 4),
                 bounds,
             });
@@ -110,46 +120,108 @@ impl Reader {
         self.errors.retain(|it| !matches!(&it.leaves_unjudged, Unjudged::Metric(other) if other == name));
     }
 
-    fn query(&mut self, field: &str, leaves_unjudged: Unjudged, template: &str) -> bool {
+    fn query(&mut self, field: &str, part: &str, leaves_unjudged: Unjudged, template: &str) -> bool {
         let Err(error) = query::check(template, &VARIABLES) else { return true };
-        let message = format!("{field}: its query cannot be used: {error}; correct prometheus.query");
+        let message = format!("{field}: its query cannot be used: {error}; correct {part}.query");
         self.errors.push(Unreadable { reason: "QueryInvalid", message, leaves_unjudged });
         false
     }
 
     fn bounds(&mut self, field: &str, metric: &Metric) -> Option<Bounds> {
-        let mut number = |part: &str, quantity: &Option<Quantity>| match quantity.as_ref()?.value() {
+        let given = [metric.prometheus.is_some(), metric.proportion.is_some(), metric.mean.is_some()];
+        if given.into_iter().filter(|it| *it).count() != 1 {
+            return self.not_a_metric(field, metric, "a metric needs exactly one of prometheus, proportion and mean");
+        }
+        match (&metric.threshold, &metric.compare, &metric.test) {
+            (Some(threshold), None, None) => self.threshold(field, metric, threshold),
+            (None, Some(compare), None) => self.compare(field, metric, compare),
+            (None, None, Some(test)) => self.test(field, metric, test),
+            _ => self.not_a_metric(field, metric, "a metric needs exactly one of threshold, compare and test"),
+        }
+    }
+
+    fn threshold(&mut self, field: &str, metric: &Metric, it: &Threshold) -> Option<Bounds> {
+        self.has_a_number(field, metric)?;
+        if it.min.is_none() && it.max.is_none() {
+            return self.not_a_metric(field, metric, NO_BOUND);
+        }
+        Some(Bounds::Threshold {
+            min: self.number(field, metric, "threshold.min", it.min.as_ref()),
+            max: self.number(field, metric, "threshold.max", it.max.as_ref()),
+        })
+    }
+
+    fn compare(&mut self, field: &str, metric: &Metric, it: &Compare) -> Option<Bounds> {
+        let query = self.has_a_number(field, metric)?;
+        if [&it.max_ratio, &it.min_ratio, &it.max_increase, &it.max_decrease].iter().all(|it| it.is_none()) {
+            return self.not_a_metric(field, metric, NO_BOUND);
+        }
+        if query::uses(query, "revision") == Ok(false) {
+            let same =
+                "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
+            return self.not_a_metric(field, metric, same);
+        }
+        Some(Bounds::Compare {
+            max_ratio: self.number(field, metric, "compare.maxRatio", it.max_ratio.as_ref()),
+            min_ratio: self.number(field, metric, "compare.minRatio", it.min_ratio.as_ref()),
+            max_increase: self.number(field, metric, "compare.maxIncrease", it.max_increase.as_ref()),
+            max_decrease: self.number(field, metric, "compare.maxDecrease", it.max_decrease.as_ref()),
+        })
+    }
+
+    fn test(&mut self, field: &str, metric: &Metric, it: &Test) -> Option<Bounds> {
+        if metric.prometheus.is_some() {
+            return self.not_a_metric(field, metric, WHO_JUDGES);
+        }
+        for (part, template) in &queries(metric) {
+            let [revision, window] = [&["revision"][..], &["window", "windowStart"]]
+                .map(|names| names.iter().any(|name| query::uses(template, name) != Ok(false)));
+            if !(revision && window) {
+                let why = format!(
+                    "{}.query must count one revision, {{{{ revision }}}}, since the step's observation began, {{{{ window }}}} or {{{{ windowStart }}}}",
+                    part.field()
+                );
+                return self.not_a_metric(field, metric, &why);
+            }
+        }
+        let margin = self.number(field, metric, "test.nonInferiorityMargin", Some(&it.non_inferiority_margin))?;
+        let alpha = match &it.alpha {
+            None => ALPHA,
+            Some(alpha) => self.number(field, metric, "test.alpha", Some(alpha))?,
+        };
+        if margin < 0.0 || (metric.proportion.is_some() && margin >= 1.0) {
+            let why = "test.nonInferiorityMargin is by how much the candidate may be worse: 0 or more, and of a proportion less than 100pp (write 1pp or \"0.01\")";
+            return self.not_a_metric(field, metric, why);
+        }
+        if !(LEAST_ALPHA..=0.5).contains(&alpha) {
+            return self.not_a_metric(
+                field,
+                metric,
+                "test.alpha is the chance of an error: from 0.0001% to 50%, such as 5%",
+            );
+        }
+        let better = match it.direction {
+            Direction::HigherIsBetter => Better::Higher,
+            Direction::LowerIsBetter => Better::Lower,
+        };
+        Some(Bounds::Test(TestRule { margin: NonInferiority { better, margin }, alpha }))
+    }
+
+    fn has_a_number<'a>(&mut self, field: &str, metric: &'a Metric) -> Option<&'a str> {
+        if metric.prometheus.is_none() {
+            self.not_a_metric(field, metric, WHO_JUDGES);
+        }
+        metric.prometheus.as_ref().map(|it| it.query.as_str())
+    }
+
+    fn number(&mut self, field: &str, metric: &Metric, part: &str, quantity: Option<&Quantity>) -> Option<f64> {
+        match quantity?.value() {
             Ok(number) => Some(number),
             Err(error) => {
                 self.unjudged(Unjudged::Metric(metric.name.clone()), format!("{field}.{part}: {error}"));
                 None
             }
-        };
-        let (bounds, any) = match (&metric.threshold, &metric.compare) {
-            (Some(it), None) => (
-                Bounds::Threshold { min: number("threshold.min", &it.min), max: number("threshold.max", &it.max) },
-                it.min.is_some() || it.max.is_some(),
-            ),
-            (None, Some(it)) => (
-                Bounds::Compare {
-                    max_ratio: number("compare.maxRatio", &it.max_ratio),
-                    min_ratio: number("compare.minRatio", &it.min_ratio),
-                    max_increase: number("compare.maxIncrease", &it.max_increase),
-                    max_decrease: number("compare.maxDecrease", &it.max_decrease),
-                },
-                [&it.max_ratio, &it.min_ratio, &it.max_increase, &it.max_decrease].iter().any(|it| it.is_some()),
-            ),
-            _ => return self.not_a_metric(field, metric, "a metric needs either threshold or compare, not both"),
-        };
-        if !any {
-            return self.not_a_metric(field, metric, "there is no bound that could be violated; give one");
         }
-        if metric.compare.is_some() && query::uses(&metric.prometheus.query, "revision") == Ok(false) {
-            let same =
-                "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
-            return self.not_a_metric(field, metric, same);
-        }
-        Some(bounds)
     }
 
     /// CEL refuses these in a spec; a ConfigMap has no CEL.
@@ -161,6 +233,25 @@ impl Reader {
     fn unjudged(&mut self, leaves_unjudged: Unjudged, message: String) {
         self.errors.push(Unreadable { reason: "InvalidSpec", message, leaves_unjudged });
     }
+}
+
+/// What is asked for a metric.
+fn queries(metric: &Metric) -> Vec<(Part, String)> {
+    let mut parts = Vec::new();
+    if let Some(it) = &metric.prometheus {
+        parts.push((Part::Value, it));
+    }
+    if let Some(it) = &metric.proportion {
+        parts.extend([(Part::Successes, &it.successes.prometheus), (Part::Trials, &it.trials.prometheus)]);
+    }
+    if let Some(it) = &metric.mean {
+        parts.extend([
+            (Part::Sum, &it.sum.prometheus),
+            (Part::SumSquares, &it.sum_squares.prometheus),
+            (Part::Count, &it.count.prometheus),
+        ]);
+    }
+    parts.into_iter().map(|(part, it)| (part, it.query.clone())).collect()
 }
 
 /// A name that nobody has checked, for a message.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::story::Story;
-use super::world::World;
+use super::verdicts::hit_rate;
+use super::world::{World, guardrail};
 use crate::api::model_deployment::{AttemptState, Cause};
 use crate::decide::{Measurement, Op};
 
@@ -223,4 +224,15 @@ fn a_gateway_that_copies_no_more_gets_its_route_back_without_the_mirror() {
     world.gateway_accepts();
     world.pass();
     assert_eq!(world.attempt().cause, Some(Cause::ProgressDeadlineExceeded));
+}
+
+#[test]
+fn copies_are_not_drawn_so_a_guardrail_that_counts_neither_judges_them_nor_waits_for_them() {
+    let mut world = shadowing();
+    world.analysis(json!({"metrics": [guardrail(), hit_rate("Guardrail")]}));
+    world.count("hit-rate", (0.0, 20_000.0), (5_000.0, 20_000.0));
+    world.advance(600);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting, "{:#?}", world.status().verdicts);
+    assert!(world.status().verdicts.iter().all(|it| it.metric != "hit-rate"));
 }

@@ -202,6 +202,11 @@ fn lines_of(status: &ModelDeploymentStatus) -> Vec<(String, String)> {
             it.failures
         );
         lines.push((format!("verdict {}", it.metric), text));
+        for period in &it.periods {
+            let when = period.since.map_or_else(|| "earlier".to_owned(), |since| format!("since {}", clock(since)));
+            let counts = format!("{} against {}", period.candidate.join(" of "), period.stable.join(" of "));
+            lines.push((format!("counted {} at {}, {when}", it.metric, period.weight), counts));
+        }
     }
     if let Some(it) = &status.route_contest {
         let at = it.at.map(clock).unwrap_or_default();
