@@ -1,0 +1,5 @@
+//! The simulation.
+
+mod server;
+
+pub(crate) use server::{Cluster, Fault};
