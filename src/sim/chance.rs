@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::random::Random;
-use super::scenario::Scenario;
 use super::server::Cluster;
 use super::wire::Fate;
 
@@ -29,18 +28,17 @@ pub(super) struct Chance {
     random: Random,
     /// How much may still go wrong.
     left: usize,
-    may_set_clock: bool,
     /// Writes to the API server, and to the trail, that fail in a row.
     storm: (usize, Fate),
     outage: usize,
 }
 
 impl Chance {
-    pub(super) fn of(seed: u64, scenario: &Scenario) -> Self {
+    pub(super) fn of(seed: u64) -> Self {
         let mut random = Random::of(seed);
         // Some runs have no faults, only another order.
         let left = random.below(8);
-        Self { random, left, may_set_clock: scenario.may_set_clock, storm: (0, Fate::Arrives), outage: 0 }
+        Self { random, left, storm: (0, Fate::Arrives), outage: 0 }
     }
 
     pub(super) fn pick<T>(&mut self, steps: &[T]) -> usize {
@@ -98,11 +96,11 @@ impl Chance {
             return None;
         }
         let collection = watched.get(self.random.pick(&watched)).cloned();
-        match (self.random.below(4), collection) {
+        match (self.random.below(5), collection) {
             (0, _) | (_, None) => Some(Mischief::Death),
             (1, Some(collection)) => Some(Mischief::Cut(collection)),
             (2, Some(collection)) => Some(Mischief::Expire(collection)),
-            (_, Some(_)) if self.may_set_clock => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
+            (3, Some(_)) => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
             (_, Some(collection)) => Some(Mischief::Cut(collection)),
         }
     }

@@ -48,7 +48,7 @@ impl Oracles {
     pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, before: &Value, after: &Value) {
         if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
             self.status(before, after);
-        } else if path_ == path(ROUTES, NAME) {
+        } else if path_ == path(ROUTES, NAME) && !after.is_null() {
             self.route(cluster, before, after);
         }
     }

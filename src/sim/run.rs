@@ -23,20 +23,18 @@ use super::process::{Process, Source};
 use super::scenario::Scenario;
 use super::server::Cluster;
 use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, View, path};
-use super::wire::{self, Fate, Fates, Late, Wire};
+use super::wire::{self, Fate, Fates, Late, Plan, Wire};
+use crate::api::model_deployment::RevisionRole;
 use crate::audit::ObjectStoreTrail;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
 
 /// More steps than any run needs.
-const TOO_MANY: usize = 6_000;
+const TOO_MANY: usize = 2_000;
 /// Who asks for nothing is looked at every ten minutes, spread.
 const NOTHING_DUE: Duration = Duration::from_mins(7);
 /// The kinds whose watches a process needs.
 const WATCHED: usize = 8;
-
-/// Decides what becomes of a write, by its number and what it is.
-pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
 
 /// Noon of an ordinary day.
 fn noon() -> DateTime<Utc> {
@@ -68,26 +66,21 @@ pub(super) struct Ended {
     /// Passes of the deployment.
     pub(super) passes: usize,
     pub(super) trace: Vec<String>,
+    /// Of the trace: the same for the same way to rest.
+    pub(super) fingerprint: String,
 }
 
-impl Ended {
-    /// The same for the same way.
-    pub(super) fn fingerprint(&self) -> String {
-        hex(&Sha256::digest(self.trace.join("\n")), 8)
-    }
-}
-
-/// Runs it in the natural order; `plan` says what becomes of writes.
-pub(super) fn natural(scenario: &Scenario, plan: Plan) -> Ended {
-    alone(async { Run::begin(scenario, plan, None).await.to_the_end(20).await })
+/// Runs it in the natural order; `plan` says what becomes of writes. In the end it is looked at so often.
+pub(super) fn natural(scenario: &Scenario, plan: Plan, forced: usize) -> Ended {
+    alone(async { Run::begin(scenario, plan, None).await.play(forced).await })
 }
 
 /// Runs it as chance has it.
 pub(super) fn seeded(scenario: &Scenario, seed: u64) -> Ended {
-    let chance = Arc::new(Mutex::new(Chance::of(seed, scenario)));
+    let chance = Arc::new(Mutex::new(Chance::of(seed)));
     let fates = chance.clone();
     let plan = Box::new(move |_, about: &str| fates.lock().unwrap().fate(about));
-    alone(async { Run::begin(scenario, plan, Some(chance)).await.to_the_end(3).await })
+    alone(async { Run::begin(scenario, plan, Some(chance)).await.play(2).await })
 }
 
 /// Everything that should.
@@ -114,10 +107,14 @@ struct Run<'a> {
     acts: usize,
     trace: Vec<String>,
     passes: usize,
-    /// Versions and writes when the deployment was last looked at, how often nothing was new, and what it waits for.
+    /// Versions and writes when the deployment was last looked at, and how often nothing was new.
     last: (u64, usize),
     quiet: usize,
-    wait: Duration,
+    /// What each resource waits for.
+    waits: BTreeMap<(usize, Key), Duration>,
+    /// The version people have last looked at, and that others have, with what they can do.
+    looked: u64,
+    deeds: (u64, Vec<Deed>),
 }
 
 impl<'a> Run<'a> {
@@ -149,7 +146,9 @@ impl<'a> Run<'a> {
             passes: 0,
             last: (0, 0),
             quiet: 0,
-            wait: Duration::ZERO,
+            waits: BTreeMap::new(),
+            looked: 0,
+            deeds: (0, Vec::new()),
         }
     }
 
@@ -164,7 +163,7 @@ impl<'a> Run<'a> {
         self.trace.extend(written.into_iter().map(|it| format!("             {it}")));
     }
 
-    async fn to_the_end(mut self, forced: usize) -> Ended {
+    async fn play(mut self, forced: usize) -> Ended {
         for number in 0.. {
             self.script();
             self.notice();
@@ -173,28 +172,40 @@ impl<'a> Run<'a> {
                 break;
             }
             if number == TOO_MANY || !self.fates().oracles.violations.is_empty() {
-                let rest = (number == TOO_MANY).then(|| format!("it does not come to rest: {:#?}", self.view.status()));
+                let rest = (number == TOO_MANY).then(|| {
+                    format!("it does not come to rest, after act {} of {}", self.acts, self.scenario.acts.len())
+                });
                 self.fates().oracles.violations.extend(rest);
-                return self.ended();
+                let fingerprint = self.fingerprint();
+                return self.ended(fingerprint);
             }
             self.one(steps).await;
         }
+        let fingerprint = self.fingerprint();
         self.stays_at_rest(forced).await;
         let uid = self.view.deployment()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let entries = if uid.is_empty() { Vec::new() } else { self.trail.list(&uid).await.unwrap() };
         self.fates.lock().unwrap().oracles.at_rest(&self.view.cluster, &entries);
-        self.ended()
+        self.ended(fingerprint)
     }
 
-    fn ended(self) -> Ended {
+    fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(self.trace.join("\n")), 8)
+    }
+
+    fn ended(self, fingerprint: String) -> Ended {
         let digest = digest::of(&self.view.cluster);
         let fates = self.fates.lock().unwrap();
         let violations = fates.oracles.violations.clone();
-        Ended { digest, violations, writes: fates.writes, passes: self.passes, trace: self.trace.clone() }
+        Ended { digest, violations, writes: fates.writes, passes: self.passes, trace: self.trace.clone(), fingerprint }
     }
 
     /// People act as soon as what they wait for is there.
     fn script(&mut self) {
+        // Nobody looks twice at the same thing.
+        if std::mem::replace(&mut self.looked, self.view.cluster.version()) == self.view.cluster.version() {
+            return;
+        }
         while let Some(act) = self.scenario.acts.get(self.acts).filter(|it| (it.when)(&self.view)) {
             (act.what)(&self.view);
             self.acts += 1;
@@ -206,7 +217,7 @@ impl<'a> Run<'a> {
     fn notice(&mut self) {
         if self.process.as_ref().is_some_and(|it| !it.wire.is_alive()) {
             self.process = None;
-            (self.awake, self.due) = Default::default();
+            (self.awake, self.due, self.waits) = Default::default();
             self.told("the process is dead".into());
         }
         let Some(process) = &mut self.process else { return };
@@ -215,7 +226,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&mut self) -> Vec<Step> {
         let cluster = &self.view.cluster;
         let mut steps: Vec<Step> = cluster.behind().into_iter().map(Step::Deliver).collect();
         steps.extend(self.process.is_none().then_some(Step::Start));
@@ -223,8 +234,11 @@ impl<'a> Run<'a> {
         let due = self.due.iter().filter(|(_, at)| **at <= now).map(|(it, _)| it);
         let awake: BTreeSet<_> = self.awake.iter().chain(due).cloned().collect();
         steps.extend(awake.into_iter().map(|(number, key)| Step::Pass(number, key)));
-        let others = others::deeds(cluster, &|it, wanted| self.scenario.pods_of(&self.view, it, wanted));
-        steps.extend(others.into_iter().map(Step::Other));
+        if self.deeds.0 != cluster.version() {
+            let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
+            self.deeds = (cluster.version(), others::deeds(cluster, &pods));
+        }
+        steps.extend(self.deeds.1.iter().cloned().map(Step::Other));
         steps.extend((!self.fates().late.is_empty()).then_some(Step::Late));
         steps
     }
@@ -296,9 +310,11 @@ impl<'a> Run<'a> {
             self.passes += 1;
             let seen = (self.view.cluster.version(), self.fates().writes);
             self.quiet = if seen == self.last { self.quiet + 1 } else { 0 };
-            (self.last, self.wait) = (seen, wait.unwrap_or(Duration::MAX));
+            self.last = seen;
         }
+        self.waits.remove(&place);
         if let Some(wait) = wait {
+            self.waits.insert(place.clone(), wait);
             self.due.insert(place, Instant::now() + wait);
         }
     }
@@ -324,7 +340,6 @@ impl<'a> Run<'a> {
         let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
         let is_blind = self.view.cluster.watched().len() < WATCHED;
         let next = if is_blind { next.min(now + Duration::from_secs(1)) } else { next };
-        let next = next.min(self.scenario.next_look(&self.view).map_or(next, |wait| now + wait));
         sleep_until(next.max(now + Duration::from_millis(1))).await;
     }
 
@@ -335,7 +350,7 @@ impl<'a> Run<'a> {
                 if let Some(process) = self.process.take() {
                     process.wire.die();
                 }
-                (self.awake, self.due) = Default::default();
+                (self.awake, self.due, self.waits) = Default::default();
             }
             Mischief::Cut(collection) => cluster.cut(collection),
             Mischief::Expire(collection) => {
@@ -352,20 +367,20 @@ impl<'a> Run<'a> {
 
     /// Nobody waits for anything, and nothing was new when it was last looked for.
     fn is_at_rest(&self) -> bool {
-        let done = self.acts == self.scenario.acts.len() && self.process.is_some();
-        if self.view.deployment().is_null() {
-            return done;
+        let done = self.acts == self.scenario.acts.len() && self.view.cluster.watched().len() >= WATCHED;
+        if !done || self.process.is_none() || self.waits.values().any(|wait| *wait < NOTHING_DUE) {
+            return false;
         }
-        let is_open = self.view.status().attempt.is_some_and(|it| it.state.is_active());
-        done && self.wait >= NOTHING_DUE
-            && self.quiet > usize::from(is_open)
-            && self.view.cluster.watched().len() >= WATCHED
+        let status = self.view.status();
+        let is_active = status.attempt.is_some_and(|it| it.state.is_active());
+        let drains = status.revisions.iter().any(|it| it.role == RevisionRole::Draining);
+        self.view.deployment().is_null() || (!drains && self.quiet > if is_active { 3 } else { 0 })
     }
 
     /// However often it is looked at, nothing is written.
     async fn stays_at_rest(&mut self, forced: usize) {
         let before = (self.view.cluster.version(), self.fates().writes);
-        let kinds = [ENTRIES, MODELS];
+        let (kinds, passes) = ([ENTRIES, MODELS], self.passes);
         for _ in 0..forced {
             for number in 0..kinds.len() {
                 let all = self.process.as_ref().map(|it| it.hands[number].all()).unwrap_or_default();
@@ -374,6 +389,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        self.passes = passes;
         let after = (self.view.cluster.version(), self.fates().writes);
         if before != after {
             let place = path(MODELS, NAME);

@@ -1,7 +1,5 @@
 //! What a run is about: the cluster it begins in, what people do and when, what metrics and pods are like.
 
-use std::time::Duration;
-
 use http::Method;
 use serde_json::{Value, json};
 
@@ -30,8 +28,6 @@ pub(super) struct Scenario {
     pub(super) acts: Vec<Act>,
     pub(super) metrics: Metrics,
     pods: PodsOf,
-    /// Whether the operator's clock may be set wrong without another end being right.
-    pub(super) may_set_clock: bool,
 }
 
 impl Scenario {
@@ -47,7 +43,7 @@ impl Scenario {
         });
         let (given, acts) = (Vec::new(), Vec::new());
         let all = |_: &View, _: &str, wanted| wanted;
-        Self { name, spec, given, acts, metrics: |_, _| good(), pods: all, may_set_clock: true }
+        Self { name, spec, given, acts, metrics: |_, _| good(), pods: all }
     }
 
     /// The spec it begins with differs by this merge patch.
@@ -92,12 +88,6 @@ impl Scenario {
         self
     }
 
-    /// Its end depends on deadlines, which a wrong clock moves.
-    pub(super) fn by_the_clock(mut self) -> Self {
-        self.may_set_clock = false;
-        self
-    }
-
     /// Makes the cluster it begins in.
     pub(super) fn set(&self, view: &View) {
         for version in 1..=4 {
@@ -109,16 +99,13 @@ impl Scenario {
         let metadata = json!({"namespace": NAMESPACE, "name": NAME});
         let deployment = json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": metadata, "spec": self.spec});
+        let first = json!({"metadata": {"name": "first"}, "deployment": deployment});
+        created(view, &within("/apis/sim/v1/flags"), first);
         created(view, &within(MODELS), deployment);
     }
 
     pub(super) fn pods_of(&self, view: &View, deployment: &Value, wanted: i64) -> i64 {
         (self.pods)(view, &view.entry_of(others::revision(deployment)), wanted)
-    }
-
-    /// How soon somebody looks again whether it is time to act, when nothing else happens.
-    pub(super) fn next_look(&self, _: &View) -> Option<Duration> {
-        None
     }
 }
 

@@ -130,7 +130,7 @@ impl Cluster {
 
     /// The object at this path; null if there is none.
     pub(crate) fn get(&self, path: &str) -> Value {
-        self.lock().objects.get(path).map(|it| Value::clone(it)).unwrap_or_default()
+        self.lock().one(path).map(|it| Value::clone(it)).unwrap_or_default()
     }
 
     /// All objects of a collection over all namespaces, by path.
@@ -140,7 +140,7 @@ impl Cluster {
 
     /// All objects, by path.
     pub(crate) fn everything(&self) -> Vec<(String, Arc<Value>)> {
-        self.lock().objects.iter().map(|(path, it)| (path.clone(), it.clone())).collect()
+        self.lock().objects.values().flatten().map(|(path, it)| (path.clone(), it.clone())).collect()
     }
 
     /// The newest version.

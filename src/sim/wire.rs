@@ -45,12 +45,14 @@ pub(super) enum Late {
     Entry(Entry),
 }
 
+/// Decides what becomes of a write, by its number and what it is.
+pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
+
 /// What all processes of a run share on their way out.
 pub(super) struct Fates {
     /// Writes so far.
     pub(super) writes: usize,
-    /// By number and what it is.
-    pub(super) plan: Box<dyn FnMut(usize, &str) -> Fate + Send>,
+    pub(super) plan: Plan,
     pub(super) late: Vec<Late>,
     pub(super) oracles: Oracles,
     /// What was written, for people.

@@ -14,7 +14,8 @@ use crate::runtime::Clock;
 #[derive(Default)]
 pub(super) struct State {
     pub(super) version: u64,
-    pub(super) objects: BTreeMap<String, Arc<Value>>,
+    /// By collection over all namespaces, then by path.
+    pub(super) objects: BTreeMap<String, BTreeMap<String, Arc<Value>>>,
     /// What has happened since `floor`.
     pub(super) log: Vec<Change>,
     /// Nobody can watch from an older version any more.
@@ -29,8 +30,8 @@ pub(super) struct State {
 
 /// `/apis/g/v/namespaces/n/plural/name` → `/apis/g/v/plural`, the collection over all namespaces.
 pub(super) fn collection(path: &str) -> String {
-    let (root, rest) = path.split_once("/namespaces/").unwrap();
-    format!("{root}/{}", rest.split('/').nth(1).unwrap())
+    let Some((root, rest)) = path.split_once("/namespaces/") else { return path.to_owned() };
+    format!("{root}/{}", rest.split('/').nth(1).unwrap_or_default())
 }
 
 fn name_of(path: &str) -> &str {
@@ -44,7 +45,11 @@ impl State {
 
     /// All objects of a collection over all namespaces.
     pub(super) fn of(&self, path: &str) -> Vec<(String, Arc<Value>)> {
-        self.objects.iter().filter(|(at, _)| collection(at) == path).map(|(at, it)| (at.clone(), it.clone())).collect()
+        self.objects.get(path).into_iter().flatten().map(|(at, it)| (at.clone(), it.clone())).collect()
+    }
+
+    pub(super) fn one(&self, path: &str) -> Option<&Arc<Value>> {
+        self.objects.get(&collection(path))?.get(path)
     }
 
     /// Stores an object in a new version; takes it out if nothing holds its deletion up.
@@ -55,16 +60,24 @@ impl State {
         let gone =
             !metadata["deletionTimestamp"].is_null() && metadata["finalizers"].as_array().is_none_or(Vec::is_empty);
         let object = Arc::new(object);
+        let collection = collection(path);
+        let all = self.objects.entry(collection.clone()).or_default();
         let known = match gone {
-            true => self.objects.remove(path),
-            false => self.objects.insert(path.to_owned(), object.clone()),
+            true => all.remove(path),
+            false => all.insert(path.to_owned(), object.clone()),
         };
         let type_ = match (gone, known.is_some()) {
             (true, _) => "DELETED",
             (false, true) => "MODIFIED",
             (false, false) => "ADDED",
         };
-        self.log.push(Change { version: self.version, path: path.to_owned(), type_, object: object.clone() });
+        self.log.push(Change {
+            version: self.version,
+            collection,
+            path: path.to_owned(),
+            type_,
+            object: object.clone(),
+        });
         if !self.is_by_hand {
             self.tell_all();
         }
@@ -90,7 +103,7 @@ impl State {
     fn create(&mut self, collection: &str, body: &Value) -> Reply {
         let name = body["metadata"]["name"].as_str().unwrap();
         let path = format!("{collection}/{name}");
-        if self.objects.contains_key(&path) {
+        if self.one(&path).is_some() {
             return refusal(409, "AlreadyExists", name);
         }
         let mut object = body.clone();
@@ -107,7 +120,7 @@ impl State {
 
     fn of_one(&mut self, asked: &Asked) -> Reply {
         let (path, status) = asked.path.strip_suffix("/status").map_or((asked.path.as_str(), false), |it| (it, true));
-        let Some(known) = self.objects.get(path).cloned() else {
+        let Some(known) = self.one(path).cloned() else {
             return refusal(404, "NotFound", name_of(path));
         };
         if asked.method == Method::GET {
@@ -153,7 +166,7 @@ impl State {
                 self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
         }
         let (_, object) = self.store(path, object);
-        if self.objects.contains_key(path) {
+        if self.one(path).is_some() {
             return (200, object);
         }
         (200, json!({"kind": "Status", "status": "Success", "details": {"name": name_of(path)}}))

@@ -7,12 +7,13 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use serde_json::{Value, json};
 
-use super::store::{State, collection};
+use super::store::State;
 use super::{Asked, Cluster, Line};
 
 /// Something that happened to an object.
 pub(super) struct Change {
     pub(super) version: u64,
+    pub(super) collection: String,
     pub(super) path: String,
     pub(super) type_: &'static str,
     pub(super) object: Arc<Value>,
@@ -47,8 +48,7 @@ impl Asked {
 
 impl Watch {
     fn is_about(&self, change: &Change) -> bool {
-        let path = &self.asked.path;
-        change.version > self.told && collection(&change.path) == *path && self.asked.selects(&change.object)
+        change.version > self.told && change.collection == self.asked.path && self.asked.selects(&change.object)
     }
 
     fn tell(&mut self, change: &Change) -> bool {
