@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::server::Cluster;
@@ -24,7 +25,13 @@ pub(super) struct Oracles {
     effects: BTreeMap<String, Vec<Decision>>,
     /// The most ready pods that each Deployment has had since all was told: what the operator may still see.
     most_ready: BTreeMap<String, i64>,
+    /// Failures in a row that the candidate's answers have shown, and when there were too many.
+    failures: usize,
+    pub(super) breached_at: Option<DateTime<Utc>>,
 }
+
+/// From the answer that makes a breach to the write of weight 0. A run with faults is not held to it.
+const PROMISE: TimeDelta = TimeDelta::seconds(1);
 
 impl Oracles {
     pub(super) fn broken(&mut self, what: impl Into<String>) {
@@ -42,6 +49,20 @@ impl Oracles {
         let ready = deployment["status"]["readyReplicas"].as_i64().unwrap_or(0);
         let most = self.most_ready.get(path).copied().filter(|_| lags).unwrap_or(0);
         self.most_ready.insert(path.to_owned(), ready.max(most));
+    }
+
+    /// The metric source has answered; `limit` failures in a row are tolerated.
+    pub(super) fn answered(&mut self, fails: bool, limit: usize, now: DateTime<Utc>) {
+        self.failures = if fails { self.failures + 1 } else { 0 };
+        let is_breach = self.failures > limit;
+        self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
+    }
+
+    /// Whether weight 0 is due since a breach, and not there: for runs in which nothing else goes wrong.
+    pub(super) fn promised(&mut self, candidates_weight: f64, now: DateTime<Utc>) {
+        if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > PROMISE) {
+            self.broken(format!("a breach at {at} and still {candidates_weight} % at {now}"));
+        }
     }
 
     /// The operator has changed an object.

@@ -20,7 +20,7 @@ use super::digest;
 use super::oracles::Oracles;
 use super::others::{self, Deed};
 use super::process::{Process, Source};
-use super::scenario::Scenario;
+use super::scenario::{Scenario, bad};
 use super::server::Cluster;
 use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, View, path};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
@@ -167,6 +167,7 @@ impl<'a> Run<'a> {
         for number in 0.. {
             self.script();
             self.notice();
+            self.keeps_its_promise();
             let steps = self.steps();
             if steps.is_empty() && self.is_at_rest() {
                 break;
@@ -210,6 +211,14 @@ impl<'a> Run<'a> {
             (act.what)(&self.view);
             self.acts += 1;
             self.told(format!("act {} of {}", self.acts, self.scenario.acts.len()));
+        }
+    }
+
+    /// A breach takes the weight away at once, where nothing else is wrong.
+    fn keeps_its_promise(&mut self) {
+        if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
+            let (weight, now) = (self.view.weight_of("churn-2"), self.view.now());
+            self.fates().oracles.promised(weight, now);
         }
     }
 
@@ -287,7 +296,13 @@ impl<'a> Run<'a> {
         self.lives += 1;
         let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
-        let source = Source(Box::new(move |query| scenario(&view, query)));
+        let fates = self.fates.clone();
+        let source = Source(Box::new(move |query| {
+            let answer = scenario(&view, query);
+            let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
+            fates.lock().unwrap().oracles.answered(answer == bad(), limit, view.now());
+            answer
+        }));
         let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
         let process = Process::start(wire, Arc::new(source), clock, self.lives).await;

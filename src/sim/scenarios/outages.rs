@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::super::scenario::{Scenario, deploy, good};
+use super::super::scenario::{Scenario, deploy, good, guardrail};
 use super::super::view::{DEPLOYMENTS, NAME, NAMESPACE, PODS, View, path, within};
 use super::{canary, upgraded};
 use crate::api::labels;
@@ -46,15 +46,17 @@ fn never(_: &View, entry: &str, wanted: i64) -> i64 {
 }
 
 pub(super) fn all() -> Vec<Scenario> {
-    let impatient = json!({"steps": [{"weight": "5%", "for": "2m"}], "progressDeadline": "5m"});
-    let on_outage = json!({"steps": [{"weight": "5%", "for": "2m"}], "onOutage": {"after": "3m", "do": "Rollback"}});
+    // Longer than a wrong clock can make a wait, and back.
+    let impatient = json!({"steps": [{"weight": "5%", "for": "2m"}], "progressDeadline": "25m"});
+    let on_outage = json!({"steps": [{"weight": "5%", "for": "2m"}], "onOutage": {"after": "25m", "do": "Rollback"}});
+    let seldom = json!({"interval": "5m", "metrics": [guardrail()]});
     vec![
         canary("prometheus_silent_and_back")
             .metrics(silent)
             .when(sees_silence, |it| it.set("prometheus"))
             .until(|it| it.serves("churn-2")),
         canary("prometheus_silent_for_too_long")
-            .spec(json!({"rollout": on_outage}))
+            .spec(json!({"rollout": on_outage, "analysis": seldom}))
             .metrics(silent)
             .until(|it| it.is_in(RolledBack)),
         canary("no_data_and_then_some")

@@ -76,7 +76,10 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_in(Starting), deploy("churn-2"))
             .until(|it| it.serves("churn-2")),
         canary("max_step_time")
-            .spec(json!({"rollout": {"steps": [{"weight": "5%", "for": "1m", "maxStepTime": "5m"}]}}))
+            .spec(json!({
+                "rollout": {"steps": [{"weight": "5%", "for": "1m", "maxStepTime": "25m"}]},
+                "analysis": {"interval": "5m", "metrics": [super::super::scenario::guardrail()]},
+            }))
             .metrics(|_, _| Measurement::NoData("no series".into()))
             .until(|it| it.is_in(RolledBack)),
         canary("too_few_requests_and_then_enough")

@@ -7,6 +7,7 @@
 mod canary;
 mod capacity;
 mod deadlines;
+mod explore;
 mod first_deployment;
 mod gateway;
 mod obstacles;
