@@ -41,13 +41,13 @@ FIRST ?= 0
 .PHONY: simulation
 simulation: ## Every death of every scenario in memory, 1,000 schedules, every small world
 	@.ci/preflight cargo
-	SWEEP=1 SEEDS=1000 $(SIMULATION) sim::tests -- --nocapture
+	LOOKS=100 SWEEP=1 SEEDS=1000 $(SIMULATION) sim::tests -- --nocapture
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 
 .PHONY: proof
 proof: ## The same with writes that arrive after their process died, and 10,000 schedules
 	@.ci/preflight cargo
-	SWEEP=1 SIDES=3 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
+	LOOKS=100 SWEEP=1 SIDES=3 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 
 .PHONY: soak

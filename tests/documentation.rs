@@ -24,6 +24,7 @@ const NO_REASONS: &[&str] = &[
     "ConfigMap",
     "ControllerRevision",
     "Deployment",
+    "HorizontalPodAutoscaler",
     "HTTPRoute",
     "ModelDeployment",
     "Service",
@@ -33,6 +34,8 @@ const NO_REASONS: &[&str] = &[
     // Decisions that only the trail names.
     "Start",
     "RollBack",
+    "ResetRoute",
+    "Shadow",
     "Withdraw",
 ];
 
@@ -157,8 +160,13 @@ fn the_full_examples_use_every_field() -> Result<()> {
     for (kind, plural) in [("modeldeployment", "modeldeployments"), ("modelregistryentry", "modelregistryentries")] {
         let minimal = yaml(&format!("examples/{kind}/minimal.yaml"))?;
         let full = yaml(&format!("examples/{kind}/full.yaml"))?;
-        // What excludes metrics cannot stand beside them.
-        let elsewhere = |path: &str| path == "spec.analysis.none" && holds(&minimal, path);
+        // What excludes other fields cannot stand beside them.
+        let autoscaled =
+            if kind == "modeldeployment" { yaml("examples/modeldeployment/autoscaled.yaml")? } else { Value::Null };
+        let elsewhere = |path: &str| {
+            path == "spec.analysis.none" && holds(&minimal, path)
+                || path.starts_with("spec.autoscaling") && holds(&autoscaled, path)
+        };
         let unused: Vec<String> =
             fields(plural)?.into_iter().filter(|path| !holds(&full, path) && !elsewhere(path)).collect();
         assert!(unused.is_empty(), "examples/{kind}/full.yaml does not use {unused:?}");

@@ -5,6 +5,7 @@
 //! writes, and a fraction of the CPU of decoding a Deployment that is then dropped.
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Error;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -186,6 +187,13 @@ fn over(kind: ChildKind, mut body: Value) -> Patch<Value> {
             replace(body.pointer_mut("/spec/selector"));
             replace(body.pointer_mut("/spec/ports"));
         }
+        // A merge patch replaces its lists and keeps what is not named: so `behavior` is named even where there is none.
+        ChildKind::Autoscaler => {
+            if let Some(spec) = body.pointer_mut("/spec").and_then(Value::as_object_mut) {
+                spec.entry("behavior").or_insert(Value::Null);
+            }
+            return Patch::Merge(body);
+        }
         // Custom resources know no such directive, and need none: the spec of a route is lists, which a merge
         // replaces. The other kinds are never changed.
         ChildKind::HttpRoute | ChildKind::ConfigMap | ChildKind::Revision => return Patch::Merge(body),
@@ -208,6 +216,7 @@ fn collection(kind: ChildKind, namespace: &str) -> Request {
         ChildKind::Revision => ControllerRevision::url_path(&(), namespace),
         ChildKind::ConfigMap => ConfigMap::url_path(&(), namespace),
         ChildKind::Deployment => Deployment::url_path(&(), namespace),
+        ChildKind::Autoscaler => HorizontalPodAutoscaler::url_path(&(), namespace),
         ChildKind::Service => Service::url_path(&(), namespace),
         ChildKind::HttpRoute => HttpRoute::url_path(&(), namespace),
     })
@@ -222,6 +231,7 @@ fn body(child: &Child) -> Result<Value, Error> {
             json!({"metadata": child.metadata, "spec": {"replicas": child.spec.as_ref().and_then(|it| it.replicas)}}),
         ),
         Child::Deployment(child) => serde_json::to_value(child),
+        Child::Autoscaler(child) => serde_json::to_value(child),
         Child::Service(child) => serde_json::to_value(child),
         Child::HttpRoute(child) => serde_json::to_value(child),
     };

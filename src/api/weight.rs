@@ -41,6 +41,12 @@ impl Weight {
         Self(hundredths.min(10_000))
     }
 
+    /// From a whole percentage; below 0 % is none, above 100 % is all.
+    #[must_use]
+    pub fn from_percent(percent: i32) -> Self {
+        Self::from_hundredths(u16::try_from(percent.clamp(0, 100)).unwrap_or_default().saturating_mul(100))
+    }
+
     /// In hundredths of a percent: what the gateway's `backendRefs` carry.
     #[must_use]
     pub fn hundredths(self) -> i32 {

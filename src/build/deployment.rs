@@ -5,7 +5,6 @@
 
 mod place;
 mod template;
-mod unknown;
 
 use std::collections::BTreeMap;
 
@@ -15,11 +14,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{APPLIED, GENERATION, Owner, metadata, selector};
+use super::{APPLIED, GENERATION, Owner, metadata, selector, unknown};
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
 
 pub use template::{FETCH, MODEL_DIRECTORY};
+
+/// Where the Deployment controller counts pod templates.
+const TEMPLATES_COUNTED: &str = "deployment.kubernetes.io/revision";
+/// Its count after the template was last put back.
+const TEMPLATES: &str = "werkbank.dev/templates";
 
 /// The Deployment of a revision with `replicas` pods.
 ///
@@ -64,7 +68,7 @@ fn spec(resource: &ModelDeployment, record: &RevisionRecord) -> Result<Deploymen
     own.extend(labels.iter().map(|(key, value)| (key.clone(), value.clone().into())));
     let template = PodTemplateSpec::deserialize(&asked)
         .map_err(|error| format!("spec.template is not a pod template: {error}"))?;
-    unknown::refuse(&asked, &serde_json::to_value(&template).unwrap_or_default())?;
+    unknown::refuse("spec.template", "a pod template", &asked, &serde_json::to_value(&template).unwrap_or_default())?;
     Ok(DeploymentSpec {
         // One template for ever: there is no other to go back to.
         revision_history_limit: Some(1),
@@ -89,6 +93,26 @@ pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
     let recorded = record.metadata.annotations.as_ref().and_then(|it| it.get(APPLIED)).map(String::as_str);
     let seen = live.metadata.generation.unwrap_or_default();
     recorded.is_some() && annotation(live, APPLIED) == recorded && noted(live) == Some(seen)
+}
+
+/// Whether nobody has edited the pod template of a Deployment that an autoscaler scales.
+///
+/// Each scaling is a new generation, so this is known from the number that the Deployment controller counts pod
+/// templates with: a revision has one. A number that is not there yet tells nothing.
+#[must_use]
+pub fn has_its_template(live: &Deployment, record: &ControllerRevision) -> bool {
+    let recorded = record.metadata.annotations.as_ref().and_then(|it| it.get(APPLIED)).map(String::as_str);
+    recorded.is_some() && annotation(live, APPLIED) == recorded && templates(live) <= noted_templates(live)
+}
+
+/// How many pod templates it has had.
+fn templates(live: &Deployment) -> i64 {
+    annotation(live, TEMPLATES_COUNTED).and_then(|it| it.parse().ok()).unwrap_or(1)
+}
+
+/// How many of them are accounted for: the first, and what was put back.
+fn noted_templates(live: &Deployment) -> i64 {
+    annotation(live, TEMPLATES).and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
 /// What to apply over such a Deployment so that it has this many pods; nothing if it has.
@@ -134,7 +158,11 @@ pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deploymen
     // A restored object, whose generations begin anew, may carry this very number: then the apply would change
     // nothing, and not be counted.
     let note = if is_applied && noted == Some(next) { seen } else { next };
-    wanted.metadata.annotations.get_or_insert_default().insert(GENERATION.into(), note.to_string());
+    let annotations = wanted.metadata.annotations.get_or_insert_default();
+    annotations.insert(GENERATION.into(), note.to_string());
+    if templates(live) > noted_templates(live) {
+        annotations.insert(TEMPLATES.into(), templates(live).saturating_add(1).to_string());
+    }
     Some(wanted)
 }
 

@@ -4,11 +4,13 @@
 //! ModelDeployment: deleting the one record takes pods, Service and ConfigMap copies with it,
 //! and deleting the ModelDeployment takes everything.
 
+pub mod autoscaler;
 pub mod copy;
 pub mod deployment;
 pub mod record;
 pub mod route;
 pub mod service;
+mod unknown;
 
 use std::collections::BTreeMap;
 

@@ -31,20 +31,44 @@ pub struct Backend<'a> {
     pub port: i32,
 }
 
-/// The route of a deployment with these backends in every rule.
+/// The route of a deployment with these backends in every rule; `mirror` gets copies of its share of the requests.
 #[must_use]
-pub fn write(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<'_>]) -> HttpRoute {
+pub fn write(
+    resource: &ModelDeployment,
+    gateway: &Gateway,
+    backends: &[Backend<'_>],
+    mirror: Option<Backend<'_>>,
+) -> HttpRoute {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    assemble(resource, name, gateway, rules(resource, gateway, backends))
+    assemble(resource, name, gateway, rules(resource, gateway, backends, mirror))
+}
+
+/// Copies its share of the requests to a revision.
+fn mirror_filter(name: &str, Backend { revision, weight, port }: Backend<'_>) -> Value {
+    let backend = json!({"name": labels::name(&[name, revision]), "port": port});
+    let percent = weight.hundredths() / 100;
+    json!({"type": "RequestMirror", "requestMirror": {"backendRef": backend, "percent": percent}})
+}
+
+fn add_filter(rule: &mut Map<String, Value>, filter: &Value) {
+    match rule.get_mut("filters").and_then(Value::as_array_mut) {
+        Some(filters) => filters.push(filter.clone()),
+        None => drop(rule.insert("filters".into(), json!([filter]))),
+    }
 }
 
 /// The proposal: the same to the Gateways, which accept or refuse it, and nobody's route, because
 /// each match asks for a header that no request has. So nothing is served by it before it is
 /// accepted, nor without what other objects (a security policy, say) attach to the true route by name.
 #[must_use]
-pub fn propose(resource: &ModelDeployment, gateway: &Gateway, backend: Backend<'_>) -> HttpRoute {
+pub fn propose(
+    resource: &ModelDeployment,
+    gateway: &Gateway,
+    backend: Backend<'_>,
+    mirror: Option<Backend<'_>>,
+) -> HttpRoute {
     let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-    let mut rules = rules(resource, gateway, &[backend]);
+    let mut rules = rules(resource, gateway, &[backend], mirror);
     rules.iter_mut().filter_map(Value::as_object_mut).for_each(|rule| ask_for_header(rule, uid));
     let name = proposed_name(resource.metadata.name.as_deref().unwrap_or_default());
     assemble(resource, &name, gateway, rules)
@@ -65,17 +89,26 @@ fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Ve
     HttpRoute { metadata, spec, status: None }
 }
 
-fn rules(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend<'_>]) -> Vec<Value> {
+fn rules(
+    resource: &ModelDeployment,
+    gateway: &Gateway,
+    backends: &[Backend<'_>],
+    mirror: Option<Backend<'_>>,
+) -> Vec<Value> {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let reference = |it: &Backend<'_>| json!({"name": labels::name(&[name, it.revision]), "port": it.port, "weight": it.weight.hundredths()});
     let backend_refs: Vec<Value> = backends.iter().map(reference).collect();
     let everything = vec![json!({})];
     let rules = if gateway.rules.is_empty() { &everything } else { &gateway.rules };
-    rules.iter().map(|rule| with_backends(rule, &backend_refs)).collect()
+    let filter = mirror.map(|it| mirror_filter(name, it));
+    rules.iter().map(|rule| with_backends(rule, &backend_refs, filter.as_ref())).collect()
 }
 
-fn with_backends(rule: &Value, backend_refs: &[Value]) -> Value {
+fn with_backends(rule: &Value, backend_refs: &[Value], filter: Option<&Value>) -> Value {
     let mut rule = rule.as_object().cloned().unwrap_or_default();
+    if let Some(filter) = filter {
+        add_filter(&mut rule, filter);
+    }
     rule.insert("backendRefs".into(), backend_refs.into());
     Value::Object(rule)
 }
@@ -113,11 +146,33 @@ pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
         && parents(live) == parents(wanted)
         && weights(live) == weights(wanted)
         && ports(live) == ports(wanted)
+        && mirrors(live) == mirrors(wanted)
+}
+
+/// Whether the live route was applied from the wanted one, and somebody has edited it since.
+#[must_use]
+pub fn is_edited(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    let noted = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
+    noted(live) == noted(wanted) && !same(live, wanted)
 }
 
 fn ports(route: &HttpRoute) -> Vec<Option<i64>> {
     let backends = route.spec.rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
     backends.map(|it| it.get("port").and_then(Value::as_i64)).collect()
+}
+
+/// Per rule, where requests are copied to, and how many of a hundred; a cluster whose Gateway API knows no
+/// `percent` drops it, and would copy all.
+fn mirrors(route: &HttpRoute) -> Vec<Vec<(Option<&str>, Option<i64>)>> {
+    fn mirror(filter: &Value) -> Option<(Option<&str>, Option<i64>)> {
+        let mirror = filter.get("requestMirror")?;
+        Some((
+            mirror.pointer("/backendRef/name").and_then(Value::as_str),
+            mirror.get("percent").and_then(Value::as_i64),
+        ))
+    }
+    let filters = |rule| Value::get(rule, "filters").and_then(Value::as_array).into_iter().flatten();
+    route.spec.rules.iter().map(|rule| filters(rule).filter_map(mirror).collect()).collect()
 }
 
 fn parents(route: &HttpRoute) -> Vec<Option<ParentRef>> {

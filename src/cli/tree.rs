@@ -120,7 +120,7 @@ fn weight(status: &ModelDeploymentStatus, it: &RevisionStatus) -> Weight {
     match it.role {
         RevisionRole::Stable => candidate.rest(),
         RevisionRole::Candidate => candidate,
-        RevisionRole::Draining => Weight::NONE,
+        RevisionRole::Draining | RevisionRole::Kept => Weight::NONE,
     }
 }
 
@@ -149,7 +149,7 @@ fn progress(
                 samples.unwrap_or_default()
             )
         }
-        (RevisionRole::Draining, _) => {
+        (RevisionRole::Draining | RevisionRole::Kept, _) => {
             it.draining_since.map(|since| format!("for {}", age(since, now))).unwrap_or_default()
         }
         _ => String::new(),

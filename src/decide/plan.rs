@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
 use crate::api::gateway::HttpRoute;
@@ -91,6 +92,8 @@ pub enum Child {
     ConfigMap(Box<ConfigMap>),
     /// The pods of one revision.
     Deployment(Box<Deployment>),
+    /// How many pods one revision has.
+    Autoscaler(Box<HorizontalPodAutoscaler>),
     /// The address of one revision, or of the stable one (blue-green).
     Service(Box<Service>),
     /// The weights.
@@ -106,6 +109,8 @@ pub enum ChildKind {
     ConfigMap,
     /// `apps/v1` Deployment.
     Deployment,
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    Autoscaler,
     /// `v1` Service.
     Service,
     /// `gateway.networking.k8s.io/v1` HTTPRoute.
@@ -120,6 +125,7 @@ impl ChildKind {
             Self::Revision => "ControllerRevision",
             Self::ConfigMap => "ConfigMap",
             Self::Deployment => "Deployment",
+            Self::Autoscaler => "HorizontalPodAutoscaler",
             Self::Service => "Service",
             Self::HttpRoute => "HTTPRoute",
         }
@@ -134,6 +140,7 @@ impl Child {
             Self::Revision(_) => ChildKind::Revision,
             Self::ConfigMap(_) => ChildKind::ConfigMap,
             Self::Deployment(_) => ChildKind::Deployment,
+            Self::Autoscaler(_) => ChildKind::Autoscaler,
             Self::Service(_) => ChildKind::Service,
             Self::HttpRoute(_) => ChildKind::HttpRoute,
         }
@@ -146,6 +153,7 @@ impl Child {
             Self::Revision(child) => &child.metadata,
             Self::ConfigMap(child) => &child.metadata,
             Self::Deployment(child) => &child.metadata,
+            Self::Autoscaler(child) => &child.metadata,
             Self::Service(child) => &child.metadata,
             Self::HttpRoute(child) => &child.metadata,
         };

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
 use kube::core::PartialObjectMeta;
@@ -54,6 +55,7 @@ pub struct ModelDeployments {
     contents: Contents,
     records: Cache<ControllerRevision>,
     deployments: Cache<Deployment>,
+    autoscalers: Cache<HorizontalPodAutoscaler>,
     services: Cache<Service>,
     routes: Cache<HttpRoute>,
     pods: Cache<Pod>,

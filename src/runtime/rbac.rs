@@ -88,6 +88,12 @@ pub const OPERATOR: Role = Role {
         rule(APPS, "controllerrevisions", KEEP, "The record of each revision; it owns the revision's other children."),
         rule(APPS, "deployments", OWN, "The pods of each revision."),
         rule(
+            "autoscaling",
+            "horizontalpodautoscalers",
+            &["create", "delete", "get", "list", "patch", "watch"],
+            "How many pods each revision has at least, where `autoscaling` decides the rest; it goes when that is taken from the spec.",
+        ),
+        rule(
             CORE,
             "services",
             OWN,

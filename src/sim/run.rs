@@ -33,8 +33,6 @@ use crate::text::hex::hex;
 const TOO_MANY: usize = 2_000;
 /// Who asks for nothing is looked at every ten minutes, spread.
 const NOTHING_DUE: Duration = Duration::from_mins(7);
-/// The kinds whose watches a process needs.
-const WATCHED: usize = 8;
 
 /// Noon of an ordinary day.
 fn noon() -> DateTime<Utc> {
@@ -115,6 +113,8 @@ struct Run<'a> {
     /// The version people have last looked at, and that others have, with what they can do.
     looked: u64,
     deeds: (u64, Vec<Deed>),
+    /// How many kinds a process watches.
+    watched: usize,
 }
 
 impl<'a> Run<'a> {
@@ -149,6 +149,7 @@ impl<'a> Run<'a> {
             waits: BTreeMap::new(),
             looked: 0,
             deeds: (0, Vec::new()),
+            watched: 0,
         }
     }
 
@@ -310,6 +311,9 @@ impl<'a> Run<'a> {
             self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
         }
         self.process = Some(process);
+        // Each goes on from its list before anything else happens.
+        sleep(Duration::from_millis(1)).await;
+        self.watched = self.watched.max(self.view.cluster.watched().len());
         self.told(format!("start of process {}", self.lives));
     }
 
@@ -353,8 +357,7 @@ impl<'a> Run<'a> {
     async fn pass_time(&mut self) {
         let now = Instant::now();
         let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
-        let is_blind = self.view.cluster.watched().len() < WATCHED;
-        let next = if is_blind { next.min(now + Duration::from_secs(1)) } else { next };
+        let next = if self.is_blind() { next.min(now + Duration::from_secs(1)) } else { next };
         sleep_until(next.max(now + Duration::from_millis(1))).await;
     }
 
@@ -380,9 +383,14 @@ impl<'a> Run<'a> {
         sleep(Duration::from_millis(1)).await;
     }
 
+    /// Whether some watch has broken off and is not back yet.
+    fn is_blind(&self) -> bool {
+        self.view.cluster.watched().len() < self.watched
+    }
+
     /// Nobody waits for anything, and nothing was new when it was last looked for.
     fn is_at_rest(&self) -> bool {
-        let done = self.acts == self.scenario.acts.len() && self.view.cluster.watched().len() >= WATCHED;
+        let done = self.acts == self.scenario.acts.len() && !self.is_blind();
         if !done || self.process.is_none() || self.waits.values().any(|wait| *wait < NOTHING_DUE) {
             return false;
         }

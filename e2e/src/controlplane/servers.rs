@@ -228,6 +228,8 @@ impl Site<'_> {
             // As on a real cluster: each controller with the rights of its role.
             "--use-service-account-credentials=true".to_owned(),
             "--leader-elect=false".to_owned(),
+            // Instead of 15 s: a test need not wait that long for more pods.
+            "--horizontal-pod-autoscaler-sync-period=1s".to_owned(),
             // No server of its own: nobody asks it anything.
             "--secure-port=0".to_owned(),
             "--profiling=false".to_owned(),

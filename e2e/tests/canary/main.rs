@@ -1,13 +1,17 @@
 //! A canary on a real control plane, with real Envoy, real Prometheus and the operator installed by its chart.
 #![cfg(test)]
 
+mod autoscaling;
 mod bad_input;
+mod crashes;
 mod gateway_api;
 mod gateway_edit;
 mod leaders;
 mod outages;
 mod promotion;
 mod reapply;
+mod returning;
 mod rights;
 mod rollouts;
 mod scene;
+mod shadowing;

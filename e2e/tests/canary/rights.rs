@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use werkbank::api::gateway::HttpRoute;
 use werkbank::api::labels;
@@ -19,6 +20,7 @@ use werkbank_e2e::process::Signal;
 use werkbank_e2e::rights::{Account, Right, Scope, compare, forbidden, shipped};
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options};
 
+use crate::autoscaling::autoscaled;
 use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, foreign, revision_of, unharmed};
 
 const OPERATOR: Account<'_> = Account { namespace: OPERATOR_NAMESPACE, name: "werkbank" };
@@ -99,6 +101,7 @@ async fn everything(scene: &Scene) {
         a_switch(scene),
         names_that_are_taken(scene),
         an_object_that_cannot_be_read(scene),
+        an_autoscaler_comes_and_goes(scene),
     );
     a_takeover(scene).await;
     a_deletion(scene).await;
@@ -137,8 +140,7 @@ async fn a_switch(scene: &Scene) {
 /// A child that cannot be created because its name is taken is looked at; when it goes, the rollout goes on.
 async fn names_that_are_taken(scene: &Scene) {
     let model = scene.model("taken");
-    let manifest = model
-        .manifest(&GOOD)
+    let manifest = autoscaled(&model.manifest(&GOOD), 2)
         .replace("        env:", "        envFrom: [{configMapRef: {name: bounds}}]\n        env:");
     scene.kubectl(&["-n", NAMESPACE, "create", "configmap", "bounds", "--from-literal=LIMIT=1"]).await;
     let revision = revision_of(scene, &manifest, &[("bounds", &[("LIMIT", "1")])]);
@@ -147,8 +149,9 @@ async fn names_that_are_taken(scene: &Scene) {
     let others = [
         ("ControllerRevision", child.as_str()),
         ("ConfigMap", &copy),
-        // Both are known to be taken by then; the message names one.
+        // All three are known to be taken by then; the message names one.
         ("Deployment", &child),
+        ("HorizontalPodAutoscaler", &child),
         ("Service", &child),
         ("HTTPRoute", "taken"),
     ];
@@ -166,6 +169,19 @@ async fn names_that_are_taken(scene: &Scene) {
         scene.kubectl(&["-n", NAMESPACE, "delete", kind, name]).await;
     }
     model.until("its names are free and it serves", |it| it.phase == Phase::Stable).await;
+}
+
+/// An autoscaler is made, told what a weight takes, and goes when the spec says how many pods there are.
+async fn an_autoscaler_comes_and_goes(scene: &Scene) {
+    let model = scene.model("scaled");
+    promoted(model, &autoscaled(&model.manifest(&GOOD), 1)).await;
+    let load = model.load(20).await;
+    promoted(model, &autoscaled(&model.manifest(&Wanted { version: "2", steps: "[{weight: 50%}]", ..GOOD }), 2)).await;
+    unharmed(&load.stop().await.unwrap());
+    model.apply(&model.manifest(&Wanted { version: "2", steps: "[{weight: 50%}]", ..GOOD })).await;
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(scene.client(), NAMESPACE);
+    let own = ListParams::default().labels(&format!("{}=scaled", labels::DEPLOYMENT));
+    eventually("the autoscalers are gone", async || autoscalers.list(&own).await.unwrap().items.is_empty()).await;
 }
 
 /// The two replicas say the same of an object that neither can read: it is one event.
@@ -204,7 +220,7 @@ async fn a_deletion(scene: &Scene) {
     model.api().delete("taken", &DeleteParams::default()).await.unwrap();
     let (deployments, records): (Api<Deployment>, Api<ControllerRevision>) =
         (Api::namespaced(scene.client(), NAMESPACE), Api::namespaced(scene.client(), NAMESPACE));
-    let own = kube::api::ListParams::default().labels(&format!("{}=taken", labels::DEPLOYMENT));
+    let own = ListParams::default().labels(&format!("{}=taken", labels::DEPLOYMENT));
     eventually("its children go with it", async || {
         deployments.list(&own).await.unwrap().items.is_empty() && records.list(&own).await.unwrap().items.is_empty()
     })

@@ -337,6 +337,10 @@ pub(crate) fn foreign(kind: &str, name: &str) -> String {
         "ControllerRevision" => ("apps/v1", json!({"revision": 1, "data": {}})),
         "ConfigMap" => ("v1", json!({"data": {}})),
         "Service" => ("v1", json!({"spec": {"ports": [{"port": 80}]}})),
+        "HorizontalPodAutoscaler" => {
+            let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "somebody-elses"});
+            ("autoscaling/v2", json!({"spec": {"maxReplicas": 2, "scaleTargetRef": target}}))
+        }
         "HTTPRoute" => ("gateway.networking.k8s.io/v1", json!({"spec": {}})),
         "Deployment" => {
             let pod = json!({

@@ -105,17 +105,16 @@ fn crds_are_established(cluster: &ApiServer) -> Result<()> {
 }
 
 fn examples_round_trip(cluster: &ApiServer) -> Result<()> {
-    for (kind, _) in KINDS {
-        for name in ["minimal.yaml", "full.yaml"] {
-            let file = example(kind, name);
-            let sent: Value = serde_yaml::from_slice(&std::fs::read(&file)?)?;
-            let mut came_back = object(cluster, &["create", "--dry-run=server", "-f", &file])?;
-            let metadata = came_back.get_mut("metadata").and_then(Value::as_object_mut).context("no metadata")?;
-            for server_side in ["creationTimestamp", "generation", "uid"] {
-                metadata.remove(server_side);
-            }
-            ensure!(came_back == sent, "{kind}/{name}: {came_back} came back");
+    let of_all = KINDS.iter().flat_map(|(kind, _)| ["minimal.yaml", "full.yaml"].map(|name| (*kind, name)));
+    for (kind, name) in of_all.chain([("modeldeployment", "autoscaled.yaml")]) {
+        let file = example(kind, name);
+        let sent: Value = serde_yaml::from_slice(&std::fs::read(&file)?)?;
+        let mut came_back = object(cluster, &["create", "--dry-run=server", "-f", &file])?;
+        let metadata = came_back.get_mut("metadata").and_then(Value::as_object_mut).context("no metadata")?;
+        for server_side in ["creationTimestamp", "generation", "uid"] {
+            metadata.remove(server_side);
         }
+        ensure!(came_back == sent, "{kind}/{name}: {came_back} came back");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! the next by a guarded canary.
 
 mod analysis;
+mod autoscaling;
 mod rollout;
 mod status;
 mod traffic;
@@ -15,10 +16,11 @@ pub use analysis::{
     Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
     Threshold,
 };
-pub use rollout::{OnOutage, OutageAction, Rollout, Step};
+pub use autoscaling::Autoscaling;
+pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, RevisionRole, RevisionStatus,
-    TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,
+    RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 
@@ -49,8 +51,12 @@ pub use traffic::{Gateway, Traffic};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!has(self.replicas) || !has(self.autoscaling)")
+        .message("replicas and autoscaling both say how many pods there are: remove one"),
     validation = Rule::new("has(self.traffic) || !has(self.rollout) || !has(self.rollout.steps) || size(self.rollout.steps) == 0")
         .message("rollout.steps need traffic.gateway: without a gateway there are no weights, the switch is blue-green; add traffic.gateway or remove the steps"),
+    validation = Rule::new("!has(self.rollout) || !has(self.rollout.shadow) || (has(self.rollout.steps) && size(self.rollout.steps) > 0)")
+        .message("rollout.shadow comes before rollout.steps: add steps, or remove shadow"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
         .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")
@@ -70,6 +76,9 @@ pub struct ModelDeploymentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2000))]
     pub replicas: Option<i32>,
+    /// Instead of `replicas`: a HorizontalPodAutoscaler for each revision decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Port the model server listens on, and port of the Services.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,

@@ -10,6 +10,9 @@ use crate::api::{DurationText, WeightText};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
+    /// Before the first step: requests are copied to the candidate, and its answers thrown away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// Shares of traffic, rising. A step ends when its time has passed and every
     /// metric's newest verdict is Pass. Without steps the candidate gets all
     /// traffic once it is ready.
@@ -24,9 +27,33 @@ pub struct Rollout {
     /// 30s when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DurationText>,
+    /// How long the revision that served before keeps its pods after a promotion, so that the way back to
+    /// it is short; 0s when left out: it only ends its last requests. One revision is kept at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_stable: Option<DurationText>,
+    /// How long after it was replaced a revision that served counts as proven: going back to it skips the
+    /// steps, with guardrails on. When left out, every way back takes the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_window: Option<DurationText>,
+    /// Whether a candidate that is ready for all traffic takes over at once when no pod of the stable revision
+    /// is ready and no guardrail fails; false when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency_promote: Option<bool>,
     /// What to do when the metric source does not answer. When left out: hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_outage: Option<OnOutage>,
+}
+
+/// Copied requests. The Gateway must have the filter RequestMirror with `percent`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shadow {
+    /// How many of a hundred requests are copied. The candidate gets pods for as many.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: i32,
+    /// How long to watch the guardrails at least, from the moment the gateway copies requests; 0s when left out.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub for_: Option<DurationText>,
 }
 
 /// One share of traffic, held and watched for a while.

@@ -42,6 +42,9 @@ pub struct ModelDeploymentStatus {
     /// Revisions that are not tried again unless asked for, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_back: Vec<TakenBack>,
+    /// Revisions that served as the stable one, the newest last: see `rollout.rollbackWindow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<Proven>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
@@ -55,6 +58,9 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods of all revisions.
     #[serde(default)]
     pub selector: String,
+    /// Edits of the route by others that were reset of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_contest: Option<RouteContest>,
     /// Attempts so far.
     #[serde(default)]
     pub attempts: i64,
@@ -80,6 +86,8 @@ pub enum Phase {
     Pending,
     /// The candidate's pods are coming up.
     Starting,
+    /// Requests are copied to the candidate, and its answers thrown away.
+    Shadowing,
     /// A weight is on its way to the gateway.
     Shifting,
     /// The candidate is being watched at its weight.
@@ -148,6 +156,15 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// It has been judged by copied requests (`rollout.shadow`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadowed: bool,
+    /// It goes back to a revision that is proven, and skips the steps (`rollout.rollbackWindow`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fast_return: bool,
+    /// It got all traffic because no pod of the stable revision was ready (`rollout.emergencyPromote`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
     /// Sequence number of the decision whose effect is awaited.
     #[serde(default)]
     pub decided: i64,
@@ -158,6 +175,8 @@ pub struct Attempt {
 pub enum AttemptState {
     /// Pods are coming up, for the first traffic, for more, or for traffic that was withdrawn.
     Starting,
+    /// Requests are copied to it, or are about to be.
+    Shadowing,
     /// Waiting for capacity, then for the gateway to accept the weight.
     Shifting,
     /// The weight is in effect and watched.
@@ -229,6 +248,29 @@ pub struct TakenBack {
     pub cause: Cause,
 }
 
+/// Edits of the route by somebody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteContest {
+    /// How many were reset.
+    pub resets: i32,
+    /// When the last one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+    /// The resourceVersion of the route that was reset last.
+    pub version: String,
+}
+
+/// A revision that served as the stable one, and got there by its steps or was proven before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proven {
+    /// The revision.
+    pub revision: String,
+    /// When it last was good to serve: when it was promoted or, later, when it was replaced.
+    pub at: DateTime<Utc>,
+}
+
 /// A revision that has pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -249,6 +291,8 @@ pub enum RevisionRole {
     Stable,
     /// It is on its way.
     Candidate,
+    /// It served before, and keeps its pods for `rollout.keepStable`.
+    Kept,
     /// It has no traffic any more and ends its last requests.
     Draining,
 }

@@ -267,7 +267,7 @@ fn routed(rules: Value) -> HttpRoute {
     let gateway: Gateway = serde_json::from_value(json!({"parentRefs": [{"name": "g"}], "rules": rules})).unwrap();
     let quarter = Weight::from_hundredths(2500);
     let backend = |revision, weight| route::Backend { revision, weight, port: 8080 };
-    route::write(&resource(), &gateway, &[backend("aaaaaaaaaa", quarter.rest()), backend("bbbbbbbbbb", quarter)])
+    route::write(&resource(), &gateway, &[backend("aaaaaaaaaa", quarter.rest()), backend("bbbbbbbbbb", quarter)], None)
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn rules() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_request_takes_a_proposal(rules in rules()) {
-        let route = propose(&resource(), &asked(json!([{"name": "g"}]), rules), backend());
+        let route = propose(&resource(), &asked(json!([{"name": "g"}]), rules), backend(), None);
         prop_assert!(!route.spec.rules.is_empty());
         for rule in &route.spec.rules {
             let matches = rule["matches"].as_array().unwrap();
@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn what_a_route_was_written_from_is_read_back(rules in rules()) {
         let gateway_ = asked(json!([{"name": "g", "sectionName": "http"}]), rules);
-        for route in [write(&resource(), &gateway_, &[backend()]), propose(&resource(), &gateway_, backend())] {
+        for route in [write(&resource(), &gateway_, &[backend()], None), propose(&resource(), &gateway_, backend(), None)] {
             prop_assert_eq!(gateway(&route), Some(gateway_.clone()));
         }
     }
@@ -64,7 +64,8 @@ proptest! {
 #[test]
 fn a_proposal_asks_the_same_gateways_for_the_same_hosts_and_rules_under_another_name() {
     let asked = asked(json!([{"name": "g"}]), json!([{"filters": [{"type": "URLRewrite"}]}]));
-    let (true_one, proposal) = (write(&resource(), &asked, &[backend()]), propose(&resource(), &asked, backend()));
+    let (true_one, proposal) =
+        (write(&resource(), &asked, &[backend()], None), propose(&resource(), &asked, backend(), None));
     assert_eq!(proposal.metadata.name.as_deref(), Some("churn.proposed"));
     assert_eq!(proposal.metadata.owner_references, true_one.metadata.owner_references);
     assert_eq!(proposal.spec.parent_refs, true_one.spec.parent_refs);
@@ -75,7 +76,7 @@ fn a_proposal_asks_the_same_gateways_for_the_same_hosts_and_rules_under_another_
 
 #[test]
 fn a_section_or_namespace_that_somebody_edits_is_seen_and_the_api_servers_defaults_are_not() {
-    let wanted = write(&resource(), &asked(json!([{"name": "g"}]), json!([])), &[backend()]);
+    let wanted = write(&resource(), &asked(json!([{"name": "g"}]), json!([])), &[backend()], None);
     let live = |parent: Value| {
         let mut live = wanted.clone();
         live.spec.parent_refs = vec![parent];

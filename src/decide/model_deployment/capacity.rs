@@ -27,8 +27,8 @@ impl Pass<'_> {
     /// Notes since when the pods are too few for the weight, given or withdrawn.
     pub(super) fn watch_capacity(&mut self) {
         let Some(attempt) = self.active() else { return };
-        let carries = attempt.withdrawn_from.unwrap_or(attempt.weight);
-        let wanted = if carries == Weight::NONE { 0 } else { carries.capacity(self.policy.replicas) };
+        let carries = self.carried(attempt);
+        let wanted = if carries == Weight::NONE { 0 } else { carries.capacity(self.full()) };
         let short = self.serving_of(&attempt.revision) < wanted;
         let now = self.now;
         self.change(|it| it.short_of_capacity_since = short.then(|| it.short_of_capacity_since.unwrap_or(now)));
@@ -80,7 +80,7 @@ impl Pass<'_> {
 
     /// How many pods there are of those that `weight` needs, and why there are not more.
     pub(super) fn awaited_pods(&self, attempt: &Attempt, weight: Weight) -> String {
-        let wanted = weight.capacity(self.policy.replicas);
+        let wanted = weight.capacity(self.full());
         let ready = self.serving_of(&attempt.revision);
         match self.pod_problem(attempt) {
             Some(problem) => format!("{ready} of {wanted} pods are ready: {}", problem.message),
@@ -96,7 +96,7 @@ impl Pass<'_> {
 
     /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
     pub(super) fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
-        self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.policy.replicas))
+        self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.full()))
     }
 
     /// Ready pods of the Deployment's present spec, of a revision that can be reached: what may get weight.

@@ -105,7 +105,7 @@ impl Work<'_> {
                 Ok(record) => self.belongings(it, &record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
             },
-            None if it.role == RevisionRole::Draining => {}
+            None if matches!(it.role, RevisionRole::Draining | RevisionRole::Kept) => {}
             None => match target {
                 Some(record) => self.create(build::record::write(self.pass.resource, record, self.pass.status.attempts)),
                 None => self.blocked("RevisionRecordLost", format!("ControllerRevision {name} is gone; its pods go with it: point spec.modelRef at the entry of this revision to build it again")),
@@ -126,7 +126,9 @@ impl Work<'_> {
             && live.revision != self.pass.status.attempts
             && self.pass.active().is_some_and(|attempt| {
                 let untouched = attempt.weight == Weight::NONE && attempt.withdrawn_from.is_none();
-                attempt.state == AttemptState::Starting && attempt.revision == it.revision && untouched
+                // What is proven comes back as it was.
+                let anew = attempt.state == AttemptState::Starting && !attempt.fast_return;
+                anew && attempt.revision == it.revision && untouched
             })
     }
 
@@ -136,7 +138,7 @@ impl Work<'_> {
         match it.role {
             RevisionRole::Draining => true,
             RevisionRole::Candidate => taken_back(),
-            RevisionRole::Stable => false,
+            RevisionRole::Stable | RevisionRole::Kept => false,
         }
     }
 
@@ -160,14 +162,22 @@ impl Work<'_> {
             }
         }
         self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
+        self.pods(it, record, recorded, &owner);
+    }
+
+    fn pods(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &ControllerRevision, owner: &Owner) {
         let live = self.children.deployments.get(&owner.name);
-        let replicas = self.replicas(it, live.and_then(|it| it.spec.as_ref()?.replicas));
+        let count = live.and_then(|it| it.spec.as_ref()?.replicas);
+        let replicas = self.replicas(it, count);
+        let in_hand = self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
         match live {
+            Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}
             Some(live) if build::deployment::is_as_recorded(live, recorded) => {
                 self.correct(live, build::deployment::scaled(live, replicas));
             }
-            live => self.deployment(live, replicas, record, &owner),
+            live => self.deployment(live, replicas, record, owner),
         }
+        self.autoscaler(it, owner, count);
     }
 
     fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {
@@ -186,28 +196,6 @@ impl Work<'_> {
             (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
         {
             self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
-        }
-    }
-
-    /// How many pods a revision should have. A candidate is never scaled down on its
-    /// way, and what drains stays as it is until it is gone.
-    fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
-        let full = self.pass.policy.replicas;
-        let attempt = self.pass.status.attempt.as_ref().filter(|attempt| attempt.state.is_active());
-        match (it.role, attempt) {
-            // More are given at once, fewer when the attempt has ended: until then all traffic may come back.
-            // None means that nothing is to run.
-            (RevisionRole::Stable, Some(attempt)) if full > 0 => attempt.stable_replicas.max(full),
-            (RevisionRole::Stable, _) => full,
-            (RevisionRole::Candidate, Some(attempt)) => {
-                let carries = if attempt.state == AttemptState::Starting {
-                    self.pass.next_weight(attempt)
-                } else {
-                    attempt.weight
-                };
-                carries.capacity(full).max(live.unwrap_or(0).min(full))
-            }
-            (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }
 

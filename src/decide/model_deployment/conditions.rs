@@ -96,6 +96,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
     }
+    if let Some(message) = pass.contested() {
+        return Some(Said::new("RouteContested", message));
+    }
     if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
         return Some(Said::new(
             "QueryRefused",
@@ -170,9 +173,8 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
         (_, Some(problem), _) if short => problem.reason,
         _ if short => "ShortOfCapacity".into(),
-        (AttemptState::Shifting | AttemptState::Promoting | AttemptState::RollingBack, _, Some(_)) => {
-            "RouteRejected".into()
-        }
+        (AttemptState::Starting | AttemptState::Observing, ..) => format!("{:?}", attempt.state),
+        (_, _, Some(_)) => "RouteRejected".into(),
         (state, ..) => format!("{state:?}"),
     };
     (reason, message)
@@ -249,6 +251,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {
         Some(AttemptState::Starting) => Phase::Starting,
+        Some(AttemptState::Shadowing) => Phase::Shadowing,
         Some(AttemptState::Shifting) => Phase::Shifting,
         Some(AttemptState::Observing) => Phase::Observing,
         Some(AttemptState::Promoting) => Phase::Promoting,

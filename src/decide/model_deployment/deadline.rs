@@ -43,7 +43,11 @@ impl Pass<'_> {
             let (_, step) = self.policy.step_at(attempt.weight).filter(|_| attempt.state == AttemptState::Observing)?;
             Some(after(attempt.observing_since?, step.for_))
         };
-        let times = self.deadlines(attempt).map(|it| it.at).chain(step_ends());
+        let shadow_ends = || {
+            let shadow = self.policy.shadow.as_ref().filter(|_| attempt.state == AttemptState::Shadowing)?;
+            Some(after(attempt.observing_since?, shadow.for_))
+        };
+        let times = self.deadlines(attempt).map(|it| it.at).chain(step_ends()).chain(shadow_ends());
         // What has passed may have passed in vain.
         let to_come: Vec<_> = times.filter(|at| *at > self.now).collect();
         let measured = measure::next(self.policy, &self.status, self.now);
@@ -77,7 +81,7 @@ impl Pass<'_> {
     fn lost_pods(&self, attempt: &Attempt) -> Option<Deadline> {
         let limit = self.policy.progress_deadline;
         let since = attempt.short_of_capacity_since?;
-        let weight = attempt.withdrawn_from.unwrap_or(attempt.weight);
+        let weight = self.carried(attempt);
         let missing = self.awaited_pods(attempt, weight);
         let message = format!("too few pods for {weight} since {}: {missing}", written(limit));
         Some(Deadline::new(after(since, limit), Cause::CapacityLost, message))
@@ -99,9 +103,10 @@ impl Pass<'_> {
             AttemptState::Starting if attempt.withdrawn_from.is_some() => false,
             // Pods that serve are not missing while their Deployment is being scaled.
             AttemptState::Starting => {
-                let wanted = self.next_weight(attempt).capacity(self.policy.replicas);
+                let wanted = self.next_weight(attempt).capacity(self.full());
                 self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
             }
+            AttemptState::Shadowing => attempt.observing_since.is_none() && !self.copies_requests(),
             AttemptState::Shifting | AttemptState::Promoting => !self.traffic_is_in_effect(),
             _ => false,
         };

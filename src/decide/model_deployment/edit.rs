@@ -9,6 +9,8 @@
 //! A refused proposal stays, and with it the question: when the Gateway is corrected rather
 //! than the spec, it is accepted without another write. Nothing is tried in a loop.
 //!
+//! A mirror (see `shadow`) is tried in the same way: a Gateway that has no such filter would refuse the whole route.
+//!
 //! While no revision is stable there is nothing to keep: an edit goes into the route at once.
 
 use std::borrow::Cow;
@@ -63,12 +65,21 @@ impl<'a> Pass<'a> {
         (kept != *wanted).then_some(kept)
     }
 
-    /// The proposal that should be there.
+    /// The proposal that should be there: of an edit, or else of a mirror that no Gateway has accepted yet.
     pub(super) fn proposal(&self) -> Option<HttpRoute> {
-        let _kept = self.kept().filter(|_| self.observed.children.gateway_api)?;
+        let edited = self.kept().is_some();
+        let mirror = self.mirror().filter(|_| !edited && self.awaits_mirror());
+        if !self.observed.children.gateway_api || !edited && mirror.is_none() {
+            return None;
+        }
         let revision = &self.status.stable.as_ref()?.revision;
         let backend = Backend { revision, weight: Weight::FULL, port: traffic::port_of(self, revision) };
-        Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend))
+        Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend, mirror))
+    }
+
+    /// What the Gateways say of the proposal that should be there.
+    pub(super) fn proposal_state(&self) -> Option<RouteState> {
+        self.asked(self.observed.children.proposed.as_deref()).map(acceptance::route_state)
     }
 
     /// The live proposal, if it asks what should be asked.

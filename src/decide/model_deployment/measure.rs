@@ -39,10 +39,14 @@ pub enum Subject {
 /// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
 #[must_use]
 pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
-    let in_traffic =
-        |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && it.weight > Weight::NONE;
+    let in_traffic = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && has_requests(it);
     // A first deployment has nothing to be compared with and nothing to fall back to.
     status.attempt.as_ref().filter(in_traffic).filter(|_| status.stable.is_some())
+}
+
+/// Whether it gets requests, or copies of them.
+fn has_requests(attempt: &Attempt) -> bool {
+    attempt.weight > Weight::NONE || attempt.state == AttemptState::Shadowing && attempt.observing_since.is_some()
 }
 
 /// When the next measurement is due; `None` when there is nothing to measure.

@@ -3,6 +3,7 @@
 //! ```text
 //!           ready            accepted           Pass, time        last step
 //! Starting ───────► Shifting ───────► Observing ──────────► … ───────────► Promoting ─► Promoted
+//!     │    ▲ Shadowing, if asked for: copied requests, before the first step
 //!     ▲                 ▲                 │ more pods needed                    (the candidate
 //!     └─────────────────┼─────────────────┘                                      is now stable)
 //!     └── no pod is left: weight 0 until there are pods again (from any state with weight) ──┘
@@ -22,9 +23,12 @@ pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
+mod contest;
 mod deadline;
 mod edit;
+mod emergency;
 pub mod judge;
+mod kept;
 pub mod live;
 pub mod measure;
 pub mod observed;
@@ -32,7 +36,9 @@ mod pass;
 pub mod policy;
 mod progress;
 pub mod request;
+mod scale;
 pub mod settle;
+mod shadow;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -57,7 +63,9 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     let mut pass = Pass::new(resource, observed, now);
     pass.settle();
     pass.judge();
+    pass.watch_route();
     pass.transition();
+    pass.let_go();
     pass.forget_drained();
     pass.ask_again();
     pass.await_edit();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use super::measure::Query;
@@ -50,6 +51,8 @@ pub struct Children {
     pub copies: BTreeMap<String, Arc<ConfigMap>>,
     /// One per revision.
     pub deployments: BTreeMap<String, Arc<Deployment>>,
+    /// One per revision, where one decides how many pods there are.
+    pub autoscalers: BTreeMap<String, Arc<HorizontalPodAutoscaler>>,
     /// One per revision; without a gateway also the deployment's own.
     pub services: BTreeMap<String, Arc<Service>>,
     /// The weights.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
-use super::{judge, measure};
+use super::{judge, kept, measure};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
 use crate::api::condition;
@@ -209,7 +209,7 @@ impl<'a> Pass<'a> {
 
     /// Gives a revision a role; one that has traffic again stops draining.
     pub(super) fn set_role(&mut self, revision: &str, role: RevisionRole) {
-        let draining_since = (role == RevisionRole::Draining).then_some(self.now);
+        let draining_since = matches!(role, RevisionRole::Draining | RevisionRole::Kept).then_some(self.now);
         match self.status.revisions.iter_mut().find(|it| it.revision == revision) {
             Some(it) if it.role == role => {}
             Some(it) => (it.role, it.draining_since) = (role, draining_since),
@@ -231,7 +231,8 @@ impl<'a> Pass<'a> {
             self.is_drained(it) && !records.contains_key(&labels::name(&[self.name(), &it.revision]))
         };
         let alive: Vec<_> = self.status.revisions.iter().filter(|it| !is_gone(it)).cloned().collect();
-        let ends = alive.iter().filter_map(|it| it.draining_since).map(|since| after(since, self.policy.drain));
+        let draining = alive.iter().filter(|it| it.role == RevisionRole::Draining);
+        let ends = draining.filter_map(|it| it.draining_since).map(|since| after(since, self.policy.drain));
         let waits: Vec<_> = ends.filter(|at| *at > self.now).collect();
         self.status.revisions = alive;
         waits.into_iter().for_each(|at| self.look_again(at));
@@ -252,6 +253,9 @@ impl<'a> Pass<'a> {
         all.extend(cause.map(|cause| TakenBack { revision: revision.into(), cause }));
         let too_many = all.len().saturating_sub(MOST_TAKEN_BACK);
         all.drain(..too_many);
+        if cause.is_some() {
+            kept::forget(&mut self.status, revision);
+        }
     }
 
     /// Nobody tells when an object without our label gives a name back, or when the API server hands out a ConfigMap.
@@ -265,7 +269,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether traffic may still go where it is not meant to go any more.
-    fn is_on_the_way_back(&self) -> bool {
+    pub(super) fn is_on_the_way_back(&self) -> bool {
         self.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some())
     }
 

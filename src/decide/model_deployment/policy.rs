@@ -2,10 +2,13 @@
 //!
 //! | field left out | means |
 //! |---|---|
-//! | `replicas` | 1 |
+//! | `replicas` | 1, or `autoscaling.min` |
 //! | `rollout.steps` | none: all traffic once ready |
 //! | `rollout.progressDeadline` | 15m |
 //! | `rollout.drain` | 30s |
+//! | `rollout.keepStable` | 0s: only drained |
+//! | `rollout.rollbackWindow` | none: every way back takes the steps |
+//! | `rollout.emergencyPromote` | false |
 //! | `rollout.onOutage` | hold |
 //! | `analysis.interval` | 30s |
 //! | `analysis.failureLimit` | 1 |
@@ -27,14 +30,24 @@ use crate::api::{DurationText, Weight};
 /// A rollout's rules, with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    /// Pods at full traffic.
+    /// Pods at full traffic; at least, with an autoscaler.
     pub replicas: i32,
+    /// Pods at full traffic at most, where an autoscaler decides.
+    pub most_replicas: Option<i32>,
+    /// Copied requests, before the first step.
+    pub shadow: Option<ShadowRule>,
     /// Rising weights.
     pub steps: Vec<StepRule>,
     /// For pods and route, each time.
     pub progress_deadline: Duration,
     /// How long a revision without traffic stays.
     pub drain: Duration,
+    /// How long the revision that served before keeps its pods.
+    pub keep_stable: Duration,
+    /// How long a revision stays proven after it was replaced; `None`: not at all.
+    pub rollback_window: Option<Duration>,
+    /// Whether a ready candidate takes over from a stable revision without a ready pod.
+    pub emergency_promote: bool,
     /// After how long a silent metric source means rollback; `None`: hold.
     pub rollback_on_outage: Option<Duration>,
     /// Between two measurements.
@@ -71,6 +84,15 @@ pub enum Unjudged {
     Unknown,
     /// Those of a whole shared list: it is not there, or is no list.
     List,
+}
+
+/// Copied requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowRule {
+    /// Of the requests.
+    pub share: Weight,
+    /// To watch at least.
+    pub for_: Duration,
 }
 
 /// One step.
@@ -134,10 +156,18 @@ impl Policy {
         let metrics = reader.metrics(spec, metrics_from);
         let samples = analysis.samples.as_ref().and_then(|it| reader.samples(&it.prometheus.query));
         Self {
-            replicas: spec.replicas.unwrap_or(1),
+            replicas: spec.autoscaling.as_ref().map_or_else(|| spec.replicas.unwrap_or(1), |it| it.min),
+            most_replicas: spec.autoscaling.as_ref().map(|it| it.max),
+            shadow: rollout.shadow.as_ref().map(|it| ShadowRule {
+                share: Weight::from_percent(it.percent),
+                for_: reader.duration("rollout.shadow.for", it.for_.as_ref(), 0),
+            }),
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),
             drain: reader.duration("rollout.drain", rollout.drain.as_ref(), 30),
+            keep_stable: reader.duration("rollout.keepStable", rollout.keep_stable.as_ref(), 0),
+            rollback_window: rollout.rollback_window.as_ref().and_then(|it| reader.limit("rollout.rollbackWindow", it)),
+            emergency_promote: rollout.emergency_promote.unwrap_or(false),
             rollback_on_outage: rollout
                 .on_outage
                 .filter(|it| it.do_ == OutageAction::Rollback)

@@ -10,7 +10,6 @@ use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, HandledRequest, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
@@ -45,6 +44,7 @@ impl Pass<'_> {
         if let Some(revision) = given_up.map(|it| it.revision.clone()) {
             self.set_role(&revision, RevisionRole::Draining);
         }
+        let proven_until = self.proven_until(&entry.revision);
         self.status.attempt = Some(Attempt {
             id: format!("{}-{}-{uid}", entry.revision, self.status.attempts),
             revision: entry.revision.clone(),
@@ -64,12 +64,18 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            shadowed: false,
+            fast_return: proven_until.is_some(),
+            emergency: false,
             decided: 0,
         });
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
-        let why = format!("the spec names entry {}", entry.name);
+        let mut why = format!("the spec names entry {}", entry.name);
+        if let Some(until) = proven_until {
+            why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
+        }
         self.intend(
             "Start",
             &asked.map_or_else(|| why.clone(), |before| format!("retry of attempt {before} was requested: {why}")),
@@ -85,16 +91,16 @@ impl Pass<'_> {
     /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
     /// together with `modelRef` must not take the pods that serve.
     fn stable_replicas(&self) -> i32 {
-        let name = self.status.stable.as_ref().map(|it| labels::name(&[self.name(), &it.revision]));
-        let live = name.and_then(|name| self.observed.children.deployments.get(&name)?.spec.as_ref()?.replicas);
-        self.policy.replicas.max(live.unwrap_or(0))
+        self.policy.replicas.max(self.stable_has())
     }
 
     /// One step further, if nothing is awaited.
     pub(super) fn advance(&mut self, attempt: &Attempt) {
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
-                if attempt.weight == Weight::NONE || self.step_is_proven(attempt) {
+                if let Some(share) = self.shadow_due(attempt) {
+                    self.shadow(attempt, share);
+                } else if attempt.weight == Weight::NONE || self.step_is_over(attempt) {
                     self.move_on(attempt);
                 } else {
                     // The proof was lost while pods came up: watch until there is one again.
@@ -104,8 +110,9 @@ impl Pass<'_> {
             }
             // What is not carried is neither watched nor left behind.
             _ if is_short(attempt) => {}
+            AttemptState::Shadowing => self.advance_shadow(attempt),
             AttemptState::Shifting if self.traffic_is_in_effect() => self.observe_step(attempt),
-            AttemptState::Observing if self.step_is_proven(attempt) => {
+            AttemptState::Observing if self.step_is_over(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
                     self.move_on(attempt);
                 } else if self.may_advance() {
@@ -120,25 +127,27 @@ impl Pass<'_> {
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
     /// to be asked for still, or off the record.
-    fn may_advance(&self) -> bool {
-        self.policy.errors.is_empty() && self.target.is_ok() && self.trail_answers() && !self.is_settling
+    pub(super) fn may_advance(&self) -> bool {
+        let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
+        can_know && self.trail_answers() && !self.is_settling
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
-    fn can_be_routed(&self) -> bool {
+    pub(super) fn can_be_routed(&self) -> bool {
         !self.has_gateway() || self.observed.children.gateway_api
     }
 
-    /// The weight after the present one: the next step's, or all.
+    /// The share of requests after the present one: copies of some, the next step's, or all.
     pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
-        self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight)
+        let step = || self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight);
+        self.shadow_due(attempt).unwrap_or_else(step)
     }
 
     /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
     /// without a gateway, or without a stable revision. Capacity is checked for the very weight that is set.
     /// Weight that was withdrawn comes back first, even if its step is gone.
     fn next_step(&self, attempt: &Attempt) -> Option<(Option<i32>, Weight)> {
-        if !self.has_gateway() || self.status.stable.is_none() {
+        if !self.has_gateway() || self.status.stable.is_none() || attempt.fast_return || self.is_emergency() {
             return None;
         }
         if let Some(weight) = attempt.withdrawn_from {
@@ -156,6 +165,8 @@ impl Pass<'_> {
             Some((index, weight)) => (AttemptState::Shifting, index, weight),
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
+        let reason = self.evidence(attempt);
+        let emergency = state == AttemptState::Promoting && self.is_emergency();
         let now = self.now;
         self.change(|it| {
             it.state = state;
@@ -165,12 +176,12 @@ impl Pass<'_> {
             it.observing_since = None;
             it.samples = None;
             it.short_of_capacity_since = None;
+            it.emergency = emergency;
             if it.withdrawn_from.take().is_none() {
                 it.losses = 0;
             }
         });
         let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
-        let reason = self.evidence(attempt);
         self.intend(decision, &reason);
         self.tell(
             EventType::Normal,
@@ -182,8 +193,15 @@ impl Pass<'_> {
 
     /// What the step that ends was proven by.
     fn evidence(&self, attempt: &Attempt) -> String {
+        if let Some(why) = self.unwatched(attempt) {
+            return why;
+        }
         if attempt.weight == Weight::NONE {
-            return if attempt.withdrawn_from.is_some() { "pods are ready again" } else { "pods are ready" }.into();
+            return match (&attempt.withdrawn_from, attempt.shadowed) {
+                (Some(_), _) => "pods are ready again".into(),
+                (None, true) => "guardrails passed on copied requests, and pods are ready".into(),
+                (None, false) => "pods are ready".into(),
+            };
         }
         if let Some(why) = &self.resource.spec.analysis.none {
             return format!("not analysed: {why}");
@@ -205,6 +223,11 @@ impl Pass<'_> {
         self.look_again(self.now);
     }
 
+    /// Whether there is nothing more to wait for at this weight.
+    fn step_is_over(&self, attempt: &Attempt) -> bool {
+        self.is_emergency() || self.step_is_proven(attempt)
+    }
+
     /// `for` has passed, and each metric's newest verdict, begun after the clock started, is Pass;
     /// one that cannot be read has none.
     pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
@@ -213,15 +236,18 @@ impl Pass<'_> {
         watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
     }
 
-    fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
+    pub(super) fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
         self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
     }
 
     fn complete(&mut self, attempt: &Attempt) {
         if let Some(old) = self.status.stable.replace(attempt.entry.clone()) {
-            self.set_role(&old.revision, RevisionRole::Draining);
+            self.replaced(&old.revision);
         }
         self.set_role(&attempt.revision, RevisionRole::Stable);
+        if !attempt.emergency {
+            self.prove(&attempt.revision);
+        }
         let now = self.now;
         self.change(|it| (it.state, it.entered_at) = (AttemptState::Promoted, now));
         self.outcome("Promote", "all traffic goes to the candidate");
@@ -255,7 +281,8 @@ impl Pass<'_> {
         match attempt.state {
             AttemptState::Starting => Some(self.awaited_pods(attempt, self.next_weight(attempt))),
             AttemptState::RollingBack => Some(self.awaited_of_route(attempt)),
-            _ if is_short(attempt) => Some(self.awaited_pods(attempt, attempt.weight)),
+            _ if is_short(attempt) => Some(self.awaited_pods(attempt, self.carried(attempt))),
+            AttemptState::Shadowing => Some(self.refused_route().unwrap_or_else(|| self.awaited_of_shadow(attempt))),
             AttemptState::Shifting | AttemptState::Promoting => Some(self.awaited_of_route(attempt)),
             AttemptState::Observing => self.awaited_proof(attempt),
             _ => None,

@@ -47,7 +47,7 @@ impl Work<'_> {
         if !self.children.gateway_api {
             return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
         }
-        if let Some(wanted) = route(self.pass) {
+        if let Some(wanted) = route(self.pass).filter(|_| !self.pass.leaves_route()) {
             self.write_route(self.children.route.as_deref(), wanted);
         }
     }
@@ -106,7 +106,8 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
             vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
     };
-    Some(build::route::write(pass.resource, &gateway, &backends))
+    let mirror = pass.mirror().filter(|_| pass.mirror_is_accepted());
+    Some(build::route::write(pass.resource, &gateway, &backends, mirror))
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.

@@ -51,6 +51,9 @@ impl ModelDeployments {
         if let Some(it) = found.owned(self.deployments.get(namespace, name), &owner, ChildKind::Deployment) {
             found.children.deployments.insert(name.to_owned(), it);
         }
+        if let Some(it) = found.owned(self.autoscalers.get(namespace, name), &owner, ChildKind::Autoscaler) {
+            found.children.autoscalers.insert(name.to_owned(), it);
+        }
         if let Some(it) = found.owned(self.services.get(namespace, name), &owner, ChildKind::Service) {
             found.children.services.insert(name.to_owned(), it);
         }
@@ -139,6 +142,7 @@ fn api_resource(kind: &str) -> Option<ApiResource> {
         kind if kind == ChildKind::Revision.name() || kind == ChildKind::Deployment.name() => ("apps", "v1"),
         // Not ConfigMaps: their cache holds all of them, and shows soon whose it is.
         kind if kind == ChildKind::Service.name() => ("", "v1"),
+        kind if kind == ChildKind::Autoscaler.name() => ("autoscaling", "v2"),
         kind if kind == ChildKind::HttpRoute.name() => ("gateway.networking.k8s.io", "v1"),
         _ => return None,
     };

@@ -1,6 +1,7 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -38,6 +39,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         contents: Contents::new(own.clone()),
         records: registration.watches.add(children().trim(record::pack).wakes(&queue, deployment_of)),
         deployments: registration.watches.add(children().trim(forget_pod_template).wakes(&queue, deployment_of)),
+        autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
@@ -128,6 +130,11 @@ fn forget_pod_template(deployment: &mut Deployment) {
     if let Some(spec) = &mut deployment.spec {
         spec.template = PodTemplateSpec::default();
     }
+}
+
+/// Of an autoscaler only what it was told matters.
+fn forget_measurements(autoscaler: &mut HorizontalPodAutoscaler) {
+    autoscaler.status = None;
 }
 
 /// Of a pod only its labels and status matter.

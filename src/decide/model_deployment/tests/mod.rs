@@ -4,12 +4,16 @@
 //! pass saw and decided, and compares it with the files in `golden/`: what a reviewer reads.
 //! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
 
+mod autoscaling;
 mod canary;
 mod capacity;
+mod contest;
 mod deadlines;
+mod emergency;
 mod explore;
 mod first_deployment;
 mod gateway;
+mod kept;
 mod obstacles;
 mod people;
 mod properties;
@@ -17,6 +21,7 @@ mod record;
 mod replicas;
 mod rest;
 mod retry;
+mod shadow;
 mod story;
 mod traffic;
 mod trail;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
 use super::world::{World, noon};
@@ -132,16 +133,21 @@ impl Story {
             };
             line(format!("Deployment {name}"), format!("{} of {wanted} ready{edited}", live::ready_pods(it)));
         }
+        for (name, it) in &world.children.autoscalers {
+            line(format!("HorizontalPodAutoscaler {name}"), bounds(it));
+        }
         let (services, copies) = (&world.children.services, &world.children.copies);
         line("Services".into(), services.keys().cloned().collect::<Vec<_>>().join(", "));
         line("ConfigMap copies".into(), copies.keys().cloned().collect::<Vec<_>>().join(", "));
         line("ControllerRevisions".into(), world.children.records.keys().cloned().collect::<Vec<_>>().join(", "));
         if let Some(route) = &world.children.route {
-            line("HTTPRoute".into(), format!("{}; {:?}", weights(route), acceptance::route_state(route)));
+            let state = acceptance::route_state(route);
+            line("HTTPRoute".into(), format!("{}{}; {state:?}", weights(route), mirrored(route)));
             line("HTTPRoute for".into(), user_part(route));
         }
         if let Some(route) = &world.children.proposed {
-            line("HTTPRoute proposed".into(), format!("{}; {:?}", parents(route), acceptance::route_state(route)));
+            let state = acceptance::route_state(route);
+            line("HTTPRoute proposed".into(), format!("{}{}; {state:?}", parents(route), mirrored(route)));
         }
         for pod in &world.pods {
             line("pod of the candidate".into(), serde_json::to_string(&pod.status).unwrap());
@@ -202,6 +208,10 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
             it.failures
         );
         lines.push((format!("verdict {}", it.metric), text));
+    }
+    if let Some(it) = &status.route_contest {
+        let at = it.at.map(clock).unwrap_or_default();
+        lines.push(("route reset".to_owned(), format!("{} times, last version {} at {at}", it.resets, it.version)));
     }
     for it in &status.unrecorded {
         lines.push((
@@ -283,8 +293,8 @@ fn content(child: &Child) -> String {
     match child {
         Child::Deployment(it) => format!(": {} replicas", it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)),
         Child::HttpRoute(it) => match user_part(it) {
-            asked if asked.is_empty() => format!(": {}", weights(it)),
-            asked => format!(": {} for {asked}", weights(it)),
+            asked if asked.is_empty() => format!(": {}{}", weights(it), mirrored(it)),
+            asked => format!(": {}{} for {asked}", weights(it), mirrored(it)),
         },
         Child::Service(it) => format!(
             ": selects {:?}",
@@ -296,8 +306,24 @@ fn content(child: &Child) -> String {
                 .collect::<Vec<_>>()
         ),
         Child::ConfigMap(it) => format!(": {:?}", it.data.clone().unwrap_or_default()),
+        Child::Autoscaler(it) => format!(": {}", bounds(it)),
         Child::Revision(it) => format!(": ordinal {}", it.revision),
     }
+}
+
+/// Who gets copies of requests.
+fn mirrored(it: &crate::api::gateway::HttpRoute) -> String {
+    let filters = it.spec.rules.iter().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
+    let copy = |filter: &Value| {
+        let mirror = filter.get("requestMirror")?;
+        Some(format!(", {}% copied to {}", mirror["percent"], mirror["backendRef"]["name"].as_str()?))
+    };
+    filters.filter_map(copy).collect()
+}
+
+fn bounds(it: &HorizontalPodAutoscaler) -> String {
+    let spec = it.spec.as_ref().unwrap();
+    format!("{} to {} pods", spec.min_replicas.unwrap_or(1), spec.max_replicas)
 }
 
 fn weights(it: &crate::api::gateway::HttpRoute) -> String {

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::trail::Trail;
-use crate::api::gateway::HttpRouteStatus;
+use crate::api::gateway::{HttpRouteSpec, HttpRouteStatus};
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) memory: Memory,
     pub(super) settings: Settings,
+    /// The Gateway has no filter RequestMirror.
+    pub(super) has_no_mirrors: bool,
     pub(super) trail: Trail,
     written: u64,
 }
@@ -84,6 +86,7 @@ impl World {
             pods: Vec::new(),
             memory: Memory { lease_epoch: 7, ..Memory::default() },
             settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
+            has_no_mirrors: false,
             trail: Trail::default(),
             written: 0,
         };
@@ -189,10 +192,50 @@ impl World {
         live.metadata.resource_version = Some(self.written.to_string());
     }
 
+    /// `kubectl edit` of the route, or somebody's controller.
+    pub(super) fn edit_route(&mut self, change: impl FnOnce(&mut HttpRouteSpec)) {
+        self.written += 1;
+        let live = Arc::make_mut(self.children.route.as_mut().expect("a route"));
+        change(&mut live.spec);
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
+    }
+
+    /// The Deployment controller has counted so many pod templates.
+    pub(super) fn count_templates(&mut self, name: &str, count: i64) {
+        let live = Arc::make_mut(self.children.deployments.get_mut(name).expect("a Deployment"));
+        let annotations = live.metadata.annotations.get_or_insert_default();
+        annotations.insert("deployment.kubernetes.io/revision".into(), count.to_string());
+    }
+
     // ── what the cluster does ──
 
     pub(super) fn advance(&mut self, seconds: i64) {
         self.now += TimeDelta::seconds(seconds);
+    }
+
+    /// Autoscalers without anything to go by: what has too few pods gets those it should have at least.
+    pub(super) fn autoscalers_act(&mut self) {
+        for (name, autoscaler) in &self.children.autoscalers.clone() {
+            let (min, max) = {
+                let spec = autoscaler.spec.as_ref().unwrap();
+                (spec.min_replicas.unwrap_or(1), spec.max_replicas)
+            };
+            let Some(live) = self.children.deployments.get(name) else { continue };
+            let has = live.spec.as_ref().unwrap().replicas.unwrap_or(1);
+            if has > 0 && has.clamp(min, max) != has {
+                self.autoscaled(name, has.clamp(min, max));
+            }
+        }
+    }
+
+    /// An autoscaler gives a Deployment so many pods.
+    pub(super) fn autoscaled(&mut self, name: &str, pods: i32) {
+        self.written += 1;
+        let live = Arc::make_mut(self.children.deployments.get_mut(name).expect("a Deployment"));
+        live.spec.as_mut().unwrap().replicas = Some(pods);
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
     }
 
     /// Every pod asked for is ready.
@@ -234,7 +277,8 @@ impl World {
                     };
                     json!({"parentRef": parent, "conditions": [condition("Accepted"), condition("ResolvedRefs")]})
                 };
-                let unheard = json!(route.spec.rules).to_string().contains("Unheard");
+                let asked = json!(route.spec.rules).to_string();
+                let unheard = asked.contains("Unheard") || self.has_no_mirrors && asked.contains("RequestMirror");
                 match (parent["name"] == "internal", parent["sectionName"] == "nowhere", unheard) {
                     (false, ..) => None,
                     (true, true, _) => Some(answer("False", "NoMatchingParent", "no listener nowhere")),
@@ -262,6 +306,7 @@ impl World {
 
     /// Pods ready, route accepted, the guardrail far from its bound.
     pub(super) fn all_is_well(&mut self) {
+        self.autoscalers_act();
         self.pods_ready();
         self.gateway_accepts();
         self.measure("error-rate", Measurement::of(0.001));
@@ -420,6 +465,7 @@ impl World {
             ChildKind::Revision => children.records.get(name).map(|it| it.metadata.clone()),
             ChildKind::ConfigMap => children.copies.get(name).map(|it| it.metadata.clone()),
             ChildKind::Deployment => children.deployments.get(name).map(|it| it.metadata.clone()),
+            ChildKind::Autoscaler => children.autoscalers.get(name).map(|it| it.metadata.clone()),
             ChildKind::Service => children.services.get(name).map(|it| it.metadata.clone()),
             ChildKind::HttpRoute if name == "churn" => children.route.as_ref().map(|it| it.metadata.clone()),
             ChildKind::HttpRoute => children.proposed.as_ref().map(|it| it.metadata.clone()),
@@ -465,6 +511,10 @@ impl World {
                 }
                 children.deployments.insert(name, Arc::new(*it));
             }
+            Child::Autoscaler(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                children.autoscalers.insert(name, Arc::new(*it));
+            }
             Child::Service(mut it) => {
                 it.metadata = metadata(&it.metadata);
                 children.services.insert(name, Arc::new(*it));
@@ -483,6 +533,7 @@ impl World {
         match kind {
             ChildKind::HttpRoute if name == "churn" => children.route = None,
             ChildKind::HttpRoute => children.proposed = None,
+            ChildKind::Autoscaler => drop(children.autoscalers.remove(name)),
             ChildKind::Revision => {
                 // Garbage collection takes what the record owns.
                 let uid = children.records.remove(name).and_then(|it| it.metadata.uid.clone());
@@ -491,6 +542,7 @@ impl World {
                 };
                 children.deployments.retain(|_, it| stays(&it.metadata));
                 children.services.retain(|_, it| stays(&it.metadata));
+                children.autoscalers.retain(|_, it| stays(&it.metadata));
                 children.copies.retain(|_, it| stays(&it.metadata));
             }
             other => panic!("the operator deletes no {}", other.name()),

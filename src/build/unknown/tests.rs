@@ -45,7 +45,7 @@ fn sample(schema: &Value, root: &Value) -> Value {
 
 fn checked(template: &Value) -> Result<(), String> {
     let typed: PodTemplateSpec = serde_json::from_value(template.clone()).unwrap();
-    refuse(template, &serde_json::to_value(typed).unwrap())
+    refuse("spec.template", "a pod template", template, &serde_json::to_value(typed).unwrap())
 }
 
 /// Leaves out, or leaves open, some of what is in `value`, as `choices` say.

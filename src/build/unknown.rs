@@ -1,4 +1,4 @@
-//! Fields of a template that would not arrive.
+//! Fields of what a user wrote that would not arrive.
 //!
 //! Kubernetes' types read past a key they do not know. A misspelt `securitContext`, or a field newer than these
 //! types, would so be dropped without a word, and pods would run without what was asked for.
@@ -8,11 +8,12 @@ use serde_json::Value;
 /// How many are named.
 const NAMED: usize = 5;
 
-/// An error that names what is in `asked` and not in `kept`, which is the same after it went through the types.
+/// An error that names what is in `asked` and not in `kept`, which is the same after it went through the types
+/// of `what`; `root` is the field it was written in.
 /// Only keys count: values may come back in another spelling, and what is empty need not come back at all.
-pub(super) fn refuse(asked: &Value, kept: &Value) -> Result<(), String> {
+pub(super) fn refuse(root: &str, what: &str, asked: &Value, kept: &Value) -> Result<(), String> {
     let mut lost = Vec::new();
-    compare(asked, kept, "spec.template", &mut lost);
+    compare(asked, kept, root, &mut lost);
     if lost.is_empty() {
         return Ok(());
     }
@@ -20,7 +21,7 @@ pub(super) fn refuse(asked: &Value, kept: &Value) -> Result<(), String> {
     let more = lost.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Err(format!(
-        "{named}{more}: no such field of a pod template is known to this version of Werkbank; correct the spelling, or remove it"
+        "{named}{more}: no such field of {what} is known to this version of Werkbank; correct the spelling, or remove it"
     ))
 }
 

@@ -1,0 +1,97 @@
+//! Somebody else edits the route.
+//!
+//! The weights are the operator's. What an edit makes of them is reset at once, and a person who did it by hand
+//! notices. Something that does it again and again (another controller, a pipeline with a copy of the route) must not be
+//! fought at full speed: after three resets nothing advances, a condition says why, and the route is reset only
+//! every ten seconds. Weight that is on its way to 0 is written at once in any case. Ten minutes without an edit end it.
+
+use std::time::Duration;
+
+use super::pass::Pass;
+use super::traffic;
+use crate::api::Weight;
+use crate::api::duration::after;
+use crate::api::gateway::HttpRoute;
+use crate::api::model_deployment::{AttemptState, RouteContest};
+use crate::build;
+use crate::decide::EventType;
+
+/// So many resets are a mistake; one more is a contest.
+const TOLERATED: i32 = 3;
+/// Between two resets of a route that is contested.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Without an edit for so long, nobody contests it any more.
+const CALM: Duration = Duration::from_mins(10);
+
+impl Pass<'_> {
+    /// Notes an edit of the route by somebody else, and that there has been none for long.
+    pub(super) fn watch_route(&mut self) {
+        let Some(edited) = self.edited_route() else {
+            return self.forgive();
+        };
+        let before = self.status.route_contest.clone().unwrap_or_default();
+        if before.version == edited {
+            return;
+        }
+        let contested = before.resets >= TOLERATED;
+        let next = before.at.filter(|_| contested && !self.is_on_the_way_back()).map(|at| after(at, PAUSE));
+        if let Some(next) = next.filter(|at| *at > self.now) {
+            return self.look_again(next);
+        }
+        let resets = before.resets.saturating_add(1);
+        self.status.route_contest = Some(RouteContest { resets, at: Some(self.now), version: edited });
+        if resets == TOLERATED {
+            let message = self.contested().unwrap_or_default();
+            self.tell(EventType::Warning, "RouteContested", "ResetRoute", message);
+        }
+    }
+
+    /// Whether an edit is left as it is for a moment.
+    pub(super) fn leaves_route(&self) -> bool {
+        let reset = self.status.route_contest.as_ref().map(|it| it.version.as_str());
+        self.edited_route().is_some_and(|edited| reset != Some(&edited)) && !self.is_on_the_way_back()
+    }
+
+    /// What is to be said of a contest that goes on.
+    pub(super) fn contested(&self) -> Option<String> {
+        let contest = self.status.route_contest.as_ref().filter(|it| it.resets >= TOLERATED)?;
+        Some(format!(
+            "something else edits HTTPRoute {} again and again ({} resets): find it by the route's metadata.managedFields and stop it; nothing advances until there has been no edit for ten minutes",
+            self.name(),
+            contest.resets
+        ))
+    }
+
+    /// The version of a route that somebody has edited since the operator wrote it.
+    fn edited_route(&self) -> Option<String> {
+        let live = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
+        let wanted = traffic::route(self)?;
+        let edited =
+            build::route::is_edited(live, &wanted) || self.traffic_is_settled() && other_weights(live, &wanted);
+        live.metadata.resource_version.clone().filter(|_| edited && live.metadata.deletion_timestamp.is_none())
+    }
+
+    /// Whether the weights in status are those that were in effect: none are on their way.
+    fn traffic_is_settled(&self) -> bool {
+        self.active().is_none_or(|attempt| match attempt.state {
+            AttemptState::Observing => true,
+            AttemptState::Shadowing => attempt.observing_since.is_some(),
+            AttemptState::Starting => attempt.weight > Weight::NONE,
+            _ => false,
+        })
+    }
+
+    fn forgive(&mut self) {
+        let Some(at) = self.status.route_contest.as_ref().and_then(|it| it.at) else { return };
+        let calm = after(at, CALM);
+        if calm <= self.now {
+            self.status.route_contest = None;
+        } else {
+            self.look_again(calm);
+        }
+    }
+}
+
+fn other_weights(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    build::route::weights(live) != build::route::weights(wanted)
+}

@@ -1,0 +1,65 @@
+//! What stays of the revision that served before: its pods for a while, and its good name for longer.
+//!
+//! After a promotion the old revision keeps its pods for `rollout.keepStable`; one revision at a time does, the
+//! one that was replaced last. A revision that served as the stable one is proven, and stays so for
+//! `rollout.rollbackWindow` after it was replaced: the way back to it skips the steps, with guardrails on. Taken
+//! back since, or promoted only because nothing else served (`rollout.emergencyPromote`), it is not.
+
+use chrono::{DateTime, Utc};
+
+use super::pass::Pass;
+use crate::api::duration::after;
+use crate::api::model_deployment::{ModelDeploymentStatus, Proven, RevisionRole, RevisionStatus};
+
+/// Revisions whose proof is remembered, the newest ones.
+const MOST_PROVEN: usize = 8;
+
+impl Pass<'_> {
+    /// The revision that served until now stays as it is for a while, or begins to drain.
+    pub(super) fn replaced(&mut self, old: &str) {
+        let now = self.now;
+        for it in self.status.revisions.iter_mut().filter(|it| it.role == RevisionRole::Kept) {
+            it.role = RevisionRole::Draining;
+        }
+        let role = if self.policy.keep_stable.is_zero() { RevisionRole::Draining } else { RevisionRole::Kept };
+        self.set_role(old, role);
+        for it in self.status.proven.iter_mut().filter(|it| it.revision == old) {
+            it.at = now;
+        }
+    }
+
+    /// A revision has proven itself, on all steps there are or in an earlier attempt.
+    pub(super) fn prove(&mut self, revision: &str) {
+        forget(&mut self.status, revision);
+        self.status.proven.push(Proven { revision: revision.to_owned(), at: self.now });
+        let too_many = self.status.proven.len().saturating_sub(MOST_PROVEN);
+        self.status.proven.drain(..too_many);
+    }
+
+    /// Until when the way back to this revision skips the steps, if it does at this moment.
+    pub(super) fn proven_until(&self, revision: &str) -> Option<DateTime<Utc>> {
+        let window = self.policy.rollback_window?;
+        let proven = self.status.proven.iter().find(|it| it.revision == revision)?;
+        Some(after(proven.at, window)).filter(|until| *until > self.now)
+    }
+
+    /// Whose time is over begins to drain; it has had no traffic for long.
+    pub(super) fn let_go(&mut self) {
+        let keep = self.policy.keep_stable;
+        let end = |it: &RevisionStatus| {
+            let since = it.draining_since.filter(|_| it.role == RevisionRole::Kept)?;
+            Some(after(since, keep))
+        };
+        let ends: Vec<_> = self.status.revisions.iter().filter_map(end).filter(|at| *at > self.now).collect();
+        let now = self.now;
+        for it in self.status.revisions.iter_mut().filter(|it| end(it).is_some_and(|at| at <= now)) {
+            it.role = RevisionRole::Draining;
+        }
+        ends.into_iter().for_each(|at| self.look_again(at));
+    }
+}
+
+/// A revision is not proven any more.
+pub(super) fn forget(status: &mut ModelDeploymentStatus, revision: &str) {
+    status.proven.retain(|it| it.revision != revision);
+}

@@ -1,0 +1,115 @@
+//! How many pods each revision has, or has at least.
+//!
+//! With `replicas` the operator says how many there are. With `autoscaling` each revision has an autoscaler
+//! that does, and the operator says how many there are at least: what stable had when the attempt began, and
+//! what the candidate's weight takes of that. A Deployment that an autoscaler has in hand is left alone.
+
+use super::children::{Work, precondition};
+use super::pass::Pass;
+use crate::api::labels;
+use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
+use crate::build::{self, Owner};
+use crate::decide::{Child, ChildKind, Op};
+
+impl Pass<'_> {
+    /// Pods that all of the traffic takes: a weight takes its share of them.
+    pub(super) fn full(&self) -> i32 {
+        let Some(most) = self.policy.most_replicas else { return self.policy.replicas };
+        let began_with = self.active().map_or(0, |attempt| attempt.stable_replicas);
+        self.stable_has().max(began_with).min(most).max(self.policy.replicas)
+    }
+
+    /// How many pods the stable revision is told to have at this moment.
+    pub(super) fn stable_has(&self) -> i32 {
+        let name = self.status.stable.as_ref().map(|it| labels::name(&[self.name(), &it.revision]));
+        let live = name.and_then(|name| self.observed.children.deployments.get(&name)?.spec.as_ref()?.replicas);
+        live.unwrap_or(0)
+    }
+}
+
+impl Work<'_> {
+    /// The number of pods that a revision's Deployment is to say.
+    pub(super) fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
+        // An autoscaler leaves one alone that says 0.
+        let in_hand = self.pass.policy.most_replicas.and(live).filter(|pods| *pods > 0);
+        in_hand.unwrap_or_else(|| self.at_least(it, live))
+    }
+
+    /// How many pods a revision should have, or have at least. A candidate is never scaled down on its
+    /// way, and what drains stays as it is until it is gone.
+    fn at_least(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
+        let full = self.pass.full();
+        let attempt = self.pass.status.attempt.as_ref().filter(|attempt| attempt.state.is_active());
+        match (it.role, attempt) {
+            // More are given at once, fewer when the attempt has ended: until then all traffic may come back.
+            // None means that nothing is to run.
+            (RevisionRole::Stable, Some(attempt)) if full > 0 => attempt.stable_replicas.max(full),
+            (RevisionRole::Stable, _) => full,
+            (RevisionRole::Candidate, Some(attempt)) => {
+                let carries = if attempt.state == AttemptState::Starting {
+                    self.pass.next_weight(attempt)
+                } else {
+                    self.pass.carried(attempt)
+                };
+                carries.capacity(full).max(live.unwrap_or(0).min(full))
+            }
+            // All that it had: it may be called back any moment.
+            (RevisionRole::Kept, _) if full > 0 => live.unwrap_or(full),
+            (RevisionRole::Kept, _) => 0,
+            (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
+        }
+    }
+
+    /// Brings the autoscaler of a revision to what it should be.
+    pub(super) fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
+        let live = self.children.autoscalers.get(&owner.name);
+        let Some(asked) = &self.pass.resource.spec.autoscaling else {
+            return self.no_autoscaler(&owner.name);
+        };
+        // The old revision keeps what it had in the attempt that replaced it.
+        if it.role == RevisionRole::Kept && live.is_some() {
+            return;
+        }
+        let told = live.map(|it| build::autoscaler::min(it));
+        let min = self.floor(it, told, pods);
+        let wanted = match build::autoscaler::write(self.pass.resource, asked, &it.revision, owner, min) {
+            Ok(wanted) => wanted,
+            Err(message) => return self.blocked("InvalidAutoscaling", message),
+        };
+        match live {
+            None => self.create(Child::Autoscaler(Box::new(wanted))),
+            Some(live) if build::autoscaler::same(live, &wanted) => {}
+            Some(live) => {
+                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
+                    self.ops.push(Op::Apply(Child::Autoscaler(Box::new(wanted)), precondition));
+                }
+            }
+        }
+    }
+
+    /// How many pods the autoscaler keeps at least. `told` is what it was told last.
+    fn floor(&self, it: &RevisionStatus, told: Option<i32>, pods: Option<i32>) -> i32 {
+        let attempt = self.pass.active();
+        match (it.role, attempt) {
+            // All traffic may come back until the attempt has ended.
+            (RevisionRole::Stable, Some(attempt)) => attempt.stable_replicas.max(self.pass.policy.replicas),
+            // An autoscaler has seen nothing yet of what it is to go by: until the old revision goes, it takes nothing away.
+            (RevisionRole::Stable, None) if self.keeps_another() => told.unwrap_or(0).max(self.pass.policy.replicas),
+            (RevisionRole::Kept, _) => pods.unwrap_or(0).max(self.pass.policy.replicas),
+            (RevisionRole::Candidate, _) => self.at_least(it, told),
+            (RevisionRole::Stable | RevisionRole::Draining, _) => self.pass.policy.replicas,
+        }
+        .max(1)
+    }
+
+    fn keeps_another(&self) -> bool {
+        self.pass.status.revisions.iter().any(|it| it.role == RevisionRole::Kept)
+    }
+
+    fn no_autoscaler(&mut self, name: &str) {
+        let Some(metadata) = self.children.autoscalers.get(name).map(|it| &it.metadata) else { return };
+        if let (None, Some(precondition)) = (&metadata.deletion_timestamp, precondition(metadata)) {
+            self.ops.push(Op::Delete(ChildKind::Autoscaler, name.to_owned(), precondition));
+        }
+    }
+}
