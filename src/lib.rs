@@ -22,6 +22,8 @@ pub mod connect;
 pub mod decide;
 pub mod observe;
 pub mod runtime;
+#[cfg(test)]
+mod sim;
 pub mod start;
 pub mod stats;
 pub mod text;

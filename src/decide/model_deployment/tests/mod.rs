@@ -10,6 +10,7 @@ mod capacity;
 mod contest;
 mod deadlines;
 mod emergency;
+mod explore;
 mod first_deployment;
 mod gateway;
 mod kept;

@@ -159,7 +159,7 @@ fn measurement(kind: u8) -> Measurement {
 }
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
-fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
+pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
     let plan = world.decide();
     let status = plan.status.clone().unwrap_or_else(|| world.status());
     let bytes = serde_json::to_vec(&status).unwrap().len();
@@ -292,7 +292,7 @@ fn world_after(story: &[Happening]) -> World {
 }
 
 /// Everything is available again, and the spec is one that can be carried out.
-fn healed(mut world: World) -> World {
+pub(super) fn healed(mut world: World) -> World {
     (1..5).for_each(|version| world.register(&format!("churn-{version}"), version));
     world.memory.trail_unavailable_since = None;
     metrics(&mut world, 0);
