@@ -15,4 +15,5 @@ mod tests;
 mod view;
 mod wire;
 
+pub(crate) use random::Random;
 pub(crate) use server::{Cluster, Fault};

@@ -98,13 +98,13 @@ impl Work<'_> {
         match self.children.records.get(&name) {
             // What would be made for it now would go with it; a new one comes when it is gone.
             Some(live) if live.metadata.deletion_timestamp.is_some() => {}
-            Some(live) if self.pass.is_drained(it) => self.delete_record(name, live),
+            Some(live) if self.pass.is_drained(it) => self.delete(ChildKind::Revision, &live.metadata),
             // It is on its way out: what it has is left as it is, what it lacks is not made.
             Some(_) if self.is_leaving(it) => {}
             Some(live) => match build::record::read(live) {
                 // What somebody corrected for the retry (a Secret, the region map) is in no revision's name.
                 Ok(record) if target.is_some_and(|it| *it != record) && self.is_tried_again(it, live) => {
-                    self.delete_record(name, live);
+                    self.delete(ChildKind::Revision, &live.metadata);
                 }
                 Ok(record) => self.belongings(it, &record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
@@ -117,9 +117,17 @@ impl Work<'_> {
         }
     }
 
-    fn delete_record(&mut self, name: String, live: &ControllerRevision) {
-        if let Some(precondition) = precondition(&live.metadata) {
-            self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
+    /// Writes over this very object, unless it is on its way out.
+    pub(super) fn write_over(&mut self, live: &ObjectMeta, wanted: Child) {
+        if let (None, Some(precondition)) = (&live.deletion_timestamp, precondition(live)) {
+            self.ops.push(Op::Apply(wanted, precondition));
+        }
+    }
+
+    /// Deletes this very object, unless it is on its way out.
+    pub(super) fn delete(&mut self, kind: ChildKind, live: &ObjectMeta) {
+        if let (None, Some(name), Some(precondition)) = (&live.deletion_timestamp, &live.name, precondition(live)) {
+            self.ops.push(Op::Delete(kind, name.clone(), precondition));
         }
     }
 
@@ -200,10 +208,8 @@ impl Work<'_> {
     }
 
     fn correct(&mut self, live: &Deployment, correction: Option<Deployment>) {
-        if let (Some(correction), None, Some(precondition)) =
-            (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
-        {
-            self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
+        if let Some(correction) = correction {
+            self.write_over(&live.metadata, Child::Deployment(Box::new(correction)));
         }
     }
 
@@ -211,15 +217,11 @@ impl Work<'_> {
         match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
             Some(live) if build::service::same(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::Service(Box::new(wanted)), precondition));
-                }
-            }
+            Some(live) => self.write_over(&live.metadata, Child::Service(Box::new(wanted))),
         }
     }
 }
 
-pub(super) fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
+fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
     Some(Precondition { uid: metadata.uid.clone()?, resource_version: metadata.resource_version.clone()? })
 }

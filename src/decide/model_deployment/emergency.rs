@@ -9,8 +9,9 @@
 use std::time::Duration;
 
 use super::pass::Pass;
+use super::policy::MetricRule;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, MetricRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, VerdictKind};
 
 /// A pod that is moved to another node comes back within this time.
 const GRACE: Duration = Duration::from_secs(30);
@@ -44,10 +45,11 @@ impl Pass<'_> {
         self.policy.replicas > 0 && stable.is_some_and(|it| self.serving_of(&it.revision) == 0)
     }
 
-    fn guardrail_fails(&self) -> bool {
-        let guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail);
-        let mut verdicts = guardrails.filter_map(|rule| self.status.verdicts.iter().find(|it| rule.is_of(it)));
-        verdicts.any(|it| it.verdict == VerdictKind::Fail)
+    /// Whether a guardrail's newest verdict is Fail.
+    pub(super) fn guardrail_fails(&self) -> bool {
+        let fails =
+            |rule: &MetricRule| self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Fail);
+        self.policy.guardrails().any(fails)
     }
 
     /// Why a candidate that was not watched through its steps gets all traffic; for the record.

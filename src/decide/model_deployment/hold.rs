@@ -202,7 +202,7 @@ impl Pass<'_> {
         if is_short(attempt) {
             return Some(self.awaited_pods(attempt, attempt.weight));
         }
-        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since))?;
+        let missing = self.unpassed_since(since)?;
         Some(format!("{}; ask again when it is Pass", self.lacks(missing, since)))
     }
 

@@ -10,9 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::pass::Pass;
 use crate::api::duration::after;
-use crate::api::model_deployment::{
-    Attempt, MetricRole, ModelDeploymentStatus, Proven, RevisionRole, RevisionStatus, VerdictKind,
-};
+use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, Proven, RevisionRole, RevisionStatus};
 
 /// Revisions whose proof is remembered, the newest ones.
 const MOST_PROVEN: usize = 8;
@@ -42,13 +40,8 @@ impl Pass<'_> {
     /// Whether a revision that was gone back to has been watched with all of the traffic for as long as a breach takes
     /// to show: `failureLimit` and one more measurements.
     pub(super) fn return_is_watched(&self, attempt: &Attempt) -> bool {
-        let mut guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail).peekable();
-        if guardrails.peek().is_none() {
-            return true;
-        }
-        attempt.observing_since.is_some_and(|since| self.return_ends(since) <= self.now)
-            && guardrails
-                .all(|rule| !self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Fail))
+        let watched = || attempt.observing_since.is_some_and(|since| self.return_ends(since) <= self.now);
+        self.policy.guardrails().next().is_none() || watched() && !self.guardrail_fails()
     }
 
     /// Its clock starts when the gateway has accepted it.

@@ -199,6 +199,11 @@ impl Policy {
         }
     }
 
+    /// The metrics that must not be violated, ever.
+    pub fn guardrails(&self) -> impl Iterator<Item = &MetricRule> {
+        self.metrics.iter().filter(|it| it.role == MetricRole::Guardrail)
+    }
+
     /// Fail verdicts in a row that are tolerated of a metric: none of a test, whose Fail holds at any look.
     #[must_use]
     pub fn tolerated(&self, rule: &MetricRule) -> i32 {

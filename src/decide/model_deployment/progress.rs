@@ -264,12 +264,17 @@ impl Pass<'_> {
         let Some(since) = attempt.observing_since else { return false };
         let step = self.policy.step_at(attempt.weight).filter(|_| !attempt.skip_steps);
         let watched = step.is_none_or(|(_, step)| after(since, step.for_) <= self.now);
-        watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
+        watched && self.policy.can_judge() && self.unpassed_since(since).is_none()
     }
 
     /// Whether a metric's newest verdict is Pass, of a measurement begun since then.
     pub(super) fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
         self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
+    }
+
+    /// The first metric of which that is not so.
+    pub(super) fn unpassed_since(&self, since: DateTime<Utc>) -> Option<&MetricRule> {
+        self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since))
     }
 
     fn complete(&mut self, attempt: &Attempt) {
@@ -342,7 +347,7 @@ impl Pass<'_> {
 
     fn awaited_proof(&self, attempt: &Attempt) -> Option<String> {
         let since = attempt.observing_since?;
-        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since));
+        let missing = self.unpassed_since(since);
         let watching = format!("watching {}", attempt.weight);
         Some(missing.map_or(watching.clone(), |rule| format!("{watching}: {}", self.lacks(rule, since))))
     }

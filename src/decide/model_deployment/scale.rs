@@ -2,14 +2,15 @@
 //!
 //! With `replicas` the operator says how many there are. With `autoscaling` each revision has an autoscaler
 //! that does, and the operator says how many there are at least: what stable had when the attempt began, and
-//! what the candidate's weight takes of that. A Deployment that an autoscaler has in hand is left alone.
+//! what the candidate's weight takes of that. A Deployment that an autoscaler has in hand is left alone, unless it
+//! says 0: that, an autoscaler leaves alone.
 
-use super::children::{Work, precondition};
+use super::children::Work;
 use super::pass::Pass;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::build::{self, Owner};
-use crate::decide::{Child, ChildKind, Op};
+use crate::decide::{Child, ChildKind};
 
 impl Pass<'_> {
     /// Pods that all of the traffic takes: a weight takes its share of them.
@@ -77,7 +78,10 @@ impl Work<'_> {
     fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
         let live = self.children.autoscalers.get(&owner.name);
         let Some(asked) = &self.pass.resource.spec.autoscaling else {
-            return self.no_autoscaler(&owner.name);
+            if let Some(live) = live {
+                self.delete(ChildKind::Autoscaler, &live.metadata);
+            }
+            return;
         };
         // The old revision keeps what it had in the attempt that replaced it.
         if it.role == RevisionRole::Kept && live.is_some() {
@@ -92,11 +96,7 @@ impl Work<'_> {
         match live {
             None => self.create(Child::Autoscaler(Box::new(wanted))),
             Some(live) if build::autoscaler::same(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::Autoscaler(Box::new(wanted)), precondition));
-                }
-            }
+            Some(live) => self.write_over(&live.metadata, Child::Autoscaler(Box::new(wanted))),
         }
     }
 
@@ -117,12 +117,5 @@ impl Work<'_> {
 
     fn keeps_another(&self) -> bool {
         self.pass.status.revisions.iter().any(|it| it.role == RevisionRole::Kept)
-    }
-
-    fn no_autoscaler(&mut self, name: &str) {
-        let Some(metadata) = self.children.autoscalers.get(name).map(|it| &it.metadata) else { return };
-        if let (None, Some(precondition)) = (&metadata.deletion_timestamp, precondition(metadata)) {
-            self.ops.push(Op::Delete(ChildKind::Autoscaler, name.to_owned(), precondition));
-        }
     }
 }

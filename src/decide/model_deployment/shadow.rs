@@ -12,7 +12,7 @@ use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, MetricRole};
+use crate::api::model_deployment::{Attempt, AttemptState};
 use crate::build::route::Backend;
 use crate::decide::EventType;
 
@@ -139,7 +139,7 @@ impl Pass<'_> {
 
     /// The guardrails that judge copies: those that do not bet on the gateway's draw.
     fn judge_copies(&self) -> impl Iterator<Item = &MetricRule> {
-        self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail && it.test().is_none())
+        self.policy.guardrails().filter(|it| it.test().is_none())
     }
 
     fn shadow_is_proven(&self, attempt: &Attempt) -> bool {

@@ -24,6 +24,18 @@ fn an_hour(world: &mut World) {
     }
 }
 
+/// The whole `maxStepTime`, once nobody holds it any more.
+pub(super) fn has_an_hour_after_resume(world: &mut World) {
+    world.request("resume", "r1");
+    world.pass();
+    world.advance(3599);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Observing);
+    world.advance(1);
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::StepTimeExceeded));
+}
+
 #[test]
 fn a_pause_holds_the_weight_until_somebody_says_resume() {
     let mut story = Story::of("Pause and resume", World::mid_canary());
@@ -103,14 +115,7 @@ fn the_time_of_a_step_stands_still_in_a_pause_and_begins_anew_after_it() {
     world.advance(300);
     world.pass();
     assert_eq!(world.attempt().cause, None, "a person holds it, not its metrics");
-    world.request("resume", "r1");
-    world.pass();
-    world.advance(3599);
-    world.pass();
-    assert_eq!(world.attempt().state, AttemptState::Observing);
-    world.advance(1);
-    world.pass();
-    assert_eq!(world.attempt().cause, Some(Cause::StepTimeExceeded));
+    has_an_hour_after_resume(&mut world);
 }
 
 #[test]

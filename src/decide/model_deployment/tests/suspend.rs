@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::pause::has_an_hour_after_resume;
 use super::story::Story;
 use super::world::{World, is_nothing};
 use crate::api::model_deployment::{AttemptState, Cause, Phase};
@@ -107,12 +108,5 @@ fn a_pause_outlives_a_suspension_and_the_time_of_the_step_counts_from_the_end_of
     world.suspend(false);
     world.pass();
     assert_eq!((world.status().phase, world.attempt().held_until), (Phase::Paused, None));
-    world.request("resume", "r1");
-    world.pass();
-    world.advance(3599);
-    world.pass();
-    assert_eq!(world.attempt().state, AttemptState::Observing);
-    world.advance(1);
-    world.pass();
-    assert_eq!(world.attempt().cause, Some(Cause::StepTimeExceeded));
+    has_an_hour_after_resume(&mut world);
 }
