@@ -23,7 +23,7 @@ demo: ## A churn model on real data: rolled back, then promoted, each promise ch
 	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo
 
 .PHONY: test
-test: check deny e2e ## Everything CI runs: check, licences, chart and end-to-end tests
+test: check deny e2e ## Everything CI runs: check (with a sample of the simulation), licences, chart and end-to-end tests
 
 .PHONY: check
 check: ## The fast loop: format, clippy, unit tests, architecture, golden plans (no control plane)
@@ -31,6 +31,32 @@ check: ## The fast loop: format, clippy, unit tests, architecture, golden plans 
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo test --locked --package werkbank
+
+# The operator's own code is optimised for these, what it is linked with is not built anew: see `profile.dev.package`.
+SIMULATION = CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo test --locked --package werkbank --lib
+# How many schedules, and the first seed.
+SEEDS ?= 1000
+FIRST ?= 0
+
+.PHONY: simulation
+simulation: ## Every death of every scenario in memory, 1,000 schedules, every small world
+	@.ci/preflight cargo
+	LOOKS=100 SWEEP=1 SEEDS=1000 $(SIMULATION) sim::tests -- --nocapture
+	EXPLORE=1 $(SIMULATION) explore -- --nocapture
+
+.PHONY: proof
+proof: ## The long evidence (hours): late writes and 10,000 schedules, 20,000 rollouts of each statistic, every crash on the real control plane
+	@.ci/preflight cargo go python3
+	cargo build --locked --package werkbank --package werkbank-e2e --bins
+	cargo test --locked --package werkbank-e2e --test canary -- crashes::every --ignored --nocapture
+	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
+	LOOKS=100 SWEEP=1 SIDES=3 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
+	EXPLORE=1 $(SIMULATION) explore -- --nocapture
+
+.PHONY: soak
+soak: ## SEEDS schedules, from the seed FIRST on
+	@.ci/preflight cargo
+	SEEDS=$(SEEDS) FIRST=$(FIRST) $(SIMULATION) sim::tests::whatever -- --nocapture
 
 .PHONY: deny
 deny: ## Licences, banned crates and sources of everything that is linked
@@ -58,7 +84,7 @@ bench: ## What 1,000 rollouts cost: time, requests, CPU, memory, beside the floo
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)
 	@.ci/preflight cargo go python3
 	UPDATE=1 cargo test --locked --package werkbank
-	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart
+	UPDATE=1 cargo test --locked --package werkbank-e2e --test chart --test argocd
 
 .PHONY: crds
 crds: ## Rewrite crds/ from the Rust types, and the chart's copies of them

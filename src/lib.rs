@@ -5,7 +5,7 @@
 //!   API server ──watch──►│ observe ──► decide ──► Plan { entries, status, ops, events } ──► act ───┼──► API server
 //!   Prometheus ──query──►│  (I/O in)   (pure)                                            (I/O out) │──► audit trail
 //!                        └─────────────────────────────────────────────────────────────────────────┘
-//!                              api: the contract      build: the children      text: query templates
+//!                              api: the contract   build: the children   text: query templates   stats: tests of counts
 //! ```
 //!
 //! Look for a behaviour by the word a user would use for it: a rollout's states are in
@@ -22,6 +22,9 @@ pub mod connect;
 pub mod decide;
 pub mod observe;
 pub mod runtime;
+#[cfg(test)]
+mod sim;
 pub mod start;
+pub mod stats;
 pub mod text;
 pub mod worker;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::audit::ObjectStoreTrail;
 use crate::connect::http::HttpSource;
-use crate::connect::prometheus::Prometheus;
+use crate::connect::prometheus::{Answers, Prometheus};
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::{self, OperatorOptions};
@@ -32,7 +32,7 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     shutdown.on_signals()?;
     let prometheus = options.prometheus_url.as_ref().map(|url| Prometheus::new(url.as_str())).transpose()?;
     let metrics = MetricSource {
-        prometheus: prometheus.map(Arc::new),
+        prometheus: prometheus.map(|it| Arc::new(it) as Arc<dyn Answers>),
         // `*` says "all" out loud.
         namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
         http: Arc::new(HttpSource::new(options.allow_loopback_urls)?),

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod breach;
 pub mod controlplane;
 pub mod demo;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod helm;
 pub mod load;

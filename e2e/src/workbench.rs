@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::controlplane::{self, AddressBlock, ControlPlane};
+use crate::fault_proxy::FaultProxy;
 use crate::gateway::{GatewayController, GatewayOptions, Ports};
 use crate::helm::Helm;
 use crate::node::{self, Image, NodeAgent, NodeOptions};
@@ -26,6 +27,8 @@ pub struct Options {
     pub node: bool,
     /// Whether HTTPRoutes get to Envoy, beside a node of its own.
     pub gateway: bool,
+    /// Whether pods reach the API server through a proxy that a test can break.
+    pub fault_proxy: bool,
     /// How long the node waits before it starts a container again.
     pub restarts: node::Backoff,
 }
@@ -38,6 +41,7 @@ impl Options {
             prometheus: Some(Duration::from_secs(1)),
             node: true,
             gateway: true,
+            fault_proxy: false,
             restarts: node::Backoff::default(),
         }
     }
@@ -60,6 +64,7 @@ pub const REGION: &str = "eu-central-1";
 pub struct Workbench {
     gateway: Option<GatewayController>,
     node: Option<NodeAgent>,
+    fault_proxy: Option<FaultProxy>,
     prometheus: Option<Prometheus>,
     helm: Helm,
     control_plane: ControlPlane,
@@ -89,11 +94,17 @@ impl Workbench {
             None => None,
         };
         let local = options.node && control_plane.is_local();
-        let node = if local { Some(start_node(&control_plane, options.restarts).await?) } else { None };
+        let fault_proxy = match local && options.fault_proxy {
+            true => Some(FaultProxy::start(control_plane.url(), control_plane.ca_pem()).await?),
+            false => None,
+        };
+        let server = fault_proxy.as_ref().map_or_else(|| control_plane.url().to_owned(), FaultProxy::url);
+        let node = if local { Some(start_node(&control_plane, &server, options.restarts).await?) } else { None };
         let gateway = if local && options.gateway { Some(start_gateway(&control_plane, &tools).await?) } else { None };
         Ok(Self {
             gateway,
             node,
+            fault_proxy,
             prometheus,
             helm: Helm::new(helm, control_plane.kubeconfig(), control_plane.run_dir(), supervisor.clone()),
             control_plane,
@@ -115,6 +126,11 @@ impl Workbench {
     /// The gateway, if requests reach pods here.
     pub fn gateway(&self) -> Option<&GatewayController> {
         self.gateway.as_ref()
+    }
+
+    /// What pods reach the API server through, if a test asked for it.
+    pub fn fault_proxy(&self) -> Option<&FaultProxy> {
+        self.fault_proxy.as_ref()
     }
 
     /// Prometheus, if it runs here.
@@ -206,20 +222,15 @@ impl Workbench {
 }
 
 /// A node whose images are the binaries built beside this one.
-async fn start_node(control_plane: &ControlPlane, restarts: node::Backoff) -> Result<NodeAgent> {
+async fn start_node(control_plane: &ControlPlane, server: &str, restarts: node::Backoff) -> Result<NodeAgent> {
     let [.., block, _] = control_plane.addresses().ip(AddressBlock::CONTROL_PLANE).octets();
     let dir = control_plane.run_dir().join("node");
     let (repository, tag) = OPERATOR_IMAGE;
-    let mut options = NodeOptions::new(
-        "workbench",
-        node::AddressBlock::new(PODS, block),
-        dir,
-        control_plane.url(),
-        control_plane.ca_pem(),
-    )
-    .label("topology.kubernetes.io/region", REGION)
-    .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
-    .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?));
+    let mut options =
+        NodeOptions::new("workbench", node::AddressBlock::new(PODS, block), dir, server, control_plane.ca_pem())
+            .label("topology.kubernetes.io/region", REGION)
+            .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
+            .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?));
     options.backoff = restarts;
     NodeAgent::start(control_plane.client(), options).await.context("cannot start the node")
 }

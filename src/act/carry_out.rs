@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -169,8 +170,8 @@ impl Actor {
     ///
     /// # Errors
     /// When the trail does not take it. That the `Void` is there already is no error.
-    pub async fn void(&self, intent: &Entry) -> Result<(), TrailError> {
-        let void = Entry { kind: EntryKind::Void, time: chrono::Utc::now(), ..intent.clone() };
+    pub async fn void(&self, intent: &Entry, now: DateTime<Utc>) -> Result<(), TrailError> {
+        let void = Entry { kind: EntryKind::Void, time: now, ..intent.clone() };
         match self.trail.append(&void).await {
             Ok(_) | Err(TrailError::SequenceTaken { .. }) => Ok(()),
             Err(error) => Err(error),

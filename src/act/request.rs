@@ -187,12 +187,12 @@ fn over(kind: ChildKind, mut body: Value) -> Patch<Value> {
             replace(body.pointer_mut("/spec/selector"));
             replace(body.pointer_mut("/spec/ports"));
         }
-        // A merge patch replaces its lists and keeps what is not named: so `behavior` is named even where there is none.
+        // Lists of it are replaced as they are; a `behavior` that is not there any more has to be named.
         ChildKind::Autoscaler => {
+            replace(body.pointer_mut("/spec/behavior"));
             if let Some(spec) = body.pointer_mut("/spec").and_then(Value::as_object_mut) {
                 spec.entry("behavior").or_insert(Value::Null);
             }
-            return Patch::Merge(body);
         }
         // Custom resources know no such directive, and need none: the spec of a route is lists, which a merge
         // replaces. The other kinds are never changed.
@@ -261,7 +261,8 @@ pub(super) fn end_of(kind: &str, name: &str, error: Error) -> End {
     match error {
         Error::Api(status) if status.is_already_exists() => End::AlreadyExists { kind, name },
         Error::Api(status) if status.is_conflict() => End::Conflict { kind, name, stale: None },
-        Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
+        // 400: it is no such object at all, a quantity that is none, say.
+        Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400 => {
             End::Refused { kind, name, message: status.message, op: None }
         }
         Error::Service(error) if error.is::<NotLeading>() => End::NotLeader,

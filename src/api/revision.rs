@@ -56,7 +56,7 @@ impl RevisionInput<'_> {
     /// over the canonical JSON (RFC 8785) of the input.
     ///
     /// # Errors
-    /// When the template holds a number that JSON has no canonical form for.
+    /// When something in it has no canonical form.
     pub fn revision(&self) -> Result<String, serde_json::Error> {
         let rest = json!({
             "artifact": {"uri": self.artifact_uri, "sha256": self.artifact_sha256},

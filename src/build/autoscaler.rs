@@ -1,7 +1,7 @@
 //! The HorizontalPodAutoscaler of one revision.
 //!
 //! It decides how many pods a revision has. What the operator needs is a floor: `minReplicas` is raised to
-//! what a weight takes, and lowered when the attempt has ended. So nobody fights: the operator never writes the
+//! what a weight takes, and lowered when the attempt has ended. So nobody fights: the operator does not write the
 //! number of pods of a Deployment that an autoscaler has in hand.
 
 use k8s_openapi::api::autoscaling::v2::{
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{APPLIED, Owner, applied, metadata, unknown};
+use super::{APPLIED, Owner, annotation, applied, metadata, unknown};
 use crate::api::ModelDeployment;
 use crate::api::model_deployment::Autoscaling;
 
@@ -60,19 +60,19 @@ pub fn min(live: &HorizontalPodAutoscaler) -> i32 {
 /// wanted, and which metrics there are whether somebody has changed them since.
 #[must_use]
 pub fn same(live: &HorizontalPodAutoscaler, wanted: &HorizontalPodAutoscaler) -> bool {
-    let noted =
-        |it: &HorizontalPodAutoscaler| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED)).cloned();
     let bounds = |it: &HorizontalPodAutoscaler| {
         let spec = it.spec.as_ref();
-        spec.map(|it| {
-            (it.min_replicas, it.max_replicas, named(&it.scale_target_ref), it.metrics.as_ref().map(Vec::len))
-        })
+        spec.map(|it| (it.min_replicas, it.max_replicas, named(&it.scale_target_ref)))
     };
     let kinds = |it: &HorizontalPodAutoscaler| -> Vec<String> {
         let metrics = it.spec.as_ref().and_then(|spec| spec.metrics.as_ref());
-        metrics.into_iter().flatten().map(|metric| metric.type_.clone()).collect()
+        // In their own order: an API server that keeps them in an older version gives them back in another.
+        let mut kinds: Vec<String> = metrics.into_iter().flatten().map(|metric| metric.type_.clone()).collect();
+        kinds.sort_unstable();
+        kinds
     };
-    noted(live) == noted(wanted) && bounds(live) == bounds(wanted) && kinds(live) == kinds(wanted)
+    let applied = |it: &HorizontalPodAutoscaler| annotation(&it.metadata, APPLIED).map(str::to_owned);
+    applied(live) == applied(wanted) && bounds(live) == bounds(wanted) && kinds(live) == kinds(wanted)
 }
 
 fn named(target: &CrossVersionObjectReference) -> (String, String) {

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{APPLIED, GENERATION, Owner, metadata, selector, unknown};
+use super::{APPLIED, GENERATION, Owner, annotation, metadata, selector, unknown};
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
 
@@ -90,9 +90,7 @@ fn applied(spec: &DeploymentSpec) -> Result<BTreeMap<String, String>, String> {
 /// revision was made: an operator that builds Deployments differently leaves the pods of an older one alone.
 #[must_use]
 pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
-    let recorded = record.metadata.annotations.as_ref().and_then(|it| it.get(APPLIED)).map(String::as_str);
-    let seen = live.metadata.generation.unwrap_or_default();
-    recorded.is_some() && annotation(live, APPLIED) == recorded && noted(live) == Some(seen)
+    is_of(live, record) && noted(live) == Some(live.metadata.generation.unwrap_or_default())
 }
 
 /// Whether nobody has edited the pod template of a Deployment that an autoscaler scales.
@@ -101,18 +99,23 @@ pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
 /// templates with: a revision has one. A number that is not there yet tells nothing.
 #[must_use]
 pub fn has_its_template(live: &Deployment, record: &ControllerRevision) -> bool {
-    let recorded = record.metadata.annotations.as_ref().and_then(|it| it.get(APPLIED)).map(String::as_str);
-    recorded.is_some() && annotation(live, APPLIED) == recorded && templates(live) <= noted_templates(live)
+    is_of(live, record) && templates(live) <= noted_templates(live)
+}
+
+/// Whether it was last applied as its revision's record notes.
+fn is_of(live: &Deployment, record: &ControllerRevision) -> bool {
+    let recorded = annotation(&record.metadata, APPLIED);
+    recorded.is_some() && annotation(&live.metadata, APPLIED) == recorded
 }
 
 /// How many pod templates it has had.
 fn templates(live: &Deployment) -> i64 {
-    annotation(live, TEMPLATES_COUNTED).and_then(|it| it.parse().ok()).unwrap_or(1)
+    annotation(&live.metadata, TEMPLATES_COUNTED).and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
 /// How many of them are accounted for: the first, and what was put back.
 fn noted_templates(live: &Deployment) -> i64 {
-    annotation(live, TEMPLATES).and_then(|it| it.parse().ok()).unwrap_or(1)
+    annotation(&live.metadata, TEMPLATES).and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
 /// What to apply over such a Deployment so that it has this many pods; nothing if it has.
@@ -120,9 +123,17 @@ fn noted_templates(live: &Deployment) -> i64 {
 /// It has no template, and so leaves the one that is there: more pods are more of the same.
 #[must_use]
 pub fn scaled(live: &Deployment, replicas: i32) -> Option<Deployment> {
-    if replicas_of(live) == Some(replicas) {
-        return None;
-    }
+    (replicas_of(live) != Some(replicas)).then(|| of_so_many(live, replicas))
+}
+
+/// As [`scaled`], for one that an autoscaler has scaled until now: from here on its generations are counted.
+#[must_use]
+pub fn taken_over(live: &Deployment, replicas: i32) -> Option<Deployment> {
+    let is_counted = noted(live) == live.metadata.generation;
+    (!is_counted || replicas_of(live) != Some(replicas)).then(|| of_so_many(live, replicas))
+}
+
+fn of_so_many(live: &Deployment, replicas: i32) -> Deployment {
     let next = live.metadata.generation.unwrap_or_default().saturating_add(1);
     let metadata = ObjectMeta {
         name: live.metadata.name.clone(),
@@ -131,7 +142,7 @@ pub fn scaled(live: &Deployment, replicas: i32) -> Option<Deployment> {
         ..ObjectMeta::default()
     };
     let spec = DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() };
-    Some(Deployment { metadata, spec: Some(spec), status: None })
+    Deployment { metadata, spec: Some(spec), status: None }
 }
 
 /// Whether a Deployment that is to be applied says how many pods there are to be, and nothing else.
@@ -167,7 +178,8 @@ pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deploymen
 }
 
 fn was_applied_from(live: &Deployment, wanted: &Deployment) -> bool {
-    annotation(live, APPLIED) == annotation(wanted, APPLIED) && replicas_of(live) == replicas_of(wanted)
+    annotation(&live.metadata, APPLIED) == annotation(&wanted.metadata, APPLIED)
+        && replicas_of(live) == replicas_of(wanted)
 }
 
 fn replicas_of(it: &Deployment) -> Option<i32> {
@@ -176,11 +188,7 @@ fn replicas_of(it: &Deployment) -> Option<i32> {
 
 /// The generation that the last apply was to bring about.
 fn noted(live: &Deployment) -> Option<i64> {
-    annotation(live, GENERATION).and_then(|it| it.parse().ok())
-}
-
-fn annotation<'a>(it: &'a Deployment, key: &str) -> Option<&'a str> {
-    it.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    annotation(&live.metadata, GENERATION).and_then(|it| it.parse().ok())
 }
 
 #[cfg(test)]

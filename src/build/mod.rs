@@ -34,6 +34,11 @@ fn applied(content: &Value) -> BTreeMap<String, String> {
     [(APPLIED.to_owned(), hex(&Sha256::digest(content.to_string()), 8))].into()
 }
 
+/// What an annotation says.
+fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
 /// The ControllerRevision that a revision's children belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {

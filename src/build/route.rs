@@ -10,7 +10,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
-use super::{APPLIED, applied, metadata, owned_by_deployment};
+use super::{APPLIED, annotation, applied, metadata, owned_by_deployment};
 use crate::api::gateway::{HttpRoute, HttpRouteSpec, ParentRef};
 use crate::api::model_deployment::Gateway;
 use crate::api::{ModelDeployment, Weight, labels};
@@ -131,7 +131,7 @@ fn ask_for_header(rule: &mut Map<String, Value>, value: &str) {
 /// The part of the user's that a live route was written from.
 #[must_use]
 pub fn gateway(live: &HttpRoute) -> Option<Gateway> {
-    let written = live.metadata.annotations.as_ref()?.get(GATEWAY)?;
+    let written = annotation(&live.metadata, GATEWAY)?;
     serde_json::from_str(written).ok()
 }
 
@@ -140,8 +140,7 @@ pub fn gateway(live: &HttpRoute) -> Option<Gateway> {
 /// cannot be compared.
 #[must_use]
 pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    let annotation = |it: &HttpRoute, key| it.metadata.annotations.as_ref().and_then(|all| all.get(key).cloned());
-    [APPLIED, GATEWAY].into_iter().all(|key| annotation(live, key) == annotation(wanted, key))
+    [APPLIED, GATEWAY].into_iter().all(|key| annotation(&live.metadata, key) == annotation(&wanted.metadata, key))
         && live.spec.hostnames == wanted.spec.hostnames
         && parents(live) == parents(wanted)
         && weights(live) == weights(wanted)
@@ -152,8 +151,7 @@ pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
 /// Whether the live route was applied from the wanted one, and somebody has edited it since.
 #[must_use]
 pub fn is_edited(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    let noted = |it: &HttpRoute| it.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED).cloned());
-    noted(live) == noted(wanted) && !same(live, wanted)
+    annotation(&live.metadata, APPLIED) == annotation(&wanted.metadata, APPLIED) && !same(live, wanted)
 }
 
 fn ports(route: &HttpRoute) -> Vec<Option<i64>> {

@@ -41,6 +41,12 @@ enum Command {
     Get(GetArguments),
     /// Take the candidate of the attempt under way back now.
     Abort(RequestArguments),
+    /// Hold the weight of the attempt under way; guardrails go on.
+    Pause(RequestArguments),
+    /// Go on after a pause.
+    Resume(RequestArguments),
+    /// All traffic to the candidate now, if every metric says Pass: skips times and steps, never proof.
+    Promote(RequestArguments),
     /// Try a revision again that was taken back.
     Retry(RequestArguments),
 }
@@ -96,6 +102,9 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Get(get) => get::run(&arguments.cluster, &get).await,
         Command::Abort(it) => request::run(&arguments.cluster, &it, Verb::Abort).await,
+        Command::Pause(it) => request::run(&arguments.cluster, &it, Verb::Pause).await,
+        Command::Resume(it) => request::run(&arguments.cluster, &it, Verb::Resume).await,
+        Command::Promote(it) => request::run(&arguments.cluster, &it, Verb::Promote).await,
         Command::Retry(it) => request::run(&arguments.cluster, &it, Verb::Retry).await,
     };
     match done {

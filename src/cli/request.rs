@@ -1,6 +1,7 @@
-//! `kubectl werkbank abort` and `retry`: a person's request, written as the annotation that the operator reads.
+//! `kubectl werkbank abort`, `pause`, `promote`, `resume`, `retry`: a person's request, written as the annotation that the operator reads.
 //!
-//! The request names the attempt the person saw. If another one has begun meanwhile, it does nothing.
+//! The request names the attempt the person saw, and the step. If another one has begun meanwhile, it
+//! does nothing. What the operator would refuse for where the attempt stands is refused here already, in the same words.
 
 use chrono::Utc;
 use clap::Args;
@@ -14,8 +15,8 @@ use super::cluster::{Cluster, ClusterOptions};
 use super::get;
 use crate::api::ModelDeployment;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState};
-use crate::decide::model_deployment::request::Verb;
+use crate::api::model_deployment::Attempt;
+use crate::decide::model_deployment::request::{self, ANY_STEP, Verb};
 
 /// Whom the request is about.
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) async fn run(
     api.patch(name, &parameters, &Patch::Merge(json!({"metadata": {"annotations": {labels::REQUEST: value}}}))).await?;
     Ok(format!(
         "{} of attempt {} requested by {by}; see what comes of it: kubectl werkbank get {name} -n {}\n",
-        word(verb),
+        verb.word(),
         attempt.id,
         cluster.namespace
     ))
@@ -56,55 +57,35 @@ async fn requester(cluster: &Cluster) -> Result<String, CliError> {
     })
 }
 
-fn word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Abort => "abort",
-        Verb::Retry => "retry",
-    }
-}
-
 /// `<verb>/<attempt>/<step>/<nonce>/<by>`.
 fn annotation(verb: Verb, attempt: &Attempt, nonce: i64, by: &str) -> String {
-    let step = attempt.step.map_or_else(|| "-".to_owned(), |step| step.to_string());
-    format!("{}/{}/{step}/{nonce:x}/{by}", word(verb), attempt.id)
+    // What holds, and what lets go of it, must not come too late for having been seen a step earlier.
+    let any = matches!(verb, Verb::Pause | Verb::Resume);
+    let step = if any { ANY_STEP.to_owned() } else { request::step_of(attempt) };
+    format!("{}/{}/{step}/{nonce:x}/{by}", verb.word(), attempt.id)
 }
 
 /// The attempt that the request can be for, or why there is none.
 fn addressee(resource: &ModelDeployment, verb: Verb) -> Result<&Attempt, String> {
-    let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
-    let Some(attempt) = attempt else {
+    let status = resource.status.as_ref();
+    let Some((status, attempt)) = status.and_then(|status| Some((status, status.attempt.as_ref()?))) else {
         return Err("there has been no attempt yet; kubectl werkbank get says what is missing".into());
     };
-    match (verb, attempt.state) {
-        (Verb::Abort, AttemptState::RollingBack) => Err(format!("attempt {} is being taken back already", attempt.id)),
-        (Verb::Abort, state) if state.is_active() => Ok(attempt),
-        (Verb::Abort, state) => Err(format!(
-            "attempt {} has ended ({state:?}): there is nothing to abort; to go back, point spec.modelRef at the earlier entry",
-            attempt.id
-        )),
-        (Verb::Retry, AttemptState::RolledBack | AttemptState::Failed) => Ok(attempt),
-        // The spec may name a revision again that an earlier attempt was taken back with.
-        (Verb::Retry, AttemptState::Promoted)
-            if resource.status.as_ref().is_some_and(|it| !it.taken_back.is_empty()) =>
-        {
-            Ok(attempt)
-        }
-        (Verb::Retry, state) => {
-            Err(format!("attempt {} was not taken back ({state:?}): there is nothing to try again", attempt.id))
-        }
-    }
+    request::fits(verb, attempt, status)?;
+    Ok(attempt)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::model_deployment::request::pending;
+    use crate::decide::model_deployment::request::{addressed, pending};
 
     fn deployment(state: &str, step: Option<i32>) -> ModelDeployment {
         let mut attempt = json!({"id": "ab-2-0a1b", "revision": "ab", "entry": {"revision": "ab", "name": "v2", "uid": "e"},
             "state": state, "weight": "5%", "startedAt": "2026-11-24T00:00:00Z", "enteredAt": "2026-11-24T00:00:00Z"});
         if let Some(step) = step {
             attempt["step"] = json!(step);
+            attempt["observingSince"] = json!("2026-11-24T00:00:00Z");
         }
         serde_json::from_value(json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": {"name": "churn"}, "status": {"attempt": attempt},
@@ -112,31 +93,42 @@ mod tests {
         .unwrap()
     }
 
-    fn written(mut resource: ModelDeployment, verb: Verb, by: &str) -> ModelDeployment {
-        let value = annotation(verb, addressee(&resource, verb).unwrap(), 255, by);
-        resource.metadata.annotations = Some([(labels::REQUEST.to_owned(), value)].into());
+    fn paused(mut resource: ModelDeployment) -> ModelDeployment {
+        let attempt = resource.status.as_mut().and_then(|status| status.attempt.as_mut()).unwrap();
+        attempt.paused_since = Some(attempt.entered_at);
         resource
     }
 
     #[test]
     fn what_is_written_is_what_the_operator_carries_out() {
-        for (verb, state, step) in [
-            (Verb::Abort, "Observing", Some(1)),
-            (Verb::Abort, "Starting", None),
-            (Verb::Retry, "RolledBack", None),
-            (Verb::Retry, "Failed", None),
+        for (verb, resource) in [
+            (Verb::Abort, deployment("Observing", Some(1))),
+            (Verb::Abort, deployment("Starting", None)),
+            (Verb::Pause, deployment("Observing", Some(1))),
+            (Verb::Pause, deployment("Promoting", None)),
+            (Verb::Promote, deployment("Observing", Some(1))),
+            (Verb::Resume, paused(deployment("Observing", Some(1)))),
+            (Verb::Retry, deployment("RolledBack", None)),
+            (Verb::Retry, deployment("Failed", None)),
         ] {
-            let resource = written(deployment(state, step), verb, "system:serviceaccount:crm:ci/build");
-            let (asked, request) = pending(&resource, resource.status.as_ref().unwrap()).unwrap();
-            assert_eq!((asked, request.attempt.as_str()), (verb, "ab-2-0a1b"));
+            let mut resource = resource;
+            let by = "system:serviceaccount:crm:ci/build";
+            let value = annotation(verb, addressee(&resource, verb).unwrap(), 255, by);
+            resource.metadata.annotations = Some([(labels::REQUEST.to_owned(), value)].into());
+            let status = resource.status.as_ref().unwrap();
+            let asked = pending(&resource, status).unwrap();
+            assert_eq!((asked.verb, asked.attempt.as_str()), (verb, "ab-2-0a1b"));
+            assert!(addressed(&asked, status).is_ok(), "{asked:?}");
         }
     }
 
     #[test]
-    fn the_annotation_names_attempt_step_and_requester() {
+    fn the_annotation_names_attempt_step_and_requester_and_a_pause_holds_any_step() {
         let resource = deployment("Observing", Some(1));
-        let attempt = addressee(&resource, Verb::Abort).unwrap();
-        assert_eq!(annotation(Verb::Abort, attempt, 255, "ana@example.com"), "abort/ab-2-0a1b/1/ff/ana@example.com");
+        let written = |verb| annotation(verb, addressee(&resource, verb).unwrap(), 255, "ana@example.com");
+        assert_eq!(written(Verb::Abort), "abort/ab-2-0a1b/1/ff/ana@example.com");
+        assert_eq!(written(Verb::Promote), "promote/ab-2-0a1b/1/ff/ana@example.com");
+        assert_eq!(written(Verb::Pause), "pause/ab-2-0a1b/-/ff/ana@example.com");
     }
 
     #[test]
@@ -145,11 +137,20 @@ mod tests {
             (Verb::Abort, "Promoted", "point spec.modelRef at the earlier entry"),
             (Verb::Abort, "RolledBack", "nothing to abort"),
             (Verb::Abort, "RollingBack", "taken back already"),
+            (Verb::Pause, "RollingBack", "taken back already"),
+            (Verb::Pause, "Promoted", "nothing to pause"),
+            (Verb::Promote, "Promoting", "on its way to all traffic already"),
+            (Verb::Promote, "Starting", "ask again when it is being watched"),
+            (Verb::Resume, "Observing", "not paused"),
             (Verb::Retry, "Observing", "nothing to try again"),
             (Verb::Retry, "Promoted", "nothing to try again"),
         ] {
             let said = addressee(&deployment(state, None), verb).unwrap_err();
             assert!(said.contains(why), "{said}");
         }
+        let paused = paused(deployment("Observing", Some(1)));
+        assert!(addressee(&paused, Verb::Pause).unwrap_err().contains("paused already"));
+        assert!(addressee(&paused, Verb::Promote).unwrap_err().contains("resume it first"));
+        assert!(addressee(&paused, Verb::Abort).is_ok());
     }
 }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::duration;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, ModelDeploymentStatus, RevisionRole, RevisionStatus, Verdict,
+    Attempt, AttemptState, ModelDeploymentStatus, RequestOutcome, RevisionRole, RevisionStatus, Verdict,
 };
 use crate::api::{Condition, ModelDeployment, Weight};
 
@@ -69,8 +69,17 @@ fn sentences(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: Da
     if let Some(stalled) = holds("Stalled", ConditionStatus::True).filter(|it| Some(it.message.as_str()) != told) {
         lines.push(said("stalled", stalled));
     }
+    lines.extend(refused(status, told));
     lines.extend(status.attempt.as_ref().and_then(|attempt| history(resource, attempt, now)));
     lines
+}
+
+/// The last request, if it did nothing and nobody has said so yet.
+fn refused(status: &ModelDeploymentStatus, told: Option<&str>) -> Option<String> {
+    let request = status.handled_request.as_ref().filter(|it| it.outcome == RequestOutcome::Refused)?;
+    let why = request.message.as_deref()?;
+    let known = told.is_some_and(|it| it.contains(why));
+    (!known).then(|| format!("refused: {}: {why}", request.verb))
 }
 
 /// How the last attempt ended, and how to try again.
@@ -140,11 +149,13 @@ fn progress(
         (RevisionRole::Candidate, Some(attempt)) => {
             let steps = resource.spec.rollout.as_ref().map_or(0, |rollout| rollout.steps.len());
             let step = attempt.step.map(|step| format!(", step {} of {steps}", step.saturating_add(1)));
+            let paused = attempt.paused_since.map(|since| format!(", paused for {}", age(since, now)));
             let samples = attempt.samples.map(|samples| format!(", {samples} requests"));
             format!(
-                "{:?} for {}{}{}",
+                "{:?} for {}{}{}{}",
                 attempt.state,
                 age(attempt.entered_at, now),
+                paused.unwrap_or_default(),
                 step.unwrap_or_default(),
                 samples.unwrap_or_default()
             )

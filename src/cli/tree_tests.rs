@@ -65,6 +65,25 @@ fn a_step_being_watched_shows_every_verdict_and_what_is_awaited() {
 }
 
 #[test]
+fn a_pause_is_shown_and_a_request_that_did_nothing() {
+    let mut attempt = attempt("Observing", "5%");
+    attempt["step"] = json!(0);
+    attempt["pausedSince"] = json!("2026-11-24T08:59:00Z");
+    let held =
+        "paused at 5% since 2026-11-24T08:59:00Z, by request: it goes on with kubectl werkbank resume; watching 5%";
+    screen(
+        "paused",
+        json!({"observedGeneration": 3, "phase": "Paused", "stable": stable(), "attempt": attempt, "revisions": both("Candidate"),
+            "handledRequest": {"verb": "promote", "attempt": "acdfghjklm-2-0a1b2c3d", "step": "1", "nonce": "n", "outcome": "Refused",
+                "message": "it is for step 1; the attempt is at step 0"},
+            "conditions": [condition("Ready", "False", "Paused", held), condition("Available", "True", "PodsReady", ""),
+                condition("Reconciling", "True", "Paused", held)],
+            "verdicts": [
+                {"metric": "error-rate", "verdict": "Pass", "value": "0.002", "message": "within bounds", "time": "2026-11-24T08:59:30Z"}]}),
+    );
+}
+
+#[test]
 fn a_rolled_back_revision_says_why_and_how_to_try_again() {
     let mut attempt = attempt("RolledBack", "0%");
     attempt["cause"] = json!("GuardrailBreached");

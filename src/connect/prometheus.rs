@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
@@ -22,6 +23,18 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// How much of Prometheus' own error text is passed on.
 const MAX_ERROR_CHARS: usize = 300;
+
+/// Answers instant queries.
+pub trait Answers: std::fmt::Debug + Send + Sync + 'static {
+    /// What a query evaluates to now.
+    fn now<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Measurement>;
+}
+
+impl Answers for Prometheus {
+    fn now<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Measurement> {
+        Box::pin(self.query(query, None))
+    }
+}
 
 /// A client of one Prometheus.
 #[derive(Debug, Clone)]

@@ -27,12 +27,12 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::connect::http::HttpSource;
-use crate::connect::prometheus::Prometheus;
+use crate::connect::prometheus::Answers;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::{self, settle};
-use crate::runtime::{Cache, Machine, ObserveError, PassMemory};
+use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory};
 
 use contents::Contents;
 pub use watches::register;
@@ -44,7 +44,7 @@ const TRAIL_REST: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct MetricSource {
     /// The operator's Prometheus, if one is configured.
-    pub prometheus: Option<Arc<Prometheus>>,
+    pub prometheus: Option<Arc<dyn Answers>>,
     /// Namespaces whose deployments may query it; empty: all.
     pub namespaces: Vec<String>,
     /// Whoever else a metric names.
@@ -65,6 +65,7 @@ pub struct ModelDeployments {
     pods: Cache<Pod>,
     metrics: MetricSource,
     settings: Settings,
+    clock: Clock,
 }
 
 impl Machine for ModelDeployments {

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+use http::{Request, Response};
+#[cfg(test)]
+use kube::client::Body;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 
@@ -62,6 +66,19 @@ fn connect_within(
     };
     let layer = RequestsLayer::new(bounds, metrics);
     Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+}
+
+/// A client of a server in memory, within the operator's bounds; a request is sent so often at most.
+#[cfg(test)]
+pub(crate) fn connect_to<S>(server: S, attempts: u32, metrics: Arc<Metrics>) -> Client
+where
+    S: tower::Service<Request<Body>, Response = Response<axum::body::Body>, Error = tower::BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    use tower::Layer as _;
+    let (deadline, timeout) = (Duration::from_secs(30), Duration::from_secs(15));
+    let bounds = Bounds { qps: 0, burst: 1, concurrency: 64, attempts, deadline, timeout };
+    Client::new(RequestsLayer::new(bounds, metrics).layer(server), "crm")
 }
 
 #[cfg(test)]

@@ -21,9 +21,11 @@ use super::health::{Health, Pulse};
 use super::memory::Memories;
 use super::metrics::{Kind, KindOutcome};
 use super::watch::Sights;
-use super::{Cache, Machine, Metrics, Queue, Shutdown, Watches, backoff};
+use super::{Cache, Clock, Machine, Metrics, Queue, Shutdown, Watches, backoff};
 use crate::act::Actor;
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod pass;
 
 /// A pass that takes longer is given up; its writes stand, and the next one goes on from them.
@@ -51,6 +53,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// Passes under way at the same time, per kind.
     pub concurrency: u16,
+    /// Tells decisions the time.
+    pub clock: Clock,
 }
 
 /// What passes of one kind share.
@@ -62,6 +66,7 @@ pub struct Loop<M: Machine> {
     metrics: Arc<Metrics>,
     memories: Memories,
     pulse: Pulse,
+    clock: Clock,
 }
 
 impl<M: Machine> Controller<M> {
@@ -75,7 +80,7 @@ impl<M: Machine> Controller<M> {
         watches: &Watches,
         shared: &Shared,
     ) -> Self {
-        let Shared { actor, metrics, health, concurrency } = shared.clone();
+        let Shared { actor, metrics, health, concurrency, clock } = shared.clone();
         let context = Loop {
             machine,
             cache,
@@ -84,6 +89,7 @@ impl<M: Machine> Controller<M> {
             metrics,
             memories: Memories::default(),
             pulse: health.pulse(M::KIND),
+            clock,
         };
         Self { queue, context: Arc::new(context), concurrency: concurrency.max(1) }
     }
@@ -102,7 +108,7 @@ impl<M: Machine> Controller<M> {
         let stop = shutdown.clone();
         let requests = receiver.map(Ok::<_, Infallible>).take_until(async move { stop.requested().await }.boxed());
         let passes = applier(
-            |resource, context: Arc<Loop<M>>| context.task(resource).boxed(),
+            |resource, context: Arc<Loop<M>>| context.task(resource).map(|wait| Ok(action(wait))).boxed(),
             |_, never: &Infallible, _| match *never {},
             context.clone(),
             context.cache.store().clone(),
@@ -148,17 +154,17 @@ where
 }
 
 impl<M: Machine> Loop<M> {
-    /// One pass as a task, measured, and given up after its deadline.
-    async fn task(self: Arc<Self>, resource: Arc<M::Resource>) -> Result<Action, Infallible> {
+    /// One pass as a task, measured, and given up after its deadline. Returns when to look again; `None`: when
+    /// something changes.
+    async fn task(self: Arc<Self>, resource: Arc<M::Resource>) -> Option<Duration> {
         let authority = self.actor.authority();
         let Some(epoch) = authority.epoch() else {
             // Who waits for the lease is woken when it comes.
-            let wait = authority.has_lapsed().then_some(NOT_LEADING);
-            return Ok(wait.map_or_else(Action::await_change, Action::requeue));
+            return authority.has_lapsed().then_some(NOT_LEADING);
         };
         // Woken when the caches show everything there again.
         if !self.sights.cover(resource.meta().namespace.as_deref().unwrap_or_default()) {
-            return Ok(Action::await_change());
+            return None;
         }
         let kind = Kind { kind: M::KIND.to_owned() };
         let started = Instant::now();
@@ -174,11 +180,11 @@ impl<M: Machine> Loop<M> {
         self.metrics.duration.get_or_create(&kind).observe(started.elapsed().as_secs_f64());
         let outcome = KindOutcome { kind: M::KIND, outcome: ended.0 };
         self.metrics.reconciles.get_or_create(&outcome).inc();
-        Ok(ended.1)
+        Some(ended.1)
     }
 
     /// A pass that left no word of what it learned.
-    fn broke(&self, resource: &M::Resource, reason: &'static str, what: &str) -> (&'static str, Action) {
+    fn broke(&self, resource: &M::Resource, reason: &'static str, what: &str) -> (&'static str, Duration) {
         let (key, uid) = identity(resource);
         tracing::error!(kind = M::KIND, namespace = key.0, name = key.1, "{what}");
         let mut memory = self.memories.recall(&key, &uid);
@@ -186,8 +192,12 @@ impl<M: Machine> Loop<M> {
         let wait = backoff::after_failure(&uid, memory.failures);
         self.memories.keep(&key, memory);
         self.metrics.failed(M::KIND, reason);
-        ("failed", Action::requeue(wait))
+        ("failed", wait)
     }
+}
+
+fn action(wait: Option<Duration>) -> Action {
+    wait.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Namespace and name, and uid.

@@ -12,8 +12,7 @@
 
 mod backoff;
 mod client;
-#[cfg(test)]
-mod cluster;
+mod clock;
 mod controller;
 mod expectations;
 mod guard;
@@ -29,7 +28,12 @@ mod shutdown;
 mod telemetry;
 mod watch;
 
+#[cfg(test)]
+pub(crate) use client::connect_to;
 pub use client::{ClientOptions, connect};
+pub use clock::Clock;
+#[cfg(test)]
+pub(crate) use controller::by_hand::{ByHand, Key};
 pub use controller::{Controller, Loop, Shared};
 pub use guard::Guarded;
 pub use health::{Health, serve};

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
@@ -16,8 +17,8 @@ use tokio::task::JoinSet;
 
 use super::watch::Standing;
 use super::{
-    Cache, ClientOptions, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics, Queue,
-    Scope, Shared, Shutdown, WatchEnded, Watches, connect, serve,
+    Cache, ClientOptions, Clock, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics,
+    Queue, Scope, Shared, Shutdown, WatchEnded, Watches, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -109,18 +110,54 @@ pub struct Registration<'a> {
 }
 
 /// A controller whose kind does not matter any more.
-pub(super) struct Runner {
-    wake: Box<dyn Fn() + Send + Sync>,
-    run: Box<dyn FnOnce(Shutdown) -> futures::future::BoxFuture<'static, ()> + Send>,
-}
+pub(super) struct Runner(Box<dyn Runs>);
 
 impl Runner {
     pub(super) fn of<M: Machine>(controller: Controller<M>) -> Self {
-        Self { wake: controller.waker(), run: Box::new(|shutdown| Box::pin(controller.run(shutdown))) }
+        Self(Box::new(controller))
     }
 }
 
-impl Registration<'_> {
+trait Runs: Send {
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync>;
+    fn run(self: Box<Self>, shutdown: Shutdown) -> BoxFuture<'static, ()>;
+    #[cfg(test)]
+    fn by_hand(self: Box<Self>) -> Box<dyn super::ByHand>;
+}
+
+impl<M: Machine> Runs for Controller<M> {
+    fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
+        Self::waker(self)
+    }
+
+    fn run(self: Box<Self>, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        Box::pin(Self::run(*self, shutdown))
+    }
+
+    #[cfg(test)]
+    fn by_hand(self: Box<Self>) -> Box<dyn super::ByHand> {
+        Self::by_hand(*self)
+    }
+}
+
+impl<'a> Registration<'a> {
+    /// Of a process that has nothing registered yet.
+    pub(crate) fn new(client: Client, watches: &'a mut Watches, shared: Shared) -> Self {
+        Self { client, watches, shared, controllers: Vec::new() }
+    }
+
+    /// The loops of everything that was registered, for whoever runs their passes.
+    #[cfg(test)]
+    pub(crate) fn by_hand(self) -> Vec<Box<dyn super::ByHand>> {
+        self.controllers.into_iter().map(|it| it.0.by_hand()).collect()
+    }
+
+    /// What tells decisions the time.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.shared.clock.clone()
+    }
+
     /// Runs this machine over the resources in `cache`, woken through `queue`. Add every watch
     /// that feeds its observing before.
     pub fn controller<M: Machine>(&mut self, machine: M, cache: Cache<M::Resource>, queue: Queue<M::Resource>) {
@@ -180,8 +217,9 @@ async fn operate(
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
     let actor = Actor::new(client.clone(), trail, authority, events.clone());
-    let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency: options.concurrency };
-    let mut registration = Registration { client, watches: &mut watches, shared, controllers: Vec::new() };
+    let (concurrency, clock) = (options.concurrency, Clock::default());
+    let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency, clock };
+    let mut registration = Registration::new(client, &mut watches, shared);
     register(&mut registration);
     let loops = Loops::start(registration.controllers, watches.standing(), shutdown);
     health.follow(watches.standing());
@@ -199,9 +237,9 @@ pub(super) struct Loops {
 impl Loops {
     pub(super) fn start(controllers: Vec<Runner>, standing: signal::Receiver<Standing>, shutdown: &Shutdown) -> Self {
         let (mut running, mut wakers) = (JoinSet::new(), Vec::new());
-        for Runner { wake, run } in controllers {
-            wakers.push(wake);
-            running.spawn(run(shutdown.clone()));
+        for Runner(controller) in controllers {
+            wakers.push(controller.waker());
+            running.spawn(controller.run(shutdown.clone()));
         }
         let loops = Self { running, wakers: wakers.into() };
         tokio::spawn(wake_on_change(standing, loops.wakers.clone()));

@@ -60,6 +60,9 @@ const APPS: &str = "apps";
 const WERKBANK: &str = "werkbank.dev";
 const READ: &[&str] = &["get", "list", "watch"];
 const EDIT: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
+/// As `EDIT`, and what may be asked of a rollout: the verbs of requests are checked by the chart's admission policy.
+const EDIT_AND_ASK: &[&str] =
+    &["abort", "create", "delete", "deletecollection", "patch", "pause", "promote", "resume", "retry", "update"];
 /// A child is created (never adopted) and applied over; it goes with its owner. One `get` tells
 /// a foreign object of its name, which no cache shows, from one the cache has not seen yet.
 const OWN: &[&str] = &["create", "get", "list", "patch", "watch"];
@@ -149,7 +152,7 @@ pub const EDITOR: Role = Role {
     name: "editor",
     purpose: "People who may change; aggregated to the cluster role `edit`. Reading comes with `viewer`.",
     rules: &[
-        rule(WERKBANK, "modeldeployments", EDIT, "Start, change, abort and remove rollouts."),
+        rule(WERKBANK, "modeldeployments", EDIT_AND_ASK, "Start, change, steer and remove rollouts."),
         rule(
             WERKBANK,
             "modeldeployments/scale",
@@ -160,8 +163,20 @@ pub const EDITOR: Role = Role {
     ],
 };
 
+/// People and accounts that steer rollouts and are no editors: bound by name, aggregated to nothing.
+pub const RELEASE_MANAGER: Role = Role {
+    name: "release-manager",
+    purpose: "People and accounts that steer rollouts; aggregated to nothing, to be bound by name.",
+    rules: &[rule(
+        WERKBANK,
+        "modeldeployments",
+        &["abort", "get", "list", "patch", "pause", "promote", "resume", "retry", "watch"],
+        "Make requests: a request is an annotation, so it takes `patch`, and with it the spec.",
+    )],
+};
+
 /// Every role of the chart.
-pub const ROLES: [Role; 4] = [OPERATOR, OPERATOR_NAMESPACE, VIEWER, EDITOR];
+pub const ROLES: [Role; 5] = [OPERATOR, OPERATOR_NAMESPACE, VIEWER, EDITOR, RELEASE_MANAGER];
 
 impl Role {
     /// Everything it grants, one verb at a time.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use werkbank::api::model_deployment::Metric;
 use werkbank::api::{ModelDeployment, Quantity, Weight};
 
 use crate::workbench::repository;
@@ -46,37 +45,26 @@ impl Manifest {
 
     /// How many outcomes the objective's query waits for, as it says at its end: `>= 300`.
     pub(super) fn outcomes(&self) -> Result<u64> {
-        let (_, least) = query(self.objective()?.0)?.rsplit_once(">= ").context("the objective waits for nothing")?;
+        let (query, _) = self.objective()?;
+        let (_, least) = query.rsplit_once(">= ").context("the objective waits for nothing")?;
         Ok(least.trim().parse()?)
     }
 
-    /// The metric by which a candidate is compared with the stable revision, and by how much it may be less.
-    fn objective(&self) -> Result<(&Metric, &Quantity)> {
-        let mut compared = self
-            .deployment
-            .spec
-            .analysis
-            .metrics
-            .iter()
-            .filter_map(|it| Some((it, it.compare.as_ref()?.max_decrease.as_ref()?)));
+    /// The query by which a candidate is compared with the stable revision, and by how much it may be less.
+    fn objective(&self) -> Result<(&str, &Quantity)> {
+        let mut compared = self.deployment.spec.analysis.metrics.iter().filter_map(|it| {
+            Some((it.prometheus.as_ref()?.query.as_str(), it.compare.as_ref()?.max_decrease.as_ref()?))
+        });
         compared.next().context("the example's deployment.yaml compares nothing")
     }
 
     /// PromQL that has a result as long as the candidate does worse than the stable revision by more than the
     /// objective tolerates.
     pub(super) fn breach(&self, candidate: &str, stable: &str) -> Result<String> {
-        let (metric, tolerated) = self.objective()?;
-        let query = query(metric)?;
+        let (query, tolerated) = self.objective()?;
         let of = |revision| query.replace("{{ revision }}", revision);
         Ok(format!("({}) - ({}) > {}", of(stable), of(candidate), tolerated.value()?))
     }
-}
-
-/// What a metric asks Prometheus.
-fn query(metric: &Metric) -> Result<&str> {
-    let prometheus =
-        metric.prometheus.as_ref().context("the example's deployment.yaml asks somebody else than Prometheus")?;
-    Ok(&prometheus.query)
 }
 
 /// A manifest of the example.

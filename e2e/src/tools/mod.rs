@@ -148,6 +148,16 @@ impl Tools {
         Ok(self.build(&module).await?.join("prometheus"))
     }
 
+    /// What runs Lua scripts as Argo CD does.
+    ///
+    /// # Errors
+    ///
+    /// When it is not cached and cannot be built; the error says what is missing.
+    pub async fn argocd_lua(&self) -> Result<PathBuf> {
+        let module = self.tool_module("argocd-lua", "Argo CD's Lua engine", ".", "20 seconds on two cores");
+        Ok(self.build(&module).await?.join("argocd-lua"))
+    }
+
     /// Envoy, at least 1.34.
     ///
     /// # Errors

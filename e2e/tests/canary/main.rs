@@ -3,10 +3,12 @@
 
 mod autoscaling;
 mod bad_input;
+mod crashes;
 mod gateway_api;
 mod gateway_edit;
 mod leaders;
 mod outages;
+mod people;
 mod promotion;
 mod reapply;
 mod returning;

@@ -120,9 +120,8 @@ async fn a_canary_and_the_end_of_its_route(scene: &Scene) {
     promoted(model, &with_rules(&short)).await;
     model.until("the old revision is gone", |it| it.revisions.len() == 1).await;
     model.apply(&with_rules(&Wanted { version: "3", steps: "[{weight: 50%, for: 10m}]", ..GOOD })).await;
-    let attempt = model.until_observing("50%").await.attempt.unwrap().id;
-    let request = format!("{}=abort/{attempt}/0/now/e2e", labels::REQUEST);
-    scene.kubectl(&["-n", NAMESPACE, "annotate", "modeldeployment", "scores", &request]).await;
+    model.until_observing("50%").await;
+    model.ask("abort", "now").await;
     let status = model.until("it is taken back", |it| it.phase == Phase::RolledBack).await;
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::Aborted));
     unharmed(&load.stop().await.unwrap());

@@ -12,9 +12,11 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use werkbank::api::ModelDeployment;
+use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
 use werkbank::audit::{Entry, ObjectStoreTrail};
+use werkbank::decide::model_deployment::request;
 use werkbank_e2e::load::{Counts, Load, Report, Target};
 use werkbank_e2e::process::Signal;
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
@@ -203,6 +205,18 @@ impl Model<'_> {
         let current = deployment.metadata.generation;
         // A status of an older generation says nothing about what was just applied.
         deployment.status.filter(|it| Some(it.observed_generation) == current).unwrap_or_default()
+    }
+
+    /// Makes a request to the attempt under way, in the name that the API server knows the administrator by.
+    pub(crate) async fn ask(&self, verb: &str, nonce: &str) {
+        let control_plane = self.scene.workbench.control_plane();
+        let me = control_plane.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
+        let me = String::from_utf8(me.stdout).unwrap();
+        let attempt = self.status().await.attempt.unwrap();
+        let step = request::step_of(&attempt);
+        let value = format!("{}={verb}/{}/{step}/{nonce}/{me}", labels::REQUEST, attempt.id);
+        let args = ["-n", self.namespace, "annotate", "modeldeployment", self.name, "--overwrite", &value];
+        self.scene.kubectl(&args).await;
     }
 
     /// Waits until the status is as told; says what it was when it never is.

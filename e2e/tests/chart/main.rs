@@ -2,6 +2,8 @@
 //! reviewer reads), what it refuses, that the CRDs in it are those of `crds/`,
 //! and that its pods pass PodSecurity `restricted` on a real API server.
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -126,6 +128,8 @@ async fn helm_lint_has_no_complaint() -> Result<()> {
 /// Each wrong value, and what the refusal must say.
 const REFUSED: &[(&str, &str)] = &[
     ("replica=3", "'replica' not allowed"),
+    ("requests.policy=maybe", "/requests/policy"),
+    ("argocd.account=two words", "/argocd/account"),
     ("replicas=two", "/replicas"),
     ("image.digest=latest", "/image/digest"),
     ("regions.eu=eu-central-1", "/regions/eu"),
@@ -232,10 +236,11 @@ async fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()> {
+async fn rights_hold_only_in_the_watched_namespaces() -> Result<()> {
     let everywhere = documents(&render(&[]).await?)?;
     only("ClusterRoleBinding", &everywhere)?;
-    let watched = documents(&render(&["--set", "watchNamespaces={crm,shop}"]).await?)?;
+    let values = "watchNamespaces={crm,shop},argocd.account=argocd";
+    let watched = documents(&render(&["--set", values]).await?)?;
     assert!(watched.iter().all(|document| document["kind"] != "ClusterRoleBinding"));
     let bound: BTreeSet<&str> = watched
         .iter()
@@ -243,6 +248,9 @@ async fn the_operators_rights_hold_only_in_the_watched_namespaces() -> Result<()
         .filter_map(|document| document["metadata"]["namespace"].as_str())
         .collect();
     assert_eq!(bound, BTreeSet::from(["crm", "shop"]));
+    let managed = watched.iter().filter(|it| text(it, "/roleRef/name") == "werkbank-release-manager");
+    let managed: BTreeSet<&str> = managed.map(|it| text(it, "/metadata/namespace")).collect();
+    assert_eq!(managed, bound, "Argo CD's account");
     Ok(())
 }
 

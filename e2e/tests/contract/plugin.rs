@@ -40,11 +40,16 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     let status = json!({"status": {"attempt": {
         "id": "acand-1-0a1b", "revision": "acand", "entry": {"revision": "acand", "name": "churn-2026-12", "uid": "e"},
         "state": "Observing", "step": 0, "weight": "5%", "startedAt": "2026-11-24T00:00:00Z", "enteredAt": "2026-11-24T00:00:00Z",
+        "observingSince": "2026-11-24T00:00:00Z",
     }, "revisions": [{"revision": "acand", "role": "Candidate"}]}});
     run(cluster, &[PATCH, &["--subresource=status", "-p", &status.to_string()]].concat())?;
     ends_with(cluster, &["get"], 0, "└─ acand  Candidate  5%  churn-2026-12  Observing for ")?;
     ends_with(cluster, &["get", "churn-api", "-o", "json"], 0, "\"name\": \"churn-api\"")?;
     ends_with(cluster, &["retry", "churn-api"], 3, "nothing to try again")?;
+
+    ends_with(cluster, &["resume", "churn-api"], 3, "there is nothing to resume")?;
+    ends_with(cluster, &["pause", "churn-api"], 0, "pause of attempt acand-1-0a1b requested by admin")?;
+    ends_with(cluster, &["promote", "churn-api"], 0, "promote of attempt acand-1-0a1b requested by admin")?;
 
     ends_with(cluster, &["abort", "churn-api"], 0, "abort of attempt acand-1-0a1b requested by admin")?;
     let written = deployment(cluster)?;

@@ -64,14 +64,17 @@ pub struct MetricsSource {
 /// What a metrics ConfigMap holds under `metrics.yaml`.
 pub type ConfigMapMetrics = Vec<Metric>;
 
-/// One measurement and what is expected of it.
+/// One measurement and what is expected of it: a number (`prometheus` or `http`) within a `threshold` or as in
+/// `compare`, or counts (`proportion` or `mean`) with a `test`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.threshold) != has(self.compare)")
-        .message("a metric needs either threshold or compare, not both"),
-    validation = Rule::new("has(self.prometheus) != has(self.http)")
-        .message("a metric needs exactly one of prometheus and http"),
+    validation = Rule::new("[has(self.threshold), has(self.compare), has(self.test)].filter(it, it).size() == 1")
+        .message("a metric needs exactly one of threshold, compare and test"),
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
+        .message("a metric needs exactly one of prometheus, http, proportion and mean"),
+    validation = Rule::new("has(self.test) == (has(self.proportion) || has(self.mean))")
+        .message("proportion and mean are judged by test; prometheus and http, by threshold or compare"),
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
@@ -90,12 +93,90 @@ pub struct Metric {
     /// A request that is answered with JSON, and where the number is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpQuery>,
+    /// Successes among trials: a hit rate, an error rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proportion: Option<Proportion>,
+    /// Values, by their sums: order value, rating.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Mean>,
     /// The value must stay within.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
     /// The candidate's value against the stable revision's, measured at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<Compare>,
+    /// The candidate's counts against the stable revision's, valid however often it is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+}
+
+/// A rate, as two counts of units that the gateway sent to one revision or the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Proportion {
+    /// The trials that succeeded.
+    pub successes: Count,
+    /// All of them.
+    pub trials: Count,
+}
+
+/// A mean, as three sums over units that the gateway sent to one revision or the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mean {
+    /// The sum of the values.
+    pub sum: Count,
+    /// The sum of their squares.
+    pub sum_squares: Count,
+    /// How many there are.
+    pub count: Count,
+}
+
+/// What one revision has counted since the step's observation began.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.prometheus) != has(self.http)")
+        .message("a count needs exactly one of prometheus and http"),
+    validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('revision')")
+        .message("a count is one revision's: name {{ revision }} in its query"),
+    validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('window')")
+        .message("a count is of everything since the step's observation began: name {{ window }} or {{ windowStart }} in its query"),
+    validation = Rule::new("!has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
+        .message("a count is one revision's: name {{ revision }} in http.url, http.body or http.jsonPath"),
+    validation = Rule::new("!has(self.http) || self.http.url.matches('[{][{%][^}]*window') || self.http.jsonPath.matches('[{][{%][^}]*window') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*window'))")
+        .message("a count is of everything since the step's observation began: name {{ windowStart }} in http.url, http.body or http.jsonPath")
+)]
+pub struct Count {
+    /// A query that returns one number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusQuery>,
+    /// A request that is answered with JSON, and where the number is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpQuery>,
+}
+
+/// Whether the candidate is worse than a margin allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Test {
+    /// Which values are better.
+    pub direction: Direction,
+    /// By how much the candidate may be worse: `1pp` of a proportion, units of a mean. Pass says that it is not,
+    /// Fail that it is.
+    pub non_inferiority_margin: Quantity,
+    /// The chance that the interval ever misses the true difference, for all looks together; 5% when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<Quantity>,
+}
+
+/// Which values are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Direction {
+    /// Hit rates, orders.
+    HigherIsBetter,
+    /// Error rates, complaints.
+    LowerIsBetter,
 }
 
 /// What a metric is for.

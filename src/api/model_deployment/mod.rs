@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::PodTemplate;
 pub use super::model_registry_entry::LocalRef;
 pub use analysis::{
-    Analysis, Baseline, Compare, ConfigMapMetrics, Metric, MetricRole, MetricsSource, PrometheusQuery, Samples,
-    Threshold,
+    Analysis, Baseline, Compare, ConfigMapMetrics, Count, Direction, Mean, Metric, MetricRole, MetricsSource,
+    PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use autoscaling::Autoscaling;
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RevisionRole,
-    RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
+    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 
@@ -97,4 +97,7 @@ pub struct ModelDeploymentSpec {
     pub rollout: Option<Rollout>,
     /// What decides whether a revision is good.
     pub analysis: Analysis,
+    /// While true, no attempt begins and no weight rises; guardrails, rollback and revert go on. False when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }

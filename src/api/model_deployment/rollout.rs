@@ -32,11 +32,12 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_stable: Option<DurationText>,
     /// How long after it was replaced a revision that served counts as proven: going back to it skips the
-    /// steps, with guardrails on. When left out, every way back takes the steps.
+    /// steps. It gets all traffic at once, and guardrails watch it for `failureLimit` + 1 intervals before the
+    /// rollout ends. When left out, every way back takes the steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_window: Option<DurationText>,
-    /// Whether a candidate that is ready for all traffic takes over at once when no pod of the stable revision
-    /// is ready and no guardrail fails; false when left out.
+    /// Whether a candidate that is ready for all traffic takes over when no pod of the stable revision, which
+    /// served before, has been ready for 30 seconds, and no guardrail fails; false when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency_promote: Option<bool>,
     /// What to do when the metric source does not answer. When left out: hold.
@@ -54,6 +55,9 @@ pub struct Shadow {
     /// How long to watch the guardrails at least, from the moment the gateway copies requests; 0s when left out.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub for_: Option<DurationText>,
+    /// The candidate is taken back when this has not ended after this time; no limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<DurationText>,
 }
 
 /// One share of traffic, held and watched for a while.

@@ -58,6 +58,9 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods of all revisions.
     #[serde(default)]
     pub selector: String,
+    /// Since when no pod of the stable revision, which served before, has been ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_down_since: Option<DateTime<Utc>>,
     /// Edits of the route by others that were reset of late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_contest: Option<RouteContest>,
@@ -70,7 +73,7 @@ pub struct ModelDeploymentStatus {
     /// Decisions that could not wait for the record (a rollback never does); appended as soon as possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unrecorded: Vec<TrailNote>,
-    /// The person's request that was carried out last.
+    /// The person's request that was looked at last, and what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_request: Option<HandledRequest>,
     /// Epoch of the leader that wrote this.
@@ -92,6 +95,8 @@ pub enum Phase {
     Shifting,
     /// The candidate is being watched at its weight.
     Observing,
+    /// A person holds the weight; guardrails go on.
+    Paused,
     /// All traffic is on its way to the candidate.
     Promoting,
     /// Traffic is on its way back to the stable revision.
@@ -100,6 +105,8 @@ pub enum Phase {
     RolledBack,
     /// The first deployment did not come up.
     Failed,
+    /// `spec.suspend` holds what is there.
+    Suspended,
     /// The spec's revision serves.
     Stable,
 }
@@ -156,6 +163,9 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// Share of the requests that is copied to it, as decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Weight>,
     /// It has been judged by copied requests (`rollout.shadow`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadowed: bool,
@@ -165,6 +175,18 @@ pub struct Attempt {
     /// It got all traffic because no pod of the stable revision was ready (`rollout.emergencyPromote`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// Since when a person holds its weight (`pause`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<DateTime<Utc>>,
+    /// Since when `spec.suspend` holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_since: Option<DateTime<Utc>>,
+    /// When its weight was last let go again: `maxStepTime` counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<DateTime<Utc>>,
+    /// A person asked for all traffic (`promote`): what is left of `for` and of the steps is skipped, proof is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_steps: bool,
     /// Sequence number of the decision whose effect is awaited.
     #[serde(default)]
     pub decided: i64,
@@ -257,7 +279,7 @@ pub struct RouteContest {
     /// When the last one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
-    /// The resourceVersion of the route that was reset last.
+    /// Uid and generation of the route that was reset last.
     pub version: String,
 }
 
@@ -330,6 +352,24 @@ pub struct Verdict {
     /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
     #[serde(default)]
     pub query_digest: String,
+    /// What a metric with `test` has counted in this attempt, by weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<CountedPeriod>,
+}
+
+/// What was counted at one weight: of a proportion successes and trials; of a mean sum, sum of squares, and count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedPeriod {
+    /// The candidate's share of traffic.
+    pub weight: Weight,
+    /// Since when, for the observation that goes on; absent for all earlier ones at this weight together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// The candidate's counts.
+    pub candidate: Vec<String>,
+    /// The stable revision's.
+    pub stable: Vec<String>,
 }
 
 /// The five verdicts. They keep "bad" apart from "unknown".
@@ -370,14 +410,33 @@ pub struct TrailNote {
     pub time: DateTime<Utc>,
 }
 
-/// A person's request that was carried out. Who asked is not kept here.
+/// A person's request that was looked at. Who asked is not kept here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HandledRequest {
-    /// `abort` or `retry`.
+    /// `abort`, `pause`, `promote`, `resume` or `retry`.
     pub verb: String,
     /// The attempt it was for.
     pub attempt: String,
+    /// The step it was for; `-` for none.
+    #[serde(default)]
+    pub step: String,
     /// Tells two requests of the same verb apart.
     pub nonce: String,
+    /// What became of it.
+    #[serde(default)]
+    pub outcome: RequestOutcome,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RequestOutcome {
+    /// It was carried out.
+    #[default]
+    Done,
+    /// It does nothing, now or later; the message says why.
+    Refused,
 }

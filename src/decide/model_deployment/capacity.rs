@@ -63,6 +63,7 @@ impl Pass<'_> {
             it.observing_since = None;
             it.samples = None;
             it.unjudged_since = None;
+            it.skip_steps = false;
         });
         // Who is not asked cannot be silent, and nobody has to be judged.
         self.status.verdicts.iter_mut().for_each(|it| it.silent_since = None);

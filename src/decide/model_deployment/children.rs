@@ -45,6 +45,8 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     if !back {
         work.traffic();
     }
+    // What the API server has against an autoscaler, it has against nothing else.
+    work.autoscalers();
     work.proposal();
     (work.ops, work.problem)
 }
@@ -71,7 +73,9 @@ impl Work<'_> {
         if let (Some(refused), None) = (self.pass.observed.memory.refused.clone(), self.pass.refused_proposal()) {
             self.blocked(
                 "ChildRefused",
-                format!("the API server refuses a child: {refused}; correct spec.template or spec.traffic"),
+                format!(
+                    "the API server refuses a child: {refused}; correct spec.template, spec.autoscaling or spec.traffic"
+                ),
             );
         }
     }
@@ -94,13 +98,13 @@ impl Work<'_> {
         match self.children.records.get(&name) {
             // What would be made for it now would go with it; a new one comes when it is gone.
             Some(live) if live.metadata.deletion_timestamp.is_some() => {}
-            Some(live) if self.pass.is_drained(it) => self.delete_record(name, live),
+            Some(live) if self.pass.is_drained(it) => self.delete(ChildKind::Revision, &live.metadata),
             // It is on its way out: what it has is left as it is, what it lacks is not made.
             Some(_) if self.is_leaving(it) => {}
             Some(live) => match build::record::read(live) {
                 // What somebody corrected for the retry (a Secret, the region map) is in no revision's name.
                 Ok(record) if target.is_some_and(|it| *it != record) && self.is_tried_again(it, live) => {
-                    self.delete_record(name, live);
+                    self.delete(ChildKind::Revision, &live.metadata);
                 }
                 Ok(record) => self.belongings(it, &record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
@@ -113,9 +117,17 @@ impl Work<'_> {
         }
     }
 
-    fn delete_record(&mut self, name: String, live: &ControllerRevision) {
-        if let Some(precondition) = precondition(&live.metadata) {
-            self.ops.push(Op::Delete(ChildKind::Revision, name, precondition));
+    /// Writes over this very object, unless it is on its way out.
+    pub(super) fn write_over(&mut self, live: &ObjectMeta, wanted: Child) {
+        if let (None, Some(precondition)) = (&live.deletion_timestamp, precondition(live)) {
+            self.ops.push(Op::Apply(wanted, precondition));
+        }
+    }
+
+    /// Deletes this very object, unless it is on its way out.
+    pub(super) fn delete(&mut self, kind: ChildKind, live: &ObjectMeta) {
+        if let (None, Some(name), Some(precondition)) = (&live.deletion_timestamp, &live.name, precondition(live)) {
+            self.ops.push(Op::Delete(kind, name.clone(), precondition));
         }
     }
 
@@ -132,7 +144,7 @@ impl Work<'_> {
             })
     }
 
-    fn is_leaving(&self, it: &RevisionStatus) -> bool {
+    pub(super) fn is_leaving(&self, it: &RevisionStatus) -> bool {
         let attempt = self.pass.status.attempt.as_ref();
         let taken_back = || attempt.is_some_and(|attempt| attempt.state == AttemptState::RollingBack);
         match it.role {
@@ -170,14 +182,18 @@ impl Work<'_> {
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);
         let in_hand = self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
+        let was_in_hand = self.children.autoscalers.contains_key(&owner.name);
         match live {
             Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}
+            // Its generations are the autoscaler's doing, which is about to go.
+            Some(live) if was_in_hand && build::deployment::has_its_template(live, recorded) => {
+                self.correct(live, build::deployment::taken_over(live, replicas));
+            }
             Some(live) if build::deployment::is_as_recorded(live, recorded) => {
                 self.correct(live, build::deployment::scaled(live, replicas));
             }
             live => self.deployment(live, replicas, record, owner),
         }
-        self.autoscaler(it, owner, count);
     }
 
     fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {
@@ -192,10 +208,8 @@ impl Work<'_> {
     }
 
     fn correct(&mut self, live: &Deployment, correction: Option<Deployment>) {
-        if let (Some(correction), None, Some(precondition)) =
-            (correction, &live.metadata.deletion_timestamp, precondition(&live.metadata))
-        {
-            self.ops.push(Op::Apply(Child::Deployment(Box::new(correction)), precondition));
+        if let Some(correction) = correction {
+            self.write_over(&live.metadata, Child::Deployment(Box::new(correction)));
         }
     }
 
@@ -203,15 +217,11 @@ impl Work<'_> {
         match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
             Some(live) if build::service::same(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::Service(Box::new(wanted)), precondition));
-                }
-            }
+            Some(live) => self.write_over(&live.metadata, Child::Service(Box::new(wanted))),
         }
     }
 }
 
-pub(super) fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
+fn precondition(metadata: &ObjectMeta) -> Option<Precondition> {
     Some(Precondition { uid: metadata.uid.clone()?, resource_version: metadata.resource_version.clone()? })
 }

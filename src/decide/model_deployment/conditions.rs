@@ -11,6 +11,7 @@
 
 use super::capacity::is_short;
 use super::children::Problem;
+use super::hold;
 use super::live;
 use super::measure;
 use super::pass::Pass;
@@ -52,9 +53,9 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         .filter(|attempt| {
             stalled.is_none() || attempt.state == AttemptState::RollingBack && pass.refused_route().is_none()
         })
-        .map(|attempt| Said::new(format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()));
+        .map(|attempt| under_way(pass, attempt));
     let generation = pass.resource.metadata.generation.unwrap_or_default();
-    let now = pass.now;
+    let (now, suspended) = (pass.now, pass.is_suspended());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -72,6 +73,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     set("Ready", ready.0.into(), ready.1);
     let calm = || match pass.status.attempt.as_ref().filter(|it| it.state.is_active()) {
         Some(attempt) => Said::new("Stalled", format!("the attempt stands in {:?}: see Stalled", attempt.state)),
+        None if suspended => Said::new("Suspended", "spec.suspend is true: no attempt begins"),
         None => Said::new("NoAttempt", "no attempt is under way"),
     };
     let calm = calm();
@@ -148,10 +150,17 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
         }
         (false, Some(attempt)) => match pass.refusal() {
             Some(cause) => (false, refused(pass, attempt, cause)),
-            None => (false, Said::new("Pending", "an attempt is about to start")),
+            None => (false, about_to_start(pass)),
         },
-        (false, None) => (false, Said::new("Pending", "an attempt is about to start")),
+        (false, None) => (false, about_to_start(pass)),
     }
+}
+
+fn about_to_start(pass: &Pass<'_>) -> Said {
+    if pass.is_suspended() {
+        return Said::new("Suspended", hold::SUSPENDED);
+    }
+    Said::new("Pending", "an attempt is about to start")
 }
 
 /// What the spec asks for was tried, now or earlier.
@@ -166,10 +175,22 @@ fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
     Said::new(format!("{cause:?}"), format!("revision {revision} was taken back: {why}; {remedy}"))
 }
 
+/// What an attempt under way waits for: a person, or what its state says.
+fn under_way(pass: &Pass<'_>, attempt: &Attempt) -> Said {
+    let (reason, message) = match pass.held(attempt) {
+        Some((reason, message)) => (reason.to_owned(), message),
+        None => (format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()),
+    };
+    match pass.refused_request(attempt) {
+        Some(refused) => Said::new(reason, format!("{message}; {refused}")),
+        None => Said::new(reason, message),
+    }
+}
+
 /// Reason and message of an attempt under way: what is wrong with the pods or the
 /// route, or else its state.
 fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
-    let message = pass.awaited(attempt).unwrap_or_default();
+    let Said { reason: calm, message } = under_way(pass, attempt);
     let problem = pass.pod_problem(attempt);
     let refused = pass.refused_route();
     let short = is_short(attempt);
@@ -177,9 +198,9 @@ fn explained(pass: &Pass<'_>, attempt: &Attempt) -> (String, String) {
         (AttemptState::Starting, Some(problem), _) => problem.reason,
         (_, Some(problem), _) if short => problem.reason,
         _ if short => "ShortOfCapacity".into(),
-        (AttemptState::Starting | AttemptState::Observing, ..) => format!("{:?}", attempt.state),
+        (AttemptState::Starting | AttemptState::Observing, ..) => calm,
         (_, _, Some(_)) => "RouteRejected".into(),
-        (state, ..) => format!("{state:?}"),
+        _ => calm,
     };
     (reason, message)
 }
@@ -252,6 +273,11 @@ fn summarise(pass: &mut Pass<'_>, generation: i64) {
 }
 
 fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
+    match active.and_then(hold::of) {
+        Some(hold::Hold::Paused(_)) => return Phase::Paused,
+        Some(hold::Hold::Suspended(_)) => return Phase::Suspended,
+        None => {}
+    }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {
         Some(AttemptState::Starting) => Phase::Starting,
@@ -263,6 +289,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(AttemptState::RolledBack) => Phase::RolledBack,
         Some(AttemptState::Failed) => Phase::Failed,
         Some(AttemptState::Promoted) if pass.refusal().is_some() => Phase::RolledBack,
+        Some(AttemptState::Promoted) | None if pass.is_suspended() => Phase::Suspended,
         Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
         Some(AttemptState::Promoted) | None => Phase::Pending,
     }

@@ -26,7 +26,7 @@ const CALM: Duration = Duration::from_mins(10);
 impl Pass<'_> {
     /// Notes an edit of the route by somebody else, and that there has been none for long.
     pub(super) fn watch_route(&mut self) {
-        let Some(edited) = self.edited_route() else {
+        let Some(edited) = traffic::route(self).and_then(|wanted| self.edited_route(&wanted)) else {
             return self.forgive();
         };
         let before = self.status.route_contest.clone().unwrap_or_default();
@@ -47,9 +47,9 @@ impl Pass<'_> {
     }
 
     /// Whether an edit is left as it is for a moment.
-    pub(super) fn leaves_route(&self) -> bool {
+    pub(super) fn leaves_route(&self, wanted: &HttpRoute) -> bool {
         let reset = self.status.route_contest.as_ref().map(|it| it.version.as_str());
-        self.edited_route().is_some_and(|edited| reset != Some(&edited)) && !self.is_on_the_way_back()
+        self.edited_route(wanted).is_some_and(|edited| reset != Some(&edited)) && !self.is_on_the_way_back()
     }
 
     /// What is to be said of a contest that goes on.
@@ -62,13 +62,14 @@ impl Pass<'_> {
         ))
     }
 
-    /// The version of a route that somebody has edited since the operator wrote it.
-    fn edited_route(&self) -> Option<String> {
+    /// What tells one edit from the next, of a route that somebody has edited since the operator wrote it.
+    fn edited_route(&self, wanted: &HttpRoute) -> Option<String> {
         let live = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
-        let wanted = traffic::route(self)?;
-        let edited =
-            build::route::is_edited(live, &wanted) || self.traffic_is_settled() && other_weights(live, &wanted);
-        live.metadata.resource_version.clone().filter(|_| edited && live.metadata.deletion_timestamp.is_none())
+        let other_weights = || build::route::weights(live) != build::route::weights(wanted);
+        let edited = build::route::is_edited(live, wanted) || self.traffic_is_settled() && other_weights();
+        // Not the resourceVersion: a Gateway that says what it thinks of an edit makes no second one of it.
+        let version = format!("{}/{}", live.metadata.uid.as_deref()?, live.metadata.generation?);
+        (edited && live.metadata.deletion_timestamp.is_none()).then_some(version)
     }
 
     /// Whether the weights in status are those that were in effect: none are on their way.
@@ -90,8 +91,4 @@ impl Pass<'_> {
             self.look_again(calm);
         }
     }
-}
-
-fn other_weights(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    build::route::weights(live) != build::route::weights(wanted)
 }

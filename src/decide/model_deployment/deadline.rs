@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | an answer of the metric source | `silentSince`, `unjudgedSince` | `onOutage.after` | `MetricSourceOutage` |
 //! | pods for the weight it has | `shortOfCapacitySince` | `progressDeadline` | `CapacityLost` |
-//! | proof, in a step | `observingSince` | `maxStepTime` | `StepTimeExceeded` |
+//! | proof, in a step that nobody holds | `observingSince`, `heldUntil` | `maxStepTime` | `StepTimeExceeded` |
 //! | pods or a route, for the next weight | `enteredAt` | `progressDeadline` | `ProgressDeadlineExceeded` |
 //!
 //! There is a deadline only while something is missing. What takes an attempt back and what wakes the operator
@@ -12,9 +12,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::measure;
 use super::pass::Pass;
 use super::transition::TakeBack;
+use super::{hold, measure};
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{Attempt, AttemptState, Cause};
 
@@ -88,12 +88,17 @@ impl Pass<'_> {
     }
 
     fn proof(&self, attempt: &Attempt) -> Option<Deadline> {
+        if let Some(shadow) = self.policy.shadow.as_ref().filter(|_| attempt.state == AttemptState::Shadowing) {
+            let limit = shadow.max_time?;
+            let message = format!("shadowing did not end within {}", written(limit));
+            return Some(Deadline::new(after(hold::step_time_from(attempt)?, limit), Cause::StepTimeExceeded, message));
+        }
         if attempt.state != AttemptState::Observing || self.step_is_proven(attempt) {
             return None;
         }
         let limit = self.policy.step_at(attempt.weight)?.1.max_step_time?;
         let message = format!("the step at {} did not end within {}", attempt.weight, written(limit));
-        Some(Deadline::new(after(attempt.observing_since?, limit), Cause::StepTimeExceeded, message))
+        Some(Deadline::new(after(hold::step_time_from(attempt)?, limit), Cause::StepTimeExceeded, message))
     }
 
     fn progress(&self, attempt: &Attempt) -> Option<Deadline> {
@@ -106,7 +111,7 @@ impl Pass<'_> {
                 let wanted = self.next_weight(attempt).capacity(self.full());
                 self.reachable(&attempt.revision).is_none() || self.serving_of(&attempt.revision) < wanted
             }
-            AttemptState::Shadowing => attempt.observing_since.is_none() && !self.copies_requests(),
+            AttemptState::Shadowing => !self.copies_requests() && self.edit().is_none(),
             AttemptState::Shifting | AttemptState::Promoting => !self.traffic_is_in_effect(),
             _ => false,
         };

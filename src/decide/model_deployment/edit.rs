@@ -68,7 +68,8 @@ impl<'a> Pass<'a> {
     /// The proposal that should be there: of an edit, or else of a mirror that no Gateway has accepted yet.
     pub(super) fn proposal(&self) -> Option<HttpRoute> {
         let edited = self.kept().is_some();
-        let mirror = self.mirror().filter(|_| !edited && self.awaits_mirror());
+        // What is accepted goes into the true route as a whole: an edit is tried together with the mirror.
+        let mirror = self.mirror().filter(|_| edited || self.awaits_mirror());
         if !self.observed.children.gateway_api || !edited && mirror.is_none() {
             return None;
         }

@@ -5,10 +5,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::measure::{Query, Subject};
+use super::counted;
+use super::measure::{Part, Query, Subject};
 use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
 use crate::api::condition;
-use crate::api::model_deployment::{Attempt, Verdict, VerdictKind};
+use crate::api::model_deployment::{Attempt, CountedPeriod, Verdict, VerdictKind};
 use crate::decide::Measurement;
 
 /// The verdicts after a measurement, and the number of requests counted.
@@ -20,13 +21,12 @@ pub fn judge(
     answers: &[(Query, Measurement)],
     began: DateTime<Utc>,
 ) -> (Vec<Verdict>, Option<i64>) {
-    let answer = |metric: Option<&str>, subject| {
-        answers
-            .iter()
-            .find(|(query, _)| query.metric.as_deref() == metric && query.subject == subject)
-            .map(|(_, answer)| answer)
+    let answer = |metric: Option<&str>, part, subject| {
+        let wanted =
+            |query: &Query| query.metric.as_deref() == metric && query.part == part && query.subject == subject;
+        answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
     };
-    let counted = answer(None, Subject::Candidate);
+    let counted = answer(None, Part::Value, Subject::Candidate);
     let samples = match counted {
         // Counters are extrapolated by rate functions; a request is a whole one.
         Some(Measurement::Value(count)) => Some(count.round().clamp(0.0, 9e15) as i64),
@@ -36,17 +36,27 @@ pub fn judge(
     let mut verdicts = Vec::new();
     for rule in &policy.metrics {
         let before = old.iter().find(|it| rule.is_of(it));
-        let Some(candidate) = answer(Some(&rule.name), Subject::Candidate) else {
-            verdicts.extend(before.cloned());
-            continue;
+        let of = |part, subject| answer(Some(&rule.name), part, subject);
+        let judged = match &rule.bounds {
+            Bounds::Test(test) if is_asked(rule, answers) => counted::judge(rule, test, attempt, before, of),
+            _ => match of(Part::Value, Subject::Candidate) {
+                Some(candidate) => one(rule, candidate, of(Part::Value, Subject::Stable)),
+                None => {
+                    verdicts.extend(before.cloned());
+                    continue;
+                }
+            },
         };
-        let judged = one(rule, candidate, answer(Some(&rule.name), Subject::Stable));
         let judged = with_samples(judged, wanted, samples, counted);
         verdicts.push(follow(before, judged, rule, began));
     }
     verdicts.extend(old.iter().filter(|it| is_unread(policy, it)).cloned());
     verdicts.truncate(MOST_METRICS);
     (verdicts, samples)
+}
+
+fn is_asked(rule: &MetricRule, answers: &[(Query, Measurement)]) -> bool {
+    answers.iter().any(|(query, _)| query.metric.as_ref() == Some(&rule.name))
 }
 
 /// Whether a verdict is about a metric that is asked for, as far as anybody knows.
@@ -62,17 +72,35 @@ fn is_unread(policy: &Policy, verdict: &Verdict) -> bool {
 }
 
 /// A verdict before history is added.
-struct Judged {
-    verdict: VerdictKind,
-    value: Option<f64>,
-    stable: Option<f64>,
+pub(super) struct Judged {
+    pub(super) verdict: VerdictKind,
+    pub(super) value: Option<f64>,
+    pub(super) stable: Option<f64>,
     /// The source does not answer.
-    silent: bool,
+    pub(super) silent: bool,
     /// It refuses the query.
-    refused: bool,
+    pub(super) refused: bool,
     /// A Secret is missing to ask it.
-    secretless: bool,
-    message: String,
+    pub(super) secretless: bool,
+    pub(super) message: String,
+    /// What a test has counted.
+    pub(super) periods: Vec<CountedPeriod>,
+}
+
+impl Judged {
+    /// One that is no outage.
+    pub(super) fn of(verdict: VerdictKind, message: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            value: None,
+            stable: None,
+            silent: false,
+            refused: false,
+            secretless: false,
+            message: message.into(),
+            periods: Vec::new(),
+        }
+    }
 }
 
 fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>) -> Judged {
@@ -112,6 +140,7 @@ fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>)
             ];
             conclude(value, Some(baseline), bounds)
         }
+        Bounds::Test(_) => Judged::of(VerdictKind::Inconclusive, "not counted"),
     }
 }
 
@@ -124,11 +153,11 @@ fn violated(what: &str, value: f64, bound: Option<f64>, upper: bool) -> Option<S
 fn conclude<const N: usize>(value: f64, stable: Option<f64>, bounds: [Option<String>; N]) -> Judged {
     let failed: Vec<String> = bounds.into_iter().flatten().collect();
     let verdict = if failed.is_empty() { VerdictKind::Pass } else { VerdictKind::Fail };
-    let message = if failed.is_empty() { "within bounds".into() } else { failed.join("; ") };
-    Judged { verdict, value: Some(value), stable, silent: false, refused: false, secretless: false, message }
+    let message = if failed.is_empty() { "within bounds".to_owned() } else { failed.join("; ") };
+    Judged { value: Some(value), stable, ..Judged::of(verdict, message) }
 }
 
-fn unknown(answer: &Measurement, whose: &str) -> Judged {
+pub(super) fn unknown(answer: &Measurement, whose: &str) -> Judged {
     let (verdict, why) = match answer {
         Measurement::NoData(why) if whose.is_empty() => (VerdictKind::NoData, why.as_str()),
         // Half of a comparison is no comparison.
@@ -139,13 +168,10 @@ fn unknown(answer: &Measurement, whose: &str) -> Judged {
         Measurement::Value(_) => (VerdictKind::Inconclusive, "not compared"),
     };
     Judged {
-        verdict,
-        value: None,
-        stable: None,
         silent: matches!(answer, Measurement::ProviderError(_)),
         refused: matches!(answer, Measurement::Refused(_)),
         secretless: matches!(answer, Measurement::SecretNotReadable(_)),
-        message: format!("{whose}{why}"),
+        ..Judged::of(verdict, format!("{whose}{why}"))
     }
 }
 
@@ -155,15 +181,14 @@ fn with_samples(judged: Judged, wanted: i64, samples: Option<i64>, counted: Opti
     if wanted == 0 || judged.verdict != VerdictKind::Pass || samples.is_some_and(|it| it >= wanted) {
         return judged;
     }
-    let Judged { value, stable, .. } = judged;
-    let uncounted = |message| Judged { verdict: VerdictKind::Inconclusive, message, ..judged };
-    match (samples, counted) {
-        (Some(samples), _) => uncounted(format!("{samples} of {wanted} requests seen")),
+    let unproven = match (samples, counted) {
+        (Some(samples), _) => Judged::of(VerdictKind::Inconclusive, format!("{samples} of {wanted} requests seen")),
         (None, Some(answer @ (Measurement::ProviderError(_) | Measurement::Refused(_)))) => {
-            Judged { value, stable, ..unknown(answer, "requests cannot be counted: ") }
+            unknown(answer, "requests cannot be counted: ")
         }
-        (None, _) => uncounted(format!("no requests counted yet, {wanted} are needed")),
-    }
+        (None, _) => Judged::of(VerdictKind::Inconclusive, format!("no requests counted yet, {wanted} are needed")),
+    };
+    Judged { value: judged.value, stable: judged.stable, periods: judged.periods, ..unproven }
 }
 
 /// Adds history: Fail verdicts in a row (only Pass ends the row: not knowing does not acquit),
@@ -186,11 +211,12 @@ fn follow(before: Option<&Verdict>, judged: Judged, rule: &MetricRule, began: Da
         stable_value: judged.stable.map(short),
         message: condition::brief(&judged.message),
         time: began,
+        periods: judged.periods,
     }
 }
 
 /// Five significant digits: what a person compares, and stable across passes.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
     }
@@ -233,7 +259,8 @@ mod tests {
     }
 
     fn query(metric: Option<&str>, subject: Subject) -> Query {
-        Query { metric: metric.map(str::to_owned), subject, question: Ok(Question::Prometheus("q".into())) }
+        let question = Ok(Question::Prometheus("q".into()));
+        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, question }
     }
 
     /// The verdict on these answers, after `before`.

@@ -2,14 +2,15 @@
 //!
 //! After a promotion the old revision keeps its pods for `rollout.keepStable`; one revision at a time does, the
 //! one that was replaced last. A revision that served as the stable one is proven, and stays so for
-//! `rollout.rollbackWindow` after it was replaced: the way back to it skips the steps, with guardrails on. Taken
+//! `rollout.rollbackWindow` after it was replaced: the way back to it skips the steps. It gets all
+//! traffic at once, and is watched as long as a guardrail takes to fail before it counts as stable again. Taken
 //! back since, or promoted only because nothing else served (`rollout.emergencyPromote`), it is not.
 
 use chrono::{DateTime, Utc};
 
 use super::pass::Pass;
 use crate::api::duration::after;
-use crate::api::model_deployment::{ModelDeploymentStatus, Proven, RevisionRole, RevisionStatus};
+use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, Proven, RevisionRole, RevisionStatus};
 
 /// Revisions whose proof is remembered, the newest ones.
 const MOST_PROVEN: usize = 8;
@@ -34,6 +35,25 @@ impl Pass<'_> {
         self.status.proven.push(Proven { revision: revision.to_owned(), at: self.now });
         let too_many = self.status.proven.len().saturating_sub(MOST_PROVEN);
         self.status.proven.drain(..too_many);
+    }
+
+    /// Whether a revision that was gone back to has been watched with all of the traffic for as long as a breach takes
+    /// to show: `failureLimit` and one more measurements.
+    pub(super) fn return_is_watched(&self, attempt: &Attempt) -> bool {
+        let watched = || attempt.observing_since.is_some_and(|since| self.return_ends(since) <= self.now);
+        self.policy.guardrails().next().is_none() || watched() && !self.guardrail_fails()
+    }
+
+    /// Its clock starts when the gateway has accepted it.
+    pub(super) fn watch_return(&mut self, attempt: &Attempt) {
+        let since = attempt.observing_since.unwrap_or(self.now);
+        self.change(|it| it.observing_since = Some(since));
+        self.look_again(self.return_ends(since).max(self.now));
+    }
+
+    fn return_ends(&self, since: DateTime<Utc>) -> DateTime<Utc> {
+        let measurements = u32::try_from(self.policy.failure_limit.saturating_add(1)).unwrap_or(1);
+        after(since, self.policy.interval.saturating_mul(measurements))
     }
 
     /// Until when the way back to this revision skips the steps, if it does at this moment.

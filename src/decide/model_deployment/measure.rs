@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::policy::{Bounds, MetricRule, Policy};
+use super::policy::{MetricRule, Policy};
 use super::question::{Question, Template};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
@@ -21,10 +21,44 @@ pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window
 pub struct Query {
     /// The metric; `None` counts the candidate's requests.
     pub metric: Option<String>,
+    /// Which of its numbers.
+    pub part: Part,
     /// Whom it is about.
     pub subject: Subject,
     /// What to ask, or why the template cannot be filled in.
     pub question: Result<Question, String>,
+}
+
+/// One of the numbers that make a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The number itself.
+    Value,
+    /// Of a proportion.
+    Successes,
+    /// Of a proportion.
+    Trials,
+    /// Of a mean.
+    Sum,
+    /// Of a mean.
+    SumSquares,
+    /// Of a mean.
+    Count,
+}
+
+impl Part {
+    /// The field of a metric below which its question is, with the dot; a number's is the metric's own.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Value => "",
+            Self::Successes => "proportion.successes.",
+            Self::Trials => "proportion.trials.",
+            Self::Sum => "mean.sum.",
+            Self::SumSquares => "mean.sumSquares.",
+            Self::Count => "mean.count.",
+        }
+    }
 }
 
 /// Whom a query is about.
@@ -64,10 +98,14 @@ pub fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>)
     })
 }
 
-/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight.
+/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight,
+/// and counts are those of one weight, in effect (copies are not drawn).
 fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
     let objectives = attempt.state == AttemptState::Observing;
-    policy.metrics.iter().filter(move |it| objectives || it.role != MetricRole::Objective)
+    let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
+    let due =
+        move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
+    policy.metrics.iter().filter(due)
 }
 
 /// The queries that are due at `now`.
@@ -84,19 +122,19 @@ pub fn due(
     }
     let candidate = variables(resource, &attempt.revision, attempt, now);
     let baseline = variables(resource, &stable.revision, attempt, now);
-    let ask = |metric: Option<&str>, template: &Template, subject| {
+    let ask = |metric: Option<&str>, part, template: &Template, subject| {
         let variables = if subject == Subject::Stable { &baseline } else { &candidate };
         let question = template.fill_in(variables).map_err(|error| error.to_string());
-        Query { metric: metric.map(str::to_owned), subject, question }
+        Query { metric: metric.map(str::to_owned), part, subject, question }
     };
     let mut queries = Vec::new();
     if let Some(template) = &policy.samples {
-        queries.push(ask(None, template, Subject::Candidate));
+        queries.push(ask(None, Part::Value, template, Subject::Candidate));
     }
     for metric in asked(policy, attempt) {
-        let compared = matches!(metric.bounds, Bounds::Compare { .. });
-        for subject in [Some(Subject::Candidate), compared.then_some(Subject::Stable)].into_iter().flatten() {
-            queries.push(ask(Some(&metric.name), &metric.query, subject));
+        for subject in [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)].into_iter().flatten() {
+            let questions = metric.queries.iter();
+            queries.extend(questions.map(|(part, template)| ask(Some(&metric.name), *part, template, subject)));
         }
     }
     queries

@@ -17,16 +17,18 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), advance.
+//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;
 pub mod children;
 pub mod conditions;
 mod contest;
+mod counted;
 mod deadline;
 mod edit;
 mod emergency;
+pub mod hold;
 pub mod judge;
 mod kept;
 pub mod live;
@@ -65,6 +67,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.settle();
     pass.judge();
     pass.watch_route();
+    pass.watch_stable();
     pass.transition();
     pass.let_go();
     pass.forget_drained();

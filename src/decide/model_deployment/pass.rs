@@ -114,6 +114,21 @@ impl<'a> Pass<'a> {
         self.must_not_wait = true;
     }
 
+    /// As [`Pass::intend`], for a decision beside the one whose effect is awaited.
+    pub(super) fn note_aside(&mut self, decision: &str, reason: &str) {
+        let sequence = self.next_number();
+        let note = self.note_numbered(sequence, decision, reason);
+        self.entries.push(self.entry(&note));
+    }
+
+    /// As [`Pass::intend_at_once`], for a decision beside the one whose effect is awaited.
+    pub(super) fn note_at_once(&mut self, decision: &str, reason: &str) {
+        let sequence = self.next_number();
+        let note = self.note_numbered(sequence, decision, reason);
+        self.status.unrecorded.push(note);
+        self.must_not_wait = true;
+    }
+
     /// The awaited decision is in effect.
     pub(super) fn outcome(&mut self, decision: &str, reason: &str) {
         let sequence = self.status.attempt.as_ref().map_or(0, |it| it.decided);
@@ -125,9 +140,13 @@ impl<'a> Pass<'a> {
         }
     }
 
+    fn next_number(&mut self) -> i64 {
+        self.status.sequence = self.status.sequence.saturating_add(1);
+        self.status.sequence
+    }
+
     fn note(&mut self, decision: &str, reason: &str) -> TrailNote {
-        let sequence = self.status.sequence.saturating_add(1);
-        self.status.sequence = sequence;
+        let sequence = self.next_number();
         self.change(|it| it.decided = sequence);
         self.note_numbered(sequence, decision, reason)
     }

@@ -12,6 +12,7 @@
 //! | `rollout.onOutage` | hold |
 //! | `analysis.interval` | 30s |
 //! | `analysis.failureLimit` | 1 |
+//! | `analysis.metrics[].test.alpha` | 5% |
 //!
 //! A field that cannot be read is named in [`Policy::errors`]; what can be read
 //! is kept, so that a typing error in a step does not switch a guardrail off. A metric that cannot be
@@ -24,9 +25,11 @@ pub use metrics::MOST_METRICS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::measure::Part;
 use super::question::Template;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
 use crate::api::{DurationText, Weight};
+use crate::stats::NonInferiority;
 
 /// A rollout's rules, with defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -94,6 +97,8 @@ pub struct ShadowRule {
     pub share: Weight,
     /// To watch at least.
     pub for_: Duration,
+    /// Roll back after; `None`: no limit.
+    pub max_time: Option<Duration>,
 }
 
 /// One step.
@@ -116,8 +121,8 @@ pub struct MetricRule {
     pub name: String,
     /// What it is for.
     pub role: MetricRole,
-    /// What it asks.
-    pub query: Template,
+    /// What it asks: for its number, or for each of its counts.
+    pub queries: Vec<(Part, Template)>,
     /// Of query and bounds as they were written, short.
     pub digest: String,
     /// What is expected.
@@ -145,6 +150,17 @@ pub enum Bounds {
         /// stable − candidate.
         max_decrease: Option<f64>,
     },
+    /// Counts against the stable revision's.
+    Test(TestRule),
+}
+
+/// How counts are tested.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TestRule {
+    /// What the candidate must not be.
+    pub margin: NonInferiority,
+    /// The chance of an interval that ever misses the truth.
+    pub alpha: f64,
 }
 
 impl Policy {
@@ -162,6 +178,7 @@ impl Policy {
             shadow: rollout.shadow.as_ref().map(|it| ShadowRule {
                 share: Weight::from_percent(it.percent),
                 for_: reader.duration("rollout.shadow.for", it.for_.as_ref(), 0),
+                max_time: it.max_time.as_ref().and_then(|it| reader.limit("rollout.shadow.maxTime", it)),
             }),
             steps: reader.steps(&rollout.steps),
             progress_deadline: reader.duration("rollout.progressDeadline", rollout.progress_deadline.as_ref(), 15 * 60),
@@ -181,6 +198,17 @@ impl Policy {
             metrics,
             errors: reader.errors,
         }
+    }
+
+    /// The metrics that must not be violated, ever.
+    pub fn guardrails(&self) -> impl Iterator<Item = &MetricRule> {
+        self.metrics.iter().filter(|it| it.role == MetricRole::Guardrail)
+    }
+
+    /// Fail verdicts in a row that are tolerated of a metric: none of a test, whose Fail holds at any look.
+    #[must_use]
+    pub fn tolerated(&self, rule: &MetricRule) -> i32 {
+        if rule.test().is_some() { 0 } else { self.failure_limit }
     }
 
     /// Whether every metric that is asked for can be judged.
@@ -211,6 +239,21 @@ impl Policy {
 }
 
 impl MetricRule {
+    /// How it tests counts, if it does.
+    #[must_use]
+    pub fn test(&self) -> Option<&TestRule> {
+        match &self.bounds {
+            Bounds::Test(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// Whether the stable revision is measured, too.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        !matches!(self.bounds, Bounds::Threshold { .. })
+    }
+
     /// Whether a verdict is about this metric as it is now.
     #[must_use]
     pub fn is_of(&self, verdict: &Verdict) -> bool {

@@ -5,31 +5,36 @@ use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
 use super::capacity::is_short;
+use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
+use super::request::Request;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, HandledRequest, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
     /// Begins an attempt if the spec asks for another revision than the one that serves.
-    pub(super) fn begin(&mut self, retry: Option<HandledRequest>) {
+    pub(super) fn begin(&mut self, retry: Option<Request>) {
         let Ok(target) = &self.target else { return };
         let entry = target.entry.clone();
         if self.status.stable.as_ref().is_some_and(|it| it.revision == entry.revision) {
             // The same bytes under another entry: nothing to roll out, but said.
             self.status.stable = Some(entry);
+            if let Some(retry) = retry {
+                self.refuse_request(&retry, "the revision that the spec asks for serves already");
+            }
             return;
         }
         if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
             return;
         }
         let asked = retry.as_ref().map(|request| request.attempt.clone());
-        if retry.is_some() {
+        if let Some(retry) = retry {
             // Only now: a request that has to wait is carried out later.
-            self.status.handled_request = retry;
+            self.status.handled_request = Some(retry.done());
         }
         self.start(entry, asked);
     }
@@ -64,9 +69,14 @@ impl Pass<'_> {
             message: None,
             samples: None,
             unjudged_since: None,
+            copied: None,
             shadowed: false,
             fast_return: proven_until.is_some(),
             emergency: false,
+            paused_since: None,
+            suspended_since: None,
+            held_until: None,
+            skip_steps: false,
             decided: 0,
         });
         self.refuse(&entry.revision, None);
@@ -96,6 +106,9 @@ impl Pass<'_> {
 
     /// One step further, if nothing is awaited.
     pub(super) fn advance(&mut self, attempt: &Attempt) {
+        if self.lapse(attempt) {
+            return;
+        }
         match attempt.state {
             AttemptState::Starting if self.has_capacity(attempt, self.next_weight(attempt)) => {
                 if let Some(share) = self.shadow_due(attempt) {
@@ -120,16 +133,27 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
             }
-            AttemptState::Promoting if self.traffic_is_in_effect() => self.complete(attempt),
+            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() => {
+                if attempt.fast_return && !self.return_is_watched(attempt) {
+                    self.watch_return(attempt);
+                } else {
+                    self.complete(attempt);
+                }
+            }
             _ => {}
         }
     }
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
-    /// to be asked for still, or off the record.
+    /// to be asked for still, off the record, or against what a person has said.
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
-        can_know && self.trail_answers() && !self.is_settling
+        can_know && self.trail_answers() && !self.is_settling && !self.is_held()
+    }
+
+    /// Whether a person holds the weight, or what is there.
+    fn is_held(&self) -> bool {
+        self.is_suspended() || self.active().is_some_and(|it| hold::of(it).is_some())
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
@@ -147,7 +171,8 @@ impl Pass<'_> {
     /// without a gateway, or without a stable revision. Capacity is checked for the very weight that is set.
     /// Weight that was withdrawn comes back first, even if its step is gone.
     fn next_step(&self, attempt: &Attempt) -> Option<(Option<i32>, Weight)> {
-        if !self.has_gateway() || self.status.stable.is_none() || attempt.fast_return || self.is_emergency() {
+        let skipped = attempt.fast_return || attempt.skip_steps || self.is_emergency();
+        if !self.has_gateway() || self.status.stable.is_none() || skipped {
             return None;
         }
         if let Some(weight) = attempt.withdrawn_from {
@@ -165,7 +190,10 @@ impl Pass<'_> {
             Some((index, weight)) => (AttemptState::Shifting, index, weight),
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
-        let reason = self.evidence(attempt);
+        let mut reason = self.evidence(attempt);
+        if attempt.skip_steps {
+            reason = format!("promote was requested: {reason}");
+        }
         let emergency = state == AttemptState::Promoting && self.is_emergency();
         let now = self.now;
         self.change(|it| {
@@ -177,6 +205,8 @@ impl Pass<'_> {
             it.samples = None;
             it.short_of_capacity_since = None;
             it.emergency = emergency;
+            it.held_until = None;
+            it.skip_steps = false;
             if it.withdrawn_from.take().is_none() {
                 it.losses = 0;
             }
@@ -232,12 +262,19 @@ impl Pass<'_> {
     /// one that cannot be read has none.
     pub(super) fn step_is_proven(&self, attempt: &Attempt) -> bool {
         let Some(since) = attempt.observing_since else { return false };
-        let watched = self.policy.step_at(attempt.weight).is_none_or(|(_, step)| after(since, step.for_) <= self.now);
-        watched && self.policy.can_judge() && self.policy.metrics.iter().all(|rule| self.passed_since(rule, since))
+        let step = self.policy.step_at(attempt.weight).filter(|_| !attempt.skip_steps);
+        let watched = step.is_none_or(|(_, step)| after(since, step.for_) <= self.now);
+        watched && self.policy.can_judge() && self.unpassed_since(since).is_none()
     }
 
+    /// Whether a metric's newest verdict is Pass, of a measurement begun since then.
     pub(super) fn passed_since(&self, rule: &MetricRule, since: DateTime<Utc>) -> bool {
         self.status.verdicts.iter().any(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since)
+    }
+
+    /// The first metric of which that is not so.
+    pub(super) fn unpassed_since(&self, since: DateTime<Utc>) -> Option<&MetricRule> {
+        self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since))
     }
 
     fn complete(&mut self, attempt: &Attempt) {
@@ -310,13 +347,16 @@ impl Pass<'_> {
 
     fn awaited_proof(&self, attempt: &Attempt) -> Option<String> {
         let since = attempt.observing_since?;
-        let missing = self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since));
-        let Some(rule) = missing else { return Some(format!("watching {}", attempt.weight)) };
-        Some(match self.status.verdicts.iter().find(|it| rule.is_of(it) && it.time >= since) {
-            Some(verdict) => {
-                format!("watching {}: {} is {:?}: {}", attempt.weight, rule.name, verdict.verdict, verdict.message)
-            }
-            None => format!("watching {}: {} has not been measured yet", attempt.weight, rule.name),
-        })
+        let missing = self.unpassed_since(since);
+        let watching = format!("watching {}", attempt.weight);
+        Some(missing.map_or(watching.clone(), |rule| format!("{watching}: {}", self.lacks(rule, since))))
+    }
+
+    /// What a metric lacks that has not passed since then, for people.
+    pub(super) fn lacks(&self, rule: &MetricRule, since: DateTime<Utc>) -> String {
+        match self.status.verdicts.iter().find(|it| rule.is_of(it) && it.time >= since) {
+            Some(verdict) => format!("{} is {:?}: {}", rule.name, verdict.verdict, verdict.message),
+            None => format!("{} has not been measured yet", rule.name),
+        }
     }
 }

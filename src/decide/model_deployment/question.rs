@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::measure::VARIABLES;
-use crate::api::model_deployment::{HttpHeader, HttpMethod, HttpQuery, Metric};
+use super::measure::{Part, VARIABLES};
+use crate::api::model_deployment::{Count, HttpHeader, HttpMethod, HttpQuery, Metric, PrometheusQuery};
 use crate::text::json_path::JsonPath;
 use crate::text::query::{self, Language, TemplateError, render_in};
 
@@ -66,16 +66,53 @@ pub struct Unusable {
     pub why: String,
 }
 
+/// What a metric asks: for its number, or for each of its counts.
+///
+/// # Errors
+/// It does not ask exactly one provider.
+pub fn of(metric: &Metric) -> Result<Vec<(Part, Template)>, &'static str> {
+    let number = Template::of(metric.prometheus.as_ref(), metric.http.as_ref());
+    match (number, &metric.proportion, &metric.mean) {
+        (Asked::Once(number), None, None) => Ok(vec![(Part::Value, number)]),
+        (Asked::Never, Some(it), None) => counts([(Part::Successes, &it.successes), (Part::Trials, &it.trials)]),
+        (Asked::Never, None, Some(it)) => {
+            counts([(Part::Sum, &it.sum), (Part::SumSquares, &it.sum_squares), (Part::Count, &it.count)])
+        }
+        _ => Err("a metric needs exactly one of prometheus, http, proportion and mean"),
+    }
+}
+
+fn counts<const N: usize>(counts: [(Part, &Count); N]) -> Result<Vec<(Part, Template)>, &'static str> {
+    let one = |(part, count): (Part, &Count)| match Template::of(count.prometheus.as_ref(), count.http.as_ref()) {
+        Asked::Once(template) => Ok((part, template)),
+        Asked::Never | Asked::Twice => Err("a count needs exactly one of prometheus and http"),
+    };
+    counts.into_iter().map(one).collect()
+}
+
+/// How many providers are given.
+enum Asked {
+    Never,
+    Once(Template),
+    Twice,
+}
+
 impl Template {
-    /// What this metric asks.
-    ///
-    /// # Errors
-    /// It does not ask exactly one provider.
-    pub fn of(metric: &Metric) -> Result<Self, &'static str> {
-        match (&metric.prometheus, &metric.http) {
-            (Some(it), None) => Ok(Self::Prometheus(it.query.clone())),
-            (None, Some(it)) => Ok(Self::Http(Box::new(it.clone()))),
-            _ => Err("a metric needs exactly one of prometheus and http"),
+    fn of(prometheus: Option<&PrometheusQuery>, http: Option<&HttpQuery>) -> Asked {
+        match (prometheus, http) {
+            (None, None) => Asked::Never,
+            (Some(it), None) => Asked::Once(Self::Prometheus(it.query.clone())),
+            (None, Some(it)) => Asked::Once(Self::Http(Box::new(it.clone()))),
+            (Some(_), Some(_)) => Asked::Twice,
+        }
+    }
+
+    /// The field that names whom it asks.
+    #[must_use]
+    pub fn provider(&self) -> &'static str {
+        match self {
+            Self::Prometheus(_) => "prometheus",
+            Self::Http(_) => "http",
         }
     }
 

@@ -1,44 +1,178 @@
 //! Requests by people: `werkbank.dev/request: <verb>/<attempt>/<step>/<nonce>/<by>`.
 //!
-//! A request names the attempt it means, so an old one (in Git, or in a browser
-//! tab) does nothing later; the nonce lets the same verb be said twice.
+//! A request names the attempt and the step it means, so an old one (in Git, or in a browser tab) does
+//! nothing later; the nonce lets the same verb be said twice. Each is looked at once: carried out, or
+//! refused with the reason in status. Only what the operator itself is not ready for (a record that does not
+//! answer, say) keeps one waiting.
 
+use super::hold;
+use crate::api::Weight;
 use crate::api::labels;
-use crate::api::model_deployment::{HandledRequest, ModelDeployment, ModelDeploymentStatus};
+use crate::api::model_deployment::{
+    Attempt, AttemptState, HandledRequest, ModelDeployment, ModelDeploymentStatus, RequestOutcome,
+};
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Take the candidate back now.
     Abort,
+    /// Hold the weight.
+    Pause,
+    /// All traffic now, if it is proven.
+    Promote,
+    /// Go on after a pause.
+    Resume,
     /// Try a revision again that was taken back.
     Retry,
 }
 
-/// The request on the resource, if it is well-formed, meant for the present
-/// attempt, and not carried out yet.
-#[must_use]
-pub fn pending(resource: &ModelDeployment, status: &ModelDeploymentStatus) -> Option<(Verb, HandledRequest)> {
-    let text = resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?;
-    let mut parts = text.splitn(5, '/');
-    let (verb, attempt, _step, nonce, _by) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let kind = match verb {
-        "abort" => Verb::Abort,
-        "retry" => Verb::Retry,
-        _ => return None,
-    };
-    if !is_nonce(nonce) {
-        return None;
+impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Abort, Self::Pause, Self::Promote, Self::Resume, Self::Retry];
+
+    /// As it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Abort => "abort",
+            Self::Pause => "pause",
+            Self::Promote => "promote",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+        }
     }
-    let request = HandledRequest { verb: verb.into(), attempt: attempt.into(), nonce: nonce.into() };
-    let meant = status.attempt.as_ref().is_some_and(|it| it.id == attempt);
-    (meant && status.handled_request.as_ref() != Some(&request)).then_some((kind, request))
+}
+
+/// A request, as written. Who asks is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked for.
+    pub verb: Verb,
+    /// The attempt it is for.
+    pub attempt: String,
+    /// The step it is for; [`ANY_STEP`] names none.
+    pub step: String,
+    /// Tells it from an earlier one.
+    pub nonce: String,
+}
+
+/// Written where no step is meant.
+pub const ANY_STEP: &str = "-";
+
+impl Request {
+    /// What status keeps of it.
+    #[must_use]
+    pub fn done(&self) -> HandledRequest {
+        self.handled(RequestOutcome::Done, None)
+    }
+
+    /// What status keeps of it, if it does nothing.
+    #[must_use]
+    pub fn refused(&self, why: &str) -> HandledRequest {
+        self.handled(RequestOutcome::Refused, Some(crate::api::condition::brief(why)))
+    }
+
+    fn handled(&self, outcome: RequestOutcome, message: Option<String>) -> HandledRequest {
+        HandledRequest {
+            verb: self.verb.word().into(),
+            attempt: self.attempt.clone(),
+            step: self.step.clone(),
+            nonce: self.nonce.clone(),
+            outcome,
+            message,
+        }
+    }
+
+    fn is(&self, handled: &HandledRequest) -> bool {
+        (self.verb.word(), &self.attempt, &self.nonce) == (handled.verb.as_str(), &handled.attempt, &handled.nonce)
+    }
+}
+
+/// The request on the resource, if it is well-formed and was not looked at yet.
+#[must_use]
+pub fn pending(resource: &ModelDeployment, status: &ModelDeploymentStatus) -> Option<Request> {
+    let request = parse(resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?)?;
+    (!status.handled_request.as_ref().is_some_and(|it| request.is(it))).then_some(request)
+}
+
+fn parse(text: &str) -> Option<Request> {
+    let mut parts = text.splitn(5, '/');
+    let (verb, attempt, step, nonce, _by) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let verb = Verb::ALL.into_iter().find(|it| it.word() == verb)?;
+    let short = [attempt, step, nonce].into_iter().all(is_word);
+    short.then(|| Request { verb, attempt: attempt.into(), step: step.into(), nonce: nonce.into() })
 }
 
 /// It goes into the status, where nothing long belongs, and nothing that could name a person.
-fn is_nonce(text: &str) -> bool {
+fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-".contains(&it))
+}
+
+/// Why a request is not for what is there now; whether it can be carried out is another question.
+///
+/// # Errors
+/// With one sentence that says what is there instead.
+pub fn addressed<'a>(request: &Request, status: &'a ModelDeploymentStatus) -> Result<&'a Attempt, String> {
+    let Some(attempt) = status.attempt.as_ref() else {
+        return Err("there has been no attempt yet: a request is for an attempt under way".into());
+    };
+    if attempt.id != request.attempt {
+        return Err(format!("it is for attempt {}; the present one is {}", request.attempt, attempt.id));
+    }
+    fits(request.verb, attempt, status)?;
+    // To hold, and to take back, is never wrong, whatever step the attempt has reached meanwhile.
+    let named = request.step != ANY_STEP || request.verb == Verb::Promote;
+    let whole = matches!(request.verb, Verb::Abort | Verb::Retry);
+    let present = step_of(attempt);
+    if named && !whole && request.step != present {
+        return Err(format!("it is for step {}; the attempt is at step {present}", request.step));
+    }
+    Ok(attempt)
+}
+
+/// The step an attempt is at, as a request names it.
+#[must_use]
+pub fn step_of(attempt: &Attempt) -> String {
+    attempt.step.map_or_else(|| ANY_STEP.to_owned(), |step| step.to_string())
+}
+
+/// Whether something can be asked of an attempt that stands where this one does.
+///
+/// # Errors
+/// With one sentence that says why not, and what to do instead.
+pub fn fits(verb: Verb, attempt: &Attempt, status: &ModelDeploymentStatus) -> Result<(), String> {
+    let id = &attempt.id;
+    let ended = !attempt.state.is_active();
+    match (verb, attempt.state) {
+        (Verb::Retry, AttemptState::RolledBack | AttemptState::Failed) => Ok(()),
+        // The spec may name a revision again that an earlier attempt was taken back with.
+        (Verb::Retry, AttemptState::Promoted) if !status.taken_back.is_empty() => Ok(()),
+        (Verb::Retry, state) => {
+            Err(format!("attempt {id} was not taken back ({state:?}): there is nothing to try again"))
+        }
+        (Verb::Abort, state) if ended => Err(format!(
+            "attempt {id} has ended ({state:?}): there is nothing to abort; to go back, point spec.modelRef at the earlier entry"
+        )),
+        (verb, state) if ended => {
+            Err(format!("attempt {id} has ended ({state:?}): there is nothing to {}", verb.word()))
+        }
+        (_, AttemptState::RollingBack) => Err(format!("attempt {id} is being taken back already")),
+        (Verb::Abort, _) => Ok(()),
+        (Verb::Pause, _) if attempt.paused_since.is_some() => Err(format!("attempt {id} is paused already")),
+        (Verb::Resume, _) if attempt.paused_since.is_none() => {
+            Err(format!("attempt {id} is not paused: there is nothing to resume"))
+        }
+        (Verb::Promote, AttemptState::Promoting) => Err(format!("attempt {id} is on its way to all traffic already")),
+        (Verb::Promote, _) => match hold::of(attempt) {
+            Some(hold) => Err(hold.before_promote()),
+            None if attempt.weight == Weight::NONE || attempt.observing_since.is_none() => {
+                Err(format!("nothing is proven at {} yet: ask again when it is being watched", attempt.weight))
+            }
+            None => Ok(()),
+        },
+        (Verb::Pause | Verb::Resume, _) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -47,32 +181,58 @@ mod tests {
 
     use super::*;
 
-    fn pending_with(text: &str, handled: Option<HandledRequest>) -> Option<(Verb, HandledRequest)> {
+    fn status() -> ModelDeploymentStatus {
+        let now = "2026-11-24T00:00:00Z";
+        let attempt = json!({"id": "a1-2-uid", "revision": "r", "entry": {"revision": "r", "name": "e", "uid": "u"},
+            "state": "Observing", "weight": "5%", "step": 0, "startedAt": now, "enteredAt": now, "observingSince": now});
+        serde_json::from_value(json!({"attempt": attempt})).unwrap()
+    }
+
+    fn pending_with(text: &str, handled: Option<&Request>) -> Option<Request> {
         let resource: ModelDeployment = serde_json::from_value(json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": {"name": "churn", "annotations": {"werkbank.dev/request": text}},
             "spec": {"modelRef": {"name": "e"}, "port": 1, "template": {}, "analysis": {"none": "x"}},
         }))
         .unwrap();
-        let now = "2026-11-24T00:00:00Z";
-        let attempt = json!({"id": "a1-2-uid", "revision": "r", "entry": {"revision": "r", "name": "e", "uid": "u"},
-            "state": "Observing", "weight": "5%", "startedAt": now, "enteredAt": now});
-        let mut status: ModelDeploymentStatus = serde_json::from_value(json!({"attempt": attempt})).unwrap();
-        status.handled_request = handled;
-        pending(&resource, &status)
+        pending(&resource, &ModelDeploymentStatus { handled_request: handled.map(Request::done), ..status() })
+    }
+
+    fn addressed_with(text: &str) -> Result<(), String> {
+        addressed(&pending_with(text, None).unwrap(), &status()).map(|_| ())
     }
 
     #[test]
-    fn a_request_is_for_one_attempt_and_carried_out_once() {
-        let (verb, request) = pending_with("abort/a1-2-uid/0/n1/jane", None).unwrap();
-        assert_eq!(verb, Verb::Abort);
-        assert_eq!(pending_with("abort/a1-2-uid/0/n1/jane", Some(request.clone())), None);
-        assert!(
-            pending_with("abort/a1-2-uid/0/n2/jane", Some(request.clone())).is_some(),
-            "another nonce, another request"
-        );
-        assert!(pending_with("retry/a1-2-uid/0/n1/jane", Some(request)).is_some(), "another verb, another request");
-        assert_eq!(pending_with("abort/a1-1-uid/0/n1/jane", None), None, "an old attempt");
+    fn a_request_is_carried_out_once_and_another_nonce_is_another_request() {
+        let request = pending_with("pause/a1-2-uid/0/n1/jane", None).unwrap();
+        assert_eq!(request.verb, Verb::Pause);
+        assert_eq!(pending_with("pause/a1-2-uid/0/n1/jane", Some(&request)), None);
+        assert!(pending_with("pause/a1-2-uid/0/n2/jane", Some(&request)).is_some(), "another nonce");
+        assert!(pending_with("retry/a1-2-uid/0/n1/jane", Some(&request)).is_some(), "another verb");
+    }
+
+    #[test]
+    fn a_request_is_for_one_attempt() {
+        for verb in Verb::ALL.map(Verb::word) {
+            let why = addressed_with(&format!("{verb}/a1-1-uid/0/n1/jane")).unwrap_err();
+            assert_eq!(why, "it is for attempt a1-1-uid; the present one is a1-2-uid");
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_named_must_be_the_present_one_and_a_promotion_must_name_it() {
+        for (text, fits) in [
+            ("pause/a1-2-uid/0/n1/jane", true),
+            ("pause/a1-2-uid/1/n1/jane", false),
+            ("pause/a1-2-uid/-/n1/jane", true),
+            ("promote/a1-2-uid/0/n1/jane", true),
+            ("promote/a1-2-uid/1/n1/jane", false),
+            ("promote/a1-2-uid/-/n1/jane", false),
+            // Taking back is never too late.
+            ("abort/a1-2-uid/1/n1/jane", true),
+        ] {
+            assert_eq!(addressed_with(text).is_ok(), fits, "{text}: {:?}", addressed_with(text));
+        }
     }
 
     #[test]
@@ -84,9 +244,11 @@ mod tests {
             "abort/a1-2-uid",
             "abort/a1-2-uid/0/n1",
             "Abort/a1-2-uid/0/n1/jane",
-            "pause/a1-2-uid/0/n1/jane",
+            "approve/a1-2-uid/0/n1/jane",
             "abort/a1-2-uid/0//jane",
             "abort/a1-2-uid/0/jane@example.com/jane",
+            "abort/jane@example.com/0/n/jane",
+            "abort/a1-2-uid/step one/n/jane",
             &format!("abort/a1-2-uid/0/{}/jane", "n".repeat(65)),
         ] {
             assert_eq!(pending_with(text, None), None, "{text}");

@@ -2,14 +2,15 @@
 //!
 //! With `replicas` the operator says how many there are. With `autoscaling` each revision has an autoscaler
 //! that does, and the operator says how many there are at least: what stable had when the attempt began, and
-//! what the candidate's weight takes of that. A Deployment that an autoscaler has in hand is left alone.
+//! what the candidate's weight takes of that. A Deployment that an autoscaler has in hand is left alone, unless it
+//! says 0: that, an autoscaler leaves alone.
 
-use super::children::{Work, precondition};
+use super::children::Work;
 use super::pass::Pass;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::build::{self, Owner};
-use crate::decide::{Child, ChildKind, Op};
+use crate::decide::{Child, ChildKind};
 
 impl Pass<'_> {
     /// Pods that all of the traffic takes: a weight takes its share of them.
@@ -54,17 +55,33 @@ impl Work<'_> {
                 carries.capacity(full).max(live.unwrap_or(0).min(full))
             }
             // All that it had: it may be called back any moment.
-            (RevisionRole::Kept, _) if full > 0 => live.unwrap_or(full),
+            (RevisionRole::Kept, _) if full > 0 => live.filter(|it| *it > 0).unwrap_or(full),
             (RevisionRole::Kept, _) => 0,
             (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }
 
-    /// Brings the autoscaler of a revision to what it should be.
-    pub(super) fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
+    /// Brings all autoscalers to what they should be; the candidate's first, whose weight waits for it.
+    pub(super) fn autoscalers(&mut self) {
+        let is_candidate = |it: &&RevisionStatus| it.role == RevisionRole::Candidate;
+        let (candidate, others): (Vec<_>, Vec<_>) = self.pass.status.revisions.iter().partition(is_candidate);
+        let staying: Vec<_> = candidate.into_iter().chain(others).filter(|it| !self.is_leaving(it)).collect();
+        for it in staying {
+            let name = labels::name(&[self.pass.name(), &it.revision]);
+            let record = self.children.records.get(&name).filter(|it| it.metadata.deletion_timestamp.is_none());
+            let Some(uid) = record.and_then(|it| it.metadata.uid.clone()) else { continue };
+            let pods = self.children.deployments.get(&name).and_then(|it| it.spec.as_ref()?.replicas);
+            self.autoscaler(it, &Owner { name, uid }, pods);
+        }
+    }
+
+    fn autoscaler(&mut self, it: &RevisionStatus, owner: &Owner, pods: Option<i32>) {
         let live = self.children.autoscalers.get(&owner.name);
         let Some(asked) = &self.pass.resource.spec.autoscaling else {
-            return self.no_autoscaler(&owner.name);
+            if let Some(live) = live {
+                self.delete(ChildKind::Autoscaler, &live.metadata);
+            }
+            return;
         };
         // The old revision keeps what it had in the attempt that replaced it.
         if it.role == RevisionRole::Kept && live.is_some() {
@@ -79,11 +96,7 @@ impl Work<'_> {
         match live {
             None => self.create(Child::Autoscaler(Box::new(wanted))),
             Some(live) if build::autoscaler::same(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::Autoscaler(Box::new(wanted)), precondition));
-                }
-            }
+            Some(live) => self.write_over(&live.metadata, Child::Autoscaler(Box::new(wanted))),
         }
     }
 
@@ -104,12 +117,5 @@ impl Work<'_> {
 
     fn keeps_another(&self) -> bool {
         self.pass.status.revisions.iter().any(|it| it.role == RevisionRole::Kept)
-    }
-
-    fn no_autoscaler(&mut self, name: &str) {
-        let Some(metadata) = self.children.autoscalers.get(name).map(|it| &it.metadata) else { return };
-        if let (None, Some(precondition)) = (&metadata.deletion_timestamp, precondition(metadata)) {
-            self.ops.push(Op::Delete(ChildKind::Autoscaler, name.to_owned(), precondition));
-        }
     }
 }

@@ -8,10 +8,11 @@
 
 use super::acceptance::RouteState;
 use super::pass::Pass;
+use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, MetricRole};
+use crate::api::model_deployment::{Attempt, AttemptState};
 use crate::build::route::Backend;
 use crate::decide::EventType;
 
@@ -27,8 +28,7 @@ impl Pass<'_> {
     /// The share of requests that is copied at this moment, as decided.
     pub(super) fn mirrored(&self) -> Option<(&Attempt, Weight)> {
         let attempt = self.active().filter(|it| it.state == AttemptState::Shadowing)?;
-        // One that was taken out of the spec ends in the next pass.
-        Some((attempt, self.policy.shadow.as_ref()?.share))
+        Some((attempt, attempt.copied?))
     }
 
     /// The mirror that the route is to have in the end.
@@ -54,7 +54,9 @@ impl Pass<'_> {
 
     /// The share of requests that the candidate's pods have to stand, copies included.
     pub(super) fn carried(&self, attempt: &Attempt) -> Weight {
-        let copied = self.mirrored().map(|(_, share)| share);
+        // More copies are asked for when there are pods for them.
+        let asked = self.policy.shadow.as_ref().map_or(Weight::NONE, |it| it.share);
+        let copied = self.mirrored().map(|(_, share)| share.max(asked));
         attempt.withdrawn_from.or(copied).unwrap_or(attempt.weight)
     }
 
@@ -66,6 +68,7 @@ impl Pass<'_> {
         let now = self.now;
         self.change(|it| {
             (it.state, it.entered_at, it.observing_since) = (AttemptState::Shadowing, now, None);
+            it.copied = Some(share);
         });
         self.intend("Shadow", &format!("pods are ready for {share} of the requests"));
         self.tell(
@@ -78,27 +81,48 @@ impl Pass<'_> {
 
     /// Waits for the copies, watches them, and ends.
     pub(super) fn advance_shadow(&mut self, attempt: &Attempt) {
-        let now = self.now;
-        if attempt.observing_since.is_none() && self.copies_requests() {
+        let wanted = self.policy.shadow.as_ref().map(|it| it.share);
+        if wanted.is_none() || self.is_emergency() || self.shadow_is_proven(attempt) {
+            self.end_shadow();
+        } else if wanted != attempt.copied {
+            self.await_copies(wanted);
+        } else if attempt.observing_since.is_none() && self.copies_requests() {
+            let now = self.now;
             self.change(|it| it.observing_since = Some(now));
             self.outcome("Shadow", "the gateway copies requests");
             self.look_again(now);
-        } else if self.mirrored().is_none() || self.shadow_is_proven(attempt) {
-            if !self.may_advance() {
-                return;
-            }
-            // From here on as if there had never been any: pods for the first step, and then the step.
-            self.change(|it| {
-                (it.state, it.entered_at, it.observing_since) = (AttemptState::Starting, now, None);
-                it.shadowed = true;
-            });
-            self.look_again(now);
+        } else if attempt.observing_since.is_some() && !self.copies_requests() {
+            self.await_copies(attempt.copied);
         }
+    }
+
+    /// From here on as if there had never been any: pods for the first step, and then the step.
+    fn end_shadow(&mut self) {
+        if !self.may_advance() {
+            return;
+        }
+        let now = self.now;
+        self.change(|it| {
+            (it.state, it.entered_at, it.observing_since) = (AttemptState::Starting, now, None);
+            (it.shadowed, it.copied) = (true, None);
+        });
+        self.look_again(now);
+    }
+
+    /// Another share, or copies that came to an end: proposed to the Gateways anew, and watched from when they come.
+    /// Until then the route has no mirror, so what a Gateway will not have any more takes no request away.
+    fn await_copies(&mut self, share: Option<Weight>) {
+        let now = self.now;
+        self.change(|it| (it.copied, it.observing_since, it.entered_at) = (share, None, now));
+        self.look_again(now);
     }
 
     /// What keeps it from ending, for people.
     pub(super) fn awaited_of_shadow(&self, attempt: &Attempt) -> String {
         let Some(since) = attempt.observing_since else {
+            if let Some(edit) = self.edit() {
+                return edit.message;
+            }
             return match self.proposal_state() {
                 Some(RouteState::Rejected(why)) => format!(
                     "rollout.shadow is refused by {why}; remove it, or use a Gateway that has the filter RequestMirror with percent"
@@ -106,19 +130,22 @@ impl Pass<'_> {
                 _ => "waiting for the gateway to copy requests".into(),
             };
         };
-        let guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail);
-        let mut missing = guardrails.filter(|rule| !self.passed_since(rule, since));
+        let mut missing = self.judge_copies().filter(|rule| !self.passed_since(rule, since));
         missing.next().map_or_else(
             || "watching copied requests".into(),
             |rule| format!("watching copied requests: {} has not passed yet", rule.name),
         )
     }
 
+    /// The guardrails that judge copies: those that do not bet on the gateway's draw.
+    fn judge_copies(&self) -> impl Iterator<Item = &MetricRule> {
+        self.policy.guardrails().filter(|it| it.test().is_none())
+    }
+
     fn shadow_is_proven(&self, attempt: &Attempt) -> bool {
         let (Some(since), Some(shadow)) = (attempt.observing_since, &self.policy.shadow) else { return false };
-        let mut guardrails = self.policy.metrics.iter().filter(|it| it.role == MetricRole::Guardrail);
         after(since, shadow.for_) <= self.now
             && self.policy.can_judge()
-            && guardrails.all(|rule| self.passed_since(rule, since))
+            && self.judge_copies().all(|rule| self.passed_since(rule, since))
     }
 }

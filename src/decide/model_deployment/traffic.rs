@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Service;
 
-use super::children::{Work, precondition};
+use super::children::Work;
 use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::gateway::HttpRoute;
@@ -10,7 +10,7 @@ use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
 use crate::build;
 use crate::build::route::Backend;
-use crate::decide::{Child, ChildKind, Op};
+use crate::decide::{Child, ChildKind};
 
 impl Work<'_> {
     /// The route, or the Service that switches. Neither goes before the other has taken over.
@@ -37,9 +37,8 @@ impl Work<'_> {
     }
 
     fn delete_route(&mut self, live: Option<&HttpRoute>) {
-        let Some(metadata) = live.map(|it| &it.metadata).filter(|it| it.deletion_timestamp.is_none()) else { return };
-        if let (Some(name), Some(precondition)) = (metadata.name.clone(), precondition(metadata)) {
-            self.ops.push(Op::Delete(ChildKind::HttpRoute, name, precondition));
+        if let Some(live) = live {
+            self.delete(ChildKind::HttpRoute, &live.metadata);
         }
     }
 
@@ -47,7 +46,7 @@ impl Work<'_> {
         if !self.children.gateway_api {
             return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
         }
-        if let Some(wanted) = route(self.pass).filter(|_| !self.pass.leaves_route()) {
+        if let Some(wanted) = route(self.pass).filter(|wanted| !self.pass.leaves_route(wanted)) {
             self.write_route(self.children.route.as_deref(), wanted);
         }
     }
@@ -56,11 +55,7 @@ impl Work<'_> {
         match live {
             None => self.create(Child::HttpRoute(Box::new(wanted))),
             Some(live) if same_route(live, &wanted) => {}
-            Some(live) => {
-                if let (None, Some(precondition)) = (&live.metadata.deletion_timestamp, precondition(&live.metadata)) {
-                    self.ops.push(Op::Apply(Child::HttpRoute(Box::new(wanted)), precondition));
-                }
-            }
+            Some(live) => self.write_over(&live.metadata, Child::HttpRoute(Box::new(wanted))),
         }
     }
 

@@ -3,8 +3,9 @@
 //! Checked in the order of the priority list in [`super`]. Each check is a small
 //! function from what is known to "take it back, for this cause" or nothing.
 
+use super::hold;
 use super::pass::Pass;
-use super::request::{self, Verb};
+use super::request::Verb;
 use crate::api::Weight;
 use crate::api::condition;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, MetricRole, RevisionRole, Verdict, VerdictKind};
@@ -34,23 +35,23 @@ impl Pass<'_> {
     /// Does the most important transition.
     pub(super) fn transition(&mut self) {
         self.watch_capacity();
-        let request = request::pending(self.resource, &self.status);
+        self.watch_suspension();
+        let request = self.request();
         match self.active().cloned() {
             Some(attempt) if attempt.state == AttemptState::RollingBack => self.end_rollback(&attempt),
             Some(attempt) => {
-                let aborted = matches!(request, Some((Verb::Abort, _)));
-                if aborted {
-                    self.status.handled_request = request.map(|(_, it)| it);
+                let abort = request.as_ref().filter(|it| it.verb == Verb::Abort);
+                if let Some(abort) = abort {
+                    self.status.handled_request = Some(abort.done());
                 }
-                match self.take_back(&attempt, aborted) {
+                match self.take_back(&attempt, abort.is_some()) {
                     Some(why) => self.begin_rollback(&attempt, why),
                     None if self.has_lost_all(&attempt) => self.withdraw(&attempt),
+                    None if request.is_some_and(|it| self.steer(&attempt, &it)) => {}
                     None => self.advance(&attempt),
                 }
             }
-            None => {
-                self.begin(request.filter(|(verb, _)| *verb == Verb::Retry).map(|(_, it)| it));
-            }
+            None => self.begin(request),
         }
     }
 
@@ -75,8 +76,9 @@ impl Pass<'_> {
 
     fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
         let failing = |verdict: &&Verdict| {
-            let plays = self.policy.metrics.iter().any(|rule| rule.is_of(verdict) && rule.role == role);
-            plays && verdict.verdict == VerdictKind::Fail && verdict.failures > self.policy.failure_limit
+            let rule = self.policy.metrics.iter().find(|rule| rule.is_of(verdict) && rule.role == role);
+            let tolerated = rule.map(|rule| self.policy.tolerated(rule));
+            verdict.verdict == VerdictKind::Fail && tolerated.is_some_and(|tolerated| verdict.failures > tolerated)
         };
         let verdict = self.status.verdicts.iter().find(failing)?;
         TakeBack::because(
@@ -109,6 +111,7 @@ impl Pass<'_> {
             it.withdrawn_from = None;
             it.short_of_capacity_since = None;
             it.unjudged_since = None;
+            hold::release(it);
             it.entered_at = now;
             it.cause = Some(why.cause);
             it.message = Some(condition::brief(&why.message));

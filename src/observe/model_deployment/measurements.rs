@@ -18,7 +18,7 @@ impl ModelDeployments {
         policy: &Policy,
     ) -> (Option<DateTime<Utc>>, Vec<(Query, Measurement)>) {
         let Some(status) = &resource.status else { return (None, Vec::new()) };
-        let now = Utc::now().trunc_subsecs(3);
+        let now = self.clock.now().trunc_subsecs(3);
         let due = measure::due(resource, policy, status, now);
         if due.is_empty() {
             return (None, Vec::new());
@@ -53,6 +53,6 @@ impl ModelDeployments {
                 "namespace {namespace} may not query the operator's Prometheus; add it to the chart's value prometheus.allowedNamespaces"
             ));
         }
-        prometheus.query(promql, None).await
+        prometheus.now(promql).await
     }
 }

@@ -45,6 +45,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         metrics,
         settings,
+        clock: registration.clock(),
     };
     registration.controller(machine, own, queue);
 }

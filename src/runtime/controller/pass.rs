@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{SubsecRound, Utc};
+use chrono::SubsecRound;
 use kube::Resource;
-use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
 use super::{Loop, NOT_LEADING, identity};
@@ -28,7 +27,8 @@ const AT_ONCE: Duration = Duration::from_millis(10);
 /// A pass that failed is not repeated sooner, whatever time demands.
 const REST: Duration = Duration::from_secs(1);
 
-type Ended = (&'static str, Action);
+/// What it came to, and how soon the next one is due.
+type Ended = (&'static str, Duration);
 
 /// How soon a plan wants the next pass, whatever becomes of this one.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl<M: Machine> Loop<M> {
         let mut memory = self.memories.recall(&key, &uid);
         memory.pass.lease_epoch = epoch;
         let ended = match self.look(&key, &mut memory) {
-            Sight::Waiting => ("waiting", Action::requeue(GLANCE)),
+            Sight::Waiting => ("waiting", GLANCE),
             Sight::Clear | Sight::Overdue => {
                 // What the pass was scheduled with may be older than what the caches were just seen to show.
                 let seen = self.cache.get(&key.0, &key.1).filter(|it| it.meta().uid == resource.meta().uid);
@@ -96,11 +96,11 @@ impl<M: Machine> Loop<M> {
                 let (key, _) = identity(resource.as_ref());
                 tracing::warn!(kind = M::KIND, namespace = key.0, name = key.1, %error, "nothing was decided");
                 self.failed(memory, error.reason);
-                return ("failed", Action::requeue(backoff::after_failure(&memory.uid, memory.failures)));
+                return ("failed", backoff::after_failure(&memory.uid, memory.failures));
             }
         };
         // Milliseconds are what status keeps: what is compared later must be what was written.
-        let plan = M::decide(resource, &observed, Utc::now().trunc_subsecs(3));
+        let plan = M::decide(resource, &observed, self.clock.now().trunc_subsecs(3));
         let demand = Demand::of(&plan);
         let started = Instant::now();
         let held_back = memory.held_back.as_ref().filter(|held| held.until > started).map(|held| &held.op);
@@ -115,7 +115,7 @@ impl<M: Machine> Loop<M> {
 
     /// The resource is gone, so nothing can put this intent into effect, and no status can tell.
     async fn close(&self, intent: &Entry) {
-        if let Err(error) = self.actor.void(intent).await {
+        if let Err(error) = self.actor.void(intent, self.clock.now()).await {
             let Entry { namespace, name, sequence, .. } = intent;
             tracing::warn!(kind = M::KIND, namespace, name, sequence, %error, "an intent about a deleted resource stays open");
         }
@@ -141,10 +141,10 @@ impl<M: Machine> Loop<M> {
                 memory.held_back = None;
                 let taken = (!memory.pass.already_exists.is_empty()).then_some(FOREIGN);
                 let again = demand.requeue.into_iter().chain(taken).min();
-                ("done", Action::requeue(again.unwrap_or_else(|| backoff::resync(&memory.uid))))
+                ("done", again.unwrap_or_else(|| backoff::resync(&memory.uid)))
             }
             // What is gone leaves the cache, too, and is then forgotten; or the API server was wrong.
-            End::Deleted | End::NotLeader => ("stopped", Action::requeue(NOT_LEADING)),
+            End::Deleted | End::NotLeader => ("stopped", NOT_LEADING),
             End::TrailUnavailable(error) => self.trail_is_down(memory, &error, demand),
             End::SequenceTaken => self.conflict(memory, "SequenceTaken"),
             End::StatusConflict => {
@@ -168,30 +168,30 @@ impl<M: Machine> Loop<M> {
                 let wait = hold_back(memory, op, now, demand);
                 // A different refusal each time must not become a hot loop.
                 if is_news && memory.failures <= 3 {
-                    return ("refused", Action::requeue(AT_ONCE));
+                    return ("refused", AT_ONCE);
                 }
-                ("failed", Action::requeue(wait))
+                ("failed", wait)
             }
             End::Failed { kind, name, error, op } => {
                 tracing::warn!(about = M::KIND, kind, name, error, "a write failed; its effect is unknown");
                 self.failed(memory, "Write");
-                ("failed", Action::requeue(hold_back(memory, op, now, demand)))
+                ("failed", hold_back(memory, op, now, demand))
             }
-            End::HeldBack => ("refused", Action::requeue(wait_of(memory, now, demand.requeue))),
+            End::HeldBack => ("refused", wait_of(memory, now, demand.requeue)),
         }
     }
 
     /// The first time, what does not need the trail may be decided at once.
     fn trail_is_down(&self, memory: &mut Memory, error: &str, demand: Demand) -> Ended {
         let since = memory.pass.trail_outage.map(|outage| outage.since);
-        let outage = TrailOutage { since: since.unwrap_or_else(Utc::now), last_tried: Instant::now() };
+        let outage = TrailOutage { since: since.unwrap_or_else(|| self.clock.now()), last_tried: Instant::now() };
         memory.pass.trail_outage = Some(outage);
         self.failed(memory, "TrailUnavailable");
         if since.is_some() {
-            return ("failed", Action::requeue(demand.no_later(demand.backoff(memory))));
+            return ("failed", demand.no_later(demand.backoff(memory)));
         }
         tracing::warn!(error, "the trail takes no entries");
-        ("failed", Action::requeue(AT_ONCE))
+        ("failed", AT_ONCE)
     }
 
     /// Whether the refusal is news, which goes into status at once.
@@ -218,7 +218,7 @@ impl<M: Machine> Loop<M> {
     fn conflict(&self, memory: &mut Memory, reason: &'static str) -> Ended {
         memory.conflicts = memory.conflicts.saturating_add(1);
         self.metrics.failed(M::KIND, reason);
-        ("conflict", Action::requeue(backoff::after_conflict(&memory.uid, memory.conflicts)))
+        ("conflict", backoff::after_conflict(&memory.uid, memory.conflicts))
     }
 
     fn failed(&self, memory: &mut Memory, reason: &'static str) {

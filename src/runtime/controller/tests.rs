@@ -9,7 +9,7 @@ use self::bed::{HELD, controller, led, path, probe, waiting};
 use super::*;
 use crate::decide::{Child, Finalizer, Op, Plan};
 use crate::runtime::ObserveError;
-use crate::runtime::cluster::{Cluster, Fault};
+use crate::sim::{Cluster, Fault};
 
 mod bed;
 mod ending;

@@ -8,16 +8,24 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{Bounds, MetricRule, Reader, Unjudged, Unreadable};
+use super::{Bounds, MetricRule, Reader, TestRule, Unjudged, Unreadable};
 use crate::api::Quantity;
-use crate::api::model_deployment::{Metric, ModelDeploymentSpec};
-use crate::decide::model_deployment::question::Template;
+use crate::api::model_deployment::{Compare, Direction, Metric, ModelDeploymentSpec, Test, Threshold};
+use crate::decide::model_deployment::measure::Part;
+use crate::decide::model_deployment::question::{self, Template};
+use crate::stats::{Better, NonInferiority};
 use crate::text::hex::hex;
 
 /// Each has a verdict in status, which must stay small.
 pub const MOST_METRICS: usize = 64;
 /// Longest name of a metric.
 const LONGEST_NAME: usize = 63;
+/// What a test errs by when nothing else is said.
+const ALPHA: f64 = 0.05;
+/// Below this it would never find anything.
+const LEAST_ALPHA: f64 = 1e-6;
+const NO_BOUND: &str = "there is no bound that could be violated; give one";
+const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus and http, by threshold or compare";
 
 impl Reader {
     /// A later metric replaces an earlier one of the same name, readable or not.
@@ -55,7 +63,7 @@ impl Reader {
     /// The query that counts requests, if it can be one.
     pub(super) fn samples(&mut self, template: &str) -> Option<Template> {
         let template = Template::Prometheus(template.to_owned());
-        self.usable("spec.analysis.samples", Unjudged::Unknown, &template).then_some(template)
+        self.usable("spec.analysis.samples", Unjudged::Unknown, Part::Value, &template).then_some(template)
     }
 
     fn shared(&mut self, field: &str, text: &str, metrics: &mut Vec<MetricRule>) {
@@ -91,17 +99,22 @@ impl Reader {
         self.replace(&metric.name, metrics);
         let errors = self.errors.len();
         let field = format!("{field}, {}", metric.name);
-        let query = match Template::of(metric) {
-            Ok(query) => query,
-            Err(why) => return self.unjudged(Unjudged::Metric(metric.name.clone()), format!("{field}: {why}")),
+        let queries = match question::of(metric) {
+            Ok(queries) => queries,
+            Err(why) => {
+                self.not_a_metric(&field, metric, why);
+                return;
+            }
         };
-        let bounds = self.bounds(&field, metric, &query);
-        self.usable(&field, Unjudged::Metric(metric.name.clone()), &query);
+        let bounds = self.bounds(&field, metric, &queries);
+        for (part, template) in &queries {
+            self.usable(&field, Unjudged::Metric(metric.name.clone()), *part, template);
+        }
         if let (Some(bounds), true) = (bounds, errors == self.errors.len()) {
             metrics.push(MetricRule {
                 name: metric.name.clone(),
                 role: metric.role,
-                query,
+                queries,
                 digest: hex(&Sha256::digest(serde_json::to_vec(metric).unwrap_or_default()), 4),
                 bounds,
             });
@@ -113,46 +126,97 @@ impl Reader {
         self.errors.retain(|it| !matches!(&it.leaves_unjudged, Unjudged::Metric(other) if other == name));
     }
 
-    fn usable(&mut self, field: &str, leaves_unjudged: Unjudged, query: &Template) -> bool {
-        let Err(error) = query.check() else { return true };
-        let message = format!("{field}: its query cannot be used: {error}");
+    fn usable(&mut self, field: &str, leaves_unjudged: Unjudged, part: Part, template: &Template) -> bool {
+        let Err(question::Unusable { field: of, why }) = template.check() else { return true };
+        let message = format!("{field}: its query cannot be used: {why}; correct {}{of}", part.field());
         self.errors.push(Unreadable { reason: "QueryInvalid", message, leaves_unjudged });
         false
     }
 
-    fn bounds(&mut self, field: &str, metric: &Metric, query: &Template) -> Option<Bounds> {
-        let mut number = |part: &str, quantity: &Option<Quantity>| match quantity.as_ref()?.value() {
+    fn bounds(&mut self, field: &str, metric: &Metric, queries: &[(Part, Template)]) -> Option<Bounds> {
+        let judged_by = (&metric.threshold, &metric.compare, &metric.test);
+        if let (None, Some(_), None) | (Some(_), None, None) | (None, None, Some(_)) = judged_by
+            && metric.test.is_none() != queries.iter().all(|(part, _)| *part == Part::Value)
+        {
+            return self.not_a_metric(field, metric, WHO_JUDGES);
+        }
+        match judged_by {
+            (Some(threshold), None, None) => self.threshold(field, metric, threshold),
+            (None, Some(compare), None) => self.compare(field, metric, compare, queries),
+            (None, None, Some(test)) => self.test(field, metric, test, queries),
+            _ => self.not_a_metric(field, metric, "a metric needs exactly one of threshold, compare and test"),
+        }
+    }
+
+    fn threshold(&mut self, field: &str, metric: &Metric, it: &Threshold) -> Option<Bounds> {
+        if it.min.is_none() && it.max.is_none() {
+            return self.not_a_metric(field, metric, NO_BOUND);
+        }
+        Some(Bounds::Threshold {
+            min: self.number(field, metric, "threshold.min", it.min.as_ref()),
+            max: self.number(field, metric, "threshold.max", it.max.as_ref()),
+        })
+    }
+
+    fn compare(&mut self, field: &str, metric: &Metric, it: &Compare, queries: &[(Part, Template)]) -> Option<Bounds> {
+        if [&it.max_ratio, &it.min_ratio, &it.max_increase, &it.max_decrease].iter().all(|it| it.is_none()) {
+            return self.not_a_metric(field, metric, NO_BOUND);
+        }
+        if !queries.iter().all(|(_, template)| template.uses("revision")) {
+            let same =
+                "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
+            return self.not_a_metric(field, metric, same);
+        }
+        Some(Bounds::Compare {
+            max_ratio: self.number(field, metric, "compare.maxRatio", it.max_ratio.as_ref()),
+            min_ratio: self.number(field, metric, "compare.minRatio", it.min_ratio.as_ref()),
+            max_increase: self.number(field, metric, "compare.maxIncrease", it.max_increase.as_ref()),
+            max_decrease: self.number(field, metric, "compare.maxDecrease", it.max_decrease.as_ref()),
+        })
+    }
+
+    fn test(&mut self, field: &str, metric: &Metric, it: &Test, queries: &[(Part, Template)]) -> Option<Bounds> {
+        for (part, template) in queries {
+            if !(template.uses("revision") && (template.uses("window") || template.uses("windowStart"))) {
+                let why = format!(
+                    "{}{} must count one revision, {{{{ revision }}}}, since the step's observation began, {{{{ window }}}} or {{{{ windowStart }}}}",
+                    part.field(),
+                    template.provider()
+                );
+                return self.not_a_metric(field, metric, &why);
+            }
+        }
+        let margin = self.number(field, metric, "test.nonInferiorityMargin", Some(&it.non_inferiority_margin))?;
+        let alpha = match &it.alpha {
+            None => ALPHA,
+            Some(alpha) => self.number(field, metric, "test.alpha", Some(alpha))?,
+        };
+        if margin < 0.0 || (metric.proportion.is_some() && margin >= 1.0) {
+            let why = "test.nonInferiorityMargin is by how much the candidate may be worse: 0 or more, and of a proportion less than 100pp (write 1pp or \"0.01\")";
+            return self.not_a_metric(field, metric, why);
+        }
+        if !(LEAST_ALPHA..=0.5).contains(&alpha) {
+            return self.not_a_metric(
+                field,
+                metric,
+                "test.alpha is the chance of an error: from 0.0001% to 50%, such as 5%",
+            );
+        }
+        let better = match it.direction {
+            Direction::HigherIsBetter => Better::Higher,
+            Direction::LowerIsBetter => Better::Lower,
+        };
+        Some(Bounds::Test(TestRule { margin: NonInferiority { better, margin }, alpha }))
+    }
+
+    fn number(&mut self, field: &str, metric: &Metric, part: &str, quantity: Option<&Quantity>) -> Option<f64> {
+        match quantity?.value() {
             Ok(number) => Some(number),
             Err(error) => {
                 self.unjudged(Unjudged::Metric(metric.name.clone()), format!("{field}.{part}: {error}"));
                 None
             }
-        };
-        let (bounds, any) = match (&metric.threshold, &metric.compare) {
-            (Some(it), None) => (
-                Bounds::Threshold { min: number("threshold.min", &it.min), max: number("threshold.max", &it.max) },
-                it.min.is_some() || it.max.is_some(),
-            ),
-            (None, Some(it)) => (
-                Bounds::Compare {
-                    max_ratio: number("compare.maxRatio", &it.max_ratio),
-                    min_ratio: number("compare.minRatio", &it.min_ratio),
-                    max_increase: number("compare.maxIncrease", &it.max_increase),
-                    max_decrease: number("compare.maxDecrease", &it.max_decrease),
-                },
-                [&it.max_ratio, &it.min_ratio, &it.max_increase, &it.max_decrease].iter().any(|it| it.is_some()),
-            ),
-            _ => return self.not_a_metric(field, metric, "a metric needs either threshold or compare, not both"),
-        };
-        if !any {
-            return self.not_a_metric(field, metric, "there is no bound that could be violated; give one");
         }
-        if metric.compare.is_some() && !query.uses("revision") {
-            let same =
-                "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
-            return self.not_a_metric(field, metric, same);
-        }
-        Some(bounds)
     }
 
     /// CEL refuses these in a spec; a ConfigMap has no CEL.

@@ -19,7 +19,7 @@ fn metric(name: &str, max: &str) -> Value {
 fn maxima(policy: &Policy) -> Vec<(&str, Option<f64>)> {
     let max = |rule: &MetricRule| match rule.bounds {
         Bounds::Threshold { max, .. } => max,
-        Bounds::Compare { .. } => None,
+        _ => None,
     };
     policy.metrics.iter().map(|rule| (rule.name.as_str(), max(rule))).collect()
 }
@@ -107,6 +107,75 @@ fn shared_metrics_that_cannot_be_had_are_named() {
         let policy = read(json!({}), json!({"metricsFrom": [{"configMapRef": {"name": "m"}}]}), &[from]);
         assert_eq!((policy.errors.len(), policy.metrics.len()), (1, 0), "{:?}", policy.errors);
         assert!(policy.errors[0].message.contains("ConfigMap m"), "{:?}", policy.errors);
+    }
+}
+
+fn counted(test: &Value) -> Value {
+    let count = |query: &str| json!({"prometheus": {"query": query}});
+    json!({"name": "hit-rate", "role": "Objective", "test": test, "proportion": {
+        "successes": count("sum(increase(hits_total{revision=\"{{ revision }}\"}[{{ window }}]))"),
+        "trials": count("sum(increase(shown_total{revision=\"{{ revision }}\"}[{{ window }}]))"),
+    }})
+}
+
+#[test]
+fn a_test_has_a_margin_and_errs_in_one_of_twenty_unless_something_else_is_said() {
+    let rule = |test: Value| {
+        let policy = read(json!({}), json!({"metrics": [counted(&test)]}), &[]);
+        assert_eq!(policy.errors, []);
+        *policy.metrics[0].test().unwrap()
+    };
+    let higher = rule(json!({"direction": "HigherIsBetter", "nonInferiorityMargin": "1pp"}));
+    assert_eq!((higher.margin.limit(), higher.alpha), (-0.01, 0.05));
+    let lower = rule(json!({"direction": "LowerIsBetter", "nonInferiorityMargin": "0.2", "alpha": "1%"}));
+    assert_eq!((lower.margin.limit(), lower.alpha), (0.2, 0.01));
+}
+
+#[test]
+fn a_test_that_cannot_be_is_named_with_what_is_wrong() {
+    let good = counted(&json!({"direction": "HigherIsBetter", "nonInferiorityMargin": "1pp"}));
+    let with = |pointer: &str, value: Value| {
+        let mut metric = good.clone();
+        *metric.pointer_mut(pointer).unwrap() = value;
+        metric
+    };
+    let mut both = good.clone();
+    both["prometheus"] = json!({"query": "q"});
+    let mut bounded = good.clone();
+    bounded["threshold"] = json!({"max": 1});
+    let mut number = metric("hit-rate", "1");
+    number["test"] = number.as_object_mut().unwrap().remove("threshold").map(|_| good["test"].clone()).unwrap();
+    let wrong = [
+        (with("/test/nonInferiorityMargin", json!("-1pp")), "by how much the candidate may be worse"),
+        (with("/test/nonInferiorityMargin", json!("100pp")), "less than 100pp"),
+        (with("/test/nonInferiorityMargin", json!("little")), "test.nonInferiorityMargin: \"little\""),
+        (
+            with("/proportion/trials/prometheus/query", json!("q{{ window }}")),
+            "proportion.trials.prometheus must count one revision",
+        ),
+        (
+            with("/proportion/successes/prometheus/query", json!("q{{ revision }}")),
+            "since the step's observation began",
+        ),
+        (
+            with("/proportion/successes/prometheus/query", json!("q{{ revison }}")),
+            "correct proportion.successes.prometheus.query",
+        ),
+        (both, "exactly one of prometheus, http, proportion and mean"),
+        (bounded, "exactly one of threshold, compare and test"),
+        (number, "proportion and mean are judged by test"),
+    ];
+    for (metric, message) in wrong {
+        let text = json!([metric]).to_string();
+        let policy = read(json!({}), json!({"metricsFrom": [{"configMapRef": {"name": "m"}}]}), &[("m", Ok(&text))]);
+        assert_eq!(policy.metrics, [], "{text}");
+        assert!(policy.errors.iter().any(|it| it.message.contains(message)), "{text}: {:?}", policy.errors);
+        assert_eq!(policy.errors[0].leaves_unjudged, Unjudged::Metric("hit-rate".into()));
+    }
+    for alpha in ["0", "60%"] {
+        let test = json!({"direction": "HigherIsBetter", "nonInferiorityMargin": "1pp", "alpha": alpha});
+        let policy = read(json!({}), json!({"metrics": [counted(&test)]}), &[]);
+        assert!(policy.errors[0].message.contains("test.alpha is the chance of an error"), "{:?}", policy.errors);
     }
 }
 

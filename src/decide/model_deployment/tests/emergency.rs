@@ -29,6 +29,8 @@ fn stuck_because_stable_is_broken() {
     let mut story =
         Story::of("The stable revision loses its pods under a canary: emergencyPromote", stable_is_lost(true));
     story.pass("no pod of the stable revision is ready");
+    story.world.advance(30);
+    story.pass("half a minute later none is: pods for everything are asked for");
     lose_stable(&mut story.world);
     story.pass("the candidate has pods for everything");
     story.world.gateway_accepts();
@@ -99,10 +101,65 @@ fn nobody_takes_over_from_what_is_scaled_to_zero_on_purpose() {
 fn a_stable_revision_that_recovers_while_pods_come_up_gets_its_canary_back() {
     let mut world = stable_is_lost(true);
     world.pass();
+    world.advance(30);
+    world.pass();
     assert_eq!(world.attempt().state, AttemptState::Starting, "pods for everything are awaited");
     world.all_is_well();
     world.pass();
     world.pass();
     let attempt = world.attempt();
     assert_eq!((attempt.state, attempt.weight.to_string()), (AttemptState::Observing, "5%".into()));
+}
+
+#[test]
+fn a_pod_that_merely_moves_to_another_node_promotes_nobody() {
+    let mut world = stable_is_lost(true);
+    world.pass();
+    world.advance(29);
+    world.pass();
+    world.all_is_well();
+    world.pass();
+    assert_eq!(world.status().stable_down_since, None);
+    let stable = world.status().stable.unwrap().revision;
+    world.pods_ready_of(&stable, 0);
+    world.advance(20);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Observing, "its time begins anew");
+}
+
+#[test]
+fn a_stable_revision_that_is_scaled_up_from_zero_is_not_broken() {
+    let mut world = World::serving();
+    world.rollout(json!({"emergencyPromote": true, "steps": [{"weight": "5%", "for": "10m"}]}));
+    world.edit(|spec| spec.replicas = Some(0));
+    world.come_to_rest();
+    world.edit(|spec| spec.replicas = Some(4));
+    world.deploy("churn-2");
+    for _ in 0..6 {
+        lose_stable(&mut world);
+        world.gateway_accepts();
+        world.pass();
+        world.advance(60);
+        assert_ne!(world.attempt().state, AttemptState::Promoting);
+    }
+}
+
+#[test]
+fn an_emergency_ends_shadowing_too() {
+    let mut world = World::serving();
+    world.rollout(json!({"emergencyPromote": true, "shadow": {"percent": 100, "for": "1h"},
+        "steps": [{"weight": "5%", "for": "10m"}]}));
+    world.deploy("churn-2");
+    for _ in 0..6 {
+        world.pass();
+        world.all_is_well();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Shadowing);
+    for _ in 0..6 {
+        lose_stable(&mut world);
+        world.gateway_accepts();
+        world.pass();
+        world.advance(30);
+    }
+    assert_eq!(world.attempt().state, AttemptState::Promoted);
 }

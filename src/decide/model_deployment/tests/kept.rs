@@ -122,6 +122,25 @@ fn a_window_counts_from_when_a_revision_was_replaced_not_from_when_it_began_to_s
 }
 
 #[test]
+fn a_return_is_watched_with_all_of_the_traffic_as_long_as_a_breach_takes_to_show() {
+    let mut world = just_promoted(json!({"keepStable": "30m", "rollbackWindow": "24h"}));
+    let old = first(&world);
+    world.deploy("churn-1");
+    for _ in 0..3 {
+        world.pass();
+        world.gateway_accepts();
+    }
+    assert_eq!(world.weights().len(), 1, "all of the traffic");
+    world.measure("error-rate", Measurement::of(0.5));
+    for _ in 0..2 {
+        assert_eq!(world.attempt().state, AttemptState::Promoting);
+        world.advance(30);
+        world.pass();
+    }
+    assert_eq!((world.attempt().state, world.attempt().revision), (AttemptState::RollingBack, old));
+}
+
+#[test]
 fn guardrails_are_on_during_a_fast_return_and_one_that_was_taken_back_is_not_proven_any_more() {
     let mut world = just_promoted(json!({"keepStable": "30m", "rollbackWindow": "24h"}));
     let old = first(&world);

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::world::{World, guardrail, is_nothing};
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, Verdict, VerdictKind};
 use crate::api::{Weight, labels};
 use crate::build::route;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
-use crate::decide::model_deployment::{live, observed::Observed};
+use crate::decide::model_deployment::{hold, live, observed::Observed, request};
 use crate::decide::{Child, Measurement, Op, Plan};
 
 /// Something that happens to a world.
@@ -33,6 +33,8 @@ enum Happening {
     Metrics(u8),
     Advance(i64),
     Request(&'static str, u8),
+    /// `spec.suspend` is set.
+    Suspend(bool),
     Trail(bool),
     EntryGone(u8),
     /// Somebody scales the Deployments, or sets a field in them that is not ours.
@@ -61,7 +63,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         5 => (0_u8..8).prop_map(Measured),
         1 => (0_u8..5).prop_map(Metrics),
         6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
-        1 => (prop_oneof![Just("abort"), Just("retry")], any::<u8>()).prop_map(|(verb, nonce)| Request(verb, nonce)),
+        3 => (prop::sample::select(&["abort", "retry", "pause", "resume", "promote", "promote"][..]), any::<u8>())
+            .prop_map(|(verb, nonce)| Request(verb, nonce)),
+        1 => any::<bool>().prop_map(Suspend),
         1 => any::<bool>().prop_map(Trail),
         1 => (1_u8..5).prop_map(EntryGone),
         2 => (1_u8..5).prop_map(EntryBack),
@@ -120,10 +124,11 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::Metrics(kind) => metrics(world, *kind),
         Happening::Advance(seconds) => world.advance(*seconds),
         Happening::Request(verb, nonce) => {
-            if world.status().attempt.is_some() {
-                world.request(verb, &nonce.to_string());
+            if let Some(attempt) = world.status().attempt {
+                world.request_at(verb, &request::step_of(&attempt), &nonce.to_string());
             }
         }
+        Happening::Suspend(suspend) => world.edit(|spec| spec.suspend = Some(*suspend)),
         Happening::Trail(answers) => world.memory.trail_unavailable_since = (!answers).then_some(world.now),
         Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
@@ -154,7 +159,7 @@ fn measurement(kind: u8) -> Measurement {
 }
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
-fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
+pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
     let plan = world.decide();
     let status = plan.status.clone().unwrap_or_else(|| world.status());
     let bytes = serde_json::to_vec(&status).unwrap().len();
@@ -171,12 +176,43 @@ fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus>
         let newer = world.status().attempt.is_none_or(|it| it.weight < status.attempt.as_ref().unwrap().weight);
         assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
     }
+    check_held(world, &status);
+    check_proven(world, &status);
     check_served(world, &status);
     world.carry_out(&plan, writes);
     if writes == usize::MAX && world.memory.lost.is_empty() {
         check_asked_for(world, &status);
     }
     plan
+}
+
+/// The attempt of before, and the same one after.
+fn same_attempt<'a>(world: &World, status: &'a ModelDeploymentStatus) -> Option<(Attempt, &'a Attempt)> {
+    let before = world.status().attempt.filter(|it| it.state.is_active())?;
+    status.attempt.as_ref().filter(|it| it.id == before.id).map(|after| (before, after))
+}
+
+/// Nothing rises, and nothing is promoted or begun, while a person holds it.
+fn check_held(world: &World, status: &ModelDeploymentStatus) {
+    let begun = status.attempts > world.status().attempts;
+    assert!(!begun || world.resource.spec.suspend != Some(true), "suspended, and begun: {:?}", status.attempt);
+    let Some((before, after)) = same_attempt(world, status) else { return };
+    if before.paused_since.is_some() || world.resource.spec.suspend == Some(true) {
+        assert!(after.weight <= before.weight && after.state != AttemptState::Promoted, "{before:?} → {after:?}");
+    }
+}
+
+/// From one weight to a higher one, asked for or not, there is proof that each metric passes.
+fn check_proven(world: &World, status: &ModelDeploymentStatus) {
+    let Some((before, after)) = same_attempt(world, status) else { return };
+    if before.weight == Weight::NONE || after.weight <= before.weight {
+        return;
+    }
+    let since = before.observing_since.expect("what rises was watched");
+    for rule in &world.observe().policy.metrics {
+        let passed = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since;
+        assert!(status.verdicts.iter().any(|it| passed(&it)), "{before:?} → {after:?}: {:?}", status.verdicts);
+    }
 }
 
 /// Stable is never asked to run on fewer pods than `replicas`, and on none only where nothing is to run.
@@ -256,13 +292,20 @@ fn world_after(story: &[Happening]) -> World {
 }
 
 /// Everything is available again, and the spec is one that can be carried out.
-fn healed(mut world: World) -> World {
+pub(super) fn healed(mut world: World) -> World {
     (1..5).for_each(|version| world.register(&format!("churn-{version}"), version));
     world.memory.trail_unavailable_since = None;
     metrics(&mut world, 0);
     world.steps(json!([{"weight": "10%", "for": "1m"}]));
     if world.resource.spec.traffic.is_some() {
         world.resource.spec.traffic = World::new().resource.spec.traffic;
+    }
+    // Nobody asks for anything any more, but to go on.
+    world.edit(|spec| spec.suspend = None);
+    world.resource.metadata.annotations = None;
+    if world.status().attempt.is_some_and(|it| hold::of(&it).is_some()) {
+        world.request_at("resume", "-", "heal");
+        world.pass();
     }
     world.come_to_rest();
     world
@@ -355,6 +398,9 @@ proptest! {
             if let Some(attempt) = status.attempt.as_mut() {
                 (attempt.state, attempt.entered_at) = (states[state], at(5));
                 (attempt.observing_since, attempt.measured_at) = (Some(at(0)), Some(at(1)));
+                (attempt.paused_since, attempt.held_until) = ((now % 2 == 0).then_some(at(2)), Some(at(3)));
+                attempt.suspended_since = (now % 5 == 0).then_some(at(4));
+                attempt.skip_steps = now % 3 == 0;
                 (attempt.stable_replicas, attempt.weight) = (i32::MIN, Weight::from_hundredths(times[2].unsigned_abs() as u16));
             }
         }

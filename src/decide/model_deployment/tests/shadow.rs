@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::story::Story;
-use super::world::World;
+use super::verdicts::hit_rate;
+use super::world::{World, guardrail};
 use crate::api::model_deployment::{AttemptState, Cause};
 use crate::decide::{Measurement, Op};
 
@@ -114,6 +115,14 @@ fn a_gateway_without_such_a_filter_loses_no_request() {
 fn a_shadow_that_is_taken_out_of_the_spec_ends_and_one_that_is_changed_is_changed() {
     let mut world = shadowing();
     world.rollout(json!({"shadow": {"percent": 10, "for": "10m"}, "steps": [{"weight": "5%", "for": "10m"}]}));
+    for _ in 0..4 {
+        world.pass();
+        assert_ne!(copies(&world), [10], "it is proposed first");
+        world.all_is_well();
+        if world.children.proposed.is_some() {
+            break;
+        }
+    }
     world.pass();
     assert_eq!(copies(&world), [10]);
     world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}]}));
@@ -150,4 +159,80 @@ fn a_first_deployment_has_nothing_to_shadow() {
         assert!(!proposes && world.attempt().state != AttemptState::Shadowing);
     }
     assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+#[test]
+fn a_pause_keeps_copies_where_they_are_and_they_go_on_being_judged() {
+    let mut world = shadowing();
+    world.request_at("pause", "-", "p1");
+    world.pass();
+    for _ in 0..12 {
+        world.advance(300);
+        world.all_is_well();
+        world.pass();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Shadowing);
+    world.request_at("promote", "-", "n1");
+    assert!(world.refusal().contains("resume it first"));
+    world.request_at("resume", "-", "r1");
+    (0..2).for_each(|_| drop(world.pass()));
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+    world.request_at("promote", "-", "n2");
+    assert!(world.refusal().starts_with("nothing is proven at 0% yet"));
+}
+
+#[test]
+fn more_copies_wait_for_more_pods() {
+    let mut world = shadowing();
+    world.rollout(json!({"shadow": {"percent": 100, "for": "10m"}, "steps": [{"weight": "5%", "for": "10m"}]}));
+    for _ in 0..4 {
+        world.pass();
+        world.gateway_accepts();
+        assert_eq!(copies(&world), [50], "pods for half of the requests are ready");
+    }
+    for _ in 0..4 {
+        world.all_is_well();
+        world.pass();
+    }
+    assert_eq!(copies(&world), [100]);
+}
+
+#[test]
+fn an_edit_of_the_gateway_is_tried_together_with_the_mirror() {
+    let mut world = shadowing();
+    world.has_no_mirrors = true;
+    world.gateway(json!({"parentRefs": [{"name": "internal", "namespace": "infra"}], "hostnames": ["other.internal"]}));
+    for _ in 0..4 {
+        world.pass();
+        let hosts = &world.children.route.as_ref().unwrap().spec.hostnames;
+        assert_eq!(*hosts, ["churn.internal"], "what was accepted serves");
+    }
+    let proposed = world.children.proposed.as_ref().expect("a proposal");
+    assert!(json!(proposed.spec).to_string().contains("RequestMirror"));
+}
+
+#[test]
+fn a_gateway_that_copies_no_more_gets_its_route_back_without_the_mirror() {
+    let mut world = shadowing();
+    world.has_no_mirrors = true;
+    world.gateway_accepts();
+    world.pass();
+    world.gateway_accepts();
+    world.pass();
+    assert_eq!((copies(&world), world.attempt().state), (vec![], AttemptState::Shadowing));
+    world.advance(15 * 60);
+    world.gateway_accepts();
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::ProgressDeadlineExceeded));
+}
+
+#[test]
+fn copies_are_not_drawn_so_a_guardrail_that_counts_neither_judges_them_nor_waits_for_them() {
+    let mut world = shadowing();
+    world.analysis(json!({"metrics": [guardrail(), hit_rate("Guardrail")]}));
+    world.count("hit-rate", (0.0, 20_000.0), (5_000.0, 20_000.0));
+    world.advance(600);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting, "{:#?}", world.status().verdicts);
+    assert!(world.status().verdicts.iter().all(|it| it.metric != "hit-rate"));
 }

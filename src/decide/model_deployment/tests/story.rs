@@ -32,7 +32,7 @@ impl Story {
         story.seen = story.observed();
         let given = story.seen.clone();
         story.section("Given", given.iter().map(|(key, value)| format!("{key}: {value}")).collect());
-        let status = story.world.resource.status.as_ref().map(|it| lines_of(it, Detail::State)).unwrap_or_default();
+        let status = story.world.resource.status.as_ref().map(lines_of).unwrap_or_default();
         let status: Vec<String> = status.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         story.section("status", if status.is_empty() { vec!["none yet".into()] } else { status });
         story
@@ -56,8 +56,8 @@ impl Story {
         });
         self.section("entries", entries.collect());
         let status = plan.status.as_ref().map(|after| {
-            let before = before.map(|it| lines_of(&it, Detail::All)).unwrap_or_default();
-            changed(&before, &lines_of(after, Detail::All))
+            let before = before.map(|it| lines_of(&it)).unwrap_or_default();
+            changed(&before, &lines_of(after))
         });
         self.section("status", status.unwrap_or_default());
         self.section("ops", plan.ops.iter().map(told).collect());
@@ -176,14 +176,8 @@ fn spec(world: &World) -> Vec<(String, String)> {
     lines
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Detail {
-    State,
-    All,
-}
-
 /// A status as lines that can be compared.
-fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, String)> {
+fn lines_of(status: &ModelDeploymentStatus) -> Vec<(String, String)> {
     let mut lines = vec![
         ("phase".to_owned(), format!("{:?}", status.phase)),
         (
@@ -208,6 +202,11 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
             it.failures
         );
         lines.push((format!("verdict {}", it.metric), text));
+        for period in &it.periods {
+            let when = period.since.map_or_else(|| "earlier".to_owned(), |since| format!("since {}", clock(since)));
+            let counts = format!("{} against {}", period.candidate.join(" of "), period.stable.join(" of "));
+            lines.push((format!("counted {} at {}, {when}", it.metric, period.weight), counts));
+        }
     }
     if let Some(it) = &status.route_contest {
         let at = it.at.map(clock).unwrap_or_default();
@@ -222,16 +221,17 @@ fn lines_of(status: &ModelDeploymentStatus, detail: Detail) -> Vec<(String, Stri
     for it in &status.taken_back {
         lines.push((format!("taken back {}", it.revision), format!("{:?}", it.cause)));
     }
-    if detail == Detail::All {
-        for it in &status.conditions {
-            lines.push((it.type_.clone(), format!("{:?} {}: {}", it.status, it.reason, it.message)));
-        }
-        let handled = status.handled_request.as_ref().map(|it| format!("{}/{}/{}", it.verb, it.attempt, it.nonce));
-        lines.push(("handled request".into(), handled.unwrap_or_default()));
-        lines.push(("weight".into(), status.weight.map(|it| it.to_string()).unwrap_or_default()));
-        lines.push(("candidate".into(), status.candidate.clone().unwrap_or_default()));
-        lines.push(("ready pods".into(), status.replicas.to_string()));
+    for it in &status.conditions {
+        lines.push((it.type_.clone(), format!("{:?} {}: {}", it.status, it.reason, it.message)));
     }
+    let handled = status.handled_request.as_ref().map(|it| {
+        let why = it.message.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{}/{}/{}/{} {:?}{why}", it.verb, it.attempt, it.step, it.nonce, it.outcome)
+    });
+    lines.push(("handled request".into(), handled.unwrap_or_default()));
+    lines.push(("weight".into(), status.weight.map(|it| it.to_string()).unwrap_or_default()));
+    lines.push(("candidate".into(), status.candidate.clone().unwrap_or_default()));
+    lines.push(("ready pods".into(), status.replicas.to_string()));
     lines.retain(|(_, value)| !value.is_empty());
     lines
 }
@@ -256,6 +256,18 @@ fn attempt(it: &Attempt) -> String {
     }
     if let Some(weight) = it.withdrawn_from {
         write!(text, ", withdrawn from {weight} (loss {})", it.losses).unwrap();
+    }
+    if let Some(at) = it.paused_since {
+        write!(text, ", paused since {}", clock(at)).unwrap();
+    }
+    if let Some(at) = it.suspended_since {
+        write!(text, ", suspended since {}", clock(at)).unwrap();
+    }
+    if let Some(at) = it.held_until {
+        write!(text, ", held until {}", clock(at)).unwrap();
+    }
+    if it.skip_steps {
+        text.push_str(", skips the steps");
     }
     write!(text, ", decision {}", it.decided).unwrap();
     if let (Some(cause), Some(message)) = (it.cause, &it.message) {

@@ -98,6 +98,12 @@ impl Trail {
         self.intents().map(|it| it.sequence).collect()
     }
 
+    /// What is there of greater numbers.
+    pub(super) fn beyond(&self, sequence: i64) -> Vec<String> {
+        let all = self.entries.values().filter(|it| it.sequence > sequence);
+        all.map(|it| format!("{:?} {} {} {}", it.kind, it.sequence - sequence, it.decision, it.weight)).collect()
+    }
+
     /// Everything, by number, as a person reads it.
     pub(super) fn told(&self) -> Vec<String> {
         self.entries.values().map(|it| format!("{:?} {} {} {}", it.kind, it.sequence, it.decision, it.weight)).collect()

@@ -68,6 +68,93 @@ fn compared_with_stable() {
     story.is("compared-with-stable");
 }
 
+pub(super) fn hit_rate(role: &str) -> serde_json::Value {
+    let count = |of: &str| json!({"prometheus": {"query": format!("sum(increase({of}_total{{revision=\"{{{{ revision }}}}\"}}[{{{{ window }}}}]))")}});
+    json!({"name": "hit-rate", "role": role, "proportion": {"successes": count("hits"), "trials": count("shown")},
+        "test": {"direction": "HigherIsBetter", "nonInferiorityMargin": "2pp"}})
+}
+
+#[test]
+fn counts_of_all_weights_prove_a_candidate_as_good_as_the_margin_asks() {
+    let mut story = held("Counts: not worse by 2 points", |world| {
+        world.steps(json!([{"weight": "5%", "for": "5m"}, {"weight": "50%"}]));
+        world.analysis(json!({"metrics": [hit_rate("Objective")]}));
+        world.count("hit-rate", (10.0, 100.0), (190.0, 1900.0));
+    });
+    story.pass("ten minutes, and too little to tell");
+    story.world.count("hit-rate", (1600.0, 16_000.0), (30_400.0, 304_000.0));
+    story.world.advance(3600);
+    story.pass("an hour later there is enough");
+    story.world.all_is_well();
+    story.world.count("hit-rate", (0.0, 0.0), (0.0, 0.0));
+    story.pass("pods for 50%");
+    story.world.all_is_well();
+    story.pass("the gateway accepts 50%");
+    story.world.advance(30);
+    story.pass("at 50 % nothing is counted yet, and what was counted at 5 % stays");
+    story.is("counts-pass");
+}
+
+#[test]
+fn a_test_that_fails_takes_back_at_the_first_look_whatever_the_failure_limit() {
+    let mut story = held("Counts: worse by more than 2 points", |world| {
+        world.steps(json!([{"weight": "5%", "for": "5m"}]));
+        world.analysis(json!({"failureLimit": 3, "metrics": [hit_rate("Guardrail")]}));
+        world.count("hit-rate", (30.0, 1000.0), (1900.0, 19_000.0));
+    });
+    story.pass("3 % instead of 10 %");
+    story.is("counts-fail");
+}
+
+#[test]
+fn a_guardrail_that_counts_waits_until_the_weight_is_in_effect() {
+    let mut world = World::serving();
+    world.analysis(json!({"metrics": [guardrail(), hit_rate("Guardrail")]}));
+    world.count("hit-rate", (30.0, 1000.0), (1900.0, 19_000.0));
+    world.deploy("churn-2");
+    for _ in 0..3 {
+        world.pass();
+        world.pods_ready();
+    }
+    world.advance(30);
+    world.pass();
+    let measured = |world: &World| world.status().verdicts.iter().map(|it| it.metric.clone()).collect::<Vec<_>>();
+    assert_eq!((world.attempt().state, measured(&world)), (AttemptState::Shifting, vec!["error-rate".to_owned()]));
+    world.gateway_accepts();
+    world.pass();
+    world.advance(30);
+    world.pass();
+    assert_eq!(measured(&world), ["error-rate", "hit-rate"]);
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+}
+
+#[test]
+fn a_sample_ratio_mismatch_makes_counts_inconclusive() {
+    let mut story = held("Counts: units do not come as the weight says", |world| {
+        world.steps(json!([{"weight": "5%", "for": "5m"}]));
+        world.analysis(json!({"metrics": [hit_rate("Guardrail")]}));
+        world.count("hit-rate", (30.0, 600.0), (1900.0, 19_000.0));
+    });
+    story.pass("5 % instead of 10 %, but of 600 units instead of 980");
+    story.is("counts-of-another-share");
+}
+
+#[test]
+fn counts_that_are_none_hold_and_say_which() {
+    let mut story = held("Counts: nothing yet, nonsense, and silence", |world| {
+        world.steps(json!([{"weight": "5%", "for": "5m"}]));
+        world.analysis(json!({"metrics": [hit_rate("Guardrail")]}));
+    });
+    story.pass("no series");
+    story.world.count("hit-rate", (600.0, 60.0), (190.0, 1900.0));
+    story.world.advance(30);
+    story.pass("more hits than shown");
+    story.world.measure("hit-rate Trials", Measurement::ProviderError("connection refused".into()));
+    story.world.advance(30);
+    story.pass("silence");
+    story.is("counts-unknown");
+}
+
 #[test]
 fn a_breach_within_the_limit_is_tolerated_and_one_more_rolls_back() {
     let mut story = Story::of("A guardrail is breached: failureLimit 1", World::mid_canary());

@@ -18,7 +18,7 @@ use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
 use crate::build::{deployment, route};
-use crate::decide::model_deployment::measure::{self, Subject};
+use crate::decide::model_deployment::measure::{self, Part, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::{decide, settle, target};
@@ -178,7 +178,16 @@ impl World {
     }
 
     pub(super) fn request_for(&mut self, verb: &str, attempt: &str, nonce: &str) {
-        let text = format!("{verb}/{attempt}/0/{nonce}/jane");
+        self.annotate(format!("{verb}/{attempt}/0/{nonce}/jane"));
+    }
+
+    /// `verb` for the present attempt, and a step of it.
+    pub(super) fn request_at(&mut self, verb: &str, step: &str, nonce: &str) {
+        let id = self.attempt().id;
+        self.annotate(format!("{verb}/{id}/{step}/{nonce}/jane"));
+    }
+
+    pub(super) fn annotate(&mut self, text: String) {
         self.resource.metadata.annotations.get_or_insert_default().insert(labels::REQUEST.into(), text);
     }
 
@@ -304,6 +313,14 @@ impl World {
         self.answers.insert((metric.into(), Side::Stable), answer);
     }
 
+    /// What a proportion counts from now on: successes and trials of candidate and stable.
+    pub(super) fn count(&mut self, metric: &str, candidate: (f64, f64), stable: (f64, f64)) {
+        for ((successes, trials), side) in [(candidate, Side::Candidate), (stable, Side::Stable)] {
+            self.answers.insert((format!("{metric} Successes"), side), Measurement::of(successes));
+            self.answers.insert((format!("{metric} Trials"), side), Measurement::of(trials));
+        }
+    }
+
     /// Pods ready, route accepted, the guardrail far from its bound.
     pub(super) fn all_is_well(&mut self) {
         self.autoscalers_act();
@@ -359,6 +376,10 @@ impl World {
         let answered = due.into_iter().map(|query| {
             let side = if query.subject == Subject::Stable { Side::Stable } else { Side::Candidate };
             let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
+            let metric = match query.part {
+                Part::Value => metric,
+                part => format!("{metric} {part:?}"),
+            };
             let answer = match &query.question {
                 Ok(_) => self.answers.get(&(metric, side)).cloned(),
                 Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),

@@ -13,8 +13,8 @@ use super::super::*;
 use crate::act::{Authority, EventSink};
 use crate::audit::{Appended, Entry, Trail, TrailError};
 use crate::decide::Plan;
-use crate::runtime::cluster::Cluster;
 use crate::runtime::{ObserveError, PassMemory, Scope, Watch};
+use crate::sim::Cluster;
 
 #[derive(CustomResource, Debug, Clone, Serialize, Deserialize)]
 #[kube(group = "test.werkbank.dev", version = "v1", kind = "Probe", namespaced, status = "Value", schema = "disabled")]
@@ -126,7 +126,8 @@ pub(super) fn controller(
     let cache = watches.add(Watch::new(watcher::Config::default()).wakes_itself(&queue));
     watches.add(Watch::<ConfigMap>::new(watcher::Config::default()));
     let actor = Actor::new(client, Arc::new(NoTrail), authority.clone(), events);
-    let shared = Shared { actor, metrics: metrics.clone(), health: Arc::default(), concurrency };
+    let shared =
+        Shared { actor, metrics: metrics.clone(), health: Arc::default(), concurrency, clock: Clock::default() };
     let machine = Scripted { script: Box::new(script), passes: passes.clone() };
     let controller = Controller::new(machine, cache, queue, &watches, &shared);
     (controller, watches, authority, passes, metrics)

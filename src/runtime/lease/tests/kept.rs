@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::*;
 use super::seconds;
 use crate::runtime::Metrics;
-use crate::runtime::cluster::{Cluster, Fault};
+use crate::sim::{Cluster, Fault};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ops/leases/werkbank";
 

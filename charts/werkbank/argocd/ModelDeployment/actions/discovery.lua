@@ -1,0 +1,17 @@
+-- Which requests make sense now. The operator judges them again when it gets them, and says why it refuses one.
+local status = obj.status or {}
+local attempt = status.attempt or {}
+local state = attempt.state
+local ended = state == nil or state == "Promoted" or state == "RolledBack" or state == "Failed"
+local goes_up = not ended and state ~= "RollingBack"
+local paused = attempt.pausedSince ~= nil
+local held = paused or attempt.suspendedSince ~= nil
+local taken_back = state == "RolledBack" or state == "Failed" or (state == "Promoted" and next(status.takenBack or {}) ~= nil)
+local watched = attempt.observingSince ~= nil and (state == "Observing" or state == "Starting")
+return {
+  abort = { disabled = not goes_up, iconClass = "fa fa-fw fa-undo" },
+  pause = { disabled = not goes_up or paused, iconClass = "fa fa-fw fa-pause" },
+  resume = { disabled = not goes_up or not paused, iconClass = "fa fa-fw fa-play" },
+  promote = { disabled = not watched or held, iconClass = "fa fa-fw fa-fast-forward" },
+  retry = { disabled = not taken_back, iconClass = "fa fa-fw fa-redo" },
+}

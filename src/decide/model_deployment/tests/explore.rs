@@ -1,0 +1,247 @@
+//! Small worlds, exhausted: every order in which a few things can happen, until nothing new comes of it.
+//!
+//! Breadth first over the real `decide`. Two worlds are the same if they look the same to every later decision:
+//! status, children and what is outside, with times as ages in whole minutes that no rule tells apart beyond the longest
+//! wait, and with numbers of decisions counted from the newest. A search of forty lines needs no model checker:
+//! stateright would want a model, and there is none besides the state machine itself.
+
+use std::collections::{HashSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::properties::checked_pass;
+use super::world::World;
+use crate::api::model_deployment::AttemptState;
+use crate::decide::Measurement;
+
+/// Longer than every wait of these worlds, in minutes.
+const FOR_EVER: i64 = 3;
+/// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
+const NEAREST: usize = 150;
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Pass,
+    /// The operator dies after so many writes of a pass.
+    Crash(usize),
+    /// Somebody else writes between decision and status write.
+    Conflict,
+    /// Pods are ready, routes accepted.
+    Cluster,
+    PodsReady,
+    PodsGone,
+    GatewayAccepts,
+    Good,
+    Bad,
+    Minute,
+    Deploy(&'static str),
+    Abort,
+    TrailDown,
+    TrailUp,
+}
+
+fn happen(world: &mut World, event: Event) {
+    match event {
+        Event::Pass => drop(checked_pass(world, usize::MAX)),
+        Event::Crash(writes) => {
+            checked_pass(world, writes);
+            world.restart();
+        }
+        Event::Conflict => world.conflict(),
+        Event::Cluster => {
+            world.pods_ready();
+            world.gateway_accepts();
+        }
+        Event::PodsReady => world.pods_ready(),
+        Event::PodsGone => {
+            let candidate = world.status().attempt.map(|it| it.revision).unwrap_or_default();
+            if world.children.deployments.contains_key(&format!("churn-{candidate}")) {
+                world.pods_ready_of(&candidate, 0);
+            }
+        }
+        Event::GatewayAccepts => world.gateway_accepts(),
+        Event::Good => world.measure("error-rate", Measurement::of(0.001)),
+        Event::Bad => world.measure("error-rate", Measurement::of(0.5)),
+        Event::Minute => world.advance(60),
+        Event::Deploy(entry) => world.deploy(entry),
+        Event::Abort => {
+            if world.status().attempt.is_some() {
+                world.request("abort", "n1");
+            }
+        }
+        Event::TrailDown => world.memory.trail_unavailable_since = Some(world.now),
+        Event::TrailUp => world.memory.trail_unavailable_since = None,
+    }
+}
+
+/// What later decisions rest on, short.
+fn key(world: &World) -> [u8; 32] {
+    let status = world.status();
+    let mut told = serde_json::to_value(&status).unwrap();
+    let last = status.sequence;
+    normalise(&mut told, world.now, last);
+    for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
+        *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
+    }
+    for condition in told["conditions"].as_array_mut().into_iter().flatten() {
+        *condition = json!([condition["type"], condition["status"], condition["reason"]]);
+    }
+    let children = &world.children;
+    let deployments: Vec<Value> = children
+        .deployments
+        .iter()
+        .map(|(name, it)| {
+            let seen = it
+                .status
+                .as_ref()
+                .map(|status| (status.observed_generation == it.metadata.generation, status.ready_replicas));
+            json!([name, it.spec.as_ref().and_then(|spec| spec.replicas), seen])
+        })
+        .collect();
+    let route = children.route.as_ref().map(|it| {
+        let seen = it.status.as_ref().map(|status| {
+            let all = status.parents.iter().flat_map(|parent| &parent.conditions);
+            all.map(|condition| (condition.status.clone(), condition.observed_generation == it.metadata.generation))
+                .collect::<Vec<_>>()
+        });
+        json!([it.spec, seen])
+    });
+    let open: Vec<String> = world.trail.beyond(last);
+    let lost: Vec<_> = world.memory.lost.iter().map(|it| json!([it.sequence - last, it.decision, it.weight])).collect();
+    let outside = json!([
+        told,
+        deployments,
+        route,
+        open,
+        lost,
+        children.records.keys().collect::<Vec<_>>(),
+        children.services.keys().collect::<Vec<_>>(),
+        world.resource.spec.model_ref.name,
+        world.resource.metadata.annotations.is_some(),
+        world.memory.trail_unavailable_since.is_some(),
+        format!("{:?}", world.answers),
+    ]);
+    Sha256::digest(outside.to_string()).into()
+}
+
+/// Times as ages, numbers from the newest, and nothing that only people read.
+fn normalise(value: &mut Value, now: DateTime<Utc>, last: i64) {
+    match value {
+        Value::Object(fields) => {
+            for gone in [
+                "message",
+                "reason_",
+                "lastTransitionTime",
+                "observedGeneration",
+                "attempts",
+                "startedAt",
+                "id",
+                "leaseEpoch",
+                "value",
+            ] {
+                fields.remove(gone);
+            }
+            for number in ["sequence", "decided"] {
+                if let Some(it) = fields.get_mut(number) {
+                    *it = (it.as_i64().unwrap_or(0) - last).into();
+                }
+            }
+            if let Some(failures) = fields.get_mut("failures") {
+                *failures = failures.as_i64().unwrap_or(0).min(2).into();
+            }
+            fields.values_mut().for_each(|it| normalise(it, now, last));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|it| normalise(it, now, last)),
+        Value::String(text) => {
+            if let Ok(at) = text.parse::<DateTime<Utc>>() {
+                *value = json!({"age": (now - at).num_minutes().min(FOR_EVER)});
+            } else if text.matches('-').count() >= 3 {
+                // An attempt's id: which one it is, the rest of the status says.
+                *value = Value::Null;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every world that these events lead to; returns how many there are, and how many ways between them.
+fn exhaust(first: World, events: &[Event]) -> (usize, usize) {
+    let mut seen = HashSet::from([key(&first)]);
+    let mut open = VecDeque::from([first]);
+    let (mut ways, all) = (0, std::env::var_os("EXPLORE").is_some());
+    while let Some(world) = open.pop_front().filter(|_| all || seen.len() < NEAREST) {
+        for event in events {
+            let mut next = world.clone();
+            happen(&mut next, *event);
+            ways += 1;
+            if seen.insert(key(&next)) {
+                check(&next);
+                open.push_back(next);
+            }
+        }
+    }
+    (seen.len(), ways)
+}
+
+/// What holds in each of them.
+fn check(world: &World) {
+    let status = world.status();
+    if status.unrecorded.is_empty() && world.memory.lost.is_empty() && world.trail.beyond(status.sequence).is_empty() {
+        assert_eq!(world.trail.recorded(), world.trail.effects());
+    }
+    let Some(attempt) = &status.attempt else { return };
+    if !attempt.state.is_active() || attempt.state == AttemptState::RollingBack {
+        return;
+    }
+    let refused = status.taken_back.iter().any(|it| it.revision == attempt.revision);
+    assert!(!refused, "{attempt:#?} was taken back");
+}
+
+/// One step of a minute, measured each minute; everything is given up after three.
+fn small() -> World {
+    let mut world = World::new();
+    world.edit(|spec| spec.replicas = Some(1));
+    world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "progressDeadline": "3m", "drain": "1m"}));
+    world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [super::world::guardrail()]}));
+    world.come_to_rest();
+    world
+}
+
+/// `churn-2` is on its way; errors are as they should be.
+fn on_its_way() -> World {
+    let mut world = small();
+    world.measure("error-rate", Measurement::of(0.001));
+    world.deploy("churn-2");
+    world
+}
+
+fn explored(what: &str, events: &[Event]) {
+    let (worlds, ways) = exhaust(on_its_way(), events);
+    println!("{what}: {worlds} worlds, {ways} ways");
+}
+
+#[test]
+fn every_way_a_canary_can_go_keeps_the_rules() {
+    use Event::*;
+    explored("a canary", &[Pass, PodsReady, PodsGone, GatewayAccepts, Good, Bad, Minute]);
+}
+
+#[test]
+fn whatever_people_change_their_minds_to_keeps_the_rules() {
+    use Event::*;
+    explored("people", &[Pass, Cluster, Minute, Deploy("churn-1"), Deploy("churn-2"), Abort]);
+}
+
+#[test]
+fn a_trail_that_comes_and_goes_keeps_the_rules() {
+    use Event::*;
+    explored("the trail", &[Pass, Cluster, Minute, Bad, TrailDown, TrailUp]);
+}
+
+#[test]
+fn every_death_and_every_conflict_of_a_canary_keeps_the_rules() {
+    use Event::*;
+    explored("deaths", &[Pass, Cluster, Minute, Crash(1), Crash(2), Conflict]);
+}

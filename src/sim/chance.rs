@@ -1,0 +1,107 @@
+//! What chance does to a run: which step comes next, and what goes wrong.
+
+use std::time::Duration;
+
+use super::random::Random;
+use super::server::Cluster;
+use super::wire::Fate;
+
+/// What befalls a run between two steps.
+#[derive(Debug, Clone)]
+pub(super) enum Mischief {
+    /// The process is killed.
+    Death,
+    /// A watch breaks off, and goes on from where it was.
+    Cut(String),
+    /// It breaks off for so long that it has to list anew.
+    Expire(String),
+    /// It says how far it is.
+    Bookmark(String),
+    /// The operator's clock is set wrong by so many milliseconds.
+    Clock(i64),
+    /// Time passes although something could happen.
+    Pause(Duration),
+}
+
+/// See the module.
+pub(super) struct Chance {
+    random: Random,
+    /// How much may still go wrong.
+    left: usize,
+    /// Writes to the API server, and to the trail, that fail in a row.
+    storm: (usize, Fate),
+    outage: usize,
+}
+
+impl Chance {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut random = Random::of(seed);
+        // Some runs have no faults, only another order.
+        let left = random.below(8);
+        Self { random, left, storm: (0, Fate::Arrives), outage: 0 }
+    }
+
+    pub(super) fn pick<T>(&mut self, steps: &[T]) -> usize {
+        self.random.pick(steps)
+    }
+
+    fn strikes(&mut self, permille: usize) -> bool {
+        let strikes = self.left > 0 && self.random.chance(permille);
+        self.left -= usize::from(strikes);
+        strikes
+    }
+
+    /// What becomes of a write.
+    pub(super) fn fate(&mut self, about: &str) -> Fate {
+        if about.starts_with("TRAIL") {
+            if self.outage > 0 || self.strikes(20) {
+                self.outage = self.outage.checked_sub(1).unwrap_or_else(|| self.random.below(5));
+                return Fate::Refused(503);
+            }
+        } else if self.storm.0 > 0 {
+            self.storm.0 -= 1;
+            return self.storm.1;
+        }
+        if !self.strikes(60) {
+            return Fate::Arrives;
+        }
+        let fates = [
+            Fate::DiesBefore,
+            Fate::DiesAfter,
+            Fate::ArrivesLate,
+            Fate::Unclear,
+            Fate::Overtaken,
+            Fate::Refused(409),
+            Fate::Refused(429),
+            Fate::Refused(500),
+            Fate::Refused(504),
+        ];
+        let fate = fates[self.random.pick(&fates)];
+        if matches!(fate, Fate::Refused(_) | Fate::Overtaken) {
+            self.storm = (self.random.below(4), fate);
+        }
+        fate
+    }
+
+    /// What goes wrong before the next step, if anything does.
+    pub(super) fn mischief(&mut self, cluster: &Cluster) -> Option<Mischief> {
+        if self.random.chance(30) {
+            return Some(Mischief::Pause(Duration::from_millis(self.random.below(3000) as u64)));
+        }
+        let watched = cluster.watched();
+        if self.random.chance(10) && !watched.is_empty() {
+            return Some(Mischief::Bookmark(watched[self.random.pick(&watched)].clone()));
+        }
+        if !self.strikes(15) {
+            return None;
+        }
+        let collection = watched.get(self.random.pick(&watched)).cloned();
+        match (self.random.below(5), collection) {
+            (0, _) | (_, None) => Some(Mischief::Death),
+            (1, Some(collection)) => Some(Mischief::Cut(collection)),
+            (2, Some(collection)) => Some(Mischief::Expire(collection)),
+            (3, Some(_)) => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
+            (_, Some(collection)) => Some(Mischief::Cut(collection)),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What two runs of a scenario have to agree on when they have come to rest.
+//!
+//! The specs, labels, annotations and owners of all children, the route's weights among them, and of the status
+//! what says where things stand. Left out is what tells the way instead of the place: times, uids, versions and
+//! generations, the numbers of decisions and attempts, epochs, what people are told in a sentence, and the values that
+//! were measured.
+
+use serde_json::{Value, json};
+
+use super::server::Cluster;
+use super::view::{CONFIG_MAPS, DEPLOYMENTS, MODELS, RECORDS, ROUTES, SERVICES, path, status_of};
+use crate::build::GENERATION;
+
+/// Lines that can be compared, one fact each.
+pub(super) fn of(cluster: &Cluster) -> Vec<String> {
+    let mut lines = status(&cluster.get(&path(MODELS, super::view::NAME)));
+    for collection in [RECORDS, CONFIG_MAPS, DEPLOYMENTS, SERVICES, ROUTES] {
+        for (path, object) in cluster.all(collection) {
+            lines.push(format!("{path}: {}", essence(&object)));
+        }
+    }
+    lines
+}
+
+fn status(deployment: &Value) -> Vec<String> {
+    if deployment.is_null() {
+        return vec!["gone".into()];
+    }
+    let status = status_of(deployment);
+    let attempt = status.attempt.as_ref().map(|it| {
+        let withdrawn = it.withdrawn_from.map(|it| it.to_string());
+        format!(
+            "{} of {} {:?} at {} step {:?} {:?} {withdrawn:?}",
+            it.revision, it.entry.name, it.state, it.weight, it.step, it.cause
+        )
+    });
+    let mut lines = vec![
+        format!("phase {:?}", status.phase),
+        format!("stable {:?}", status.stable.map(|it| (it.name, it.revision))),
+        format!("candidate {:?} at {:?}", status.candidate, status.weight.map(|it| it.to_string())),
+        format!("attempt {attempt:?}"),
+        format!("{} pods ready", status.replicas),
+    ];
+    lines.extend(status.revisions.iter().map(|it| format!("revision {} {:?}", it.revision, it.role)));
+    lines.extend(status.taken_back.iter().map(|it| format!("taken back {} {:?}", it.revision, it.cause)));
+    lines.extend(status.verdicts.iter().map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
+    lines.extend(status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)));
+    lines
+}
+
+fn essence(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let mut annotations = metadata["annotations"].clone();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.retain(|key, _| key != GENERATION && !key.starts_with("somebody/"));
+    }
+    let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+    let owners: Vec<Value> = owners.map(|it| json!([it["kind"], it["name"]])).collect();
+    let mut essence = json!({"labels": metadata["labels"], "annotations": annotations, "owners": owners,
+        "spec": object["spec"], "data": object["data"]});
+    forget_uids(&mut essence);
+    essence
+}
+
+fn forget_uids(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("uid");
+            fields.values_mut().for_each(forget_uids);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_uids),
+        _ => {}
+    }
+}

@@ -1,0 +1,19 @@
+//! The simulation.
+
+mod chance;
+mod digest;
+mod oracles;
+mod others;
+mod process;
+mod random;
+mod run;
+mod scenario;
+mod scenarios;
+mod server;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wire;
+
+pub(crate) use random::Random;
+pub(crate) use server::{Cluster, Fault};

@@ -1,0 +1,227 @@
+//! What has to hold in every run: some of it at every write, the rest when the run has come to rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::server::Cluster;
+use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, path, status_of, weights};
+use crate::api::labels;
+use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
+use crate::api::{Weight, model_deployment::TrailNote};
+use crate::audit::{Entry, EntryKind};
+
+/// A decision as status and trail both tell it: attempt, what, to which weight.
+type Decision = (String, String, String);
+
+/// What the operator's writes are held to.
+#[derive(Default)]
+pub(super) struct Oracles {
+    pub(super) violations: Vec<String>,
+    /// Intents that are on the trail, by uid and number.
+    intents: BTreeMap<(String, i64), Decision>,
+    /// Transitions that status has shown, in order, by uid.
+    effects: BTreeMap<String, Vec<Decision>>,
+    /// The most ready pods that each Deployment has had since all was told: what the operator may still see.
+    most_ready: BTreeMap<String, i64>,
+    /// Failures in a row that the candidate's answers have shown, and when there were too many.
+    failures: usize,
+    pub(super) breached_at: Option<DateTime<Utc>>,
+}
+
+/// From the answer that makes a breach to the write of weight 0. A run with faults is not held to it.
+const PROMISE: TimeDelta = TimeDelta::seconds(1);
+
+impl Oracles {
+    pub(super) fn broken(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+
+    /// An intent has reached the trail.
+    pub(super) fn intended(&mut self, entry: &Entry) {
+        let decision = (entry.attempt.clone(), entry.decision.clone(), entry.weight.clone());
+        self.intents.entry((entry.uid.clone(), entry.sequence)).or_insert(decision);
+    }
+
+    /// A Deployment's pods are about to change; whether the watch of Deployments lags.
+    pub(super) fn pods(&mut self, path: &str, deployment: &Value, lags: bool) {
+        let ready = deployment["status"]["readyReplicas"].as_i64().unwrap_or(0);
+        let most = self.most_ready.get(path).copied().filter(|_| lags).unwrap_or(0);
+        self.most_ready.insert(path.to_owned(), ready.max(most));
+    }
+
+    /// The metric source has answered; `limit` failures in a row are tolerated.
+    pub(super) fn answered(&mut self, fails: bool, limit: usize, now: DateTime<Utc>) {
+        self.failures = if fails { self.failures + 1 } else { 0 };
+        let is_breach = self.failures > limit;
+        self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
+    }
+
+    /// Whether weight 0 is due since a breach, and not there: for runs in which nothing else goes wrong.
+    pub(super) fn promised(&mut self, candidates_weight: f64, now: DateTime<Utc>) {
+        if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > PROMISE) {
+            self.broken(format!("a breach at {at} and still {candidates_weight} % at {now}"));
+        }
+    }
+
+    /// The operator has changed an object.
+    pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, before: &Value, after: &Value) {
+        if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
+            self.status(before, after);
+        } else if path_ == path(ROUTES, NAME) && !after.is_null() {
+            self.route(cluster, before, after);
+        }
+    }
+
+    fn status(&mut self, before: &Value, after: &Value) {
+        let generation = after["metadata"]["generation"].as_i64().unwrap_or(0);
+        let uid = after["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        if before["spec"] != after["spec"] {
+            self.broken("the operator wrote a spec");
+        }
+        let (old, new) = (status_of(before), status_of(after));
+        if new.observed_generation > generation {
+            self.broken(format!("observedGeneration {} is ahead of {generation}", new.observed_generation));
+        }
+        let queued: BTreeSet<i64> = new.unrecorded.iter().filter(|it| is_intent(it)).map(|it| it.sequence).collect();
+        for number in old.sequence + 1..=new.sequence {
+            if !self.intents.contains_key(&(uid.clone(), number)) && !queued.contains(&number) {
+                self.broken(format!("decision {number} took effect before its intent was on the trail"));
+            }
+        }
+        for note in new.unrecorded.iter().filter(|it| is_intent(it)) {
+            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw") {
+                self.broken(format!("{} did not wait for the trail", note.decision));
+            }
+        }
+        self.effects.entry(uid).or_default().extend(transition(&old, &new));
+    }
+
+    /// Weights add up; none rises above what is ready, or for what was taken back.
+    fn route(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
+        let status = status_of(&cluster.get(&path(MODELS, NAME)));
+        let before: BTreeMap<String, i64> = weights(before).into_iter().collect();
+        let stable = status.stable.as_ref().map(|it| labels::name(&[NAME, &it.revision]));
+        let attempt = status.attempt.as_ref().filter(|it| it.state.is_active());
+        let after = weights(after);
+        let sum: i64 = after.iter().map(|(_, it)| it).sum();
+        if sum != i64::from(Weight::TOTAL) && (sum != 0 || stable.is_some()) {
+            self.broken(format!("weights add up to {sum}: {after:?}"));
+        }
+        for (name, weight) in after {
+            if weight <= before.get(&name).copied().unwrap_or(0) || Some(&name) == stable.as_ref() {
+                continue;
+            }
+            if status.taken_back.iter().any(|it| labels::name(&[NAME, &it.revision]) == name) {
+                self.broken(format!("weight {weight} for {name}, which was taken back"));
+            }
+            let Some(attempt) = attempt.filter(|it| labels::name(&[NAME, &it.revision]) == name) else {
+                self.broken(format!("weight {weight} for {name}, which is neither stable nor the candidate"));
+                continue;
+            };
+            let place = path(DEPLOYMENTS, &name);
+            let ready = cluster.get(&place)["status"]["readyReplicas"].as_i64().unwrap_or(0);
+            let ready = ready.max(self.most_ready.get(&place).copied().unwrap_or(0));
+            let needed = needed(cluster, attempt, weight);
+            if ready < needed {
+                self.broken(format!("weight {weight} for {name} with {ready} of {needed} pods"));
+            }
+        }
+    }
+
+    /// What holds once nothing is left to do.
+    pub(super) fn at_rest(&mut self, cluster: &Cluster, trail: &[Entry]) {
+        let deployment = cluster.get(&path(MODELS, NAME));
+        let all = cluster.everything();
+        let uids: BTreeSet<&str> = all.iter().filter_map(|(_, it)| it["metadata"]["uid"].as_str()).collect();
+        for (path, object) in &all {
+            for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
+                if !uids.contains(owner["uid"].as_str().unwrap_or_default()) {
+                    self.broken(format!("{path} is an orphan"));
+                }
+            }
+        }
+        if deployment.is_null() {
+            return;
+        }
+        let status = status_of(&deployment);
+        if Some(status.observed_generation) != deployment["metadata"]["generation"].as_i64() {
+            self.broken(format!("observedGeneration {} at rest", status.observed_generation));
+        }
+        if !status.unrecorded.is_empty() {
+            self.broken(format!("{} decisions are not recorded at rest", status.unrecorded.len()));
+        }
+        let named: BTreeSet<String> = status.revisions.iter().map(|it| labels::name(&[NAME, &it.revision])).collect();
+        for (path, object) in &all {
+            let is_of_a_revision = !object["metadata"]["labels"][labels::REVISION].is_null();
+            let owner = object["metadata"]["ownerReferences"][0]["name"].as_str().unwrap_or_default();
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            if is_of_a_revision && !named.contains(name) && !named.contains(owner) {
+                self.broken(format!("{path} belongs to no revision that is alive"));
+            }
+        }
+        if status.revisions.iter().any(|it| it.role == RevisionRole::Draining) {
+            self.broken("a revision drains for ever");
+        }
+        self.record(deployment["metadata"]["uid"].as_str().unwrap_or_default(), &status, trail);
+    }
+
+    /// Exactly one intent for each transition, in order; what did not take effect is void, and nothing else is.
+    fn record(&mut self, uid: &str, status: &ModelDeploymentStatus, trail: &[Entry]) {
+        let of = |kind| trail.iter().filter(move |it| it.uid == uid && it.kind == kind);
+        let voids: BTreeSet<i64> = of(EntryKind::Void).map(|it| it.sequence).collect();
+        let outcomes: BTreeSet<i64> = of(EntryKind::Outcome).map(|it| it.sequence).collect();
+        let numbers: Vec<i64> = of(EntryKind::Intent).map(|it| it.sequence).collect();
+        if numbers != (1..=status.sequence).collect::<Vec<_>>() {
+            self.broken(format!("intents {numbers:?} of {} decisions", status.sequence));
+        }
+        if let Some(number) = voids.union(&outcomes).find(|it| !numbers.contains(it)) {
+            self.broken(format!("{number} ended on the trail and never began"));
+        }
+        if let Some(number) = voids.intersection(&outcomes).next() {
+            self.broken(format!("{number} took effect and was given up"));
+        }
+        if let Some(attempt) = &status.attempt
+            && !outcomes.contains(&attempt.decided)
+        {
+            self.broken(format!("the last decision, {}, has no outcome on the trail", attempt.decided));
+        }
+        let recorded = of(EntryKind::Intent).filter(|it| !voids.contains(&it.sequence));
+        let recorded: Vec<Decision> =
+            recorded.map(|it| (it.attempt.clone(), it.decision.clone(), it.weight.clone())).collect();
+        let effects = self.effects.get(uid).cloned().unwrap_or_default();
+        if recorded != effects {
+            self.broken(format!("the trail tells {recorded:#?}, status has shown {effects:#?}"));
+        }
+    }
+}
+
+/// Pods that this weight needs.
+fn needed(cluster: &Cluster, attempt: &Attempt, weight: i64) -> i64 {
+    let spec = &cluster.get(&path(MODELS, NAME))["spec"];
+    let replicas = i32::try_from(spec["replicas"].as_i64().unwrap_or(1)).unwrap();
+    let weight = Weight::from_hundredths(u16::try_from(weight).unwrap()).min(attempt.weight);
+    i64::from(weight.capacity(replicas))
+}
+
+fn is_intent(note: &TrailNote) -> bool {
+    note.kind == EntryKind::Intent
+}
+
+/// The decision that a change of status shows.
+fn transition(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<Decision> {
+    use AttemptState::{Promoting, RollingBack, Shifting};
+    let after = new.attempt.as_ref()?;
+    let decision = match old.attempt.as_ref().filter(|it| it.id == after.id) {
+        None => "Start",
+        Some(before) if after.state == RollingBack && before.state != RollingBack => "RollBack",
+        Some(before) if after.withdrawn_from.is_some() && before.withdrawn_from.is_none() => "Withdraw",
+        Some(before) if after.state == Promoting && before.state != Promoting => "Promote",
+        Some(before) if after.state == Shifting && (before.state != Shifting || before.weight != after.weight) => {
+            "Shift"
+        }
+        Some(_) => return None,
+    };
+    Some((after.id.clone(), decision.to_owned(), after.weight.to_string()))
+}

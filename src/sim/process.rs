@@ -1,0 +1,63 @@
+//! One life of the operator: the real watches, caches, loops and machines, on a wire that can be cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::wire::Wire;
+use crate::act::{Actor, Authority, EventSink};
+use crate::connect::http::HttpSource;
+use crate::connect::prometheus::Answers;
+use crate::decide::model_deployment::observed::Settings;
+use crate::observe::model_deployment::{self, MetricSource};
+use crate::runtime::operator::Registration;
+use crate::runtime::{ByHand, Clock, Metrics, Scope, Shared, Watches};
+
+/// How long a grant lasts: who leads is another test's subject.
+const FOR_EVER: Duration = Duration::from_hours(100_000);
+
+/// See the module.
+pub(super) struct Process {
+    pub(super) hands: Vec<Box<dyn ByHand>>,
+    pub(super) wire: Arc<Wire>,
+    /// They end with it.
+    _watches: Watches,
+}
+
+impl Process {
+    /// Starts, fills its caches, and leads in this epoch.
+    pub(super) async fn start(wire: Arc<Wire>, source: Arc<dyn Answers>, clock: Clock, epoch: i64) -> Self {
+        let (metrics, authority) = (Arc::new(Metrics::new()), Authority::default());
+        let client = wire.client(metrics.clone());
+        let events = EventSink::start(client.clone(), "sim".into(), Default::default());
+        let mut watches = Watches::new(client.clone(), Scope::Cluster, metrics.clone(), events.clone());
+        let actor = Actor::new(client.clone(), wire.clone(), authority.clone(), events);
+        let shared = Shared { actor, metrics, health: Arc::default(), concurrency: 1, clock };
+        let mut registration = Registration::new(client, &mut watches, shared);
+        let http = Arc::new(HttpSource::new(false).unwrap());
+        let source = MetricSource { prometheus: Some(source), namespaces: Vec::new(), http };
+        let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
+        model_deployment::register(&mut registration, source, settings);
+        let hands = registration.by_hand();
+        watches.start().await.unwrap();
+        authority.grant(epoch, Instant::now() + FOR_EVER);
+        Self { hands, wire, _watches: watches }
+    }
+}
+
+/// A metric source that answers as a scenario says.
+pub(super) struct Source(pub(super) Box<dyn Fn(&str) -> crate::decide::Measurement + Send + Sync>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Source")
+    }
+}
+
+impl Answers for Source {
+    fn now<'a>(&'a self, query: &'a str) -> BoxFuture<'a, crate::decide::Measurement> {
+        Box::pin(std::future::ready((self.0)(query)))
+    }
+}

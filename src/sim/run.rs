@@ -1,0 +1,422 @@
+//! One run of a scenario, step by step, in one thread and without real time.
+//!
+//! Between two steps everything stands still. What can happen next is listed; in the natural order the first of
+//! it happens, in a seeded one whatever chance says. Only when nothing can happen, time passes until
+//! something is due. So a run is its scenario, its seed and its faults, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::chance::{Chance, Mischief};
+use super::digest;
+use super::oracles::Oracles;
+use super::others::{self, Deed};
+use super::process::{Process, Source};
+use super::scenario::{Scenario, bad};
+use super::server::Cluster;
+use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, View, path};
+use super::wire::{self, Fate, Fates, Late, Plan, Wire};
+use crate::api::model_deployment::RevisionRole;
+use crate::audit::ObjectStoreTrail;
+use crate::runtime::{Clock, Key};
+use crate::text::hex::hex;
+
+/// More steps than any run needs.
+const TOO_MANY: usize = 2_000;
+/// Who asks for nothing is looked at every ten minutes, spread.
+const NOTHING_DUE: Duration = Duration::from_mins(7);
+
+/// Noon of an ordinary day.
+fn noon() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_003_200, 0).unwrap()
+}
+
+/// What can happen next.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// A watch tells the next event of its collection.
+    Deliver(String),
+    /// A process takes the place of the one that died.
+    Start,
+    /// A pass of this resource, by the loop of this number.
+    Pass(usize, Key),
+    /// Somebody else acts.
+    Other(Deed),
+    /// What a dead process has sent arrives.
+    Late,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) digest: Vec<String>,
+    pub(super) violations: Vec<String>,
+    /// Writes of the operator, the trail's among them.
+    pub(super) writes: usize,
+    /// Passes of the deployment.
+    pub(super) passes: usize,
+    pub(super) trace: Vec<String>,
+    /// Of the trace: the same for the same way to rest.
+    pub(super) fingerprint: String,
+}
+
+/// Runs it in the natural order; `plan` says what becomes of writes. In the end it is looked at so often.
+pub(super) fn natural(scenario: &Scenario, plan: Plan, forced: usize) -> Ended {
+    alone(async { Run::begin(scenario, plan, None).await.play(forced).await })
+}
+
+/// Runs it as chance has it.
+pub(super) fn seeded(scenario: &Scenario, seed: u64) -> Ended {
+    let chance = Arc::new(Mutex::new(Chance::of(seed)));
+    let fates = chance.clone();
+    let plan = Box::new(move |_, about: &str| fates.lock().unwrap().fate(about));
+    alone(async { Run::begin(scenario, plan, Some(chance)).await.play(2).await })
+}
+
+/// Everything that should.
+pub(super) fn no_faults() -> Plan {
+    Box::new(|_, _| Fate::Arrives)
+}
+
+fn alone<T>(run: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(run)
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    view: View,
+    trail: ObjectStoreTrail,
+    fates: Arc<Mutex<Fates>>,
+    chance: Option<Arc<Mutex<Chance>>>,
+    process: Option<Process>,
+    lives: i64,
+    /// What the operator's clock goes wrong by, in milliseconds.
+    wrong_by: Arc<AtomicI64>,
+    awake: BTreeSet<(usize, Key)>,
+    due: BTreeMap<(usize, Key), Instant>,
+    acts: usize,
+    trace: Vec<String>,
+    passes: usize,
+    /// Versions and writes when the deployment was last looked at, and how often nothing was new.
+    last: (u64, usize),
+    quiet: usize,
+    /// What each resource waits for.
+    waits: BTreeMap<(usize, Key), Duration>,
+    /// The version people have last looked at, and that others have, with what they can do.
+    looked: u64,
+    deeds: (u64, Vec<Deed>),
+    /// How many kinds a process watches.
+    watched: usize,
+}
+
+impl<'a> Run<'a> {
+    async fn begin(scenario: &'a Scenario, plan: Plan, chance: Option<Arc<Mutex<Chance>>>) -> Self {
+        let (cluster, began) = (Cluster::default(), Instant::now());
+        let since = move || noon() + TimeDelta::from_std(began.elapsed()).unwrap();
+        let clock = Clock::of(since);
+        cluster.goes_by(clock.clone());
+        cluster.lag();
+        let view = View { cluster, clock };
+        let store = Arc::new(InMemory::new());
+        let trail = ObjectStoreTrail::over(store, Path::default(), "memory:///".into()).await.unwrap();
+        let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::default());
+        let fates = Arc::new(Mutex::new(Fates { writes: 0, plan, late, oracles, told }));
+        scenario.set(&view);
+        Self {
+            scenario,
+            view,
+            trail,
+            fates,
+            chance,
+            process: None,
+            lives: 0,
+            wrong_by: Arc::default(),
+            awake: BTreeSet::new(),
+            due: BTreeMap::new(),
+            acts: 0,
+            trace: Vec::new(),
+            passes: 0,
+            last: (0, 0),
+            quiet: 0,
+            waits: BTreeMap::new(),
+            looked: 0,
+            deeds: (0, Vec::new()),
+            watched: 0,
+        }
+    }
+
+    fn fates(&self) -> MutexGuard<'_, Fates> {
+        self.fates.lock().unwrap()
+    }
+
+    fn told(&mut self, what: String) {
+        let at = self.view.now().format("%H:%M:%S%.3f");
+        self.trace.push(format!("{at} {what}"));
+        let written = std::mem::take(&mut self.fates().told);
+        self.trace.extend(written.into_iter().map(|it| format!("             {it}")));
+    }
+
+    async fn play(mut self, forced: usize) -> Ended {
+        for number in 0.. {
+            self.script();
+            self.notice();
+            self.keeps_its_promise();
+            let steps = self.steps();
+            if steps.is_empty() && self.is_at_rest() {
+                break;
+            }
+            if number == TOO_MANY || !self.fates().oracles.violations.is_empty() {
+                let rest = (number == TOO_MANY).then(|| {
+                    format!("it does not come to rest, after act {} of {}", self.acts, self.scenario.acts.len())
+                });
+                self.fates().oracles.violations.extend(rest);
+                let fingerprint = self.fingerprint();
+                return self.ended(fingerprint);
+            }
+            self.one(steps).await;
+        }
+        let fingerprint = self.fingerprint();
+        self.stays_at_rest(forced).await;
+        let uid = self.view.deployment()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let entries = if uid.is_empty() { Vec::new() } else { self.trail.list(&uid).await.unwrap() };
+        self.fates.lock().unwrap().oracles.at_rest(&self.view.cluster, &entries);
+        self.ended(fingerprint)
+    }
+
+    fn fingerprint(&self) -> String {
+        hex(&Sha256::digest(self.trace.join("\n")), 8)
+    }
+
+    fn ended(self, fingerprint: String) -> Ended {
+        let digest = digest::of(&self.view.cluster);
+        let fates = self.fates.lock().unwrap();
+        let violations = fates.oracles.violations.clone();
+        Ended { digest, violations, writes: fates.writes, passes: self.passes, trace: self.trace.clone(), fingerprint }
+    }
+
+    /// People act as soon as what they wait for is there.
+    fn script(&mut self) {
+        // Nobody looks twice at the same thing.
+        if std::mem::replace(&mut self.looked, self.view.cluster.version()) == self.view.cluster.version() {
+            return;
+        }
+        while let Some(act) = self.scenario.acts.get(self.acts).filter(|it| (it.when)(&self.view)) {
+            (act.what)(&self.view);
+            self.acts += 1;
+            self.told(format!("act {} of {}", self.acts, self.scenario.acts.len()));
+        }
+    }
+
+    /// A breach takes the weight away at once, where nothing else is wrong.
+    fn keeps_its_promise(&mut self) {
+        if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
+            let (weight, now) = (self.view.weight_of("churn-2"), self.view.now());
+            self.fates().oracles.promised(weight, now);
+        }
+    }
+
+    /// Who was woken, and whether the process has died.
+    fn notice(&mut self) {
+        if self.process.as_ref().is_some_and(|it| !it.wire.is_alive()) {
+            self.process = None;
+            (self.awake, self.due, self.waits) = Default::default();
+            self.told("the process is dead".into());
+        }
+        let Some(process) = &mut self.process else { return };
+        for (number, hand) in process.hands.iter_mut().enumerate() {
+            self.awake.extend(hand.woken().into_iter().map(|key| (number, key)));
+        }
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        let cluster = &self.view.cluster;
+        let mut steps: Vec<Step> = cluster.behind().into_iter().map(Step::Deliver).collect();
+        steps.extend(self.process.is_none().then_some(Step::Start));
+        let now = Instant::now();
+        let due = self.due.iter().filter(|(_, at)| **at <= now).map(|(it, _)| it);
+        let awake: BTreeSet<_> = self.awake.iter().chain(due).cloned().collect();
+        steps.extend(awake.into_iter().map(|(number, key)| Step::Pass(number, key)));
+        if self.deeds.0 != cluster.version() {
+            let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
+            self.deeds = (cluster.version(), others::deeds(cluster, &pods));
+        }
+        steps.extend(self.deeds.1.iter().cloned().map(Step::Other));
+        steps.extend((!self.fates().late.is_empty()).then_some(Step::Late));
+        steps
+    }
+
+    async fn one(&mut self, mut steps: Vec<Step>) {
+        let chance = self.chance.clone();
+        let mut chance = chance.as_ref().map(|it| it.lock().unwrap());
+        if let Some(mischief) = chance.as_mut().and_then(|it| it.mischief(&self.view.cluster)) {
+            drop(chance);
+            return self.suffer(mischief).await;
+        }
+        if steps.is_empty() {
+            drop(chance);
+            return self.pass_time().await;
+        }
+        let index = chance.as_mut().map_or(0, |it| it.pick(&steps));
+        drop(chance);
+        self.take(steps.swap_remove(index)).await;
+        // Time stands still for whoever is busy; this ends when nobody is.
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Deliver(collection) => {
+                let told = self.view.cluster.deliver(&collection);
+                self.told(format!("tell {}", told.unwrap_or_default()));
+            }
+            Step::Start => self.start().await,
+            Step::Pass(number, key) => self.pass(number, key).await,
+            Step::Other(deed) => {
+                if let Deed::Pods(path) = &deed {
+                    let lags = self.view.cluster.behind().iter().any(|it| it == DEPLOYMENTS);
+                    let known = self.view.cluster.get(path);
+                    self.fates().oracles.pods(path, &known, lags);
+                }
+                let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
+                others::act(&self.view.cluster, &deed, &pods);
+                self.told(format!("{deed:?}"));
+            }
+            Step::Late => self.arrive().await,
+        }
+    }
+
+    async fn start(&mut self) {
+        self.lives += 1;
+        let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
+        let (scenario, view) = (self.scenario.metrics, self.view.clone());
+        let fates = self.fates.clone();
+        let source = Source(Box::new(move |query| {
+            let answer = scenario(&view, query);
+            let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
+            fates.lock().unwrap().oracles.answered(answer == bad(), limit, view.now());
+            answer
+        }));
+        let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
+        let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
+        let process = Process::start(wire, Arc::new(source), clock, self.lives).await;
+        for (number, hand) in process.hands.iter().enumerate() {
+            self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
+        }
+        self.process = Some(process);
+        // Each goes on from its list before anything else happens.
+        sleep(Duration::from_millis(1)).await;
+        self.watched = self.watched.max(self.view.cluster.watched().len());
+        self.told(format!("start of process {}", self.lives));
+    }
+
+    async fn pass(&mut self, number: usize, key: Key) {
+        let Some(hand) = self.process.as_ref().map(|it| &it.hands[number]) else { return };
+        let (kind, pass) = (hand.kind(), hand.pass(&key));
+        let place = (number, key);
+        self.awake.remove(&place);
+        self.due.remove(&place);
+        let wait = pass.await;
+        self.told(format!("pass of {kind} {}: again in {wait:?}", place.1.1));
+        if kind == "ModelDeployment" {
+            self.passes += 1;
+            let seen = (self.view.cluster.version(), self.fates().writes);
+            self.quiet = if seen == self.last { self.quiet + 1 } else { 0 };
+            self.last = seen;
+        }
+        self.waits.remove(&place);
+        if let Some(wait) = wait {
+            self.waits.insert(place.clone(), wait);
+            self.due.insert(place, Instant::now() + wait);
+        }
+    }
+
+    async fn arrive(&mut self) {
+        let late = self.fates().late.remove(0);
+        match late {
+            Late::Request(asked) => {
+                let about = asked.about();
+                let answer = wire::write(&self.view.cluster, &mut self.fates(), &asked);
+                self.told(format!("late: {about} → {}", answer.status().as_u16()));
+            }
+            Late::Entry(entry) => {
+                let answer = wire::append(&self.trail, &self.fates, &entry).await;
+                self.told(format!("late: TRAIL {:?} {} → {answer:?}", entry.kind, entry.sequence));
+            }
+        }
+    }
+
+    /// Until something is due. A watch that broke off is back within seconds.
+    async fn pass_time(&mut self) {
+        let now = Instant::now();
+        let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
+        let next = if self.is_blind() { next.min(now + Duration::from_secs(1)) } else { next };
+        sleep_until(next.max(now + Duration::from_millis(1))).await;
+    }
+
+    async fn suffer(&mut self, mischief: Mischief) {
+        let cluster = self.view.cluster.clone();
+        match &mischief {
+            Mischief::Death => {
+                if let Some(process) = self.process.take() {
+                    process.wire.die();
+                }
+                (self.awake, self.due, self.waits) = Default::default();
+            }
+            Mischief::Cut(collection) => cluster.cut(collection),
+            Mischief::Expire(collection) => {
+                cluster.cut(collection);
+                cluster.compact();
+            }
+            Mischief::Bookmark(collection) => cluster.bookmark(collection),
+            Mischief::Clock(wrong_by) => self.wrong_by.store(*wrong_by, Ordering::SeqCst),
+            Mischief::Pause(pause) => sleep(*pause).await,
+        }
+        self.told(format!("{mischief:?}"));
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    /// Whether some watch has broken off and is not back yet.
+    fn is_blind(&self) -> bool {
+        self.view.cluster.watched().len() < self.watched
+    }
+
+    /// Nobody waits for anything, and nothing was new when it was last looked for.
+    fn is_at_rest(&self) -> bool {
+        let done = self.acts == self.scenario.acts.len() && !self.is_blind();
+        if !done || self.process.is_none() || self.waits.values().any(|wait| *wait < NOTHING_DUE) {
+            return false;
+        }
+        let status = self.view.status();
+        let is_active = status.attempt.is_some_and(|it| it.state.is_active());
+        let drains = status.revisions.iter().any(|it| it.role == RevisionRole::Draining);
+        self.view.deployment().is_null() || (!drains && self.quiet > if is_active { 3 } else { 0 })
+    }
+
+    /// However often it is looked at, nothing is written.
+    async fn stays_at_rest(&mut self, forced: usize) {
+        let before = (self.view.cluster.version(), self.fates().writes);
+        let (kinds, passes) = ([ENTRIES, MODELS], self.passes);
+        for _ in 0..forced {
+            for number in 0..kinds.len() {
+                let all = self.process.as_ref().map(|it| it.hands[number].all()).unwrap_or_default();
+                for key in all {
+                    self.pass(number, key).await;
+                }
+            }
+        }
+        self.passes = passes;
+        let after = (self.view.cluster.version(), self.fates().writes);
+        if before != after {
+            let place = path(MODELS, NAME);
+            self.fates().oracles.broken(format!("{forced} passes at rest wrote: {before:?} → {after:?} ({place})"));
+        }
+    }
+}

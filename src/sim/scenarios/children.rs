@@ -1,0 +1,81 @@
+//! Children that somebody else edits, deletes or has; and the end of it all.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::super::scenario::{Scenario, delete, deploy};
+use super::super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path};
+use super::canary;
+use crate::api::labels;
+use crate::api::model_deployment::AttemptState::Observing;
+
+/// The name of the children of the stable revision.
+fn stable(view: &View) -> String {
+    labels::name(&[NAME, &view.status().stable.unwrap().revision])
+}
+
+fn candidate(view: &View) -> String {
+    labels::name(&[NAME, &view.status().attempt.unwrap().revision])
+}
+
+fn edit_child(view: &View, collection: &str, name: &str, patch: Value) {
+    view.cluster.ask(Method::PATCH, &path(collection, name), patch);
+}
+
+fn delete_child(view: &View, collection: &str, name: &str) {
+    view.cluster.ask(Method::DELETE, &path(collection, name), Value::Null);
+}
+
+/// All traffic to the candidate.
+fn grab_traffic(view: &View) {
+    let rules = json!([{"backendRefs": [{"name": candidate(view), "port": 8080, "weight": 10_000}]}]);
+    edit_child(view, ROUTES, NAME, json!({"spec": {"rules": rules}}));
+}
+
+fn somebodys_service(name: &str) -> Value {
+    let metadata = json!({"namespace": NAMESPACE, "name": name});
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}})
+}
+
+/// The children of `churn-2` in the default template have this name.
+const OF_THE_SECOND: &str = "churn-avq9s8kgcx";
+
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        canary("route_edited_by_hand")
+            .when(|it| it.is_at(Observing, "5%"), grab_traffic)
+            .until(|it| it.serves("churn-2")),
+        canary("route_deleted_by_hand")
+            .when(|it| it.is_at(Observing, "50%"), |it| delete_child(it, ROUTES, NAME))
+            .until(|it| it.serves("churn-2")),
+        canary("candidate_scaled_by_hand")
+            .when(
+                |it| it.is_at(Observing, "50%"),
+                |it| edit_child(it, DEPLOYMENTS, &candidate(it), json!({"spec": {"replicas": 9}})),
+            )
+            .until(|it| it.serves("churn-2")),
+        canary("stable_deployment_deleted_by_hand")
+            .when(|it| it.is_at(Observing, "5%"), |it| delete_child(it, DEPLOYMENTS, &stable(it)))
+            .until(|it| it.serves("churn-2")),
+        canary("service_deleted_by_hand")
+            .when(|it| it.is_at(Observing, "5%"), |it| delete_child(it, SERVICES, &candidate(it)))
+            .until(|it| it.serves("churn-2")),
+        Scenario::named("record_deleted_by_hand")
+            .when(|it| it.serves("churn-1"), |it| delete_child(it, RECORDS, &stable(it)))
+            .until(|it| it.serves("churn-1") && it.status().replicas == 4),
+        canary("a_name_that_is_taken_and_given_back")
+            .given(SERVICES, somebodys_service(OF_THE_SECOND))
+            .when(|it| it.is_told("ChildNameTaken"), delete(SERVICES, OF_THE_SECOND))
+            .until(|it| it.serves("churn-2")),
+        canary("entry_deleted_mid_canary")
+            .when(|it| it.is_at(Observing, "5%"), delete(ENTRIES, "churn-2"))
+            .when(|it| it.is_told("EntryNotFound"), deploy("churn-3"))
+            .until(|it| it.serves("churn-3")),
+        Scenario::named("deleted_at_rest").when(|it| it.serves("churn-1"), delete(MODELS, NAME)),
+        canary("deleted_mid_canary").when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME)),
+        canary("deleted_and_made_again")
+            .when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME))
+            .when(|it| it.deployment().is_null(), |it| it.again())
+            .until(|it| it.serves("churn-1")),
+    ]
+}

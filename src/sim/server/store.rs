@@ -1,0 +1,201 @@
+//! Objects and their versions, and what a write has to fulfil.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::watch::{Change, Watch};
+use super::{Asked, Faults, Reply, patch, reason, refusal};
+use crate::runtime::Clock;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) version: u64,
+    /// By collection over all namespaces, then by path.
+    pub(super) objects: BTreeMap<String, BTreeMap<String, Arc<Value>>>,
+    /// What has happened since `floor`.
+    pub(super) log: Vec<Change>,
+    /// Nobody can watch from an older version any more.
+    pub(super) floor: u64,
+    pub(super) watches: Vec<Watch>,
+    /// Watches show only what they are told to.
+    pub(super) is_by_hand: bool,
+    pub(super) writes: Vec<String>,
+    pub(super) faults: Option<Faults>,
+    pub(super) clock: Clock,
+}
+
+/// `/apis/g/v/namespaces/n/plural/name` → `/apis/g/v/plural`, the collection over all namespaces.
+pub(super) fn collection(path: &str) -> String {
+    let Some((root, rest)) = path.split_once("/namespaces/") else { return path.to_owned() };
+    format!("{root}/{}", rest.split('/').nth(1).unwrap_or_default())
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+impl State {
+    pub(super) fn note(&mut self, asked: &Asked) {
+        self.writes.extend(asked.is_write().then(|| asked.about()));
+    }
+
+    /// All objects of a collection over all namespaces.
+    pub(super) fn of(&self, path: &str) -> Vec<(String, Arc<Value>)> {
+        self.objects.get(path).into_iter().flatten().map(|(at, it)| (at.clone(), it.clone())).collect()
+    }
+
+    pub(super) fn one(&self, path: &str) -> Option<&Arc<Value>> {
+        self.objects.get(&collection(path))?.get(path)
+    }
+
+    /// Stores an object in a new version; takes it out if nothing holds its deletion up.
+    pub(super) fn store(&mut self, path: &str, mut object: Value) -> Reply {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let metadata = &object["metadata"];
+        let gone =
+            !metadata["deletionTimestamp"].is_null() && metadata["finalizers"].as_array().is_none_or(Vec::is_empty);
+        let object = Arc::new(object);
+        let collection = collection(path);
+        let all = self.objects.entry(collection.clone()).or_default();
+        let known = match gone {
+            true => all.remove(path),
+            false => all.insert(path.to_owned(), object.clone()),
+        };
+        let type_ = match (gone, known.is_some()) {
+            (true, _) => "DELETED",
+            (false, true) => "MODIFIED",
+            (false, false) => "ADDED",
+        };
+        self.log.push(Change {
+            version: self.version,
+            collection,
+            path: path.to_owned(),
+            type_,
+            object: object.clone(),
+        });
+        if !self.is_by_hand {
+            self.tell_all();
+        }
+        (200, Value::clone(&object))
+    }
+
+    pub(super) fn answer(&mut self, asked: &Asked) -> Reply {
+        self.note(asked);
+        match asked.method {
+            Method::POST => self.create(&asked.path, &asked.body),
+            Method::GET if !asked.path.contains("/namespaces/") => (200, self.list(asked)),
+            _ => self.of_one(asked),
+        }
+    }
+
+    fn list(&self, asked: &Asked) -> Value {
+        let metadata = json!({"resourceVersion": self.version.to_string()});
+        let items = self.of(&asked.path).into_iter().map(|(_, it)| it).filter(|it| asked.selects(it));
+        let items: Vec<Value> = items.map(|it| asked.shown(&it)).collect();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
+    }
+
+    fn create(&mut self, collection: &str, body: &Value) -> Reply {
+        let name = body["metadata"]["name"].as_str().unwrap();
+        let path = format!("{collection}/{name}");
+        if self.one(&path).is_some() {
+            return refusal(409, "AlreadyExists", name);
+        }
+        let mut object = body.clone();
+        object["metadata"]["uid"] = format!("uid-{}", self.version).into();
+        object["metadata"]["creationTimestamp"] = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        object.as_object_mut().unwrap().remove("status");
+        if counts_generations(&path) {
+            object["metadata"]["generation"] = 1.into();
+        }
+        patch::complete(&path, &mut object);
+        let (_, created) = self.store(&path, object);
+        (201, created)
+    }
+
+    fn of_one(&mut self, asked: &Asked) -> Reply {
+        let (path, status) = asked.path.strip_suffix("/status").map_or((asked.path.as_str(), false), |it| (it, true));
+        let Some(known) = self.one(path).cloned() else {
+            return refusal(404, "NotFound", name_of(path));
+        };
+        if asked.method == Method::GET {
+            return (200, asked.shown(&known));
+        }
+        let pins = if asked.method == Method::DELETE { &asked.body["preconditions"] } else { &asked.body["metadata"] };
+        let is_stale =
+            ["uid", "resourceVersion"].iter().any(|it| !pins[it].is_null() && pins[it] != known["metadata"][it]);
+        if is_stale {
+            return refusal(409, reason(409), name_of(path));
+        }
+        if asked.method == Method::DELETE {
+            return self.delete(path, &known);
+        }
+        let mut object = match asked.method {
+            Method::PUT => asked.body.clone(),
+            _ => {
+                let mut object = Value::clone(&known);
+                patch::merge(&mut object, &asked.body);
+                object
+            }
+        };
+        if status {
+            let status = object["status"].take();
+            object = Value::clone(&known);
+            object["status"] = status;
+        } else {
+            keep_what_is_the_servers(&mut object, &known);
+            patch::complete(path, &mut object);
+            if counts_generations(path) && is_new_generation(path, &object, &known) {
+                object["metadata"]["generation"] = (known["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
+            }
+        }
+        // What changes nothing is no write.
+        if object == *known { (200, object) } else { self.store(path, object) }
+    }
+
+    /// Its dependents are collected later, by whoever plays the garbage collector.
+    fn delete(&mut self, path: &str, known: &Value) -> Reply {
+        let mut object = known.clone();
+        if object["metadata"]["deletionTimestamp"].is_null() {
+            object["metadata"]["deletionTimestamp"] =
+                self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        }
+        let (_, object) = self.store(path, object);
+        if self.one(path).is_some() {
+            return (200, object);
+        }
+        (200, json!({"kind": "Status", "status": "Success", "details": {"name": name_of(path)}}))
+    }
+}
+
+/// What nobody changes through the object itself.
+fn keep_what_is_the_servers(object: &mut Value, known: &Value) {
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp"] {
+        match &known["metadata"][field] {
+            Value::Null => drop(object["metadata"].as_object_mut().unwrap().remove(field)),
+            value => object["metadata"][field] = value.clone(),
+        }
+    }
+    match &known["status"] {
+        Value::Null => drop(object.as_object_mut().unwrap().remove("status")),
+        status => object["status"] = status.clone(),
+    }
+}
+
+/// Core kinds and records have no generation.
+fn counts_generations(path: &str) -> bool {
+    !path.starts_with("/api/v1/") && !path.contains("/controllerrevisions/") && !path.contains("/leases/")
+}
+
+/// Of a Deployment annotations count, too (`pkg/registry/apps/deployment/strategy.go`); of a custom resource
+/// everything but metadata and status.
+fn is_new_generation(path: &str, object: &Value, known: &Value) -> bool {
+    let annotated =
+        path.contains("/deployments/") && object["metadata"]["annotations"] != known["metadata"]["annotations"];
+    annotated || object["spec"] != known["spec"]
+}

@@ -1,0 +1,179 @@
+//! The scenarios, run: without faults, with the process dying at every write, and as chance has it.
+//!
+//! What fails prints the command that does it again, and that prints every step.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use super::run::{Ended, natural, no_faults, seeded};
+use super::scenario::Scenario;
+use super::scenarios;
+use super::wire::Fate;
+
+/// More passes than without faults that a run may need.
+const MORE_PASSES: usize = 20;
+
+/// What a run without faults came to.
+struct Expected {
+    violations: Vec<String>,
+    fingerprint: String,
+    digest: Vec<String>,
+    writes: usize,
+    passes: usize,
+}
+
+/// How often a scenario at rest is looked at again: `LOOKS=100`, for which the fast loop has no time.
+fn looks() -> usize {
+    number("LOOKS").unwrap_or(10) as usize
+}
+
+fn expected(scenario: &Scenario) -> Expected {
+    let ended = natural(scenario, no_faults(), looks());
+    let (violations, fingerprint) = (ended.violations, ended.fingerprint);
+    Expected { violations, fingerprint, digest: ended.digest, writes: ended.writes, passes: ended.passes }
+}
+
+/// What is wrong with a run, and how to see it again.
+fn complaint(scenario: &Scenario, expected: &Expected, ended: &Ended, again: &str) -> Option<String> {
+    let mut wrong = ended.violations.clone();
+    if wrong.is_empty() && ended.digest != expected.digest {
+        let only = |one: &[String], other: &[String], sign: &str| -> Vec<String> {
+            one.iter().filter(|it| !other.contains(it)).map(|it| format!("{sign} {it}")).collect()
+        };
+        wrong.push("it ended elsewhere than without faults:".into());
+        wrong.extend(only(&expected.digest, &ended.digest, "-"));
+        wrong.extend(only(&ended.digest, &expected.digest, "+"));
+    }
+    if wrong.is_empty() {
+        return None;
+    }
+    let name = scenario.name;
+    Some(format!(
+        "{name}:\n{}\nagain: SCENARIO={name} {again} cargo test -p werkbank --lib sim::tests::again -- --exact --nocapture\n",
+        wrong.join("\n")
+    ))
+}
+
+/// All of this, spread over the processors; the first complaint of each worker.
+fn spread<T: Sync>(work: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
+    let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(it) = work.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Some(complaint) = run(it) {
+                        complaints.lock().unwrap().push(complaint);
+                    }
+                }
+            });
+        }
+    });
+    complaints.into_inner().unwrap()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{variable} is no number: {it}")))
+}
+
+/// The scenarios, and what becomes of them without faults, found out once.
+fn all() -> &'static [(Scenario, OnceLock<Expected>)] {
+    static ALL: OnceLock<Vec<(Scenario, OnceLock<Expected>)>> = OnceLock::new();
+    ALL.get_or_init(|| scenarios::all().into_iter().map(|it| (it, OnceLock::new())).collect())
+}
+
+fn of((scenario, known): &(Scenario, OnceLock<Expected>)) -> (&Scenario, &Expected) {
+    (scenario, known.get_or_init(|| expected(scenario)))
+}
+
+/// The ways a process can die at a write.
+const SIDES: [Fate; 3] = [Fate::DiesBefore, Fate::DiesAfter, Fate::ArrivesLate];
+
+fn dying(scenario: &Scenario, write: usize, side: Fate) -> Ended {
+    natural(scenario, Box::new(move |number, _| if number == write { side } else { Fate::Arrives }), 2)
+}
+
+#[test]
+fn without_faults_every_scenario_ends_stays_at_rest_and_is_the_same_each_time() {
+    let complaints = spread(all(), |it| {
+        let (scenario, expected) = of(it);
+        if !expected.violations.is_empty() {
+            return complaint(scenario, expected, &natural(scenario, no_faults(), looks()), "");
+        }
+        let again = natural(scenario, no_faults(), 1).fingerprint;
+        (again != expected.fingerprint).then(|| format!("{}: two runs differ", scenario.name))
+    });
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// `SWEEP=1` for each of them, `SWEEP=n` for every n-th; `SIDES=3` for writes that arrive late, too.
+#[test]
+fn dying_at_any_write_ends_where_it_would_have_ended_within_twenty_passes_more() {
+    let most = AtomicUsize::new(0);
+    // In parallel, before they are asked for one by one.
+    spread(all(), |it| {
+        of(it);
+        None
+    });
+    let every = number("SWEEP").unwrap_or(199) as usize;
+    let sides = number("SIDES").map_or(2, |it| SIDES.len().min(it as usize));
+    let work = all().iter().flat_map(|it| {
+        (1..=of(it).1.writes).flat_map(move |write| SIDES[..sides].iter().map(move |side| (it, write, *side)))
+    });
+    let work: Vec<_> = work.step_by(every.max(1)).collect();
+    let complaints = spread(&work, |(it, write, side)| {
+        let (scenario, expected) = of(it);
+        let ended = dying(scenario, *write, *side);
+        let more = ended.passes.saturating_sub(expected.passes);
+        most.fetch_max(more, Ordering::SeqCst);
+        let mut wrong = ended.clone();
+        wrong.violations.extend((more > MORE_PASSES).then(|| format!("{more} passes more")));
+        complaint(scenario, expected, &wrong, &format!("WRITE={write} SIDE={side:?}"))
+    });
+    println!("{} scenarios, {} deaths, at most {most:?} passes more", all().len(), work.len());
+    assert!(
+        complaints.is_empty(),
+        "{} of {} failed\n{}",
+        complaints.len(),
+        work.len(),
+        complaints[..complaints.len().min(5)].join("\n")
+    );
+}
+
+/// `SEEDS=n` for more of them than the fast loop has time for.
+#[test]
+fn whatever_order_and_whatever_goes_wrong_a_run_ends_where_it_should() {
+    let first = number("FIRST").unwrap_or(0);
+    let seeds: Vec<u64> = (first..first + number("SEEDS").unwrap_or(36)).collect();
+    let complaints = spread(&seeds, |seed| {
+        let (scenario, expected) = of(&all()[*seed as usize % all().len()]);
+        complaint(scenario, expected, &seeded(scenario, *seed), &format!("SEED={seed}"))
+    });
+    println!("{} schedules of {} scenarios", seeds.len(), all().len());
+    assert!(
+        complaints.is_empty(),
+        "{} of {} failed\n{}",
+        complaints.len(),
+        seeds.len(),
+        complaints[..complaints.len().min(5)].join("\n")
+    );
+}
+
+/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`; the scenario alone, without faults.
+#[test]
+fn again() {
+    let Ok(name) = std::env::var("SCENARIO") else { return };
+    let it = all().iter().find(|(it, _)| it.name == name).unwrap_or_else(|| panic!("there is no scenario {name}"));
+    let (scenario, expected) = of(it);
+    let side = std::env::var("SIDE").unwrap_or_default();
+    let side = SIDES.into_iter().find(|it| format!("{it:?}") == side).unwrap_or(Fate::DiesAfter);
+    let ended = match (number("SEED"), number("WRITE")) {
+        (Some(seed), _) => seeded(scenario, seed),
+        (None, Some(write)) => dying(scenario, write as usize, side),
+        (None, None) => natural(scenario, no_faults(), 1),
+    };
+    println!("{}\n{}\ntrace {}", ended.trace.join("\n"), ended.digest.join("\n"), ended.fingerprint);
+    if let Some(complaint) = complaint(scenario, expected, &ended, "") {
+        panic!("{complaint}");
+    }
+}

@@ -1,0 +1,167 @@
+//! What anybody can see of the cluster: the deployment under test, its route, its pods.
+
+use chrono::{DateTime, Utc};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::server::Cluster;
+use crate::api::Condition;
+use crate::api::condition::ConditionStatus;
+use crate::api::gateway::HttpRoute;
+use crate::api::labels;
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use crate::build::route;
+use crate::runtime::Clock;
+
+/// The namespace everything is in.
+pub(super) const NAMESPACE: &str = "crm";
+/// The ModelDeployment of every scenario.
+pub(super) const NAME: &str = "churn";
+pub(super) const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
+pub(super) const RECORDS: &str = "/apis/apps/v1/controllerrevisions";
+pub(super) const CONFIG_MAPS: &str = "/api/v1/configmaps";
+pub(super) const SERVICES: &str = "/api/v1/services";
+pub(super) const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
+pub(super) const MODELS: &str = "/apis/werkbank.dev/v1alpha1/modeldeployments";
+pub(super) const ENTRIES: &str = "/apis/werkbank.dev/v1alpha1/modelregistryentries";
+
+pub(super) const PODS: &str = "/api/v1/pods";
+/// What scenarios remember; the operator does not look there.
+const FLAGS: &str = "/apis/sim/v1/namespaces/crm/flags";
+
+/// Where an object of this collection is.
+pub(super) fn path(collection: &str, name: &str) -> String {
+    format!("{}/{name}", within(collection))
+}
+
+/// A collection in the namespace.
+pub(super) fn within(collection: &str) -> String {
+    let (root, plural) = collection.rsplit_once('/').unwrap();
+    format!("{root}/namespaces/{NAMESPACE}/{plural}")
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) cluster: Cluster,
+    /// What time it is, whatever the operator thinks.
+    pub(super) clock: Clock,
+}
+
+impl View {
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub(super) fn deployment(&self) -> Value {
+        self.cluster.get(&path(MODELS, NAME))
+    }
+
+    pub(super) fn status(&self) -> ModelDeploymentStatus {
+        status_of(&self.deployment())
+    }
+
+    /// The entry that a revision serves, by its record.
+    pub(super) fn entry_of(&self, revision: &str) -> String {
+        let record = self.cluster.get(&path(RECORDS, &labels::name(&[NAME, revision])));
+        record["data"]["entry"]["name"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What the route gives each entry, in percent.
+    pub(super) fn weight_of(&self, entry: &str) -> f64 {
+        let route = self.cluster.get(&path(ROUTES, NAME));
+        let weights = weights(&route);
+        let of = |name: &str| self.entry_of(name.strip_prefix("churn-").unwrap_or_default());
+        weights.into_iter().filter(|(name, _)| of(name) == entry).map(|(_, it)| it as f64 / 100.0).sum()
+    }
+
+    // ── what scenarios remember ──
+
+    /// Notes something that pods and metrics of a scenario go by.
+    pub(super) fn set(&self, flag: &str) {
+        self.cluster.ask(Method::POST, FLAGS, json!({"metadata": {"name": flag}}));
+    }
+
+    pub(super) fn unset(&self, flag: &str) {
+        self.cluster.ask(Method::DELETE, &format!("{FLAGS}/{flag}"), Value::Null);
+    }
+
+    pub(super) fn has(&self, flag: &str) -> bool {
+        !self.cluster.get(&format!("{FLAGS}/{flag}")).is_null()
+    }
+
+    /// Creates the deployment once more, as it was created first.
+    pub(super) fn again(&self) {
+        let first = self.cluster.get(&format!("{FLAGS}/first"));
+        self.cluster.ask(Method::POST, &within(MODELS), first["deployment"].clone());
+    }
+
+    // ── what scenarios wait for ──
+
+    /// Whether some condition has this reason.
+    pub(super) fn is_told(&self, reason: &str) -> bool {
+        self.status().conditions.iter().any(|it| it.reason == reason)
+    }
+
+    /// Whether it cannot go on without a person.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.status().conditions.iter().any(|it| it.type_ == "Stalled" && it.status == ConditionStatus::True)
+    }
+
+    pub(super) fn is_stalled_by(&self, reason: &str) -> bool {
+        self.is_stalled() && self.is_told(reason)
+    }
+
+    /// Whether it is ready, and nothing is on its way out.
+    pub(super) fn is_at_peace(&self) -> bool {
+        let status = self.status();
+        let generation = self.deployment()["metadata"]["generation"].as_i64().unwrap_or(0);
+        let is_ready = |it: &Condition| it.type_ == "Ready" && it.status == ConditionStatus::True;
+        status.observed_generation == generation
+            && status.revisions.len() == 1
+            && status.conditions.iter().any(is_ready)
+    }
+
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        self.cluster.get(&path(ROUTES, NAME))["spec"]["hostnames"][0] == host
+    }
+
+    pub(super) fn has_deployment_of_candidate(&self) -> bool {
+        let revision = self.status().attempt.map(|it| it.revision).unwrap_or_default();
+        !self.cluster.get(&path(DEPLOYMENTS, &labels::name(&[NAME, &revision]))).is_null()
+    }
+
+    pub(super) fn has_proposal(&self) -> bool {
+        !self.cluster.get(&path(ROUTES, &format!("{NAME}.proposed"))).is_null()
+    }
+
+    /// Whether this entry serves, and nothing is under way.
+    pub(super) fn serves(&self, entry: &str) -> bool {
+        let status = self.status();
+        let idle = status.attempt.as_ref().is_none_or(|it| !it.state.is_active());
+        idle && status.stable.is_some_and(|it| it.name == entry)
+    }
+
+    /// Whether the attempt is in this state.
+    pub(super) fn is_in(&self, state: AttemptState) -> bool {
+        self.status().attempt.is_some_and(|it| it.state == state)
+    }
+
+    /// Whether the attempt is in this state at this weight.
+    pub(super) fn is_at(&self, state: AttemptState, weight: &str) -> bool {
+        self.status().attempt.is_some_and(|it| it.state == state && it.weight.to_string() == weight)
+    }
+}
+
+pub(super) fn status_of(deployment: &Value) -> ModelDeploymentStatus {
+    match &deployment["status"] {
+        Value::Null => ModelDeploymentStatus::default(),
+        status => serde_json::from_value(status.clone()).unwrap(),
+    }
+}
+
+/// Weights of a route by the backends' names; each rule has the same.
+pub(super) fn weights(route: &Value) -> Vec<(String, i64)> {
+    let Ok(route) = serde_json::from_value::<HttpRoute>(route.clone()) else { return Vec::new() };
+    route::weights(&route).into_iter().next().unwrap_or_default()
+}

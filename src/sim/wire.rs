@@ -1,0 +1,208 @@
+//! The way from a process to API server and trail: counted, and cut where the plan says.
+//!
+//! Each write has a number in its run. What becomes of it is asked of the run's [`Fates`]: it arrives, it is
+//! refused, its answer is lost, others are faster, or the process dies at it. A process that has died
+//! reaches nobody any more, whatever is left of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Body as Answer;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use tower::{BoxError, service_fn};
+
+use super::oracles::Oracles;
+use super::others;
+use super::server::{Asked, Cluster, reason, refusal, reply};
+use crate::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
+use crate::runtime::{Metrics, connect_to};
+
+/// What becomes of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// What should.
+    Arrives,
+    /// The process dies before it is sent.
+    DiesBefore,
+    /// It is done, and the process dies before the answer.
+    DiesAfter,
+    /// The process dies, and the write arrives some time later.
+    ArrivesLate,
+    /// Nothing happens, and this is the answer.
+    Refused(u16),
+    /// It is done, and nobody can tell: 504.
+    Unclear,
+    /// Somebody else has written the object in the meantime.
+    Overtaken,
+}
+
+/// Something that was sent before its process died.
+pub(super) enum Late {
+    Request(Asked),
+    Entry(Entry),
+}
+
+/// Decides what becomes of a write, by its number and what it is.
+pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
+
+/// What all processes of a run share on their way out.
+pub(super) struct Fates {
+    /// Writes so far.
+    pub(super) writes: usize,
+    pub(super) plan: Plan,
+    pub(super) late: Vec<Late>,
+    pub(super) oracles: Oracles,
+    /// What was written, for people.
+    pub(super) told: Vec<String>,
+}
+
+/// One process' way out.
+pub(super) struct Wire {
+    is_alive: AtomicBool,
+    cluster: Cluster,
+    trail: ObjectStoreTrail,
+    fates: Arc<Mutex<Fates>>,
+}
+
+impl Wire {
+    pub(super) fn new(cluster: Cluster, trail: ObjectStoreTrail, fates: Arc<Mutex<Fates>>) -> Arc<Self> {
+        Arc::new(Self { is_alive: AtomicBool::new(true), cluster, trail, fates })
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.is_alive.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn die(&self) {
+        self.is_alive.store(false, Ordering::SeqCst);
+    }
+
+    /// A client that sends each request once.
+    pub(super) fn client(self: &Arc<Self>, metrics: Arc<Metrics>) -> Client {
+        let wire = self.clone();
+        connect_to(service_fn(move |request: Request<Body>| wire.clone().send(request)), 1, metrics)
+    }
+
+    fn fates(&self) -> MutexGuard<'_, Fates> {
+        self.fates.lock().unwrap()
+    }
+
+    fn fate(&self, about: &str) -> Fate {
+        let mut fates = self.fates();
+        fates.writes += 1;
+        let number = fates.writes;
+        let fate = (fates.plan)(number, about);
+        fates.told.push(match fate {
+            Fate::Arrives => format!("{number}. {about}"),
+            fate => format!("{number}. {about}: {fate:?}"),
+        });
+        fate
+    }
+
+    async fn send(self: Arc<Self>, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+        if !self.is_alive() {
+            return Err("this process is dead".into());
+        }
+        let asked = Asked::read(request).await?;
+        if asked.path.contains("/apis/events.k8s.io/") {
+            return Ok(reply((201, asked.body)));
+        }
+        if !asked.is_write() {
+            return Ok(self.cluster.answer(&asked));
+        }
+        match self.fate(&asked.about()) {
+            Fate::Arrives => Ok(self.write(&asked)),
+            Fate::DiesBefore => self.dead(),
+            Fate::DiesAfter => {
+                self.write(&asked);
+                self.dead()
+            }
+            Fate::ArrivesLate => {
+                self.fates().late.push(Late::Request(asked));
+                self.dead()
+            }
+            Fate::Refused(code) => Ok(reply(refusal(code, reason(code), ""))),
+            Fate::Unclear => {
+                self.write(&asked);
+                Ok(reply(refusal(504, reason(504), "")))
+            }
+            Fate::Overtaken => {
+                others::touch(&self.cluster, &asked.path);
+                Ok(self.write(&asked))
+            }
+        }
+    }
+
+    fn dead<T>(&self) -> Result<T, BoxError> {
+        self.die();
+        Err("this process died".into())
+    }
+
+    fn write(&self, asked: &Asked) -> Response<Answer> {
+        write(&self.cluster, &mut self.fates(), asked)
+    }
+
+    async fn append(&self, entry: &Entry) -> Result<Appended, TrailError> {
+        let away = || TrailError::Unavailable("the store is away".into());
+        if !self.is_alive() {
+            return Err(away());
+        }
+        let Entry { kind, sequence, decision, weight, .. } = entry;
+        let fate = self.fate(&format!("TRAIL {kind:?} {sequence} {decision} {weight}"));
+        match fate {
+            Fate::Arrives | Fate::Overtaken => return append(&self.trail, &self.fates, entry).await,
+            Fate::Unclear | Fate::DiesAfter => drop(append(&self.trail, &self.fates, entry).await),
+            Fate::ArrivesLate => self.fates().late.push(Late::Entry(entry.clone())),
+            Fate::DiesBefore | Fate::Refused(_) => {}
+        }
+        if matches!(fate, Fate::DiesAfter | Fate::ArrivesLate | Fate::DiesBefore) {
+            self.die();
+        }
+        Err(away())
+    }
+}
+
+/// A write of the operator's, watched by the oracles.
+pub(super) fn write(cluster: &Cluster, fates: &mut Fates, asked: &Asked) -> Response<Answer> {
+    let path = asked.path.trim_end_matches("/status");
+    let before = cluster.get(path);
+    let answer = cluster.answer(asked);
+    let after = cluster.get(path);
+    if let Some(last) = fates.told.last_mut() {
+        *last += &format!(" → {}", answer.status().as_u16());
+    }
+    if answer.status().is_success() && before != after {
+        fates.oracles.written(cluster, path, &before, &after);
+    }
+    answer
+}
+
+/// An entry that reaches the trail.
+pub(super) async fn append(
+    trail: &ObjectStoreTrail,
+    fates: &Mutex<Fates>,
+    entry: &Entry,
+) -> Result<Appended, TrailError> {
+    let answer = trail.append(entry).await;
+    let mut fates = fates.lock().unwrap();
+    if let Some(last) = fates.told.last_mut() {
+        *last += match &answer {
+            Ok(Appended::New) => " → new",
+            Ok(Appended::AlreadyThere) => " → already there",
+            Err(_) => " → refused",
+        };
+    }
+    if answer.is_ok() && entry.kind == EntryKind::Intent {
+        fates.oracles.intended(entry);
+    }
+    answer
+}
+
+impl Trail for Wire {
+    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
+        Box::pin(Wire::append(self, entry))
+    }
+}
