@@ -114,6 +114,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(unasked) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(secretless)) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
     }
+    if let Some(unknown) = pass.unknown_history() {
+        return Some(Said::new(TRAIL, unknown));
+    }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(
             TRAIL,
