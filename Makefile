@@ -52,6 +52,12 @@ proof: ## The long evidence (hours): late writes and 10,000 schedules, 20,000 ro
 	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
 	LOOKS=100 SWEEP=1 SIDES=3 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
+	$(MAKE) mutants
+
+.PHONY: mutants
+mutants: ## 150 mistakes in decide/, one at a time: how many its tests catch (an hour and a half; SAMPLE=20 for fewer)
+	@.ci/preflight cargo python3
+	@.ci/mutants
 
 .PHONY: soak
 soak: ## SEEDS schedules, from the seed FIRST on
