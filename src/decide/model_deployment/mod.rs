@@ -29,6 +29,7 @@ mod deadline;
 mod edit;
 mod emergency;
 pub mod hold;
+mod images;
 pub mod judge;
 mod kept;
 pub mod live;
@@ -41,6 +42,7 @@ pub mod request;
 mod scale;
 pub mod settle;
 mod shadow;
+mod suspension;
 pub mod target;
 #[cfg(test)]
 mod tests;
