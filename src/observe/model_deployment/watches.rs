@@ -53,6 +53,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         namespaces: registration.watches.add_namespaces(namespaces),
         metrics,
+        trail: registration.trail(),
         settings,
         clock: registration.clock(),
     };
