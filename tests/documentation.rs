@@ -18,6 +18,8 @@ const NO_REASONS: &[&str] = &[
     "Accepted",
     "ResolvedRefs",
     "PodScheduled",
+    "Succeeded",
+    "Failed",
     "True",
     "False",
     // Kinds.
@@ -40,8 +42,9 @@ const NO_REASONS: &[&str] = &[
     "Withdraw",
     "Pause",
     "Resume",
-    // What the events about requests say was done.
+    // What events say was done about requests, and about pods that differ.
     "Request",
+    "Hold",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

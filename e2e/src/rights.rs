@@ -132,6 +132,16 @@ fn expand(rules: &[PolicyRule], scope: &Scope, rights: &mut BTreeSet<Right>) -> 
     for rule in rules {
         let parts = [&rule.api_groups, &rule.resources, &Some(rule.verbs.clone())];
         let wild = parts.iter().filter_map(|it| it.as_ref()).flatten().any(|it| it.contains('*'));
+        if let Some(names) = named_namespaces(rule).filter(|_| !wild && *scope == Scope::Everywhere) {
+            for name in names {
+                expand(
+                    &[PolicyRule { resource_names: None, ..rule.clone() }],
+                    &Scope::Namespace(name.clone()),
+                    rights,
+                )?;
+            }
+            continue;
+        }
         if wild || rule.resource_names.is_some() || rule.non_resource_urls.is_some() {
             bail!("a rule with wildcards, resourceNames or nonResourceURLs cannot be compared with its use: {rule:?}");
         }
@@ -147,6 +157,12 @@ fn expand(rules: &[PolicyRule], scope: &Scope, rights: &mut BTreeSet<Right>) -> 
         }
     }
     Ok(())
+}
+
+/// The namespaces that a rule names, if it is about Namespaces themselves: each is in itself.
+fn named_namespaces(rule: &PolicyRule) -> Option<&Vec<String>> {
+    let namespaces = rule.resources.iter().flatten().all(|it| it == "namespaces");
+    rule.resource_names.as_ref().filter(|_| namespaces)
 }
 
 /// What an account was refused, each once.
@@ -325,5 +341,20 @@ mod tests {
         assert!(expand(&[rule(&["get"], Some(vec!["a".into()]))], &Scope::Everywhere, &mut rights).is_err());
         expand(&[rule(&["get", "list"], None)], &Scope::Everywhere, &mut rights).unwrap();
         assert_eq!(rights.len(), 2);
+    }
+
+    #[test]
+    fn a_rule_that_names_namespaces_holds_in_these() {
+        let rule = PolicyRule {
+            api_groups: Some(vec![String::new()]),
+            resources: Some(vec!["namespaces".into()]),
+            resource_names: Some(vec!["crm".into()]),
+            verbs: vec!["list".into()],
+            ..PolicyRule::default()
+        };
+        let mut rights = BTreeSet::new();
+        expand(&[rule], &Scope::Everywhere, &mut rights).unwrap();
+        let right = rights.pop_first().unwrap();
+        assert_eq!((right.scope, rights.len()), (Scope::Namespace("crm".into()), 0));
     }
 }

@@ -13,6 +13,8 @@ pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
 pub const REVISION: &str = "werkbank.dev/revision";
 /// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
 pub const REQUEST: &str = "werkbank.dev/request";
+/// On a Namespace: `"true"` suspends every ModelDeployment in it.
+pub const SUSPEND: &str = "werkbank.dev/suspend";
 /// Who writes: the field manager, and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "werkbank";
 /// The recommended label for [`MANAGER`].

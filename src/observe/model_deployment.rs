@@ -34,7 +34,7 @@ use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{self, settle};
-use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory};
+use crate::runtime::{Cache, Clock, Machine, NamespaceMeta, ObserveError, PassMemory};
 
 use contents::Contents;
 pub use watches::register;
@@ -67,6 +67,7 @@ pub struct ModelDeployments {
     services: Cache<Service>,
     routes: Cache<HttpRoute>,
     pods: Cache<Pod>,
+    namespaces: Cache<NamespaceMeta>,
     metrics: MetricSource,
     trail: Arc<dyn Trail>,
     settings: Settings,
@@ -104,9 +105,11 @@ impl Machine for ModelDeployments {
             entry: self.entry(&resource),
             config_maps: config_maps.of_template,
             unread_config_maps: config_maps.unread,
+            namespace_suspend: self.namespace_suspend(&resource),
             policy,
             children,
             pods: self.pods_coming_up(&resource),
+            running: self.pods_running(&resource),
             measurements,
             measured_at,
             memory: Memory {

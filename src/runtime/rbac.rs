@@ -124,6 +124,18 @@ pub const OPERATOR: Role = Role {
     ],
 };
 
+/// The operator, for the Namespaces themselves. One rule: the chart names the watched namespaces under it.
+pub const OPERATOR_NAMESPACES: Role = Role {
+    name: "operator-namespaces",
+    purpose: "The operator, for the Namespaces themselves: those it watches, by name, or all.",
+    rules: &[rule(
+        CORE,
+        "namespaces",
+        &["list", "watch"],
+        "The annotation `werkbank.dev/suspend`, and nothing else of them.",
+    )],
+};
+
 /// The operator, in the namespace it runs in.
 pub const OPERATOR_NAMESPACE: Role = Role {
     name: "operator-namespace",
@@ -176,7 +188,7 @@ pub const RELEASE_MANAGER: Role = Role {
 };
 
 /// Every role of the chart.
-pub const ROLES: [Role; 5] = [OPERATOR, OPERATOR_NAMESPACE, VIEWER, EDITOR, RELEASE_MANAGER];
+pub const ROLES: [Role; 6] = [OPERATOR, OPERATOR_NAMESPACES, OPERATOR_NAMESPACE, VIEWER, EDITOR, RELEASE_MANAGER];
 
 impl Role {
     /// Everything it grants, one verb at a time.
@@ -213,7 +225,8 @@ pub fn reference_page() -> String {
          and none to write a spec: the operator writes `status` and its own children.\n\n\
          An end-to-end test lets the operator do everything it ever does, reads from the API server's audit log what\n\
          it asked for, and fails on a right that is missing, that nothing used, or that holds in more namespaces than it is\n\
-         used in. With `watchNamespaces` set, `operator` is bound in these namespaces only; the test checks that, too.\n",
+         used in. With `watchNamespaces` set, `operator` is bound in these namespaces only, and `operator-namespaces`\n\
+         names them (a Namespace is in no namespace: no Role can grant it); the test checks that, too.\n",
     );
     for role in ROLES {
         let _ = write!(
@@ -313,11 +326,16 @@ mod tests {
     #[test]
     fn the_operator_never_writes_a_spec_of_a_user() {
         let writes = ["create", "delete", "deletecollection", "patch", "update"];
-        for right in OPERATOR.rights().chain(OPERATOR_NAMESPACE.rights()) {
+        for right in OPERATOR.rights().chain(OPERATOR_NAMESPACES.rights()).chain(OPERATOR_NAMESPACE.rights()) {
             if right.group == "werkbank.dev" && writes.contains(&right.verb) {
                 assert!(right.resource.ends_with("/status"), "{right:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_role_under_whose_last_rule_the_chart_names_the_watched_namespaces_has_one_rule() {
+        assert_eq!(OPERATOR_NAMESPACES.rules.len(), 1);
     }
 
     #[test]

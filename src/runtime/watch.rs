@@ -16,6 +16,8 @@ use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
@@ -39,24 +41,16 @@ mod standing;
 use driver::Driver;
 use index::{Index, Keys};
 use intake::Intake;
+use standing::Need;
 pub(super) use standing::Standing;
 
 /// What can be watched.
-pub trait Watchable:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
-{
-}
+pub trait Watchable: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
 
-impl<K> Watchable for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}
+impl<K> Watchable for K where K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
+
+/// A Namespace, by its metadata.
+pub type NamespaceMeta = PartialObjectMeta<Namespace>;
 
 /// Which namespaces are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,12 +77,17 @@ impl<R: Lookup<DynamicType = ()> + 'static> Default for Queue<R> {
 }
 
 type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;
+/// Whether a change is told, from what an object was, if it was, to what it is.
+type News<K> = Box<dyn Fn(Option<&K>, &K) -> bool + Send + Sync>;
+/// Where one kind is looked for in one scope, and what is selected there.
+type Place<K> = (Api<Guarded<K>>, watcher::Config);
 
 /// How one kind is watched, and whom its objects wake.
 pub struct Watch<K> {
     config: watcher::Config,
     trim: Box<dyn Fn(&mut K) + Send + Sync>,
     keys: Keys<K>,
+    news: News<K>,
     triggers: Vec<Trigger<K>>,
 }
 
@@ -96,7 +95,13 @@ impl<K: Watchable> Watch<K> {
     /// Watches what `config` selects.
     #[must_use]
     pub fn new(config: watcher::Config) -> Self {
-        Self { config, trim: Box::new(|_| ()), keys: Box::new(|_| Vec::new()), triggers: Vec::new() }
+        Self {
+            config,
+            trim: Box::new(|_| ()),
+            keys: Box::new(|_| Vec::new()),
+            news: Box::new(|_, _| true),
+            triggers: Vec::new(),
+        }
     }
 
     /// Lets [`Cache::find`] find an object by these keys.
@@ -111,6 +116,14 @@ impl<K: Watchable> Watch<K> {
     #[must_use]
     pub fn trim(mut self, trim: impl Fn(&mut K) + Send + Sync + 'static) -> Self {
         self.trim = Box::new(trim);
+        self
+    }
+
+    /// Of an object's changes only these wake anybody: from what it was, if it was there, to what it is. Its
+    /// deletion always does.
+    #[must_use]
+    pub fn only_when(mut self, news: impl Fn(Option<&K>, &K) -> bool + Send + Sync + 'static) -> Self {
+        self.news = Box::new(news);
         self
     }
 
@@ -243,10 +256,43 @@ impl Watches {
     }
 
     /// Adds the watch of a kind and returns its cache. Once per kind.
-    pub fn add<K: Watchable>(&mut self, mut watch: Watch<K>) -> Cache<K> {
+    pub fn add<K>(&mut self, watch: Watch<K>) -> Cache<K>
+    where
+        K: Watchable + Resource<Scope = NamespaceResourceScope>,
+    {
+        let client = self.client.clone();
+        let place = |scope: Option<&str>| match scope {
+            None => Api::all(client.clone()),
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+        };
+        self.add_at(watch, Need::Needed, |scope, config| (place(scope), config))
+    }
+
+    /// Adds the watch of the Namespaces themselves: each is found in itself, as `get(name, name)`. They are told one
+    /// by one where only some are watched. Where they may not be read, nothing waits for it.
+    pub fn add_namespaces(&mut self, watch: Watch<NamespaceMeta>) -> Cache<NamespaceMeta> {
+        let api = Api::all(self.client.clone());
+        let Watch { trim, .. } = watch;
+        let at_home = move |namespace: &mut NamespaceMeta| {
+            trim(namespace);
+            namespace.metadata.namespace.clone_from(&namespace.metadata.name);
+        };
+        let watch = Watch { trim: Box::new(at_home), ..watch };
+        self.add_at(watch, Need::Welcome, |scope, config| {
+            let named = |name: &str| config.clone().fields(&format!("metadata.name={name}"));
+            (api.clone(), scope.map_or_else(|| config.clone(), named))
+        })
+    }
+
+    fn add_at<K: Watchable>(
+        &mut self,
+        mut watch: Watch<K>,
+        need: Need,
+        place: impl Fn(Option<&str>, watcher::Config) -> Place<K>,
+    ) -> Cache<K> {
         let (reader, writer) = store();
         let mut number = 0;
-        self.standing.send_modify(|it| number = it.add(&K::plural(&()), &K::group(&())));
+        self.standing.send_modify(|it| number = it.add(&K::plural(&()), &K::group(&()), need));
         let standing = self.standing.subscribe();
         let cache = Cache { store: reader, index: Index::default(), kind: number, standing };
         let kind = K::kind(&()).into_owned();
@@ -254,14 +300,12 @@ impl Watches {
         let scopes = self.standing.borrow().scopes().to_vec();
         let mut streams = SelectAll::new();
         for (index, namespace) in scopes.iter().enumerate() {
-            let api: Api<Guarded<K>> = match namespace {
-                None => Api::all(self.client.clone()),
-                Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            };
-            streams.push(source::events(api, &watch.config).map(move |event| (index, event)).boxed());
+            let (api, config) = place(namespace.as_deref(), watch.config.clone());
+            streams.push(source::events(api, &config).map(move |event| (index, event)).boxed());
         }
         let keys = std::mem::replace(&mut watch.keys, Box::new(|_| Vec::new()));
-        let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone()));
+        let news = std::mem::replace(&mut watch.news, Box::new(|_, _| true));
+        let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone())).telling(news);
         let driver = Driver {
             kind: Kind { kind: kind.clone() },
             number,

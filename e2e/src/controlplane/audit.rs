@@ -120,7 +120,11 @@ fn request(line: &str) -> Result<Request> {
     let event: Event = serde_json::from_str(line).with_context(|| format!("no audit event: {line}"))?;
     let Event { verb, request_uri, user, object_ref, response_status, annotations } = event;
     let path = || request_uri.split('?').next().unwrap_or_default().to_owned();
-    let object = object_ref.unwrap_or_default();
+    let mut object = object_ref.unwrap_or_default();
+    // A Namespace is in itself, as RBAC has it too; the log says so of single ones only.
+    if object.resource == "namespaces" && object.namespace.is_empty() {
+        object.namespace.clone_from(&object.name);
+    }
     let resource = match (object.resource.is_empty(), object.subresource.is_empty()) {
         (true, _) => path(),
         (_, true) => object.resource,

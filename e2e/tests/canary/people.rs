@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase, RequestOutcome};
 
-use crate::scene::{GOOD, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, unharmed};
 
 fn weight(status: &ModelDeploymentStatus) -> String {
     status.weight.map(|it| it.to_string()).unwrap_or_default()
@@ -50,5 +50,30 @@ async fn a_paused_canary_keeps_its_weight_and_a_promoted_one_goes_past_its_steps
     unharmed(&load.stop().await.unwrap());
     let said: Vec<String> = scene.trail(&model).await.into_iter().map(|it| it.decision).collect();
     assert!(["Pause", "Resume", "Promote"].iter().all(|decision| said.iter().any(|it| it == decision)), "{said:?}");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_annotation_of_the_namespace_holds_what_is_in_it_until_it_is_taken_away() {
+    let scene = Scene::set().await;
+    let model = scene.model("scores");
+    let load = model.load(50).await;
+    model.deploy(&Wanted { version: "2", steps: "[{weight: 20%, for: 5s}]", ..GOOD }).await;
+    model.until_observing("20%").await;
+    scene.kubectl(&["annotate", "namespace", NAMESPACE, "werkbank.dev/suspend=yes"]).await;
+    let said = |it: &ModelDeploymentStatus, what: &str| it.conditions.iter().any(|it| it.message.contains(what));
+    model
+        .until("it is suspended, by a word that is none", |it| {
+            it.phase == Phase::Suspended && said(it, "neither \"true\" nor \"false\"")
+        })
+        .await;
+    scene.kubectl(&["annotate", "namespace", NAMESPACE, "--overwrite", "werkbank.dev/suspend=true"]).await;
+    model.until("the word is corrected", |it| said(it, "is true: it goes on when that is taken away")).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let held = model.status().await;
+    assert_eq!((held.phase, weight(&held).as_str()), (Phase::Suspended, "20%"));
+    scene.kubectl(&["annotate", "namespace", NAMESPACE, "werkbank.dev/suspend-"]).await;
+    model.until("it is promoted", |it| it.phase == Phase::Stable && it.attempts == 2).await;
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }

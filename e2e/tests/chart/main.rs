@@ -238,10 +238,23 @@ async fn the_crds_are_installed_unchanged_and_kept_on_uninstall() -> Result<()> 
 #[tokio::test]
 async fn rights_hold_only_in_the_watched_namespaces() -> Result<()> {
     let everywhere = documents(&render(&[]).await?)?;
-    only("ClusterRoleBinding", &everywhere)?;
+    let wide = |documents: &[Value]| -> Vec<String> {
+        let bindings = documents.iter().filter(|it| it["kind"] == "ClusterRoleBinding");
+        bindings.map(|it| text(it, "/roleRef/name").to_owned()).collect()
+    };
+    assert_eq!(wide(&everywhere), ["werkbank", "werkbank-namespaces"]);
     let values = "watchNamespaces={crm,shop},argocd.account=argocd";
     let watched = documents(&render(&["--set", values]).await?)?;
-    assert!(watched.iter().all(|document| document["kind"] != "ClusterRoleBinding"));
+    // A Namespace is in no namespace: these two, by name, and nothing else.
+    assert_eq!(wide(&watched), ["werkbank-namespaces"]);
+    let role =
+        watched.iter().find(|it| it["kind"] == "ClusterRole" && text(it, "/metadata/name") == "werkbank-namespaces");
+    let rules = role.context("the role is there")?["rules"].clone();
+    assert_eq!(rules.as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        (&rules[0]["resources"], &rules[0]["resourceNames"]),
+        (&serde_json::json!(["namespaces"]), &serde_json::json!(["crm", "shop"]))
+    );
     let bound: BTreeSet<&str> = watched
         .iter()
         .filter(|document| document["kind"] == "RoleBinding" && document["roleRef"]["kind"] == "ClusterRole")

@@ -105,7 +105,7 @@ pub enum Phase {
     RolledBack,
     /// The first deployment did not come up.
     Failed,
-    /// `spec.suspend` holds what is there.
+    /// `spec.suspend`, or the namespace's annotation `werkbank.dev/suspend`, holds what is there.
     Suspended,
     /// The spec's revision serves.
     Stable,
@@ -178,7 +178,7 @@ pub struct Attempt {
     /// Since when a person holds its weight (`pause`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<DateTime<Utc>>,
-    /// Since when `spec.suspend` holds it.
+    /// Since when `spec.suspend`, or the namespace's annotation `werkbank.dev/suspend`, holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_since: Option<DateTime<Utc>>,
     /// When its weight was last let go again: `maxStepTime` counts from there.

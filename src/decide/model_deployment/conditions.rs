@@ -12,6 +12,7 @@
 use super::capacity::is_short;
 use super::children::Problem;
 use super::hold;
+use super::images;
 use super::live;
 use super::measure;
 use super::pass::Pass;
@@ -20,6 +21,7 @@ use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase, Verdict};
 use crate::api::{Condition, Weight};
+use crate::decide::EventType;
 
 /// Reason: decisions cannot be recorded.
 const TRAIL: &str = "TrailUnavailable";
@@ -54,8 +56,9 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
             stalled.is_none() || attempt.state == AttemptState::RollingBack && pass.refused_route().is_none()
         })
         .map(|attempt| under_way(pass, attempt));
+    tell_of_images(pass, stalled.as_ref());
     let generation = pass.resource.metadata.generation.unwrap_or_default();
-    let (now, suspended) = (pass.now, pass.is_suspended());
+    let (now, suspended) = (pass.now, pass.begins_nothing());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -73,14 +76,24 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     set("Ready", ready.0.into(), ready.1);
     let calm = || match pass.status.attempt.as_ref().filter(|it| it.state.is_active()) {
         Some(attempt) => Said::new("Stalled", format!("the attempt stands in {:?}: see Stalled", attempt.state)),
-        None if suspended => Said::new("Suspended", "spec.suspend is true: no attempt begins"),
-        None => Said::new("NoAttempt", "no attempt is under way"),
+        None => match &suspended {
+            Some(message) => Said::new("Suspended", message),
+            None => Said::new("NoAttempt", "no attempt is under way"),
+        },
     };
     let calm = calm();
     set("Reconciling", reconciling.is_some().into(), reconciling.unwrap_or(calm));
     let moving = || Said::new("Progressing", "nothing needs a person");
     set("Stalled", stalled.is_some().into(), stalled.unwrap_or_else(moving));
     summarise(pass, generation);
+}
+
+/// Once, when it begins to be what nothing goes on for.
+fn tell_of_images(pass: &mut Pass<'_>, stalled: Option<&Said>) {
+    let known = pass.status.conditions.iter().any(|it| it.type_ == "Stalled" && it.reason == images::DIFFER);
+    if let Some(said) = stalled.filter(|it| it.reason == images::DIFFER && !known) {
+        pass.tell(EventType::Warning, images::DIFFER, "Hold", said.message.as_str());
+    }
 }
 
 /// What keeps the spec from being carried out, most fundamental first.
@@ -100,6 +113,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     }
     if let Some(message) = pass.contested() {
         return Some(Said::new("RouteContested", message));
+    }
+    if let Some(message) = pass.mixed_candidate() {
+        return Some(Said::new(images::DIFFER, message));
     }
     if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
         return Some(Said::new(
@@ -160,8 +176,8 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
 }
 
 fn about_to_start(pass: &Pass<'_>) -> Said {
-    if pass.is_suspended() {
-        return Said::new("Suspended", hold::SUSPENDED);
+    if let Some(message) = pass.suspension() {
+        return Said::new("Suspended", message);
     }
     Said::new("Pending", "an attempt is about to start")
 }
@@ -224,7 +240,11 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
             ),
         ),
         ready => {
-            (true, Said::new("PodsReady", format!("{ready} pods of the stable revision {} are ready", stable.revision)))
+            let mut message = format!("{ready} pods of the stable revision {} are ready", stable.revision);
+            if let Some(mixed) = pass.mixed_stable() {
+                message.push_str(&format!("; {mixed}"));
+            }
+            (true, Said::new("PodsReady", message))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A person holds the weight, by `pause` or `spec.suspend`, and lets it go.
+//! A person holds the weight, by `pause` or by a suspension (see `suspension`), and lets it go.
 //!
 //! A hold stands beside the walk: the attempt keeps its state, and everything that protects goes on (guardrails,
 //! measurements, rollback, weight 0 for a candidate without pods). What does not happen is a rise: no further weight,
@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use super::capacity::is_short;
 use super::pass::Pass;
 use super::request::{self, Request, Verb};
+use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
 use crate::decide::EventType;
 
@@ -28,12 +29,9 @@ use crate::decide::EventType;
 pub enum Hold {
     /// A person asked for it, at that time.
     Paused(DateTime<Utc>),
-    /// `spec.suspend` does, since that time.
+    /// The spec or the namespace does, since that time.
     Suspended(DateTime<Utc>),
 }
-
-/// What `spec.suspend` is to people who wait.
-pub(super) const SUSPENDED: &str = "spec.suspend is true: it goes on when that is set to false";
 
 impl Hold {
     /// CamelCase, from the documented list.
@@ -48,21 +46,10 @@ impl Hold {
     pub(super) fn before_promote(&self) -> String {
         match self {
             Self::Paused(_) => "the attempt is paused: resume it first, then promote".into(),
-            Self::Suspended(_) => SUSPENDED.into(),
-        }
-    }
-
-    /// Who holds it, and how it goes on.
-    fn message(&self, attempt: &Attempt) -> String {
-        match self {
-            Self::Paused(since) => format!(
-                "paused at {} since {}, by request: it goes on with kubectl werkbank resume",
-                attempt.weight,
-                since.format("%FT%TZ")
+            Self::Suspended(_) => format!(
+                "the attempt is suspended: spec.suspend is true, or the namespace's annotation {} is; its condition Ready says which: promote when it goes on",
+                labels::SUSPEND
             ),
-            Self::Suspended(since) => {
-                format!("suspended at {} since {}: {SUSPENDED}", attempt.weight, since.format("%FT%TZ"))
-            }
         }
     }
 }
@@ -90,12 +77,7 @@ pub(super) fn release(attempt: &mut Attempt) {
 }
 
 impl Pass<'_> {
-    /// Whether the spec says that nothing new is to happen.
-    pub(super) fn is_suspended(&self) -> bool {
-        self.resource.spec.suspend == Some(true)
-    }
-
-    /// Notes since when `spec.suspend` holds the attempt, and when it was let go.
+    /// Notes since when a suspension holds the attempt, and when it was let go.
     pub(super) fn watch_suspension(&mut self) {
         let (suspended, now) = (self.is_suspended(), self.now);
         let Some(attempt) = self.active() else { return };
@@ -199,6 +181,9 @@ impl Pass<'_> {
         if let Some(contested) = self.contested() {
             return Some(contested);
         }
+        if let Some(mixed) = self.mixed_candidate() {
+            return Some(mixed);
+        }
         if is_short(attempt) {
             return Some(self.awaited_pods(attempt, attempt.weight));
         }
@@ -224,10 +209,15 @@ impl Pass<'_> {
     /// What holds the attempt, for people.
     pub(super) fn held(&self, attempt: &Attempt) -> Option<(&'static str, String)> {
         let hold = of(attempt)?;
-        let message = match self.awaited(attempt) {
-            Some(awaited) => format!("{}; {awaited}", hold.message(attempt)),
-            None => hold.message(attempt),
+        let (how, since, whose) = match hold {
+            Hold::Paused(since) => ("paused", since, "by request: it goes on with kubectl werkbank resume".to_owned()),
+            Hold::Suspended(since) => ("suspended", since, self.suspension().unwrap_or_default()),
         };
+        let by = if matches!(hold, Hold::Paused(_)) { "," } else { ":" };
+        let mut message = format!("{how} at {} since {}{by} {whose}", attempt.weight, since.format("%FT%TZ"));
+        if let Some(awaited) = self.awaited(attempt) {
+            message.push_str(&format!("; {awaited}"));
+        }
         Some((hold.reason(), message))
     }
 

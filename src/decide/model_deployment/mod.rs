@@ -29,6 +29,7 @@ mod deadline;
 mod edit;
 mod emergency;
 pub mod hold;
+mod images;
 pub mod judge;
 mod kept;
 pub mod live;
@@ -43,6 +44,7 @@ pub mod restored;
 mod scale;
 pub mod settle;
 mod shadow;
+mod suspension;
 pub mod target;
 #[cfg(test)]
 mod tests;

@@ -27,12 +27,16 @@ pub struct Observed {
     /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they
     /// have changed is unknown.
     pub unread_config_maps: BTreeMap<String, String>,
+    /// What the annotation `werkbank.dev/suspend` of the namespace says, if it has one.
+    pub namespace_suspend: Option<String>,
     /// The rules, as read from the spec and the shared metrics.
     pub policy: Policy,
     /// The operator's children.
     pub children: Children,
-    /// Pods of all revisions.
+    /// The candidate's pods, while some are awaited or missing.
     pub pods: Vec<Arc<Pod>>,
+    /// All pods of the candidate and of the stable revision.
+    pub running: Vec<Arc<Pod>>,
     /// Answers to the queries that were due in this pass.
     pub measurements: Vec<(Query, Measurement)>,
     /// When these measurements began.

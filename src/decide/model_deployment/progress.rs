@@ -173,10 +173,10 @@ impl Pass<'_> {
     }
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
-    /// to be asked for still, off the record, or against what a person has said.
+    /// to be asked for still, with pods that are not one thing, off the record, or against what a person has said.
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
-        can_know && self.trail_answers() && !self.is_settling && !self.is_held()
+        can_know && self.mixed_candidate().is_none() && self.trail_answers() && !self.is_settling && !self.is_held()
     }
 
     /// Whether a person holds the weight, or what is there.

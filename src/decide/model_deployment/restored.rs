@@ -1,7 +1,7 @@
 //! What the record knows and status does not: an object that was restored must not promote what had been rolled back.
 //!
 //! A backup, or a `kubectl create` of an old manifest, brings back a deployment without status, or with the status of an earlier
-//! time. Both look like work to be done. So a deployment that has not decided anything yet asks the record what was decided
+//! time. Both look like work to be done. So until something serves, each attempt that would begin asks the record what was decided
 //! about its namespace and name, whatever the uid then was; and so does one whose number is taken on the record, because that is how
 //! an older status shows. If the newest decision about a revision took it back, for a reason that was its own, the revision is
 //! held: `PreviouslyRolledBack`, until a person asks for `retry` or the spec asks for another one.
@@ -34,7 +34,10 @@ pub enum History {
 /// Whether the record has to be asked before anything is decided.
 #[must_use]
 pub fn must_ask(status: Option<&ModelDeploymentStatus>, lost: &[Entry]) -> bool {
-    status.is_none_or(|it| it.attempts == 0 && it.stable.is_none()) || !lost.is_empty()
+    let may_begin_first = |it: &ModelDeploymentStatus| {
+        it.stable.is_none() && it.attempt.as_ref().is_none_or(|attempt| !attempt.state.is_active())
+    };
+    status.is_none_or(may_begin_first) || !lost.is_empty()
 }
 
 /// The newest decision about a revision that took effect or may have, if it was to take the revision back and that

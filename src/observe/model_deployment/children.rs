@@ -81,6 +81,16 @@ impl ModelDeployments {
         self.pods.find(namespace, &pods_key(name, &attempt.revision))
     }
 
+    /// All pods of the candidate and of the stable revision.
+    pub(super) fn pods_running(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
+        let Some(status) = &resource.status else { return Vec::new() };
+        let candidate = status.attempt.as_ref().filter(|it| it.state.is_active()).map(|it| &it.revision);
+        let stable = status.stable.as_ref().map(|it| &it.revision).filter(|it| Some(*it) != candidate);
+        let (namespace, name) = key(resource);
+        let pods = |revision: &String| self.pods.find(namespace, &pods_key(name, revision));
+        candidate.into_iter().chain(stable).flat_map(pods).collect()
+    }
+
     /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because
     /// they do not carry our label: one live look each.
     pub(super) async fn foreign_children(&self, resource: &ModelDeployment, memory: &PassMemory) -> Vec<String> {

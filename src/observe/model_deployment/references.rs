@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::watches::suspend_of;
 use super::{ModelDeployments, key};
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
@@ -24,6 +25,12 @@ pub(super) struct ConfigMaps {
 impl ModelDeployments {
     pub(super) fn entry(&self, resource: &ModelDeployment) -> Option<Arc<ModelRegistryEntry>> {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
+    }
+
+    /// What the namespace says of suspension: what was last seen, where it may not be read any more.
+    pub(super) fn namespace_suspend(&self, resource: &ModelDeployment) -> Option<String> {
+        let namespace = key(resource).0;
+        suspend_of(self.namespaces.get(namespace, namespace)?.as_ref()).cloned()
     }
 
     /// The ConfigMaps that the spec refers to. One that cannot be read keeps nothing else from being decided.

@@ -1,9 +1,11 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
-use kube::core::PartialObjectMeta;
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodStatus, PodTemplateSpec};
+use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
@@ -16,7 +18,7 @@ use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
-use crate::runtime::{Cache, Queue, Watch, Watchable};
+use crate::runtime::{Cache, NamespaceMeta, Queue, Watch, Watchable};
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
@@ -31,7 +33,13 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
     // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
     let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())
         .wakes(&queue, move |config_map| users_of_config_map(&deployments, config_map));
-    let pods = Watch::<Pod>::new(labelled()).trim(forget_pod_spec).index(|pod| pod_key(pod).into_iter().collect());
+    let deployments = own.clone();
+    let namespaces = Watch::<NamespaceMeta>::new(watcher::Config::default())
+        .trim(forget_all_but_suspend)
+        .only_when(|before, after| before.and_then(suspend_of) != suspend_of(after))
+        .wakes(&queue, move |namespace| all_within(&deployments, &namespace.name_any()));
+    let pods =
+        Watch::<Pod>::new(labelled()).trim(forget_all_but_containers).index(|pod| pod_key(pod).into_iter().collect());
     let machine = ModelDeployments {
         client: registration.client.clone(),
         entries,
@@ -43,6 +51,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
+        namespaces: registration.watches.add_namespaces(namespaces),
         metrics,
         trail: registration.trail(),
         settings,
@@ -126,6 +135,24 @@ fn users<K: Resource>(
     found.iter().map(|it| ObjectRef::from_obj(it.as_ref())).collect()
 }
 
+/// What the annotation of a namespace says of suspension.
+pub(super) fn suspend_of(namespace: &NamespaceMeta) -> Option<&String> {
+    namespace.annotations().get(labels::SUSPEND)
+}
+
+/// Not from an index: that would be a key for each of ten thousand deployments, for what happens once a month.
+fn all_within(deployments: &Cache<ModelDeployment>, namespace: &str) -> Vec<ObjectRef<ModelDeployment>> {
+    let all = deployments.store().state();
+    let within = all.iter().filter(|it| it.metadata.namespace.as_deref() == Some(namespace));
+    within.map(|it| ObjectRef::from_obj(it.as_ref())).collect()
+}
+
+fn forget_all_but_suspend(namespace: &mut NamespaceMeta) {
+    let ObjectMeta { name, uid, resource_version, annotations, .. } = std::mem::take(&mut namespace.metadata);
+    let annotations = annotations.map(|all| all.into_iter().filter(|(key, _)| key == labels::SUSPEND).collect());
+    namespace.metadata = ObjectMeta { name, uid, resource_version, annotations, ..ObjectMeta::default() };
+}
+
 /// Of a Deployment the digest of what was applied says enough of its template.
 fn forget_pod_template(deployment: &mut Deployment) {
     if let Some(spec) = &mut deployment.spec {
@@ -138,7 +165,111 @@ fn forget_measurements(autoscaler: &mut HorizontalPodAutoscaler) {
     autoscaler.status = None;
 }
 
-/// Of a pod only its labels and status matter.
-fn forget_pod_spec(pod: &mut Pod) {
+/// Of a pod matters whose it is, whether it ends or cannot be scheduled, and of its containers which image they run and
+/// why they do not start: a fifth of what there is.
+fn forget_all_but_containers(pod: &mut Pod) {
     pod.spec = None;
+    let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, .. } =
+        std::mem::take(&mut pod.metadata);
+    let ours = |labels: BTreeMap<String, String>| {
+        labels.into_iter().filter(|(key, _)| [labels::DEPLOYMENT, labels::REVISION].contains(&key.as_str())).collect()
+    };
+    let labels = labels.map(ours);
+    pod.metadata =
+        ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, ..ObjectMeta::default() };
+    let Some(PodStatus { phase, mut conditions, mut container_statuses, mut init_container_statuses, .. }) =
+        pod.status.take()
+    else {
+        return;
+    };
+    conditions.iter_mut().for_each(|all| all.retain(|it| it.type_ == "PodScheduled" && it.status == "False"));
+    for all in [&mut container_statuses, &mut init_container_statuses].into_iter().flatten() {
+        for it in all.iter_mut() {
+            let ContainerStatus { name, image_id, state, last_state, .. } = std::mem::take(it);
+            *it = ContainerStatus { name, image_id, state, last_state, ..ContainerStatus::default() };
+        }
+        all.shrink_to_fit();
+    }
+    conditions = conditions.filter(|it| !it.is_empty());
+    pod.status =
+        Some(PodStatus { phase, conditions, container_statuses, init_container_statuses, ..PodStatus::default() });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn namespace(annotations: &[(&str, &str)]) -> NamespaceMeta {
+        let annotations: BTreeMap<String, String> =
+            annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (name, labels) = (Some("crm".into()), Some([("team".to_owned(), "crm".to_owned())].into()));
+        let metadata = ObjectMeta { name, labels, annotations: Some(annotations), ..ObjectMeta::default() };
+        NamespaceMeta { metadata, ..NamespaceMeta::default() }
+    }
+
+    #[test]
+    fn of_a_namespace_nothing_is_kept_but_whether_it_suspends() {
+        let mut it = namespace(&[("owner", "jane@example.com"), (labels::SUSPEND, "true")]);
+        forget_all_but_suspend(&mut it);
+        assert_eq!(suspend_of(&it).map(String::as_str), Some("true"));
+        assert_eq!((it.annotations().len(), it.labels().len()), (1, 0));
+    }
+
+    /// As a kubelet of today writes it.
+    fn pod() -> Value {
+        let now = "2026-11-24T00:00:00Z";
+        let container = |name: &str| {
+            json!({"name": name, "image": "registry.example.com/models/scorer:1.4", "ready": true, "restartCount": 1, "started": true,
+                "imageID": format!("registry.example.com/models/scorer@sha256:{}", "ab".repeat(32)),
+                "containerID": format!("containerd://{}", "cd".repeat(32)),
+                "state": {"running": {"startedAt": now}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "out of memory", "startedAt": now, "finishedAt": now}},
+                "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
+                "allocatedResources": {"cpu": "1", "memory": "2Gi"}, "user": {"linux": {"uid": 65532, "gid": 65532, "supplementalGroups": [65532]}},
+                "volumeMounts": [{"name": "model", "mountPath": "/model", "readOnly": true, "recursiveReadOnly": "Disabled"},
+                    {"name": "kube-api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]})
+        };
+        let condition = |type_: &str| json!({"type": type_, "status": "True", "lastTransitionTime": now, "lastProbeTime": null, "observedGeneration": 1});
+        let conditions =
+            ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
+        json!({
+            "metadata": {"name": "churn-a7m2k9x4b1-6d5f7c9b8d-x2x4z", "generateName": "churn-a7m2k9x4b1-6d5f7c9b8d-", "namespace": "crm",
+                "uid": "6a2f1c3e-1111-2222-3333-444455556666", "resourceVersion": "123456", "creationTimestamp": now,
+                "labels": {labels::DEPLOYMENT: "churn", labels::REVISION: "a7m2k9x4b1", "pod-template-hash": "6d5f7c9b8d",
+                    "app.kubernetes.io/managed-by": "werkbank", "team": "crm"},
+                "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "8080"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "churn-a7m2k9x4b1-6d5f7c9b8d", "uid": "6a2f1c3e-9999", "controller": true, "blockOwnerDeletion": true}]},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "server", "image": "registry.example.com/models/scorer:1.4"}]},
+            "status": {"phase": "Running", "hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.1"}], "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}],
+                "qosClass": "Burstable", "startTime": now, "observedGeneration": 1,
+                "conditions": conditions,
+                "initContainerStatuses": [container("werkbank-fetch")], "containerStatuses": [container("server")]},
+        })
+    }
+
+    #[test]
+    fn of_a_pod_is_kept_what_decisions_ask_for() {
+        let mut it: Pod = serde_json::from_value(pod()).unwrap();
+        let key = pod_key(&it);
+        forget_all_but_containers(&mut it);
+        assert_eq!(pod_key(&it), key);
+        let container = &it.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0];
+        assert!(container.image_id.ends_with(&"ab".repeat(32)));
+        let ended = container.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+        assert_eq!((ended.exit_code, ended.message.as_deref()), (1, Some("out of memory")));
+        let size = |it: &Pod| serde_json::to_string(it).unwrap().len();
+        let whole = size(&serde_json::from_value(pod()).unwrap());
+        assert!(size(&it) * 2 < whole, "{} of {whole}", size(&it));
+    }
+
+    #[test]
+    fn a_pod_that_no_node_takes_is_kept_with_the_reason() {
+        let mut pod = pod();
+        pod["status"]["conditions"][4] = json!({"type": "PodScheduled", "status": "False", "message": "0/3 nodes"});
+        let mut it: Pod = serde_json::from_value(pod).unwrap();
+        forget_all_but_containers(&mut it);
+        assert_eq!(it.status.unwrap().conditions.unwrap()[0].message.as_deref(), Some("0/3 nodes"));
+    }
 }

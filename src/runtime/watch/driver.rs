@@ -99,8 +99,11 @@ impl<K: Watchable> Driver<K> {
             }
             Some(Refused::Forbidden) => {
                 if self.enter(scope, Phase::Forbidden) {
-                    let namespace = self.standing.borrow().scopes().get(scope).cloned().flatten();
-                    let remedy = remedy(namespace.as_deref(), &K::plural(&()));
+                    let (namespace, need) = {
+                        let standing = self.standing.borrow();
+                        (standing.scopes().get(scope).cloned().flatten(), standing.need(self.number))
+                    };
+                    let remedy = remedy(need, namespace.as_deref(), &K::plural(&()));
                     tracing::warn!(kind = self.kind.kind, namespace, %error, "{remedy}");
                 }
             }

@@ -9,7 +9,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 
-use super::{Guarded, Index, Keys, Watchable};
+use super::{Guarded, Index, Keys, News as Telling, Watchable};
 
 type Key = (Option<String>, Option<String>);
 
@@ -17,6 +17,8 @@ pub(super) struct Intake<K: Watchable> {
     writer: Writer<K>,
     store: Store<K>,
     index: (Keys<K>, Index),
+    /// Which changes are told.
+    telling: Telling<K>,
     scopes: Vec<Listing>,
     /// What does not fit its type, with the version that was reported.
     malformed: HashMap<Key, Option<String>>,
@@ -60,7 +62,12 @@ impl<K: Watchable> Intake<K> {
         // among the other: each object goes in as it comes, and `Standing` tells what is complete.
         writer.apply_watcher_event(&Event::InitDone);
         let scopes = namespaces.into_iter().map(|namespace| Listing { namespace, named: None }).collect();
-        Self { writer, store, index, scopes, malformed: HashMap::new() }
+        Self { writer, store, index, telling: Box::new(|_, _| true), scopes, malformed: HashMap::new() }
+    }
+
+    /// Tells only these changes of what is there.
+    pub(super) fn telling(self, telling: Telling<K>) -> Self {
+        Self { telling, ..self }
     }
 
     pub(super) fn malformed(&self) -> i64 {
@@ -100,7 +107,7 @@ impl<K: Watchable> Intake<K> {
                 self.writer.apply_watcher_event(&Event::Apply(*object));
                 let cached = self.store.get(&reference);
                 self.find_by(known.as_deref(), cached.as_deref());
-                news.changed.extend(cached);
+                news.changed.extend(cached.filter(|it| (self.telling)(known.as_deref(), it)));
             }
             Guarded::Malformed { metadata, error } => {
                 // What was cached of it is not what it is any more.

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::api::labels;
+
 /// What is known of one kind in one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -17,6 +19,15 @@ pub(super) enum Phase {
     Unserved,
     /// The operator may not list it, or not watch it.
     Forbidden,
+}
+
+/// Whether decisions rest on a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// None is made without it.
+    Needed,
+    /// They are made without it where it may not be read.
+    Welcome,
 }
 
 /// All kinds in all scopes.
@@ -31,6 +42,7 @@ pub(in crate::runtime) struct Standing {
 struct Kind {
     /// As RBAC spells it: `deployments.apps`.
     resource: String,
+    need: Need,
     /// By scope.
     phases: Vec<Phase>,
 }
@@ -41,9 +53,9 @@ impl Standing {
     }
 
     /// A further kind; returns its number.
-    pub(super) fn add(&mut self, plural: &str, group: &str) -> usize {
+    pub(super) fn add(&mut self, plural: &str, group: &str, need: Need) -> usize {
         let resource = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
-        self.kinds.push(Kind { resource, phases: vec![Phase::Filling; self.scopes.len()] });
+        self.kinds.push(Kind { resource, need, phases: vec![Phase::Filling; self.scopes.len()] });
         self.kinds.len() - 1
     }
 
@@ -55,6 +67,11 @@ impl Standing {
     pub(super) fn set(&mut self, kind: usize, scope: usize, phase: Phase) -> bool {
         let known = self.kinds.get_mut(kind).and_then(|it| it.phases.get_mut(scope));
         known.is_some_and(|known| std::mem::replace(known, phase) != phase)
+    }
+
+    /// Whether decisions rest on a kind.
+    pub(super) fn need(&self, kind: usize) -> Need {
+        self.kinds.get(kind).map_or(Need::Needed, |it| it.need)
     }
 
     /// In how many scopes a kind is in this phase.
@@ -80,8 +97,12 @@ impl Standing {
     }
 
     fn is_complete(&self, scope: usize) -> bool {
-        let complete = |phase: Option<&Phase>| matches!(phase, Some(Phase::Listed | Phase::Unserved));
-        self.kinds.iter().all(|it| complete(it.phases.get(scope)))
+        let complete = |kind: &Kind| match kind.phases.get(scope) {
+            Some(Phase::Listed | Phase::Unserved) => true,
+            Some(Phase::Forbidden) => kind.need == Need::Welcome,
+            Some(Phase::Filling) | None => false,
+        };
+        self.kinds.iter().all(complete)
     }
 
     fn scope_of(&self, namespace: &str) -> Option<usize> {
@@ -98,10 +119,16 @@ impl Standing {
             let _ = writeln!(report, "the caches are not filled yet: {}", filling.join(", "));
         }
         for (scope, namespace) in self.scopes.iter().enumerate() {
-            let forbidden = self.kinds.iter().filter(|it| it.phases.get(scope) == Some(&Phase::Forbidden));
-            let forbidden: Vec<&str> = forbidden.map(|it| it.resource.as_str()).collect();
-            if !forbidden.is_empty() {
-                let _ = writeln!(report, "{}", remedy(namespace.as_deref(), &forbidden.join(", ")));
+            let forbidden = |need| {
+                let all = self.kinds.iter().filter(|it| it.need == need);
+                let forbidden = all.filter(|it| it.phases.get(scope) == Some(&Phase::Forbidden));
+                forbidden.map(|it| it.resource.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            for need in [Need::Needed, Need::Welcome] {
+                let resources = forbidden(need);
+                if !resources.is_empty() {
+                    let _ = writeln!(report, "{}", remedy(need, namespace.as_deref(), &resources));
+                }
             }
         }
         report
@@ -109,8 +136,15 @@ impl Standing {
 }
 
 /// What to do about resources that may not be read in a namespace, or in the cluster.
-pub(super) fn remedy(namespace: Option<&str>, resources: &str) -> String {
+pub(super) fn remedy(need: Need, namespace: Option<&str>, resources: &str) -> String {
     match namespace {
+        // The only kind of which that is so.
+        _ if need == Need::Welcome => format!(
+            "the annotation {} of {} is not seen: the operator may not list and watch {resources}; grant both to its \
+             ServiceAccount in a ClusterRole (`helm upgrade` does)",
+            labels::SUSPEND,
+            namespace.map_or_else(|| "namespaces".to_owned(), |it| format!("namespace {it}"))
+        ),
         Some(namespace) => format!(
             "namespace {namespace} is left out: the operator may not list and watch {resources} there; bind its role in the \
              namespace again (`helm upgrade` does), or take the namespace from watchNamespaces"
@@ -131,7 +165,7 @@ mod tests {
     fn standing(phases: [[Phase; 2]; 2]) -> Standing {
         let mut standing = Standing::new(vec![Some("crm".into()), Some("ads".into())]);
         for (plural, phases) in ["deployments", "pods"].into_iter().zip(phases) {
-            let kind = standing.add(plural, if plural == "pods" { "" } else { "apps" });
+            let kind = standing.add(plural, if plural == "pods" { "" } else { "apps" }, Need::Needed);
             for (scope, phase) in phases.into_iter().enumerate() {
                 standing.set(kind, scope, phase);
             }
@@ -166,12 +200,29 @@ mod tests {
     #[test]
     fn a_kind_that_may_not_be_read_in_the_cluster_stops_everything() {
         let mut standing = Standing::new(vec![None]);
-        let (deployments, pods) = (standing.add("deployments", "apps"), standing.add("pods", ""));
+        let (deployments, pods) =
+            (standing.add("deployments", "apps", Need::Needed), standing.add("pods", "", Need::Needed));
         standing.set(deployments, 0, Listed);
         assert!(standing.set(pods, 0, Forbidden) && !standing.set(pods, 0, Forbidden));
         assert!(!standing.covers("crm") && !standing.is_ready());
         assert!(standing.report().starts_with("nothing is run: the operator may not list and watch pods;"));
         standing.set(pods, 0, Listed);
         assert!(standing.covers("crm") && standing.is_ready());
+    }
+
+    #[test]
+    fn what_is_only_welcome_is_waited_for_and_done_without_where_it_may_not_be_read() {
+        let mut standing = Standing::new(vec![Some("crm".into())]);
+        let (deployments, namespaces) =
+            (standing.add("deployments", "apps", Need::Needed), standing.add("namespaces", "", Need::Welcome));
+        standing.set(deployments, 0, Listed);
+        assert!(!standing.covers("crm") && !standing.is_ready(), "it may come yet");
+        standing.set(namespaces, 0, Forbidden);
+        assert!(standing.covers("crm") && standing.is_ready());
+        assert_eq!(
+            standing.report(),
+            "the annotation werkbank.dev/suspend of namespace crm is not seen: the operator may not list and watch \
+             namespaces; grant both to its ServiceAccount in a ClusterRole (`helm upgrade` does)\n"
+        );
     }
 }

@@ -183,3 +183,44 @@ async fn watches_last_a_minute_so_that_a_dead_one_is_noticed_soon_after() {
     };
     assert!(watch.contains("timeoutSeconds=60"), "{watch}");
 }
+
+const ALL_NAMESPACES: &str = "/api/v1/namespaces";
+
+fn namespaces() -> Watch<NamespaceMeta> {
+    Watch::new(watcher::Config::default())
+}
+
+#[tokio::test]
+async fn namespaces_are_found_in_themselves_one_by_one_where_only_some_are_watched() {
+    let server = Server::new();
+    server.holds(ALL_NAMESPACES, "", &["crm", "ads"]);
+    let (mut watches, _) = server.watches(both());
+    let cache = watches.add_namespaces(namespaces());
+    watches.start().await.unwrap();
+    assert!(cache.get("crm", "crm").is_some() && cache.get("ads", "ads").is_some());
+    let asked: Vec<String> = server.requests().into_iter().filter(|it| !it.contains("watch=true")).collect();
+    assert!(asked.len() == 2 && asked.iter().all(|it| it.contains("fieldSelector=metadata.name%3D")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn without_a_right_to_namespaces_everything_else_goes_on_and_it_is_said() {
+    let server = Server::new();
+    server.holds(ALL_SERVICES, "crm", &["one"]);
+    server.refuses(ALL_NAMESPACES, 403);
+    let (mut watches, metrics) = server.watches(Scope::Cluster);
+    let (services, namespaces) = (watches.add(services()), watches.add_namespaces(namespaces()));
+    watches.start().await.unwrap();
+    assert!(watches.sights().cover("crm") && services.get("crm", "one").is_some());
+    let report = watches.standing().borrow().report();
+    assert!(report.starts_with("the annotation werkbank.dev/suspend of namespaces is not seen"), "{report}");
+    assert!(metrics.text().unwrap().contains("werkbank_watch_forbidden{kind=\"Namespace\"} 1\n"));
+    server.holds(ALL_NAMESPACES, "", &["crm"]);
+    server.serves(ALL_NAMESPACES);
+    until(&watches, |it| it.report().is_empty()).await;
+    assert!(namespaces.get("crm", "crm").is_some());
+    // What was seen stays when the right is lost: an annotation that is there does not go with it.
+    server.refuses(ALL_NAMESPACES, 403);
+    server.expires(&[ALL_NAMESPACES]);
+    until(&watches, |it| !it.report().is_empty()).await;
+    assert!(watches.sights().cover("crm") && namespaces.get("crm", "crm").is_some());
+}

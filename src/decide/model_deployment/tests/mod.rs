@@ -13,6 +13,7 @@ mod emergency;
 mod explore;
 mod first_deployment;
 mod gateway;
+mod images;
 mod kept;
 mod obstacles;
 mod pause;

@@ -103,3 +103,25 @@ fn a_status_of_an_earlier_time_goes_on_only_until_the_record_contradicts_it() {
     );
     assert_ne!(status.stable.map(|it| it.revision), Some(watched));
 }
+
+#[test]
+fn until_something_serves_every_revision_is_asked_about() {
+    let mut world = rolled_back();
+    world.deploy("churn-3");
+    while world.status().weight.is_none() {
+        world.pass();
+        world.all_is_well();
+    }
+    world.request("abort", "n1");
+    world.come_to_rest();
+    world.restore();
+    for name in ["churn-2", "churn-3"] {
+        world.deploy(name);
+        world.come_to_rest();
+        let attempt = world.attempt();
+        assert_eq!((attempt.revision, attempt.cause), (world.target(), Some(Cause::PreviouslyRolledBack)), "{name}");
+    }
+    world.deploy("churn-4");
+    world.come_to_rest();
+    assert_eq!(world.attempt().state, AttemptState::Promoted);
+}

@@ -1,4 +1,4 @@
-//! `spec.suspend`: nothing new begins and nothing rises, and everything that protects goes on.
+//! `spec.suspend` and the namespace's annotation: nothing new begins and nothing rises, and everything that protects goes on.
 
 use serde_json::json;
 
@@ -12,6 +12,10 @@ impl World {
     fn suspend(&mut self, suspend: bool) {
         self.edit(|spec| spec.suspend = Some(suspend));
     }
+}
+
+fn message(world: &World, type_: &str) -> String {
+    world.status().conditions.into_iter().find(|it| it.type_ == type_).unwrap().message
 }
 
 fn reason(world: &World, type_: &str) -> String {
@@ -59,9 +63,10 @@ fn guardrails_abort_and_revert_do_not_wait_for_the_end_of_a_suspension() {
         (|world| world.request("abort", "n1"), Cause::Aborted),
         (|world| world.deploy("churn-1"), Cause::Reverted),
     ];
-    for (happens, cause) in all {
+    for ((happens, cause), by_namespace) in all.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let mut world = World::mid_canary();
-        world.suspend(true);
+        world.suspend(!by_namespace);
+        world.namespace_suspend = by_namespace.then(|| "true".into());
         world.pass();
         happens(&mut world);
         for _ in 0..2 {
@@ -109,4 +114,53 @@ fn a_pause_outlives_a_suspension_and_the_time_of_the_step_counts_from_the_end_of
     world.pass();
     assert_eq!((world.status().phase, world.attempt().held_until), (Phase::Paused, None));
     has_an_hour_after_resume(&mut world);
+}
+
+#[test]
+fn the_annotation_of_the_namespace_suspends_and_says_where_it_comes_from_and_how_it_is_lifted() {
+    let mut story = Story::of("Suspended by the namespace, in a canary", World::mid_canary());
+    story.world.namespace_suspend = Some("true".into());
+    story.pass("the namespace is annotated with werkbank.dev/suspend");
+    story.world.advance(600);
+    story.pass("the step's time has passed, and it is measured");
+    story.world.namespace_suspend = None;
+    story.pass("the annotation is taken away: the step ends");
+    story.is("suspended-by-namespace");
+}
+
+#[test]
+fn a_namespace_that_says_false_suspends_nothing() {
+    let mut world = World::mid_canary();
+    world.namespace_suspend = Some("false".into());
+    world.pass();
+    assert_eq!((world.status().phase, world.attempt().suspended_since), (Phase::Observing, None));
+}
+
+#[test]
+fn a_wrong_value_of_the_annotation_holds_and_is_told() {
+    for value in ["yes", "True", "", "0", &"x".repeat(300_000)] {
+        let mut world = World::serving();
+        world.namespace_suspend = Some(value.to_owned());
+        world.deploy("churn-2");
+        world.pass();
+        let said = message(&world, "Ready");
+        assert_eq!((world.status().phase, reason(&world, "Ready").as_str()), (Phase::Suspended, "Suspended"));
+        assert!(said.contains("neither \"true\" nor \"false\" and counts as true: it goes on when"), "{said}");
+        assert!(said.contains("(kubectl annotate namespace crm werkbank.dev/suspend-)") && said.len() < 400, "{said}");
+    }
+}
+
+#[test]
+fn whoever_lifts_one_of_two_suspensions_is_told_of_the_other() {
+    let mut world = World::mid_canary();
+    world.suspend(true);
+    world.namespace_suspend = Some("true".into());
+    world.pass();
+    let since = world.attempt().suspended_since;
+    assert!(message(&world, "Ready").contains("spec.suspend is true, and the annotation"));
+    world.suspend(false);
+    world.advance(60);
+    world.pass();
+    assert_eq!((world.status().phase, world.attempt().suspended_since), (Phase::Suspended, since));
+    assert!(!message(&world, "Ready").contains("spec.suspend"));
 }

@@ -65,6 +65,23 @@ fn what_vanished_while_the_watch_was_down_is_told_as_deleted() {
 }
 
 #[test]
+fn of_changes_only_what_matters_is_told_and_a_deletion_always() {
+    let labelled = |version: &str, value: &str| {
+        let labels = Some([("suspend".to_owned(), value.to_owned())].into());
+        let metadata = ObjectMeta { labels, ..metadata("a", "x", version) };
+        Guarded::Good(Box::new(Service { metadata, ..Service::default() }))
+    };
+    let mut intake = intake(&[None]).telling(Box::new(|before, after| {
+        before.and_then(|it| it.metadata.labels.as_ref()) != after.metadata.labels.as_ref()
+    }));
+    assert_eq!(names(&list(&mut intake, 0, vec![good("a", "y", "1"), labelled("1", "no")])), ["x"]);
+    assert!(intake.take(0, Event::Apply(labelled("2", "no"))).changed.is_empty());
+    assert_eq!(intake.store.find(|it| it.metadata.resource_version.as_deref() == Some("2")).map(|_| ()), Some(()));
+    assert_eq!(names(&intake.take(0, Event::Apply(labelled("3", "yes")))), ["x"]);
+    assert_eq!(names(&intake.take(0, Event::Delete(labelled("3", "yes")))), ["x"]);
+}
+
+#[test]
 fn one_namespaces_list_does_not_touch_anothers_objects() {
     let mut intake = intake(&[Some("a"), Some("b")]);
     assert_eq!(names(&list(&mut intake, 0, vec![good("a", "x", "1")])), ["x"]);
