@@ -218,7 +218,11 @@ impl<'a> Run<'a> {
     /// A breach takes the weight away at once, where nothing else is wrong.
     fn keeps_its_promise(&mut self) {
         if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
-            let (weight, now) = (self.view.weight_of("churn-2"), self.view.now());
+            let status = self.view.status();
+            let stable = status.stable.as_ref().map(|it| it.revision.as_str());
+            let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
+            let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
+            let now = self.view.now();
             self.fates().oracles.promised(weight, now);
         }
     }

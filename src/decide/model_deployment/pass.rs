@@ -188,11 +188,17 @@ impl<'a> Pass<'a> {
     /// What an earlier pass decided without waiting goes to the record now, before
     /// anything newer; but not in a pass that must not wait itself, or that settles numbers.
     fn record_what_could_not_wait(&mut self) {
-        if self.trail_answers() && !self.must_not_wait && !self.is_settling {
-            let notes = std::mem::take(&mut self.status.unrecorded);
-            let older: Vec<Entry> = notes.iter().map(|note| self.entry(note)).collect();
-            self.entries.splice(0..0, older);
+        if !self.trail_answers() || self.must_not_wait {
+            return;
         }
+        // Numbers may change while some are given up, but not those that were given up before.
+        let before = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
+        let is_sure = |it: &TrailNote| !self.is_settling || it.kind == EntryKind::Void && before.contains(it);
+        let notes = std::mem::take(&mut self.status.unrecorded);
+        let (sure, waiting): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_sure);
+        let older: Vec<Entry> = sure.iter().map(|note| self.entry(note)).collect();
+        self.entries.splice(0..0, older);
+        self.status.unrecorded = waiting;
     }
 
     /// Tells people.

@@ -64,6 +64,7 @@ impl Pass<'_> {
             stable_replicas: self.stable_replicas(),
             short_of_capacity_since: None,
             withdrawn_from: None,
+            taken_from: None,
             losses: 0,
             cause: None,
             message: None,

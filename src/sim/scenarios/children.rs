@@ -10,7 +10,7 @@ use crate::api::labels;
 use crate::api::model_deployment::AttemptState::Observing;
 
 /// The name of the children of the stable revision.
-fn stable(view: &View) -> String {
+pub(super) fn stable(view: &View) -> String {
     labels::name(&[NAME, &view.status().stable.unwrap().revision])
 }
 
@@ -18,16 +18,16 @@ fn candidate(view: &View) -> String {
     labels::name(&[NAME, &view.status().attempt.unwrap().revision])
 }
 
-fn edit_child(view: &View, collection: &str, name: &str, patch: Value) {
+pub(super) fn edit_child(view: &View, collection: &str, name: &str, patch: Value) {
     view.cluster.ask(Method::PATCH, &path(collection, name), patch);
 }
 
-fn delete_child(view: &View, collection: &str, name: &str) {
+pub(super) fn delete_child(view: &View, collection: &str, name: &str) {
     view.cluster.ask(Method::DELETE, &path(collection, name), Value::Null);
 }
 
 /// All traffic to the candidate.
-fn grab_traffic(view: &View) {
+pub(super) fn grab_traffic(view: &View) {
     let rules = json!([{"backendRefs": [{"name": candidate(view), "port": 8080, "weight": 10_000}]}]);
     edit_child(view, ROUTES, NAME, json!({"spec": {"rules": rules}}));
 }
