@@ -310,15 +310,18 @@ impl<'a> Run<'a> {
         }));
         let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
+        let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
+        self.view.cluster.lists_at(snapshot);
         let process = Process::start(wire, Arc::new(source), clock, self.lives).await;
         for (number, hand) in process.hands.iter().enumerate() {
             self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
         }
         self.process = Some(process);
+        self.view.cluster.lists_at(None);
         // Each goes on from its list before anything else happens.
         sleep(Duration::from_millis(1)).await;
         self.watched = self.watched.max(self.view.cluster.watched().len());
-        self.told(format!("start of process {}", self.lives));
+        self.told(format!("start of process {}, on {snapshot:?}", self.lives));
     }
 
     async fn pass(&mut self, number: usize, key: Key) {

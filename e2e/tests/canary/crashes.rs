@@ -169,7 +169,7 @@ fn at_rest(status: &ModelDeploymentStatus) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_story_ends_the_same_when_the_operator_is_killed_at_some_of_its_writes() {
-    sweep(8).await;
+    sweep(7).await;
 }
 
 /// About half an hour: `make proof`.

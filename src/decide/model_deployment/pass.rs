@@ -249,6 +249,13 @@ impl<'a> Pass<'a> {
         after(since, self.policy.drain) <= self.now || younger >= MOST_DRAINING
     }
 
+    /// Whether the record of a revision may already be on its way out. A deletion that a dead process has sent would
+    /// take whatever the revision has by the time it arrives: so it is over before the revision begins anew.
+    pub(super) fn is_being_deleted(&self, revision: &str) -> bool {
+        let there = self.observed.children.records.contains_key(&labels::name(&[self.name(), revision]));
+        there && self.status.revisions.iter().any(|it| it.revision == revision && self.is_drained(it))
+    }
+
     /// Revisions whose record is gone after draining are no more.
     pub(super) fn forget_drained(&mut self) {
         let records = &self.observed.children.records;

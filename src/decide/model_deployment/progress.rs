@@ -28,7 +28,8 @@ impl Pass<'_> {
             }
             return;
         }
-        if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
+        let refused = self.refusal().is_some() && retry.is_none();
+        if refused || !self.may_advance() || self.is_being_deleted(&entry.revision) {
             return;
         }
         let asked = retry.as_ref().map(|request| request.attempt.clone());

@@ -3,11 +3,11 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, delete, deploy};
+use super::super::scenario::{Scenario, delete, deploy, request};
 use super::super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path};
 use super::canary;
 use crate::api::labels;
-use crate::api::model_deployment::AttemptState::Observing;
+use crate::api::model_deployment::AttemptState::{Observing, Promoting, RollingBack, Shifting, Starting};
 
 /// The name of the children of the stable revision.
 pub(super) fn stable(view: &View) -> String {
@@ -72,6 +72,14 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_told("EntryNotFound"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
         Scenario::named("deleted_at_rest").when(|it| it.serves("churn-1"), delete(MODELS, NAME)),
+        canary("deleted_while_starting")
+            .when(|it| it.is_in(Starting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_shifting").when(|it| it.is_at(Shifting, "50%"), delete(MODELS, NAME)),
+        canary("deleted_while_promoting")
+            .when(|it| it.is_in(Promoting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_rolling_back")
+            .when(|it| it.is_at(Observing, "5%"), request("abort"))
+            .when(|it| it.is_in(RollingBack), delete(MODELS, NAME)),
         canary("deleted_mid_canary").when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME)),
         canary("deleted_and_made_again")
             .when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME))
