@@ -34,6 +34,7 @@ const NO_REASONS: &[&str] = &[
     // Decisions that only the trail names.
     "Start",
     "RollBack",
+    "HoldBack",
     "ResetRoute",
     "Shadow",
     "Withdraw",
@@ -131,12 +132,14 @@ fn every_reason_is_documented_and_every_documented_reason_exists() -> Result<()>
     Ok(())
 }
 
-/// Paths of a schema's properties, `spec.analysis.metrics[].name`; opaque objects end a path.
+/// Paths of a schema's properties, `spec.analysis.metrics[].name`; opaque objects end a path, and so do counts: their
+/// providers are those of a metric, which are told once.
 fn paths(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
     let item = schema.get("items");
     let (prefix, schema) = item.map_or((prefix.to_owned(), schema), |item| (format!("{prefix}[]"), item));
     let opaque = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
-    match schema.get("properties").and_then(Value::as_object).filter(|_| !opaque) {
+    let is_count = |it: &serde_json::Map<String, Value>| it.keys().eq(["http", "prometheus", "sql"]);
+    match schema.get("properties").and_then(Value::as_object).filter(|it| !opaque && !is_count(it)) {
         Some(properties) => properties.iter().for_each(|(name, it)| paths(&format!("{prefix}.{name}"), it, into)),
         None => drop(into.insert(prefix)),
     }

@@ -1,7 +1,7 @@
 //! What one look at a metric gave, before anyone judges it.
 //!
-//! Four answers that must never be confused: a number, "the source is fine and
-//! has nothing to say", "the question is broken", and "the source is broken". Only the
+//! Answers that must never be confused: a number, "the source is fine and
+//! has nothing to say", "the question is broken" (or its credentials are), and "the source is broken". Only the
 //! last counts towards an outage; only the first can pass.
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub enum Measurement {
     NoData(String),
     /// The provider answers, but not to this query: somebody has to correct it; says how.
     Refused(String),
+    /// It was not asked: a Secret that the question needs cannot be read; says how to change that.
+    SecretNotReadable(String),
     /// The provider did not answer, or not as one; says what to do.
     ProviderError(String),
 }

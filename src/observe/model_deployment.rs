@@ -1,12 +1,13 @@
 //! What a decision about a ModelDeployment rests on: caches of the children, the entry and
 //! the ConfigMaps it refers to (by metadata; what is in them is asked for when it changed), and
-//! the metric source.
+//! the metric sources.
 //!
 //! Children are looked up by the names that status gives, and count only with the right
 //! owner: what an earlier ModelDeployment of the same name left behind is not ours.
 
 mod children;
 mod contents;
+mod credentials;
 mod measurements;
 mod references;
 mod watches;
@@ -24,11 +25,14 @@ use kube::core::PartialObjectMeta;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
-use crate::audit::Entry;
+use crate::audit::{Entry, Trail};
+use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
+use crate::connect::sql::SqlSource;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{self, settle};
 use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory};
 
@@ -39,12 +43,16 @@ pub use watches::register;
 const TRAIL_REST: Duration = Duration::from_secs(10);
 
 /// Where metrics come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MetricSource {
     /// The operator's Prometheus, if one is configured.
     pub prometheus: Option<Arc<dyn Answers>>,
     /// Namespaces whose deployments may query it; empty: all.
     pub namespaces: Vec<String>,
+    /// Whoever else a metric names.
+    pub http: Arc<HttpSource>,
+    /// Databases that a metric names.
+    pub sql: Arc<SqlSource>,
 }
 
 /// The machine of ModelDeployments.
@@ -60,8 +68,23 @@ pub struct ModelDeployments {
     routes: Cache<HttpRoute>,
     pods: Cache<Pod>,
     metrics: MetricSource,
+    trail: Arc<dyn Trail>,
     settings: Settings,
     clock: Clock,
+}
+
+impl ModelDeployments {
+    /// What the record knows that this resource's status may not.
+    async fn history(&self, resource: &ModelDeployment, lost: &[Entry]) -> History {
+        if !restored::must_ask(resource.status.as_ref(), lost) {
+            return History::NotAsked;
+        }
+        let (namespace, name) = key(resource);
+        match self.trail.history(namespace, name).await {
+            Ok(entries) => History::Known(entries),
+            Err(error) => History::Unknown(error.to_string()),
+        }
+    }
 }
 
 impl Machine for ModelDeployments {
@@ -76,6 +99,7 @@ impl Machine for ModelDeployments {
         let policy = Policy::read(&resource.spec, &config_maps.of_metrics);
         let (children, left_behind) = self.children(&resource);
         let (measured_at, measurements) = self.measure(&resource, &policy).await;
+        let history = self.history(&resource, &memory.lost).await;
         Ok(Observed {
             entry: self.entry(&resource),
             config_maps: config_maps.of_template,
@@ -95,6 +119,7 @@ impl Machine for ModelDeployments {
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
             },
+            history,
             settings: self.settings.clone(),
         })
     }

@@ -51,6 +51,9 @@ pub struct OperatorOptions {
     /// Namespace whose deployments may query it; may be given several times. `*`, or none: all.
     #[arg(long = "prometheus-allowed-namespace")]
     pub prometheus_allowed_namespaces: Vec<String>,
+    /// Metrics may name addresses on loopback: for a control plane on one machine, nowhere else.
+    #[arg(long, env = "ALLOW_LOOPBACK_URLS")]
+    pub allow_loopback_urls: bool,
     /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.
     #[arg(long)]
     pub regions_file: Option<std::path::PathBuf>,
@@ -147,6 +150,12 @@ impl<'a> Registration<'a> {
     #[cfg(test)]
     pub(crate) fn by_hand(self) -> Vec<Box<dyn super::ByHand>> {
         self.controllers.into_iter().map(|it| it.0.by_hand()).collect()
+    }
+
+    /// The record of decisions, to look something up.
+    #[must_use]
+    pub fn trail(&self) -> Arc<dyn Trail> {
+        self.shared.actor.trail()
     }
 
     /// What tells decisions the time.

@@ -10,7 +10,7 @@
 //!
 //! What is *not* here matters as much. No wildcard: a right for everything
 //! cannot be reviewed. No Secrets: tenants who want one read bind a Role with
-//! `resourceNames` themselves. No nodes: a region is a node affinity, and the
+//! `resourceNames` themselves, and `SecretNotReadable` prints it. No nodes: a region is a node affinity, and the
 //! scheduler reads nodes. No `update` of a spec: the operator writes only
 //! `status` and its own children. No `bind`, `escalate` or `impersonate`.
 

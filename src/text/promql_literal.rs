@@ -8,24 +8,7 @@
 //! harmless token there. So the query is read from its start with the lexical
 //! rules of PromQL's strings and comments, and each value is bound for its place.
 
-/// Why a value cannot stand where the template puts it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
-    /// Outside of a string.
-    #[error(
-        "a value outside of quotes may hold only letters, digits, `_`, `:` and `.`; put the placeholder into a quoted string"
-    )]
-    Bare,
-    /// Right after a backslash the escape would swallow the value's first character.
-    #[error("a placeholder may not follow a backslash; remove the backslash")]
-    AfterBackslash,
-    /// A backquote in a backquoted string.
-    #[error("a value in a backquoted string may not hold a backquote; use double quotes")]
-    Backquote,
-    /// In a comment.
-    #[error("a placeholder may not stand in a comment; remove the comment")]
-    Comment,
-}
+use super::bind::{Bind, BindError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -50,18 +33,6 @@ impl Binder {
         Self { query: String::new(), place: Place::Bare, operator: [' '; 2] }
     }
 
-    /// Appends what the author wrote.
-    pub(super) fn text(&mut self, text: &str) {
-        for c in text.chars() {
-            self.place = self.after(c);
-            if self.place == Place::Bare && !c.is_whitespace() {
-                let [_, last] = self.operator;
-                self.operator = [last, c];
-            }
-            self.query.push(c);
-        }
-    }
-
     fn after(&self, c: char) -> Place {
         let regex = matches!(self.operator, ['=' | '!', '~']);
         match (self.place, c) {
@@ -76,9 +47,21 @@ impl Binder {
             (place, _) => place,
         }
     }
+}
 
-    /// Appends a value, bound for the place it stands at.
-    pub(super) fn value(&mut self, value: &str) -> Result<(), BindError> {
+impl Bind for Binder {
+    fn text(&mut self, text: &str) {
+        for c in text.chars() {
+            self.place = self.after(c);
+            if self.place == Place::Bare && !c.is_whitespace() {
+                let [_, last] = self.operator;
+                self.operator = [last, c];
+            }
+            self.query.push(c);
+        }
+    }
+
+    fn value(&mut self, value: &str) -> Result<(), BindError> {
         match self.place {
             Place::Bare if is_token(value) => {
                 self.query.push_str(value);
@@ -98,8 +81,7 @@ impl Binder {
         Ok(())
     }
 
-    /// The query.
-    pub(super) fn finish(self) -> String {
+    fn finish(self) -> String {
         self.query
     }
 }

@@ -1,4 +1,4 @@
-//! Query templates: PromQL with placeholders, `errors_total{revision="{{ revision }}"}`.
+//! Query templates: PromQL with placeholders, `errors_total{revision="{{ revision }}"}`, or another language.
 //!
 //! A template is written by whoever may write a deployment, its values come from
 //! the cluster; neither may surprise the metric source or the operator. So the
@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
-pub use super::promql_literal::BindError;
-use super::promql_literal::Binder;
+use super::bind::Bind;
+pub use super::bind::BindError;
+use super::{json_literal, promql_literal, sql_parameter, url_component};
 
 /// The longest template.
 const MAX_TEMPLATE_BYTES: usize = 16 * 1024;
@@ -57,18 +58,67 @@ pub enum TemplateError {
     Nul,
 }
 
-/// Fills in a template with exactly the given variables.
+/// What a template is written in: what keeps a value data there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Prometheus' query language.
+    PromQl,
+    /// A URL.
+    Url,
+    /// JSON.
+    Json,
+    /// A JSON path.
+    JsonPath,
+}
+
+/// Fills in a PromQL template with exactly the given variables.
 ///
 /// # Errors
 /// Says what to correct in the template.
 pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<String, TemplateError> {
+    render_in(Language::PromQl, template, variables)
+}
+
+/// Fills in a template in any language with exactly the given variables.
+///
+/// # Errors
+/// Says what to correct in the template.
+pub fn render_in(
+    language: Language,
+    template: &str,
+    variables: &BTreeMap<&str, String>,
+) -> Result<String, TemplateError> {
+    match language {
+        Language::PromQl => bound(promql_literal::Binder::new(), template, variables),
+        Language::Url => bound(url_component::Binder::default(), template, variables),
+        Language::Json => bound(json_literal::Binder::json(), template, variables),
+        Language::JsonPath => bound(json_literal::Binder::path(), template, variables),
+    }
+}
+
+/// Fills in an SQL template: the statement with a parameter in place of each value, and their values.
+///
+/// # Errors
+/// Says what to correct in the template.
+pub fn render_sql(template: &str, variables: &BTreeMap<&str, String>) -> Result<(String, Vec<String>), TemplateError> {
+    let mut query = sql_parameter::Binder::default();
+    fill_in(&mut query, template, variables)?;
+    let values = query.take_values();
+    Ok((short_enough(query.finish())?, values))
+}
+
+fn bound(mut query: impl Bind, template: &str, variables: &BTreeMap<&str, String>) -> Result<String, TemplateError> {
+    fill_in(&mut query, template, variables)?;
+    short_enough(query.finish())
+}
+
+fn fill_in(query: &mut impl Bind, template: &str, variables: &BTreeMap<&str, String>) -> Result<(), TemplateError> {
     let names = used_variables(template)?;
     if let Some(name) = names.into_iter().find(|name| !variables.contains_key(name.as_str())) {
         let known = variables.keys().copied().collect::<Vec<_>>().join(", ");
         return Err(TemplateError::UnknownVariable { name, known });
     }
     let marked = environment().render_str(template, variables).map_err(|error| explain(&error))?;
-    let mut query = Binder::new();
     for (index, part) in marked.split(MARK).enumerate() {
         if index % 2 == 0 {
             query.text(part);
@@ -76,7 +126,10 @@ pub fn render(template: &str, variables: &BTreeMap<&str, String>) -> Result<Stri
             query.value(part)?;
         }
     }
-    let query = query.finish();
+    Ok(())
+}
+
+fn short_enough(query: String) -> Result<String, TemplateError> {
     if query.len() > MAX_QUERY_BYTES { Err(TemplateError::TooLarge) } else { Ok(query) }
 }
 

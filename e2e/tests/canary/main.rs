@@ -10,6 +10,7 @@ mod leaders;
 mod outages;
 mod people;
 mod promotion;
+mod providers;
 mod reapply;
 mod returning;
 mod rights;

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LocalRef;
+use super::{HttpQuery, LocalRef, SqlQuery};
 use crate::api::{DurationText, Quantity};
 
 /// The metrics that judge a revision. An analysis without a metric says so and
@@ -64,19 +64,23 @@ pub struct MetricsSource {
 /// What a metrics ConfigMap holds under `metrics.yaml`.
 pub type ConfigMapMetrics = Vec<Metric>;
 
-/// One measurement and what is expected of it: a number (`prometheus`) within a `threshold` or as in
+/// One measurement and what is expected of it: a number (`prometheus`, `http` or `sql`) within a `threshold` or as in
 /// `compare`, or counts (`proportion` or `mean`) with a `test`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("[has(self.threshold), has(self.compare), has(self.test)].filter(it, it).size() == 1")
         .message("a metric needs exactly one of threshold, compare and test"),
-    validation = Rule::new("[has(self.prometheus), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
-        .message("a metric needs exactly one of prometheus, proportion and mean"),
-    validation = Rule::new("has(self.test) != has(self.prometheus)")
-        .message("proportion and mean are judged by test; prometheus, by threshold or compare"),
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
+        .message("a metric needs exactly one of prometheus, http, sql, proportion and mean"),
+    validation = Rule::new("has(self.test) == (has(self.proportion) || has(self.mean))")
+        .message("proportion and mean are judged by test; prometheus, http and sql, by threshold or compare"),
+    validation = Rule::new("!has(self.compare) || !has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
+        .message("a metric with compare must name {{ revision }} in sql.query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
-        .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number")
+        .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
+    validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
+        .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number")
 )]
 pub struct Metric {
     /// Unique within the analysis.
@@ -88,6 +92,12 @@ pub struct Metric {
     /// A query that returns one number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusQuery>,
+    /// A request that is answered with JSON, and where the number is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpQuery>,
+    /// A query that a database answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlQuery>,
     /// Successes among trials: a hit rate, an error rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proportion: Option<Proportion>,
@@ -131,14 +141,31 @@ pub struct Mean {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("self.prometheus.query.contains('revision')")
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql)].filter(it, it).size() == 1")
+        .message("a count needs exactly one of prometheus, http and sql"),
+    validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
+        .message("a count is one revision's: name {{ revision }} in sql.query"),
+    validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*window')")
+        .message("a count is of everything since the step's observation began: name {{ window }} or {{ windowStart }} in sql.query"),
+    validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a count is one revision's: name {{ revision }} in its query"),
-    validation = Rule::new("self.prometheus.query.contains('window')")
-        .message("a count is of everything since the step's observation began: name {{ window }} or {{ windowStart }} in its query")
+    validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('window')")
+        .message("a count is of everything since the step's observation began: name {{ window }} or {{ windowStart }} in its query"),
+    validation = Rule::new("!has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
+        .message("a count is one revision's: name {{ revision }} in http.url, http.body or http.jsonPath"),
+    validation = Rule::new("!has(self.http) || self.http.url.matches('[{][{%][^}]*window') || self.http.jsonPath.matches('[{][{%][^}]*window') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*window'))")
+        .message("a count is of everything since the step's observation began: name {{ windowStart }} in http.url, http.body or http.jsonPath")
 )]
 pub struct Count {
     /// A query that returns one number.
-    pub prometheus: PrometheusQuery,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusQuery>,
+    /// A request that is answered with JSON, and where the number is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpQuery>,
+    /// A query that a database answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlQuery>,
 }
 
 /// Whether the candidate is worse than a margin allows.

@@ -3,6 +3,7 @@
 
 mod analysis;
 mod autoscaling;
+mod provider;
 mod rollout;
 mod status;
 mod traffic;
@@ -17,6 +18,7 @@ pub use analysis::{
     PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use autoscaling::Autoscaling;
+pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
     Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,

@@ -249,6 +249,8 @@ pub enum Cause {
     StepTimeExceeded,
     /// The metric source did not answer for `onOutage.after`.
     MetricSourceOutage,
+    /// The record says that it was taken back under this name before, and this object's status does not.
+    PreviouslyRolledBack,
 }
 
 /// A revision and the entry it serves.
@@ -349,6 +351,9 @@ pub struct Verdict {
     /// The source answers, but refuses the query: no outage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
+    /// It is not asked, because a Secret that the metric names cannot be read: no outage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_not_readable: bool,
     /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
     #[serde(default)]
     pub query_digest: String,

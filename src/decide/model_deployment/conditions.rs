@@ -18,7 +18,7 @@ use super::pass::Pass;
 use super::target;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase, Verdict};
 use crate::api::{Condition, Weight};
 
 /// Reason: decisions cannot be recorded.
@@ -109,6 +109,13 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
                 refused.metric, refused.message
             ),
         ));
+    }
+    let secretless = |it: &&Verdict| it.secret_not_readable;
+    if let Some(unasked) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(secretless)) {
+        return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
+    }
+    if let Some(unknown) = pass.unknown_history() {
+        return Some(Said::new(TRAIL, unknown));
     }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(

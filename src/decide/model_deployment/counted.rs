@@ -7,6 +7,7 @@
 use super::judge::{Judged, short, unknown};
 use super::measure::{Part, Subject};
 use super::policy::{MetricRule, TestRule};
+use super::question::Template;
 use crate::api::model_deployment::{Attempt, CountedPeriod, Verdict, VerdictKind};
 use crate::decide::Measurement;
 use crate::stats::mean::Moments;
@@ -46,14 +47,22 @@ pub(super) fn judge<'a>(
 
 /// All counts of one revision, or the first answer that is none.
 fn counts<'a>(rule: &MetricRule, answer: impl Fn(Part) -> Option<&'a Measurement>) -> Result<Vec<f64>, Measurement> {
-    let one = |(part, _): &(Part, String)| match answer(*part) {
+    let one = |(part, template): &(Part, Template)| match answer(*part) {
         Some(Measurement::Value(value)) => Ok(*value),
-        Some(Measurement::NoData(why)) => Err(Measurement::NoData(format!(
-            "{}: {why}; if nothing has happened yet, that is 0: add `or vector(0)` to the query",
-            part.field()
-        ))),
+        Some(Measurement::NoData(why)) => {
+            let nothing = match template {
+                Template::Prometheus(_) => "add `or vector(0)` to the query",
+                Template::Http(_) => "let the answer say so",
+                Template::Sql(_) => "let the query count, or COALESCE(…, 0)",
+            };
+            Err(Measurement::NoData(format!(
+                "{}{}: {why}; if nothing has happened yet, that is 0: {nothing}",
+                part.field(),
+                template.provider()
+            )))
+        }
         Some(other) => Err(other.clone()),
-        None => Err(Measurement::NoData(format!("{} was not measured", part.field()))),
+        None => Err(Measurement::NoData(format!("{}{} was not measured", part.field(), template.provider()))),
     };
     rule.queries.iter().map(one).collect()
 }
@@ -178,6 +187,7 @@ mod tests {
     use crate::decide::model_deployment::judge;
     use crate::decide::model_deployment::measure::Query;
     use crate::decide::model_deployment::policy::Policy;
+    use crate::decide::model_deployment::question::Question;
 
     fn policy(direction: &str, margin: &str, counts: &str) -> Policy {
         let count = || json!({"prometheus": {"query": "q{r=\"{{ revision }}\"}[{{ window }}]"}});
@@ -217,8 +227,8 @@ mod tests {
             .into_iter()
             .flat_map(|(subject, counts)| {
                 policy.metrics[0].queries.iter().zip(counts).map(move |((part, _), count)| {
-                    let promql = Ok("q".into());
-                    (Query { metric: Some("m".into()), part: *part, subject, promql }, Measurement::of(*count))
+                    let question = Ok(Question::Prometheus("q".into()));
+                    (Query { metric: Some("m".into()), part: *part, subject, question }, Measurement::of(*count))
                 })
             })
             .collect();

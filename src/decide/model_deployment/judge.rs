@@ -80,6 +80,8 @@ pub(super) struct Judged {
     pub(super) silent: bool,
     /// It refuses the query.
     pub(super) refused: bool,
+    /// A Secret is missing to ask it.
+    pub(super) secretless: bool,
     pub(super) message: String,
     /// What a test has counted.
     pub(super) periods: Vec<CountedPeriod>,
@@ -88,8 +90,16 @@ pub(super) struct Judged {
 impl Judged {
     /// One that is no outage.
     pub(super) fn of(verdict: VerdictKind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { verdict, value: None, stable: None, silent: false, refused: false, message, periods: Vec::new() }
+        Self {
+            verdict,
+            value: None,
+            stable: None,
+            silent: false,
+            refused: false,
+            secretless: false,
+            message: message.into(),
+            periods: Vec::new(),
+        }
     }
 }
 
@@ -152,12 +162,15 @@ pub(super) fn unknown(answer: &Measurement, whose: &str) -> Judged {
         Measurement::NoData(why) if whose.is_empty() => (VerdictKind::NoData, why.as_str()),
         // Half of a comparison is no comparison.
         Measurement::NoData(why) => (VerdictKind::Inconclusive, why.as_str()),
-        Measurement::ProviderError(why) | Measurement::Refused(why) => (VerdictKind::ProviderError, why.as_str()),
+        Measurement::ProviderError(why) | Measurement::Refused(why) | Measurement::SecretNotReadable(why) => {
+            (VerdictKind::ProviderError, why.as_str())
+        }
         Measurement::Value(_) => (VerdictKind::Inconclusive, "not compared"),
     };
     Judged {
         silent: matches!(answer, Measurement::ProviderError(_)),
         refused: matches!(answer, Measurement::Refused(_)),
+        secretless: matches!(answer, Measurement::SecretNotReadable(_)),
         ..Judged::of(verdict, format!("{whose}{why}"))
     }
 }
@@ -191,6 +204,7 @@ fn follow(before: Option<&Verdict>, judged: Judged, rule: &MetricRule, began: Da
         },
         silent_since: judged.silent.then(|| before.and_then(|it| it.silent_since).unwrap_or(began)),
         refused: judged.refused,
+        secret_not_readable: judged.secretless,
         query_digest: rule.digest.clone(),
         verdict: judged.verdict,
         value: judged.value.map(short),
@@ -220,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::api::model_deployment::{ModelDeploymentSpec, VerdictKind::*};
+    use crate::decide::model_deployment::question::Question;
 
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
@@ -244,7 +259,8 @@ mod tests {
     }
 
     fn query(metric: Option<&str>, subject: Subject) -> Query {
-        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, promql: Ok("q".into()) }
+        let question = Ok(Question::Prometheus("q".into()));
+        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, question }
     }
 
     /// The verdict on these answers, after `before`.

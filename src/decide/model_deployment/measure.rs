@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::policy::{MetricRule, Policy};
+use super::question::{Question, Template};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
-use crate::text::query;
 
 /// The variables of query templates.
 pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window", "windowStart", "windowEnd"];
@@ -25,8 +25,8 @@ pub struct Query {
     pub part: Part,
     /// Whom it is about.
     pub subject: Subject,
-    /// The rendered PromQL, or why the template cannot be rendered.
-    pub promql: Result<String, String>,
+    /// What to ask, or why the template cannot be filled in.
+    pub question: Result<Question, String>,
 }
 
 /// One of the numbers that make a metric.
@@ -47,16 +47,16 @@ pub enum Part {
 }
 
 impl Part {
-    /// The field of a metric that has its query.
+    /// The field of a metric below which its question is, with the dot; a number's is the metric's own.
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
-            Self::Value => "prometheus",
-            Self::Successes => "proportion.successes.prometheus",
-            Self::Trials => "proportion.trials.prometheus",
-            Self::Sum => "mean.sum.prometheus",
-            Self::SumSquares => "mean.sumSquares.prometheus",
-            Self::Count => "mean.count.prometheus",
+            Self::Value => "",
+            Self::Successes => "proportion.successes.",
+            Self::Trials => "proportion.trials.",
+            Self::Sum => "mean.sum.",
+            Self::SumSquares => "mean.sumSquares.",
+            Self::Count => "mean.count.",
         }
     }
 }
@@ -122,23 +122,19 @@ pub fn due(
     }
     let candidate = variables(resource, &attempt.revision, attempt, now);
     let baseline = variables(resource, &stable.revision, attempt, now);
-    let render = |template: &str, subject| {
+    let ask = |metric: Option<&str>, part, template: &Template, subject| {
         let variables = if subject == Subject::Stable { &baseline } else { &candidate };
-        query::render(template, variables).map_err(|error| error.to_string())
+        let question = template.fill_in(variables).map_err(|error| error.to_string());
+        Query { metric: metric.map(str::to_owned), part, subject, question }
     };
     let mut queries = Vec::new();
     if let Some(template) = &policy.samples {
-        let subject = Subject::Candidate;
-        queries.push(Query { metric: None, part: Part::Value, subject, promql: render(template, subject) });
+        queries.push(ask(None, Part::Value, template, Subject::Candidate));
     }
     for metric in asked(policy, attempt) {
         for subject in [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)].into_iter().flatten() {
-            queries.extend(metric.queries.iter().map(|(part, template)| Query {
-                metric: Some(metric.name.clone()),
-                part: *part,
-                subject,
-                promql: render(template, subject),
-            }));
+            let questions = metric.queries.iter();
+            queries.extend(questions.map(|(part, template)| ask(Some(&metric.name), *part, template, subject)));
         }
     }
     queries

@@ -17,7 +17,7 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
+//! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;
@@ -37,7 +37,9 @@ pub mod observed;
 mod pass;
 pub mod policy;
 mod progress;
+pub mod question;
 pub mod request;
+pub mod restored;
 mod scale;
 pub mod settle;
 mod shadow;

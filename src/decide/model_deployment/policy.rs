@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::measure::Part;
+use super::question::Template;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
 use crate::api::{DurationText, Weight};
 use crate::stats::NonInferiority;
@@ -58,7 +59,7 @@ pub struct Policy {
     /// Fail verdicts in a row that are tolerated.
     pub failure_limit: i32,
     /// Query that counts requests.
-    pub samples: Option<String>,
+    pub samples: Option<Template>,
     /// The metrics, shared ones included.
     pub metrics: Vec<MetricRule>,
     /// What could not be read.
@@ -120,8 +121,8 @@ pub struct MetricRule {
     pub name: String,
     /// What it is for.
     pub role: MetricRole,
-    /// The query templates: that of its number, or one for each of its counts.
-    pub queries: Vec<(Part, String)>,
+    /// What it asks: for its number, or for each of its counts.
+    pub queries: Vec<(Part, Template)>,
     /// Of query and bounds as they were written, short.
     pub digest: String,
     /// What is expected.

@@ -9,10 +9,12 @@ use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
 use super::request::Request;
+use super::restored::HOLD_BACK;
 use super::traffic;
 use crate::api::Weight;
+use crate::api::condition;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -32,6 +34,14 @@ impl Pass<'_> {
         if refused || !self.may_advance() || self.is_being_deleted(&entry.revision) {
             return;
         }
+        if retry.is_none() {
+            if self.unknown_history().is_some() {
+                return;
+            }
+            if let Some(before) = self.rolled_back_before(&entry.revision) {
+                return self.hold_back(entry, &before);
+            }
+        }
         let asked = retry.as_ref().map(|request| request.attempt.clone());
         if let Some(retry) = retry {
             // Only now: a request that has to wait is carried out later.
@@ -40,21 +50,26 @@ impl Pass<'_> {
         self.start(entry, asked);
     }
 
-    /// `asked` is the attempt that a person asked to be tried again.
-    fn start(&mut self, entry: EntryRef, asked: Option<String>) {
+    /// An attempt that has failed before it begins: what a person can ask to be tried again.
+    fn hold_back(&mut self, entry: EntryRef, before: &str) {
+        let (revision, cause) = (entry.revision.clone(), Cause::PreviouslyRolledBack);
+        let attempt = self.new_attempt(entry);
+        let message = Some(condition::brief(before));
+        self.status.attempt = Some(Attempt { state: AttemptState::Failed, cause: Some(cause), message, ..attempt });
+        self.refuse(&revision, Some(cause));
+        self.intend(HOLD_BACK, before);
+        let note = format!("revision {revision} was taken back {before}");
+        self.tell(EventType::Warning, "PreviouslyRolledBack", HOLD_BACK, note);
+    }
+
+    /// One that has decided nothing yet, with the next number.
+    fn new_attempt(&mut self, entry: EntryRef) -> Attempt {
         self.status.attempts = self.status.attempts.saturating_add(1);
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
-        // A failed first deployment that is given up has no traffic to drain.
-        let given_up =
-            self.status.revisions.iter().find(|it| it.role == RevisionRole::Candidate && it.revision != entry.revision);
-        if let Some(revision) = given_up.map(|it| it.revision.clone()) {
-            self.set_role(&revision, RevisionRole::Draining);
-        }
-        let proven_until = self.proven_until(&entry.revision);
-        self.status.attempt = Some(Attempt {
+        Attempt {
             id: format!("{}-{}-{uid}", entry.revision, self.status.attempts),
             revision: entry.revision.clone(),
-            entry: entry.clone(),
+            entry,
             state: AttemptState::Starting,
             weight: Weight::NONE,
             step: None,
@@ -73,14 +88,27 @@ impl Pass<'_> {
             unjudged_since: None,
             copied: None,
             shadowed: false,
-            fast_return: proven_until.is_some(),
+            fast_return: false,
             emergency: false,
             paused_since: None,
             suspended_since: None,
             held_until: None,
             skip_steps: false,
             decided: 0,
-        });
+        }
+    }
+
+    /// `asked` is the attempt that a person asked to be tried again.
+    fn start(&mut self, entry: EntryRef, asked: Option<String>) {
+        // A failed first deployment that is given up has no traffic to drain.
+        let given_up =
+            self.status.revisions.iter().find(|it| it.role == RevisionRole::Candidate && it.revision != entry.revision);
+        if let Some(revision) = given_up.map(|it| it.revision.clone()) {
+            self.set_role(&revision, RevisionRole::Draining);
+        }
+        let proven_until = self.proven_until(&entry.revision);
+        let attempt = self.new_attempt(entry.clone());
+        self.status.attempt = Some(Attempt { fast_return: proven_until.is_some(), ..attempt });
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);

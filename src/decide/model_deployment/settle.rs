@@ -6,6 +6,9 @@
 //! recorded. That write is a compare-and-swap, so once it has won, the write that the intent
 //! was waiting for can no longer win, however late it arrives. And it survives a crash.
 //!
+//! What took effect is not given up, though: if the record has its outcome, or if it is a rollback, which is recorded only
+//! after its status write, then it is the status that is of an earlier time (see [`super::restored`]). Its number is spent all the same.
+//!
 //! A decision that did not wait for the record, such as a rollback, may sit in that queue under the
 //! same number. It took effect, but its place is gone: it gets the next free number, and so does what
 //! was decided after it, so that numbers tell the order of decisions. It is recorded only in
@@ -50,7 +53,9 @@ impl Pass<'_> {
             if let Some(first) = queued(&self.status, intent.sequence) {
                 self.renumber(first);
             }
-            self.status.unrecorded.insert(0, void(intent, self.now));
+            if !self.took_effect(intent) {
+                self.status.unrecorded.insert(0, void(intent, self.now));
+            }
         }
     }
 

@@ -63,6 +63,7 @@ impl Pass<'_> {
             .or_else(|| self.breached(MetricRole::Guardrail, Cause::GuardrailBreached))
             .or_else(|| self.breached(MetricRole::Objective, Cause::ObjectiveMissed))
             .or_else(|| self.superseded(attempt))
+            .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(attempt)?))
             .or_else(|| self.artifact_refused(attempt))
             .or_else(|| TakeBack::because(Cause::CapacityLost, self.lost_too_often(attempt)?))
             .or_else(|| self.overdue(attempt))

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use super::{Bounds, MetricRule, Reader, TestRule, Unjudged, Unreadable};
 use crate::api::Quantity;
 use crate::api::model_deployment::{Compare, Direction, Metric, ModelDeploymentSpec, Test, Threshold};
-use crate::decide::model_deployment::measure::{Part, VARIABLES};
+use crate::decide::model_deployment::measure::Part;
+use crate::decide::model_deployment::question::{self, Template};
 use crate::stats::{Better, NonInferiority};
 use crate::text::hex::hex;
-use crate::text::query;
 
 /// Each has a verdict in status, which must stay small.
 pub const MOST_METRICS: usize = 64;
@@ -25,7 +25,7 @@ const ALPHA: f64 = 0.05;
 /// Below this it would never find anything.
 const LEAST_ALPHA: f64 = 1e-6;
 const NO_BOUND: &str = "there is no bound that could be violated; give one";
-const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus, by threshold or compare";
+const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus, http and sql, by threshold or compare";
 
 impl Reader {
     /// A later metric replaces an earlier one of the same name, readable or not.
@@ -61,9 +61,9 @@ impl Reader {
     }
 
     /// The query that counts requests, if it can be one.
-    pub(super) fn samples(&mut self, template: &str) -> Option<String> {
-        let fits = self.query("spec.analysis.samples", Part::Value.field(), Unjudged::Unknown, template);
-        fits.then(|| template.to_owned())
+    pub(super) fn samples(&mut self, template: &str) -> Option<Template> {
+        let template = Template::Prometheus(template.to_owned());
+        self.usable("spec.analysis.samples", Unjudged::Unknown, Part::Value, &template).then_some(template)
     }
 
     fn shared(&mut self, field: &str, text: &str, metrics: &mut Vec<MetricRule>) {
@@ -99,10 +99,16 @@ impl Reader {
         self.replace(&metric.name, metrics);
         let errors = self.errors.len();
         let field = format!("{field}, {}", metric.name);
-        let queries = queries(metric);
-        let bounds = self.bounds(&field, metric);
+        let queries = match question::of(metric) {
+            Ok(queries) => queries,
+            Err(why) => {
+                self.not_a_metric(&field, metric, why);
+                return;
+            }
+        };
+        let bounds = self.bounds(&field, metric, &queries);
         for (part, template) in &queries {
-            self.query(&field, part.field(), Unjudged::Metric(metric.name.clone()), template);
+            self.usable(&field, Unjudged::Metric(metric.name.clone()), *part, template);
         }
         if let (Some(bounds), true) = (bounds, errors == self.errors.len()) {
             metrics.push(MetricRule {
@@ -120,28 +126,29 @@ impl Reader {
         self.errors.retain(|it| !matches!(&it.leaves_unjudged, Unjudged::Metric(other) if other == name));
     }
 
-    fn query(&mut self, field: &str, part: &str, leaves_unjudged: Unjudged, template: &str) -> bool {
-        let Err(error) = query::check(template, &VARIABLES) else { return true };
-        let message = format!("{field}: its query cannot be used: {error}; correct {part}.query");
+    fn usable(&mut self, field: &str, leaves_unjudged: Unjudged, part: Part, template: &Template) -> bool {
+        let Err(question::Unusable { field: of, why }) = template.check() else { return true };
+        let message = format!("{field}: its query cannot be used: {why}; correct {}{of}", part.field());
         self.errors.push(Unreadable { reason: "QueryInvalid", message, leaves_unjudged });
         false
     }
 
-    fn bounds(&mut self, field: &str, metric: &Metric) -> Option<Bounds> {
-        let given = [metric.prometheus.is_some(), metric.proportion.is_some(), metric.mean.is_some()];
-        if given.into_iter().filter(|it| *it).count() != 1 {
-            return self.not_a_metric(field, metric, "a metric needs exactly one of prometheus, proportion and mean");
+    fn bounds(&mut self, field: &str, metric: &Metric, queries: &[(Part, Template)]) -> Option<Bounds> {
+        let judged_by = (&metric.threshold, &metric.compare, &metric.test);
+        if let (None, Some(_), None) | (Some(_), None, None) | (None, None, Some(_)) = judged_by
+            && metric.test.is_none() != queries.iter().all(|(part, _)| *part == Part::Value)
+        {
+            return self.not_a_metric(field, metric, WHO_JUDGES);
         }
-        match (&metric.threshold, &metric.compare, &metric.test) {
+        match judged_by {
             (Some(threshold), None, None) => self.threshold(field, metric, threshold),
-            (None, Some(compare), None) => self.compare(field, metric, compare),
-            (None, None, Some(test)) => self.test(field, metric, test),
+            (None, Some(compare), None) => self.compare(field, metric, compare, queries),
+            (None, None, Some(test)) => self.test(field, metric, test, queries),
             _ => self.not_a_metric(field, metric, "a metric needs exactly one of threshold, compare and test"),
         }
     }
 
     fn threshold(&mut self, field: &str, metric: &Metric, it: &Threshold) -> Option<Bounds> {
-        self.has_a_number(field, metric)?;
         if it.min.is_none() && it.max.is_none() {
             return self.not_a_metric(field, metric, NO_BOUND);
         }
@@ -151,12 +158,11 @@ impl Reader {
         })
     }
 
-    fn compare(&mut self, field: &str, metric: &Metric, it: &Compare) -> Option<Bounds> {
-        let query = self.has_a_number(field, metric)?;
+    fn compare(&mut self, field: &str, metric: &Metric, it: &Compare, queries: &[(Part, Template)]) -> Option<Bounds> {
         if [&it.max_ratio, &it.min_ratio, &it.max_increase, &it.max_decrease].iter().all(|it| it.is_none()) {
             return self.not_a_metric(field, metric, NO_BOUND);
         }
-        if query::uses(query, "revision") == Ok(false) {
+        if !queries.iter().all(|(_, template)| template.uses("revision")) {
             let same =
                 "compare needs {{ revision }} in the query: without it, candidate and stable give the same number";
             return self.not_a_metric(field, metric, same);
@@ -169,17 +175,13 @@ impl Reader {
         })
     }
 
-    fn test(&mut self, field: &str, metric: &Metric, it: &Test) -> Option<Bounds> {
-        if metric.prometheus.is_some() {
-            return self.not_a_metric(field, metric, WHO_JUDGES);
-        }
-        for (part, template) in &queries(metric) {
-            let [revision, window] = [&["revision"][..], &["window", "windowStart"]]
-                .map(|names| names.iter().any(|name| query::uses(template, name) != Ok(false)));
-            if !(revision && window) {
+    fn test(&mut self, field: &str, metric: &Metric, it: &Test, queries: &[(Part, Template)]) -> Option<Bounds> {
+        for (part, template) in queries {
+            if !(template.uses("revision") && (template.uses("window") || template.uses("windowStart"))) {
                 let why = format!(
-                    "{}.query must count one revision, {{{{ revision }}}}, since the step's observation began, {{{{ window }}}} or {{{{ windowStart }}}}",
-                    part.field()
+                    "{}{} must count one revision, {{{{ revision }}}}, since the step's observation began, {{{{ window }}}} or {{{{ windowStart }}}}",
+                    part.field(),
+                    template.provider()
                 );
                 return self.not_a_metric(field, metric, &why);
             }
@@ -207,13 +209,6 @@ impl Reader {
         Some(Bounds::Test(TestRule { margin: NonInferiority { better, margin }, alpha }))
     }
 
-    fn has_a_number<'a>(&mut self, field: &str, metric: &'a Metric) -> Option<&'a str> {
-        if metric.prometheus.is_none() {
-            self.not_a_metric(field, metric, WHO_JUDGES);
-        }
-        metric.prometheus.as_ref().map(|it| it.query.as_str())
-    }
-
     fn number(&mut self, field: &str, metric: &Metric, part: &str, quantity: Option<&Quantity>) -> Option<f64> {
         match quantity?.value() {
             Ok(number) => Some(number),
@@ -233,25 +228,6 @@ impl Reader {
     fn unjudged(&mut self, leaves_unjudged: Unjudged, message: String) {
         self.errors.push(Unreadable { reason: "InvalidSpec", message, leaves_unjudged });
     }
-}
-
-/// What is asked for a metric.
-fn queries(metric: &Metric) -> Vec<(Part, String)> {
-    let mut parts = Vec::new();
-    if let Some(it) = &metric.prometheus {
-        parts.push((Part::Value, it));
-    }
-    if let Some(it) = &metric.proportion {
-        parts.extend([(Part::Successes, &it.successes.prometheus), (Part::Trials, &it.trials.prometheus)]);
-    }
-    if let Some(it) = &metric.mean {
-        parts.extend([
-            (Part::Sum, &it.sum.prometheus),
-            (Part::SumSquares, &it.sum_squares.prometheus),
-            (Part::Count, &it.count.prometheus),
-        ]);
-    }
-    parts.into_iter().map(|(part, it)| (part, it.query.clone())).collect()
 }
 
 /// A name that nobody has checked, for a message.

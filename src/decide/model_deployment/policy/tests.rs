@@ -151,7 +151,7 @@ fn a_test_that_cannot_be_is_named_with_what_is_wrong() {
         (with("/test/nonInferiorityMargin", json!("little")), "test.nonInferiorityMargin: \"little\""),
         (
             with("/proportion/trials/prometheus/query", json!("q{{ window }}")),
-            "proportion.trials.prometheus.query must count one revision",
+            "proportion.trials.prometheus must count one revision",
         ),
         (
             with("/proportion/successes/prometheus/query", json!("q{{ revision }}")),
@@ -161,7 +161,7 @@ fn a_test_that_cannot_be_is_named_with_what_is_wrong() {
             with("/proportion/successes/prometheus/query", json!("q{{ revison }}")),
             "correct proportion.successes.prometheus.query",
         ),
-        (both, "exactly one of prometheus, proportion and mean"),
+        (both, "exactly one of prometheus, http, sql, proportion and mean"),
         (bounded, "exactly one of threshold, compare and test"),
         (number, "proportion and mean are judged by test"),
     ];
@@ -234,12 +234,32 @@ fn an_unreadable_entry_is_overridden_like_any_other() {
     assert_eq!((policy.metrics.len(), policy.can_judge()), (0, false), "an unreadable one replaces a readable one");
 }
 
+fn http(url: &str) -> Value {
+    json!({"url": url, "jsonPath": "$.rate"})
+}
+
+#[test]
+fn a_request_is_a_question_like_a_query() {
+    let metric = json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/{{ revision }}"), "compare": {"to": "Stable", "maxRatio": "2"}});
+    let policy = shared(&json!([metric]).to_string(), &[]);
+    assert_eq!((policy.metrics.len(), policy.errors.len()), (1, 0), "{:?}", policy.errors);
+    let metric =
+        json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/{{ revison }}"), "threshold": {"max": "2"}});
+    let policy = shared(&json!([metric]).to_string(), &[]);
+    let error = &policy.errors[0];
+    assert!(error.reason == "QueryInvalid" && error.message.ends_with("correct http.url"), "{error:?}");
+}
+
 #[test]
 fn what_a_config_map_has_no_schema_for_is_refused_here() {
     for entry in [
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "threshold": {}}),
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q{r='{{ revision }}'}"}, "compare": {"to": "Stable"}}),
         json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "compare": {"to": "Stable", "maxRatio": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "threshold": {"max": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "prometheus": {"query": "q"}, "http": http("http://kpi/"), "threshold": {"max": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "http": http("http://kpi/"), "compare": {"to": "Stable", "maxRatio": "2"}}),
+        json!({"name": "a", "role": "Guardrail", "http": http("file:///kpi"), "threshold": {"max": "2"}}),
     ] {
         let policy = shared(&json!([entry]).to_string(), &[]);
         assert_eq!((policy.metrics.len(), policy.errors.len()), (0, 1), "{entry}: {:?}", policy.errors);

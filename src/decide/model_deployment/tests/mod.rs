@@ -22,6 +22,7 @@ mod properties;
 mod record;
 mod replicas;
 mod rest;
+mod restored;
 mod retry;
 mod shadow;
 mod story;

@@ -65,6 +65,26 @@ fn a_step_that_no_metric_can_judge_runs_into_its_deadline() {
 }
 
 #[test]
+fn a_path_that_leads_to_many_values_is_told_before_anything_is_asked() {
+    let mut world = World::mid_canary();
+    let complaints = json!({"name": "complaints", "role": "Guardrail", "threshold": {"max": "1%"},
+        "http": {"url": "http://kpi.crm.svc/{{ revision }}", "jsonPath": "$..rate"}});
+    world.analysis(json!({"metrics": [guardrail(), complaints], "failureLimit": 0}));
+    let mut story = Story::of("An http metric's jsonPath leads to many values", world);
+    story.world.advance(600);
+    story.pass("nothing advances");
+    story.world.analysis(json!({"metrics": [guardrail(), {"name": "complaints", "role": "Guardrail",
+        "http": {"url": "http://kpi.crm.svc/{{ revision }}", "jsonPath": "$.rate"}, "threshold": {"max": "1%"}}], "failureLimit": 0}));
+    story.world.measure("complaints", Measurement::Refused("kpi.crm.svc redirects elsewhere (302 Found)".into()));
+    story.world.advance(30);
+    story.pass("corrected; but what is asked there redirects: no outage, and the weight is held");
+    story.world.measure("complaints", Measurement::of(0.2));
+    story.world.advance(30);
+    story.pass("it answers, with a breach");
+    story.is("unusable-json-path");
+}
+
+#[test]
 fn shared_metrics_that_are_missing_hold() {
     let mut world = World::mid_canary();
     world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]}));

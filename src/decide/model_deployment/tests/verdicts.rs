@@ -247,6 +247,25 @@ fn a_refused_query_is_no_outage() {
 }
 
 #[test]
+fn a_secret_that_is_not_granted_is_told_with_its_remedy_and_is_no_outage() {
+    let mut world = World::mid_canary();
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "onOutage": {"after": "1m", "do": "Rollback"}}));
+    world.measure("error-rate", Measurement::SecretNotReadable("grant it with: kubectl".into()));
+    for _ in 0..10 {
+        world.advance(30);
+        world.pass();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Observing);
+    let stalled = |world: &World| world.status().conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap();
+    assert_eq!(stalled(&world).reason, "SecretNotReadable");
+    assert_eq!(stalled(&world).message, "metric error-rate: grant it with: kubectl");
+    world.measure("error-rate", Measurement::of(0.0));
+    world.advance(30);
+    world.pass();
+    assert_eq!(stalled(&world).reason, "Progressing");
+}
+
+#[test]
 fn requests_that_cannot_be_counted_by_a_refused_query_say_so() {
     let mut world = World::mid_canary();
     world.steps(json!([{"weight": "5%", "minSamples": 2000}]));
