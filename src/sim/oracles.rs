@@ -58,6 +58,11 @@ impl Oracles {
         self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
     }
 
+    /// Nobody is judged any more.
+    pub(super) fn forgive(&mut self) {
+        (self.failures, self.breached_at) = (0, None);
+    }
+
     /// Whether weight 0 is due since a breach, and not there: for runs in which nothing else goes wrong.
     pub(super) fn promised(&mut self, candidates_weight: f64, now: DateTime<Utc>) {
         if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > PROMISE) {

@@ -221,6 +221,10 @@ impl<'a> Run<'a> {
             let status = self.view.status();
             let stable = status.stable.as_ref().map(|it| it.revision.as_str());
             let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
+            if candidate.is_none_or(|it| !it.state.is_active()) {
+                // The next one is another candidate, and nobody was asked about it yet.
+                return self.fates().oracles.forgive();
+            }
             let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
             let now = self.view.now();
             self.fates().oracles.promised(weight, now);

@@ -149,6 +149,16 @@ fn dying_at_any_write_ends_where_it_would_have_ended_within_twenty_passes_more()
     none(&complaints, work.len());
 }
 
+fn in_a_storm(scenario: &Scenario, expected: &Expected) -> Ended {
+    let (mut left, from) = (STORM, expected.writes / 2);
+    let plan = move |number, about: &str| {
+        let strikes = number >= from && left > 0 && !about.starts_with("TRAIL");
+        left -= usize::from(strikes);
+        if strikes { Fate::Refused(409) } else { Fate::Arrives }
+    };
+    natural(scenario, Box::new(plan), 2)
+}
+
 /// Of each scenario, or with `SWEEP` unset of some.
 #[test]
 fn a_storm_of_conflicts_is_answered_with_no_storm_of_writes() {
@@ -156,19 +166,12 @@ fn a_storm_of_conflicts_is_answered_with_no_storm_of_writes() {
     let some: Vec<_> = all().iter().step_by(every).collect();
     let complaints = spread(&some, |it| {
         let (scenario, expected) = of(it);
-        let mut left = STORM;
-        let from = expected.writes / 2;
-        let plan = move |number, about: &str| {
-            let strikes = number >= from && left > 0 && !about.starts_with("TRAIL");
-            left -= usize::from(strikes);
-            if strikes { Fate::Refused(409) } else { Fate::Arrives }
-        };
-        let ended = natural(scenario, Box::new(plan), 2);
+        let ended = in_a_storm(scenario, expected);
         let mut wrong = ended.clone();
         // Each may be a decision, whose intent was on the trail, and is given up there.
         let most = expected.writes + 4 * STORM;
         wrong.violations.extend((ended.writes > most).then(|| format!("{} writes, not {most}", ended.writes)));
-        complaint(scenario, expected, &wrong, "(a storm of conflicts)")
+        complaint(scenario, expected, &wrong, "STORM=1")
     });
     none(&complaints, some.len());
 }
@@ -211,7 +214,7 @@ fn whatever_order_and_whatever_goes_wrong_a_run_ends_where_it_should() {
     none(&complaints, seeds.len());
 }
 
-/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`; the scenario alone, without faults.
+/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `STORM`; the scenario alone, without faults.
 #[test]
 fn again() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
@@ -222,6 +225,7 @@ fn again() {
     let ended = match (number("SEED"), number("WRITE")) {
         (Some(seed), _) => seeded(scenario, seed),
         (None, Some(write)) => dying(scenario, write as usize, side),
+        (None, None) if number("STORM").is_some() => in_a_storm(scenario, expected),
         (None, None) => natural(scenario, no_faults(), 1),
     };
     println!("{}\n{}\ntrace {}", ended.trace.join("\n"), ended.digest.join("\n"), ended.fingerprint);

@@ -20,8 +20,8 @@ use crate::decide::Measurement;
 
 /// Longer than every wait of these worlds, in minutes.
 const FOR_EVER: i64 = 3;
-/// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
-const NEAREST: usize = 150;
+/// Worlds that the fast loop looks at, of deaths all of them; `EXPLORE=1` looks at all.
+const NEAREST: usize = 450;
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
