@@ -23,7 +23,11 @@ demo: ## A churn model on real data: rolled back, then promoted, each promise ch
 	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo
 
 .PHONY: test
-test: check deny e2e ## Everything CI runs: check (with a sample of the simulation), licences, chart and end-to-end tests
+# More of the simulation than the fast loop has time for: some four minutes more on two cores.
+test: export LOOKS = 100
+test: export SWEEP = 23
+test: export SEEDS = 1000
+test: check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
 
 .PHONY: check
 check: ## The fast loop: format, clippy, unit tests, architecture, golden plans (no control plane)
@@ -45,12 +49,12 @@ simulation: ## Every death of every scenario in memory, 1,000 schedules, every s
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 
 .PHONY: proof
-proof: ## The long evidence (hours): late writes and 10,000 schedules, 20,000 rollouts of each statistic, every crash on the real control plane
+proof: ## The long evidence (hours): writes that come late or twice and 10,000 schedules, 20,000 rollouts of each statistic, every crash on the real control plane
 	@.ci/preflight cargo go python3
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
 	cargo test --locked --package werkbank-e2e --test canary -- crashes::every --ignored --nocapture
 	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
-	LOOKS=100 SWEEP=1 SIDES=3 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
+	LOOKS=100 SWEEP=1 SIDES=4 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 	$(MAKE) mutants
 

@@ -49,6 +49,8 @@ struct Counted {
     writes: Vec<String>,
     /// At which write of all, on which side, and what happens then.
     armed: Option<(usize, Side, Break)>,
+    /// What the API server answered to the last write that was broken after it.
+    answered: Option<StatusCode>,
 }
 
 impl FaultProxy {
@@ -92,12 +94,19 @@ impl FaultProxy {
         let mut counted = self.upstream.counted();
         let at = counted.writes.len() + nth;
         counted.armed = Some((at, side, Box::new(then)));
+        counted.answered = None;
     }
 
     /// Whether that write is still to come.
     #[must_use]
     pub fn is_armed(&self) -> bool {
         self.upstream.counted().armed.is_some()
+    }
+
+    /// Whether the write that was broken after it was carried out: the API server may have refused it.
+    #[must_use]
+    pub fn was_carried_out(&self) -> bool {
+        self.upstream.counted().answered.is_some_and(|it| it.is_success())
     }
 
     /// Nothing breaks any more.
@@ -147,8 +156,9 @@ async fn pass(State(upstream): State<Arc<Upstream>>, request: Request) -> Respon
         }
         Some((Side::After, then)) => {
             // Its status says that it was carried out; nobody reads the rest.
-            if let Err(error) = upstream.forward(request).await {
-                tracing::warn!(%error, "the write to break after did not get through");
+            match upstream.forward(request).await {
+                Ok(answer) => upstream.counted().answered = Some(answer.status()),
+                Err(error) => tracing::warn!(%error, "the write to break after did not get through"),
             }
             then();
             std::future::pending().await

@@ -7,6 +7,7 @@
 pub mod autoscaler;
 pub mod copy;
 pub mod deployment;
+pub mod fence;
 pub mod record;
 pub mod route;
 pub mod service;

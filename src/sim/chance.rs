@@ -70,6 +70,7 @@ impl Chance {
             Fate::DiesAfter,
             Fate::ArrivesLate,
             Fate::Unclear,
+            Fate::Twice,
             Fate::Overtaken,
             Fate::Refused(409),
             Fate::Refused(429),
@@ -81,6 +82,11 @@ impl Chance {
             self.storm = (self.random.below(4), fate);
         }
         fate
+    }
+
+    /// The version that a new process finds, if it is not the newest.
+    pub(super) fn snapshot(&mut self, newest: u64) -> Option<u64> {
+        self.strikes(300).then(|| newest.saturating_sub(1 + self.random.below(12) as u64))
     }
 
     /// What goes wrong before the next step, if anything does.

@@ -8,13 +8,14 @@
 use serde_json::{Value, json};
 
 use super::server::Cluster;
-use super::view::{CONFIG_MAPS, DEPLOYMENTS, MODELS, RECORDS, ROUTES, SERVICES, path, status_of};
+use super::view::{AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, MODELS, RECORDS, ROUTES, SERVICES, path, status_of};
 use crate::build::GENERATION;
+use crate::build::fence::FENCE;
 
 /// Lines that can be compared, one fact each.
 pub(super) fn of(cluster: &Cluster) -> Vec<String> {
     let mut lines = status(&cluster.get(&path(MODELS, super::view::NAME)));
-    for collection in [RECORDS, CONFIG_MAPS, DEPLOYMENTS, SERVICES, ROUTES] {
+    for collection in [RECORDS, CONFIG_MAPS, DEPLOYMENTS, AUTOSCALERS, SERVICES, ROUTES] {
         for (path, object) in cluster.all(collection) {
             lines.push(format!("{path}: {}", essence(&object)));
         }
@@ -29,9 +30,11 @@ fn status(deployment: &Value) -> Vec<String> {
     let status = status_of(deployment);
     let attempt = status.attempt.as_ref().map(|it| {
         let withdrawn = it.withdrawn_from.map(|it| it.to_string());
+        let copied = it.copied.map(|it| it.to_string());
+        let held = (it.paused_since.is_some(), it.suspended_since.is_some(), it.skip_steps);
         format!(
-            "{} of {} {:?} at {} step {:?} {:?} {withdrawn:?}",
-            it.revision, it.entry.name, it.state, it.weight, it.step, it.cause
+            "{} of {} {:?} at {} step {:?} {:?} {withdrawn:?}, copied {copied:?} {}, held {held:?}, returns {}, emergency {}",
+            it.revision, it.entry.name, it.state, it.weight, it.step, it.cause, it.shadowed, it.fast_return, it.emergency
         )
     });
     let mut lines = vec![
@@ -42,6 +45,9 @@ fn status(deployment: &Value) -> Vec<String> {
         format!("{} pods ready", status.replicas),
     ];
     lines.extend(status.revisions.iter().map(|it| format!("revision {} {:?}", it.revision, it.role)));
+    lines.extend(status.proven.iter().map(|it| format!("proven {}", it.revision)));
+    lines.extend(status.route_contest.iter().filter(|it| it.resets >= 3).map(|_| "contested".into()));
+    lines.extend(status.stable_down_since.iter().map(|_| "stable is down".into()));
     lines.extend(status.taken_back.iter().map(|it| format!("taken back {} {:?}", it.revision, it.cause)));
     lines.extend(status.verdicts.iter().map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
     lines.extend(status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)));
@@ -52,7 +58,7 @@ fn essence(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut annotations = metadata["annotations"].clone();
     if let Some(annotations) = annotations.as_object_mut() {
-        annotations.retain(|key, _| key != GENERATION && !key.starts_with("somebody/"));
+        annotations.retain(|key, _| key != GENERATION && key != FENCE && !key.starts_with("somebody/"));
     }
     let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
     let owners: Vec<Value> = owners.map(|it| json!([it["kind"], it["name"]])).collect();

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::server::Cluster;
-use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, path, status_of, weights};
+use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, weights};
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
 use crate::api::{Weight, model_deployment::TrailNote};
@@ -58,6 +58,11 @@ impl Oracles {
         self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
     }
 
+    /// Nobody is judged any more.
+    pub(super) fn forgive(&mut self) {
+        (self.failures, self.breached_at) = (0, None);
+    }
+
     /// Whether weight 0 is due since a breach, and not there: for runs in which nothing else goes wrong.
     pub(super) fn promised(&mut self, candidates_weight: f64, now: DateTime<Utc>) {
         if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > PROMISE) {
@@ -71,6 +76,19 @@ impl Oracles {
             self.status(before, after);
         } else if path_ == path(ROUTES, NAME) && !after.is_null() {
             self.route(cluster, before, after);
+        } else if path_ == path(SERVICES, NAME) && before["spec"]["selector"] != after["spec"]["selector"] {
+            self.switch(cluster, &after["spec"]["selector"]);
+        }
+    }
+
+    /// The Service selects what is stable, or is to be; or nothing.
+    fn switch(&mut self, cluster: &Cluster, selector: &Value) {
+        let status = status_of(&cluster.get(&path(MODELS, NAME)));
+        let Some(to) = selector[labels::REVISION].as_str().filter(|it| *it != "none") else { return };
+        let stable = status.stable.as_ref().map(|it| it.revision.as_str());
+        let promoted = status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting);
+        if stable != Some(to) && promoted.is_none_or(|it| it.revision != to) {
+            self.broken(format!("the Service switches to {to}, which is neither stable nor promoted"));
         }
     }
 
@@ -91,16 +109,29 @@ impl Oracles {
             }
         }
         for note in new.unrecorded.iter().filter(|it| is_intent(it)) {
-            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw") {
+            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw" | "Pause") {
                 self.broken(format!("{} did not wait for the trail", note.decision));
             }
         }
         self.effects.entry(uid).or_default().extend(transition(&old, &new));
     }
 
+    /// Requests are copied to nobody but a candidate that is shadowed.
+    fn copies(&mut self, status: &ModelDeploymentStatus, before: &Value, after: &Value) {
+        let shadowed = status.attempt.as_ref().filter(|it| it.state == AttemptState::Shadowing);
+        let shadowed = shadowed.map(|it| labels::name(&[NAME, &it.revision]));
+        let known = mirrors(before);
+        for name in mirrors(after) {
+            if Some(&name) != shadowed.as_ref() && !known.contains(&name) {
+                self.broken(format!("requests are copied to {name}, which is not shadowed"));
+            }
+        }
+    }
+
     /// Weights add up; none rises above what is ready, or for what was taken back.
     fn route(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
         let status = status_of(&cluster.get(&path(MODELS, NAME)));
+        self.copies(&status, before, after);
         let before: BTreeMap<String, i64> = weights(before).into_iter().collect();
         let stable = status.stable.as_ref().map(|it| labels::name(&[NAME, &it.revision]));
         let attempt = status.attempt.as_ref().filter(|it| it.state.is_active());
@@ -197,6 +228,13 @@ impl Oracles {
     }
 }
 
+/// Whom a route copies requests to.
+fn mirrors(route: &Value) -> BTreeSet<String> {
+    let rules = route["spec"]["rules"].as_array().into_iter().flatten();
+    let filters = rules.flat_map(|it| it["filters"].as_array().into_iter().flatten());
+    filters.filter_map(|it| it["requestMirror"]["backendRef"]["name"].as_str().map(str::to_owned)).collect()
+}
+
 /// Pods that this weight needs.
 fn needed(cluster: &Cluster, attempt: &Attempt, weight: i64) -> i64 {
     let spec = &cluster.get(&path(MODELS, NAME))["spec"];
@@ -211,7 +249,7 @@ fn is_intent(note: &TrailNote) -> bool {
 
 /// The decision that a change of status shows.
 fn transition(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<Decision> {
-    use AttemptState::{Promoting, RollingBack, Shifting};
+    use AttemptState::{Promoting, RollingBack, Shadowing, Shifting};
     let after = new.attempt.as_ref()?;
     let decision = match old.attempt.as_ref().filter(|it| it.id == after.id) {
         None => "Start",
@@ -221,6 +259,9 @@ fn transition(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Optio
         Some(before) if after.state == Shifting && (before.state != Shifting || before.weight != after.weight) => {
             "Shift"
         }
+        Some(before) if after.state == Shadowing && before.state != Shadowing => "Shadow",
+        Some(before) if after.paused_since.is_some() && before.paused_since.is_none() => "Pause",
+        Some(before) if after.paused_since.is_none() && before.paused_since.is_some() => "Resume",
         Some(_) => return None,
     };
     Some((after.id.clone(), decision.to_owned(), after.weight.to_string()))

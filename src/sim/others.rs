@@ -1,5 +1,5 @@
-//! Whoever else works in a cluster, each as far as a rollout notices: the Deployment controller (pods come up),
-//! the gateway (routes are accepted), the garbage collector. One thing at a time, when the scheduler says so.
+//! Whoever else works in a cluster, each as far as a rollout notices: the Deployment controller (pods come up), the
+//! autoscaler's (its bounds are kept), the gateway (routes are accepted), the garbage collector. One thing at a time, when the scheduler says so.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::server::Cluster;
-use super::view::{DEPLOYMENTS, ROUTES};
+use super::view::{AUTOSCALERS, DEPLOYMENTS, ROUTES, path};
 use crate::api::labels;
 
 /// Something that somebody else can do now.
@@ -15,6 +15,8 @@ use crate::api::labels;
 pub(super) enum Deed {
     /// The Deployment controller looks at this Deployment.
     Pods(String),
+    /// The HorizontalPodAutoscaler's controller gives a Deployment so many pods.
+    Scale(String, i64),
     /// The gateway looks at this route.
     Gateway(String),
     /// The garbage collector takes this object.
@@ -38,7 +40,17 @@ pub(super) fn deeds(cluster: &Cluster, pods: Pods<'_>) -> Vec<Deed> {
     };
     let orphans = all.iter().filter(|(_, it)| is_orphan(it)).map(|(path, _)| Deed::Collect(path.clone()));
     let deeds = deployments.map(|(path, _)| Deed::Pods(path)).chain(routes.map(|(path, _)| Deed::Gateway(path)));
-    deeds.chain(orphans).collect()
+    let scales = cluster.all(AUTOSCALERS).into_iter().filter_map(|(_, it)| scale(cluster, &it));
+    deeds.chain(scales).chain(orphans).collect()
+}
+
+/// Load never changes by itself: an autoscaler keeps its bounds, and leaves a Deployment alone that says 0.
+fn scale(cluster: &Cluster, autoscaler: &Value) -> Option<Deed> {
+    let spec = &autoscaler["spec"];
+    let place = path(DEPLOYMENTS, spec["scaleTargetRef"]["name"].as_str()?);
+    let has = cluster.get(&place)["spec"]["replicas"].as_i64().filter(|it| *it > 0)?;
+    let wanted = has.clamp(spec["minReplicas"].as_i64().unwrap_or(1), spec["maxReplicas"].as_i64()?);
+    (wanted != has).then_some(Deed::Scale(place, wanted))
 }
 
 /// Does it.
@@ -47,6 +59,9 @@ pub(super) fn act(cluster: &Cluster, deed: &Deed, pods: Pods<'_>) {
         Deed::Pods(path) => {
             let status = pods_status(&cluster.get(path), pods);
             set_status(cluster, path, &status);
+        }
+        Deed::Scale(path, pods) => {
+            cluster.ask(Method::PATCH, path, json!({"spec": {"replicas": pods}}));
         }
         Deed::Gateway(path) => {
             if let Some(status) = route_status(&cluster.get(path)) {
@@ -76,11 +91,14 @@ fn pods_status(deployment: &Value, pods: Pods<'_>) -> Value {
 }
 
 /// What the Gateway `infra/internal` says: yes, unless it does not have what is asked for (a section `nowhere`, a
-/// filter `Unheard`). Of other Gateways nobody says anything.
+/// filter `Unheard`, at a section `plain` a mirror). Of other Gateways nobody says anything.
 fn route_status(route: &Value) -> Option<Value> {
-    let unheard = route["spec"]["rules"].to_string().contains("Unheard");
+    let asked = route["spec"]["rules"].to_string();
+    let unheard = |parent: &Value| {
+        asked.contains("Unheard") || parent["sectionName"] == "plain" && asked.contains("RequestMirror")
+    };
     let parents = route["spec"]["parentRefs"].as_array()?.iter().filter(|it| it["name"] == "internal").map(|parent| {
-        let (status, reason, message) = match (parent["sectionName"] == "nowhere", unheard) {
+        let (status, reason, message) = match (parent["sectionName"] == "nowhere", unheard(parent)) {
             (true, _) => ("False", "NoMatchingParent", "no listener nowhere"),
             (false, true) => ("False", "UnsupportedValue", "no filter Unheard"),
             _ => ("True", "Accepted", ""),

@@ -218,7 +218,15 @@ impl<'a> Run<'a> {
     /// A breach takes the weight away at once, where nothing else is wrong.
     fn keeps_its_promise(&mut self) {
         if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
-            let (weight, now) = (self.view.weight_of("churn-2"), self.view.now());
+            let status = self.view.status();
+            let stable = status.stable.as_ref().map(|it| it.revision.as_str());
+            let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
+            if candidate.is_none_or(|it| !it.state.is_active()) {
+                // The next one is another candidate, and nobody was asked about it yet.
+                return self.fates().oracles.forgive();
+            }
+            let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
+            let now = self.view.now();
             self.fates().oracles.promised(weight, now);
         }
     }
@@ -306,15 +314,18 @@ impl<'a> Run<'a> {
         }));
         let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
+        let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
+        self.view.cluster.lists_at(snapshot);
         let process = Process::start(wire, Arc::new(source), clock, self.lives).await;
         for (number, hand) in process.hands.iter().enumerate() {
             self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
         }
         self.process = Some(process);
+        self.view.cluster.lists_at(None);
         // Each goes on from its list before anything else happens.
         sleep(Duration::from_millis(1)).await;
         self.watched = self.watched.max(self.view.cluster.watched().len());
-        self.told(format!("start of process {}", self.lives));
+        self.told(format!("start of process {}, on {snapshot:?}", self.lives));
     }
 
     async fn pass(&mut self, number: usize, key: Key) {

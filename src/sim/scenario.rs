@@ -7,6 +7,7 @@ use super::others;
 use super::view::{ENTRIES, MODELS, NAME, NAMESPACE, View, path, within};
 use crate::api::labels;
 use crate::decide::Measurement;
+use crate::decide::model_deployment::request::step_of;
 
 /// Something that somebody does, once.
 pub(super) struct Act {
@@ -164,6 +165,16 @@ pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().attempt.map(|it| it.id).unwrap_or_default();
         let text = format!("{verb}/{attempt}/0/n1/jane");
+        let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
+        view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+    }
+}
+
+/// The same, for the step the attempt is at; each nonce once.
+pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let attempt = view.status().attempt.unwrap();
+        let text = format!("{verb}/{}/{}/{nonce}/jane", attempt.id, step_of(&attempt));
         let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
         view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
     }

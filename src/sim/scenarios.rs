@@ -3,17 +3,27 @@
 //! Where a scenario ends must not depend on who is faster: people act on what they see, and what metrics and pods
 //! are like follows from the cluster, not from the clock.
 
+mod autoscaling;
 mod children;
+mod contests;
+mod counted;
 mod edits;
+mod emergencies;
 mod outages;
+mod people;
+mod returns;
 mod rollbacks;
 mod rollouts;
+mod shadows;
 
 use super::scenario::{Scenario, deploy};
 
 /// All of them.
 pub(super) fn all() -> Vec<Scenario> {
-    [rollouts::all(), rollbacks::all(), outages::all(), edits::all(), children::all()].into_iter().flatten().collect()
+    let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
+    let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
+    let metrics = [counted::all(), autoscaling::all()];
+    ways.into_iter().chain(others).chain(metrics).flatten().collect()
 }
 
 /// `churn-2` is deployed once `churn-1` serves.

@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::others;
 use super::server::Cluster;
 use crate::api::Condition;
 use crate::api::condition::ConditionStatus;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, RevisionRole, VerdictKind};
 use crate::build::route;
 use crate::runtime::Clock;
 
@@ -18,6 +19,7 @@ pub(super) const NAMESPACE: &str = "crm";
 /// The ModelDeployment of every scenario.
 pub(super) const NAME: &str = "churn";
 pub(super) const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
+pub(super) const AUTOSCALERS: &str = "/apis/autoscaling/v2/horizontalpodautoscalers";
 pub(super) const RECORDS: &str = "/apis/apps/v1/controllerrevisions";
 pub(super) const CONFIG_MAPS: &str = "/api/v1/configmaps";
 pub(super) const SERVICES: &str = "/api/v1/services";
@@ -120,6 +122,29 @@ impl View {
         status.observed_generation == generation
             && status.revisions.len() == 1
             && status.conditions.iter().any(is_ready)
+    }
+
+    /// Whether a person holds the attempt.
+    pub(super) fn is_held(&self) -> bool {
+        self.status().attempt.is_some_and(|it| it.paused_since.or(it.suspended_since).is_some())
+    }
+
+    /// How many pods the Deployment of an entry asks for.
+    pub(super) fn pods_of(&self, entry: &str) -> i64 {
+        let all = self.cluster.all(DEPLOYMENTS).into_iter();
+        let of = |it: &Value| self.entry_of(others::revision(it)) == entry;
+        all.filter(|(_, it)| of(it)).filter_map(|(_, it)| it["spec"]["replicas"].as_i64()).sum()
+    }
+
+    /// Whether the newest verdict of each metric is Pass.
+    pub(super) fn is_proven(&self) -> bool {
+        let verdicts = self.status().verdicts;
+        !verdicts.is_empty() && verdicts.iter().all(|it| it.verdict == VerdictKind::Pass)
+    }
+
+    /// Whether a revision that served before keeps its pods.
+    pub(super) fn keeps_another(&self) -> bool {
+        self.status().revisions.iter().any(|it| it.role == RevisionRole::Kept)
     }
 
     pub(super) fn has_host(&self, host: &str) -> bool {

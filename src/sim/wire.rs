@@ -35,6 +35,8 @@ pub(super) enum Fate {
     Refused(u16),
     /// It is done, and nobody can tell: 504.
     Unclear,
+    /// It is sent twice, and the second answer is told.
+    Twice,
     /// Somebody else has written the object in the meantime.
     Overtaken,
 }
@@ -129,6 +131,10 @@ impl Wire {
                 self.write(&asked);
                 Ok(reply(refusal(504, reason(504), "")))
             }
+            Fate::Twice => {
+                self.write(&asked);
+                Ok(self.write(&asked))
+            }
             Fate::Overtaken => {
                 others::touch(&self.cluster, &asked.path);
                 Ok(self.write(&asked))
@@ -154,6 +160,10 @@ impl Wire {
         let fate = self.fate(&format!("TRAIL {kind:?} {sequence} {decision} {weight}"));
         match fate {
             Fate::Arrives | Fate::Overtaken => return append(&self.trail, &self.fates, entry).await,
+            Fate::Twice => {
+                drop(append(&self.trail, &self.fates, entry).await);
+                return append(&self.trail, &self.fates, entry).await;
+            }
             Fate::Unclear | Fate::DiesAfter => drop(append(&self.trail, &self.fates, entry).await),
             Fate::ArrivesLate => self.fates().late.push(Late::Entry(entry.clone())),
             Fate::DiesBefore | Fate::Refused(_) => {}

@@ -148,6 +148,9 @@ pub struct Attempt {
     /// The weight it had when it lost its last ready pod; it gets it back when they are ready again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_from: Option<Weight>,
+    /// The weight it had, or was about to get, when it was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Weight>,
     /// How often it has lost its last ready pod in this step.
     #[serde(default)]
     pub losses: i32,

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::observed::Children;
 use super::pass::Pass;
+use super::traffic;
 use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
@@ -35,7 +36,7 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     work.name_taken();
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
     // of all something that is wrong with the stable revision, or with pods that are to come back.
-    let back = pass.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some());
+    let back = pass.is_on_the_way_back();
     if back {
         work.traffic();
     }
@@ -216,7 +217,7 @@ impl Work<'_> {
     pub(super) fn service(&mut self, name: &str, wanted: Service) {
         match self.children.services.get(name) {
             None => self.create(Child::Service(Box::new(wanted))),
-            Some(live) if build::service::same(live, &wanted) => {}
+            Some(live) if traffic::same_service(live, &wanted) => {}
             Some(live) => self.write_over(&live.metadata, Child::Service(Box::new(wanted))),
         }
     }

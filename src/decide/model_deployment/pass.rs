@@ -188,11 +188,17 @@ impl<'a> Pass<'a> {
     /// What an earlier pass decided without waiting goes to the record now, before
     /// anything newer; but not in a pass that must not wait itself, or that settles numbers.
     fn record_what_could_not_wait(&mut self) {
-        if self.trail_answers() && !self.must_not_wait && !self.is_settling {
-            let notes = std::mem::take(&mut self.status.unrecorded);
-            let older: Vec<Entry> = notes.iter().map(|note| self.entry(note)).collect();
-            self.entries.splice(0..0, older);
+        if !self.trail_answers() || self.must_not_wait {
+            return;
         }
+        // Numbers may change while some are given up, but not those that were given up before.
+        let before = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
+        let is_sure = |it: &TrailNote| !self.is_settling || it.kind == EntryKind::Void && before.contains(it);
+        let notes = std::mem::take(&mut self.status.unrecorded);
+        let (sure, waiting): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_sure);
+        let older: Vec<Entry> = sure.iter().map(|note| self.entry(note)).collect();
+        self.entries.splice(0..0, older);
+        self.status.unrecorded = waiting;
     }
 
     /// Tells people.
@@ -241,6 +247,13 @@ impl<'a> Pass<'a> {
         let Some(since) = it.draining_since.filter(|_| it.role == RevisionRole::Draining) else { return false };
         let younger = self.status.revisions.iter().filter(|it| it.draining_since > Some(since)).count();
         after(since, self.policy.drain) <= self.now || younger >= MOST_DRAINING
+    }
+
+    /// Whether the record of a revision may already be on its way out. A deletion that a dead process has sent would
+    /// take whatever the revision has by the time it arrives: so it is over before the revision begins anew.
+    pub(super) fn is_being_deleted(&self, revision: &str) -> bool {
+        let there = self.observed.children.records.contains_key(&labels::name(&[self.name(), revision]));
+        there && self.status.revisions.iter().any(|it| it.revision == revision && self.is_drained(it))
     }
 
     /// Revisions whose record is gone after draining are no more.

@@ -30,7 +30,8 @@ impl Pass<'_> {
             }
             return;
         }
-        if (self.refusal().is_some() && retry.is_none()) || !self.may_advance() {
+        let refused = self.refusal().is_some() && retry.is_none();
+        if refused || !self.may_advance() || self.is_being_deleted(&entry.revision) {
             return;
         }
         if retry.is_none() {
@@ -79,6 +80,7 @@ impl Pass<'_> {
             stable_replicas: self.stable_replicas(),
             short_of_capacity_since: None,
             withdrawn_from: None,
+            taken_from: None,
             losses: 0,
             cause: None,
             message: None,

@@ -12,7 +12,8 @@
 //! A decision that did not wait for the record, such as a rollback, may sit in that queue under the
 //! same number. It took effect, but its place is gone: it gets the next free number, and so does what
 //! was decided after it, so that numbers tell the order of decisions. It is recorded only in
-//! the pass after, under the number that status holds by then: so it is recorded once.
+//! the pass after, under the number that status holds by then: so it is recorded once. What was given up before is
+//! recorded meanwhile: conflicts one after the other leave one note at a time.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::AttemptState;
+use crate::api::model_deployment::{Attempt, AttemptState};
 use crate::build;
 use crate::build::route::Backend;
 use crate::decide::{Child, ChildKind};
@@ -97,12 +97,30 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
         (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
         // A first deployment that was taken back: the route stays, without weight.
         (None, None) => {
-            pass.observed.children.route.as_ref()?;
+            let children = &pass.observed.children;
+            let comes = children.gateway_api && may_come_late(pass);
+            children.route.as_ref().map(drop).or(comes.then_some(()))?;
             vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
     };
     let mirror = pass.mirror().filter(|_| pass.mirror_is_accepted());
-    Some(build::route::write(pass.resource, &gateway, &backends, mirror))
+    let mut route = build::route::write(pass.resource, &gateway, &backends, mirror);
+    fence(pass).into_iter().for_each(|it| build::fence::raise(&mut route.metadata, it));
+    Some(route)
+}
+
+/// The decision that took requests back, copied ones among them, while that is under way: see [`build::fence`]. Who
+/// never was to get any has nothing on its way.
+fn fence(pass: &Pass<'_>) -> Option<i64> {
+    let had_requests = |it: &&Attempt| it.taken_from.or(it.withdrawn_from).or(it.copied).is_some();
+    pass.active().filter(|_| pass.is_on_the_way_back()).filter(had_requests).map(|it| it.decided)
+}
+
+/// Whether the route, or the Service, of a first deployment may still come into being by a late write. One that is
+/// there already cannot be created.
+fn may_come_late(pass: &Pass<'_>) -> bool {
+    let had_weight = |it: &&Attempt| it.taken_from.or(it.withdrawn_from).is_some();
+    pass.active().filter(had_weight).is_some()
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
@@ -113,7 +131,12 @@ pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
 
 /// Whether the live route is the wanted one.
 pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    build::route::same(live, wanted)
+    build::route::same(live, wanted) && build::fence::stands(&live.metadata, &wanted.metadata)
+}
+
+/// Whether a live Service is the wanted one.
+pub(super) fn same_service(live: &Service, wanted: &Service) -> bool {
+    build::service::same(live, wanted) && build::fence::stands(&live.metadata, &wanted.metadata)
 }
 
 /// A value that is no revision's: those have ten characters.
@@ -124,15 +147,18 @@ fn stable_service(pass: &Pass<'_>) -> Option<Service> {
     let promoted =
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
     // A first deployment that was taken back: the Service stays, and selects nothing.
-    let nobody = pass.observed.children.services.get(pass.name()).map(|_| NOBODY);
+    let is_there = pass.observed.children.services.contains_key(pass.name());
+    let nobody = (is_there || may_come_late(pass)).then_some(NOBODY);
     let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
-    Some(build::service::of_deployment(pass.resource, revision, port_of(pass, revision)))
+    let mut service = build::service::of_deployment(pass.resource, revision, port_of(pass, revision));
+    fence(pass).into_iter().for_each(|it| build::fence::raise(&mut service.metadata, it));
+    Some(service)
 }
 
 /// Whether the Service already selects it.
 fn stable_service_is_current(pass: &Pass<'_>) -> bool {
     let Some(wanted) = stable_service(pass) else { return true };
-    pass.observed.children.services.get(pass.name()).is_some_and(|live| build::service::same(live, &wanted))
+    pass.observed.children.services.get(pass.name()).is_some_and(|live| same_service(live, &wanted))
 }
 
 /// Whether it does, where there is one to be kept: without a gateway, and for who called it before there was one.

@@ -107,9 +107,9 @@ impl Pass<'_> {
         let now = self.now;
         self.change(|it| {
             it.state = AttemptState::RollingBack;
+            it.taken_from = Some(it.weight).filter(|it| *it > Weight::NONE).or(it.withdrawn_from.take());
             it.weight = Weight::NONE;
             it.step = None;
-            it.withdrawn_from = None;
             it.short_of_capacity_since = None;
             it.unjudged_since = None;
             hold::release(it);

@@ -3,14 +3,14 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, delete, deploy};
+use super::super::scenario::{Scenario, delete, deploy, request};
 use super::super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path};
 use super::canary;
 use crate::api::labels;
-use crate::api::model_deployment::AttemptState::Observing;
+use crate::api::model_deployment::AttemptState::{Observing, Promoting, RollingBack, Shifting, Starting};
 
 /// The name of the children of the stable revision.
-fn stable(view: &View) -> String {
+pub(super) fn stable(view: &View) -> String {
     labels::name(&[NAME, &view.status().stable.unwrap().revision])
 }
 
@@ -18,16 +18,16 @@ fn candidate(view: &View) -> String {
     labels::name(&[NAME, &view.status().attempt.unwrap().revision])
 }
 
-fn edit_child(view: &View, collection: &str, name: &str, patch: Value) {
+pub(super) fn edit_child(view: &View, collection: &str, name: &str, patch: Value) {
     view.cluster.ask(Method::PATCH, &path(collection, name), patch);
 }
 
-fn delete_child(view: &View, collection: &str, name: &str) {
+pub(super) fn delete_child(view: &View, collection: &str, name: &str) {
     view.cluster.ask(Method::DELETE, &path(collection, name), Value::Null);
 }
 
 /// All traffic to the candidate.
-fn grab_traffic(view: &View) {
+pub(super) fn grab_traffic(view: &View) {
     let rules = json!([{"backendRefs": [{"name": candidate(view), "port": 8080, "weight": 10_000}]}]);
     edit_child(view, ROUTES, NAME, json!({"spec": {"rules": rules}}));
 }
@@ -72,6 +72,14 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_told("EntryNotFound"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
         Scenario::named("deleted_at_rest").when(|it| it.serves("churn-1"), delete(MODELS, NAME)),
+        canary("deleted_while_starting")
+            .when(|it| it.is_in(Starting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_shifting").when(|it| it.is_at(Shifting, "50%"), delete(MODELS, NAME)),
+        canary("deleted_while_promoting")
+            .when(|it| it.is_in(Promoting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_rolling_back")
+            .when(|it| it.is_at(Observing, "5%"), request("abort"))
+            .when(|it| it.is_in(RollingBack), delete(MODELS, NAME)),
         canary("deleted_mid_canary").when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME)),
         canary("deleted_and_made_again")
             .when(|it| it.is_at(Observing, "5%"), delete(MODELS, NAME))

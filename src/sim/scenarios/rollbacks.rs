@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request};
 use super::super::view::View;
 use super::{canary, upgraded};
-use crate::api::model_deployment::AttemptState::{Observing, Promoting, RolledBack, Shifting, Starting};
+use crate::api::model_deployment::AttemptState::{Failed, Observing, Promoting, RolledBack, Shifting, Starting};
 use crate::decide::Measurement;
 
 /// `churn-2` breaks its guardrail.
@@ -56,6 +56,16 @@ pub(super) fn all() -> Vec<Scenario> {
         upgraded(Scenario::named("blue_green_aborted").spec(json!({"traffic": null, "rollout": null})))
             .when(|it| it.is_in(Starting), request("abort"))
             .until(|it| it.is_in(RolledBack)),
+        upgraded(Scenario::named("blue_green_aborted_while_promoting").spec(json!({"traffic": null, "rollout": null})))
+            .when(|it| it.is_in(Promoting), request("abort"))
+            .until(|it| it.is_in(RolledBack)),
+        Scenario::named("first_deployment_aborted_while_promoting")
+            .when(|it| it.is_in(Promoting), request("abort"))
+            .until(|it| it.is_in(Failed)),
+        Scenario::named("first_blue_green_deployment_aborted_while_promoting")
+            .spec(json!({"traffic": null, "rollout": null}))
+            .when(|it| it.is_in(Promoting), request("abort"))
+            .until(|it| it.is_in(Failed)),
         canary("reverted_mid_canary")
             .when(|it| it.is_at(Observing, "5%"), deploy("churn-1"))
             .until(|it| it.is_in(RolledBack)),

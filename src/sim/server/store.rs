@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) log: Vec<Change>,
     /// Nobody can watch from an older version any more.
     pub(super) floor: u64,
+    /// Lists tell what was there in this version, as from a cache that lags; the newest, if there is none.
+    pub(super) lists_at: Option<u64>,
     pub(super) watches: Vec<Watch>,
     /// Watches show only what they are told to.
     pub(super) is_by_hand: bool,
@@ -46,6 +48,18 @@ impl State {
     /// All objects of a collection over all namespaces.
     pub(super) fn of(&self, path: &str) -> Vec<(String, Arc<Value>)> {
         self.objects.get(path).into_iter().flatten().map(|(at, it)| (at.clone(), it.clone())).collect()
+    }
+
+    /// All objects that a collection had in this version, while nothing is forgotten.
+    fn of_once(&self, path: &str, version: u64) -> Vec<(String, Arc<Value>)> {
+        let mut all = BTreeMap::new();
+        for change in self.log.iter().filter(|it| it.version <= version && it.collection == path) {
+            match change.type_ {
+                "DELETED" => drop(all.remove(&change.path)),
+                _ => drop(all.insert(change.path.clone(), change.object.clone())),
+            }
+        }
+        all.into_iter().collect()
     }
 
     pub(super) fn one(&self, path: &str) -> Option<&Arc<Value>> {
@@ -94,8 +108,10 @@ impl State {
     }
 
     fn list(&self, asked: &Asked) -> Value {
-        let metadata = json!({"resourceVersion": self.version.to_string()});
-        let items = self.of(&asked.path).into_iter().map(|(_, it)| it).filter(|it| asked.selects(it));
+        let old = self.lists_at.filter(|it| self.floor == 0 && *it < self.version);
+        let metadata = json!({"resourceVersion": old.unwrap_or(self.version).to_string()});
+        let all = old.map_or_else(|| self.of(&asked.path), |version| self.of_once(&asked.path, version));
+        let items = all.into_iter().map(|(_, it)| it).filter(|it| asked.selects(it));
         let items: Vec<Value> = items.map(|it| asked.shown(&it)).collect();
         json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
     }

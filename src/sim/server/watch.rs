@@ -109,6 +109,11 @@ impl Cluster {
         state.tell_all();
     }
 
+    /// Lists tell what was there in this version; the newest, if none is said.
+    pub(crate) fn lists_at(&self, version: Option<u64>) {
+        self.lock().lists_at = version;
+    }
+
     /// The collections whose watch has something to tell.
     pub(crate) fn behind(&self) -> Vec<String> {
         let mut state = self.lock();

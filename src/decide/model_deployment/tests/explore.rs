@@ -2,24 +2,26 @@
 //!
 //! Breadth first over the real `decide`. Two worlds are the same if they look the same to every later decision:
 //! status, children and what is outside, with times as ages in whole minutes that no rule tells apart beyond the longest
-//! wait, and with numbers of decisions counted from the newest. A search of forty lines needs no model checker:
+//! wait, and with numbers of decisions told by their order: numbers that were given up in between change nothing. A search of forty lines needs no model checker:
 //! stateright would want a model, and there is none besides the state machine itself.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::properties::checked_pass;
 use super::world::World;
-use crate::api::model_deployment::AttemptState;
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use crate::build;
 use crate::decide::Measurement;
 
 /// Longer than every wait of these worlds, in minutes.
 const FOR_EVER: i64 = 3;
-/// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
-const NEAREST: usize = 150;
+/// Worlds that the fast loop looks at, of deaths all of them; `EXPLORE=1` looks at all.
+const NEAREST: usize = 450;
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -78,10 +80,20 @@ fn happen(world: &mut World, event: Event) {
 
 /// What later decisions rest on, short.
 fn key(world: &World) -> [u8; 32] {
+    Sha256::digest(seen_of(world).to_string()).into()
+}
+
+/// What later decisions rest on.
+fn seen_of(world: &World) -> Value {
     let status = world.status();
     let mut told = serde_json::to_value(&status).unwrap();
     let last = status.sequence;
-    normalise(&mut told, world.now, last);
+    let lost = || world.memory.lost.iter();
+    let mut numbers = BTreeSet::from([last]);
+    mentioned(&told, &mut numbers);
+    numbers.extend(lost().map(|it| it.sequence));
+    let ranks = ranks(&numbers, last);
+    normalise(&mut told, world.now, &ranks);
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
     }
@@ -106,11 +118,11 @@ fn key(world: &World) -> [u8; 32] {
             all.map(|condition| (condition.status.clone(), condition.observed_generation == it.metadata.generation))
                 .collect::<Vec<_>>()
         });
-        json!([it.spec, seen])
+        json!([it.spec, seen, build::fence::stands(&it.metadata, &fenced(&status))])
     });
     let open: Vec<String> = world.trail.beyond(last);
-    let lost: Vec<_> = world.memory.lost.iter().map(|it| json!([it.sequence - last, it.decision, it.weight])).collect();
-    let outside = json!([
+    let lost: Vec<_> = lost().map(|it| json!([ranks[&it.sequence], it.decision, it.weight])).collect();
+    json!([
         told,
         deployments,
         route,
@@ -122,12 +134,37 @@ fn key(world: &World) -> [u8; 32] {
         world.resource.metadata.annotations.is_some(),
         world.memory.trail_unavailable_since.is_some(),
         format!("{:?}", world.answers),
-    ]);
-    Sha256::digest(outside.to_string()).into()
+    ])
 }
 
-/// Times as ages, numbers from the newest, and nothing that only people read.
-fn normalise(value: &mut Value, now: DateTime<Utc>, last: i64) {
+/// A route with the fence that the present attempt may ask for.
+fn fenced(status: &ModelDeploymentStatus) -> ObjectMeta {
+    let mut wanted = ObjectMeta::default();
+    build::fence::raise(&mut wanted, status.attempt.as_ref().map_or(0, |it| it.decided));
+    wanted
+}
+
+/// Numbers of decisions that a status speaks of.
+fn mentioned(value: &Value, numbers: &mut BTreeSet<i64>) {
+    match value {
+        Value::Object(fields) => {
+            numbers.extend(["sequence", "decided"].iter().filter_map(|it| fields.get(*it)?.as_i64()));
+            fields.values().for_each(|it| mentioned(it, numbers));
+        }
+        Value::Array(items) => items.iter().for_each(|it| mentioned(it, numbers)),
+        _ => {}
+    }
+}
+
+/// Up to the last one, how many that somebody speaks of are newer: one between that nobody does was given up, and is as
+/// if it had never been. Beyond it, how far: those are given next.
+fn ranks(numbers: &BTreeSet<i64>, last: i64) -> BTreeMap<i64, i64> {
+    let rank = |it: &i64| if *it > last { *it - last } else { -(numbers.range(*it..last).count() as i64) };
+    numbers.iter().map(|it| (*it, rank(it))).collect()
+}
+
+/// Times as ages, numbers by their order, and nothing that only people read.
+fn normalise(value: &mut Value, now: DateTime<Utc>, ranks: &BTreeMap<i64, i64>) {
     match value {
         Value::Object(fields) => {
             for gone in [
@@ -145,15 +182,15 @@ fn normalise(value: &mut Value, now: DateTime<Utc>, last: i64) {
             }
             for number in ["sequence", "decided"] {
                 if let Some(it) = fields.get_mut(number) {
-                    *it = (it.as_i64().unwrap_or(0) - last).into();
+                    *it = ranks[&it.as_i64().unwrap()].into();
                 }
             }
             if let Some(failures) = fields.get_mut("failures") {
                 *failures = failures.as_i64().unwrap_or(0).min(2).into();
             }
-            fields.values_mut().for_each(|it| normalise(it, now, last));
+            fields.values_mut().for_each(|it| normalise(it, now, ranks));
         }
-        Value::Array(items) => items.iter_mut().for_each(|it| normalise(it, now, last)),
+        Value::Array(items) => items.iter_mut().for_each(|it| normalise(it, now, ranks)),
         Value::String(text) => {
             if let Ok(at) = text.parse::<DateTime<Utc>>() {
                 *value = json!({"age": (now - at).num_minutes().min(FOR_EVER)});

@@ -118,3 +118,18 @@ fn dying_while_numbers_are_settled_records_everything_once() {
         assert_eq!(world.trail.recorded(), world.trail.effects(), "after {writes} writes");
     }
 }
+
+#[test]
+fn conflicts_one_after_the_other_leave_one_note_at_a_time() {
+    let mut world = World::serving();
+    world.deploy("churn-2");
+    for _ in 0..20 {
+        world.conflict();
+        world.pass();
+        let waiting = world.status().unrecorded;
+        assert!(waiting.len() <= 1, "{waiting:#?}");
+    }
+    world.come_to_rest();
+    assert_eq!(world.trail.recorded(), world.trail.effects());
+    assert!(world.trail.open().is_empty(), "{:#?}", world.trail.open());
+}

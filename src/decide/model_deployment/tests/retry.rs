@@ -8,6 +8,7 @@ use super::world::{World, from};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
 use crate::api::model_deployment::{AttemptState, Cause};
 use crate::build::record;
+use crate::decide::{ChildKind, Op};
 
 /// `werkbank fetch` failed for good at `finished` seconds after noon; `state` is what the container does since.
 fn refused(state: &Value, finished: i64) -> Value {
@@ -86,4 +87,27 @@ fn a_record_is_made_anew_only_for_a_retry_and_never_under_traffic() {
     world.settings.fetch_image = "werkbank:0.2.0".into();
     world.come_to_rest();
     assert_eq!(world.children.records[&name].metadata.uid, uid);
+}
+
+#[test]
+fn what_may_be_on_its_way_out_is_gone_before_it_is_tried_again() {
+    let mut world = World::mid_canary();
+    let name = format!("churn-{}", world.attempt().revision);
+    world.request("abort", "n1");
+    for _ in 0..3 {
+        world.pass();
+        world.gateway_accepts();
+    }
+    assert_eq!(world.attempt().state, AttemptState::RolledBack);
+    world.advance(30);
+    let late = world.decide().ops;
+    assert!(late.iter().any(|it| matches!(it, Op::Delete(ChildKind::Revision, gone, _) if *gone == name)), "{late:#?}");
+    // It is sent, and arrives some time later.
+    world.restart();
+    world.request("retry", "n2");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RolledBack);
+    assert!(!world.children.records.contains_key(&name), "its successor has sent it, too");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
 }

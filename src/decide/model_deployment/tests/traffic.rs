@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::world::World;
-use crate::api::model_deployment::{AttemptState, Cause};
+use super::world::{World, seen};
+use crate::api::Weight;
+use crate::api::model_deployment::{Attempt, AttemptState, Cause};
 use crate::build::route;
-use crate::decide::Measurement;
+use crate::decide::{Child, ChildKind, Measurement, Op};
+
+fn active(world: &World) -> Option<Attempt> {
+    world.status().attempt.filter(|it| it.state.is_active())
+}
 
 fn selected(world: &World) -> Option<String> {
     let service = world.children.services.get("churn")?;
@@ -115,4 +120,87 @@ fn a_gateway_api_that_is_missing_mid_way_keeps_no_request_from_stable() {
     world.children.route = None;
     world.pass();
     assert_eq!(world.attempt().state, AttemptState::Starting);
+}
+
+/// The pass that gives weight dies once its status is written; what it has sent then is still on its way. The
+/// attempt is aborted by whoever comes after.
+fn dies_and_is_aborted(mut world: World) -> (World, Vec<Op>) {
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    let plan = world.decide();
+    assert!(plan.status.as_ref().unwrap().attempt.as_ref().unwrap().weight > Weight::NONE);
+    world.carry_out(&plan, plan.entries.len() + 1);
+    world.restart();
+    world.request("abort", "n1");
+    for _ in 0..4 {
+        world.pass();
+        world.gateway_accepts();
+    }
+    assert!(active(&world).is_none(), "{:#?}", world.attempt());
+    (world, plan.ops)
+}
+
+/// Whether the API server refuses each of these writes that takes requests somewhere.
+fn are_refused(world: &World, late: &[Op]) -> bool {
+    let takes_requests = |it: &Child| it.name() == "churn";
+    let refused = late.iter().filter_map(|op| match op {
+        Op::Create(child) => takes_requests(child).then(|| world.versions(child.kind(), child.name()).is_some()),
+        Op::Apply(child, known) => takes_requests(child)
+            .then(|| world.versions(child.kind(), child.name()).as_ref().and_then(seen).as_ref() != Some(known)),
+        Op::Delete(..) => None,
+    });
+    let refused: Vec<bool> = refused.collect();
+    !refused.is_empty() && refused.into_iter().all(|it| it)
+}
+
+#[test]
+fn a_late_write_gives_no_weight_to_what_was_taken_back() {
+    let mut world = World::serving();
+    world.deploy("churn-2");
+    let (world, late) = dies_and_is_aborted(world);
+    assert!(are_refused(&world, &late), "{late:#?}");
+    assert_eq!(world.attempt().taken_from.map(|it| it.to_string()).as_deref(), Some("5%"));
+}
+
+#[test]
+fn a_late_write_switches_no_service_to_what_was_taken_back() {
+    let mut world = World::new();
+    world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
+    world.come_to_rest();
+    world.deploy("churn-2");
+    let (world, late) = dies_and_is_aborted(world);
+    assert!(are_refused(&world, &late), "{late:#?}");
+}
+
+#[test]
+fn a_late_write_makes_no_route_and_no_service_for_a_first_deployment_that_was_taken_back() {
+    let (world, late) = dies_and_is_aborted(World::new());
+    assert!(are_refused(&world, &late), "{late:#?}");
+    assert!(world.weights().iter().all(|(_, weight)| *weight == 0));
+    let mut world = World::new();
+    world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
+    let (world, late) = dies_and_is_aborted(world);
+    assert!(are_refused(&world, &late), "{late:#?}");
+    assert_eq!(selected(&world).as_deref(), Some("none"));
+}
+
+#[test]
+fn a_late_write_gives_no_weight_back_to_what_it_was_withdrawn_from() {
+    let mut world = World::serving();
+    world.deploy("churn-2");
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    let plan = world.decide();
+    world.carry_out(&plan, plan.entries.len() + 1);
+    world.restart();
+    let candidate = world.attempt().revision;
+    world.pods_ready_of(&candidate, 0);
+    world.pass();
+    assert_eq!(world.attempt().withdrawn_from.map(|it| it.to_string()).as_deref(), Some("5%"));
+    assert!(are_refused(&world, &plan.ops), "{:#?}", plan.ops);
+    // Once is enough.
+    world.gateway_accepts();
+    let written: Vec<Op> = world.pass().ops;
+    let route = |op: &Op| matches!(op, Op::Apply(child, _) if child.kind() == ChildKind::HttpRoute);
+    assert!(!written.iter().any(route), "{written:#?}");
 }

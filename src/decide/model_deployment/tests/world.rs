@@ -571,7 +571,12 @@ impl World {
             Child::HttpRoute(mut it) => {
                 it.metadata = metadata(&it.metadata);
                 let live = if name == "churn" { &mut children.route } else { &mut children.proposed };
-                it.status = live.as_ref().and_then(|old| old.status.clone());
+                if let Some(old) = live {
+                    it.status.clone_from(&old.status);
+                    // Of a custom resource, metadata is no new generation.
+                    let changed = it.spec != old.spec;
+                    it.metadata.generation = old.metadata.generation.map(|it| it + i64::from(changed));
+                }
                 *live = Some(Arc::new(*it));
             }
         }
@@ -611,7 +616,7 @@ pub(super) fn is_nothing(plan: &Plan<ModelDeploymentStatus>) -> bool {
 }
 
 /// The precondition that fits this version of an object.
-fn seen(live: &ObjectMeta) -> Option<Precondition> {
+pub(super) fn seen(live: &ObjectMeta) -> Option<Precondition> {
     Some(Precondition { uid: live.uid.clone()?, resource_version: live.resource_version.clone()? })
 }
 

@@ -1,0 +1,44 @@
+//! Something else that edits the route again and again.
+
+use super::super::scenario::{Scenario, asked_of, bad, good};
+use super::super::view::View;
+use super::canary;
+use super::children::grab_traffic;
+use crate::api::model_deployment::AttemptState::{Observing, RolledBack};
+use crate::decide::Measurement;
+
+/// The route says what was decided, and has been reset so often.
+fn was_reset(view: &View, times: i32) -> bool {
+    let resets = view.status().route_contest.map_or(0, |it| it.resets);
+    view.is_at(Observing, "5%") && resets == times && (view.weight_of("churn-2") - 5.0).abs() < 0.01
+}
+
+fn contested(name: &'static str) -> Scenario {
+    let begun = canary(name).when(|it| was_reset(it, 0), grab_traffic);
+    begun.when(|it| was_reset(it, 1), grab_traffic).when(|it| was_reset(it, 2), grab_traffic)
+}
+
+fn second_gets_bad(view: &View, query: &str) -> Measurement {
+    if view.has("second-is-bad") && asked_of(view, query) == "churn-2" { bad() } else { good() }
+}
+
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        contested("route_contested_and_left_alone")
+            .until(|it| it.is_told("RouteContested"))
+            .until(|it| it.serves("churn-2")),
+        contested("route_contested_once_more")
+            .when(|it| it.is_told("RouteContested") && was_reset(it, 3), grab_traffic)
+            .until(|it| it.serves("churn-2")),
+        contested("route_contested_by_a_bad_candidate")
+            .metrics(second_gets_bad)
+            .when(
+                |it| it.is_told("RouteContested") && was_reset(it, 3),
+                |it| {
+                    it.set("second-is-bad");
+                    grab_traffic(it);
+                },
+            )
+            .until(|it| it.is_in(RolledBack) && it.status().route_contest.is_none()),
+    ]
+}
