@@ -39,6 +39,10 @@ const NO_REASONS: &[&str] = &[
     "Withdraw",
     "Pause",
     "Resume",
+    "Recall",
+    "Prove",
+    "EndProbation",
+    "Judge",
     // What the events about requests say was done.
     "Request",
 ];

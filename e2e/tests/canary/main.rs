@@ -6,6 +6,7 @@ mod bad_input;
 mod crashes;
 mod gateway_api;
 mod gateway_edit;
+mod late;
 mod leaders;
 mod outages;
 mod people;

@@ -36,6 +36,7 @@ pub mod measure;
 pub mod observed;
 mod pass;
 pub mod policy;
+mod probation;
 mod progress;
 pub mod question;
 pub mod request;
