@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::audit::ObjectStoreTrail;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::{Answers, Prometheus};
+use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::{self, OperatorOptions};
@@ -36,6 +37,7 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
         // `*` says "all" out loud.
         namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
         http: Arc::new(HttpSource::new(options.allow_loopback_urls)?),
+        sql: Arc::new(SqlSource::new(options.allow_loopback_urls)),
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone() };

@@ -141,7 +141,7 @@ fn paths(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
     let item = schema.get("items");
     let (prefix, schema) = item.map_or((prefix.to_owned(), schema), |item| (format!("{prefix}[]"), item));
     let opaque = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
-    let is_count = |it: &serde_json::Map<String, Value>| it.keys().eq(["http", "prometheus"]);
+    let is_count = |it: &serde_json::Map<String, Value>| it.keys().eq(["http", "prometheus", "sql"]);
     match schema.get("properties").and_then(Value::as_object).filter(|it| !opaque && !is_count(it)) {
         Some(properties) => properties.iter().for_each(|(name, it)| paths(&format!("{prefix}.{name}"), it, into)),
         None => drop(into.insert(prefix)),

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod helm;
 pub mod load;
 pub mod node;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod rights;

@@ -71,7 +71,8 @@ mod tests {
     fn crds_fit_into_a_plain_kubectl_apply() {
         for (name, yaml) in files().unwrap() {
             let json = serde_json::to_string(&serde_yaml::from_str::<Value>(&yaml).unwrap()).unwrap();
-            assert!(json.len() < APPLY_LIMIT / 4, "{name} has {} bytes", json.len());
+            // Half of it is for what is still to come.
+            assert!(json.len() < APPLY_LIMIT / 2, "{name} has {} bytes", json.len());
         }
     }
 

@@ -9,6 +9,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::BoxError;
+use url::Host;
 
 /// Metadata services outside of link-local: AWS over IPv6, Google over IPv6, Alibaba, Azure, Oracle.
 const METADATA: [IpAddr; 5] = [
@@ -45,6 +47,30 @@ impl Callable {
         let refused = special(meant) || METADATA.contains(&meant) || meant.is_loopback() && !self.loopback;
         if refused { Err(NeverCalled(address)) } else { Ok(()) }
     }
+
+    /// Whether this host may be, if it is written as an address; a name is checked when it is looked up.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_literal<T>(self, host: &Host<T>) -> Result<(), NeverCalled> {
+        match host {
+            Host::Ipv4(address) => self.check(IpAddr::V4(*address)),
+            Host::Ipv6(address) => self.check(IpAddr::V6(*address)),
+            Host::Domain(_) => Ok(()),
+        }
+    }
+
+    /// The addresses of a name or of an address, all of which may be called.
+    ///
+    /// # Errors
+    /// It is not known, or one of them may not be called: that makes the others suspicious.
+    pub(crate) async fn look_up(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+        for address in &found {
+            self.check(address.ip())?;
+        }
+        Ok(found)
+    }
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped, compatible, translated (RFC 6052, RFC 8215) or tunnelled (6to4).
@@ -65,19 +91,15 @@ impl Resolve for Callable {
     fn resolve(&self, name: Name) -> Resolving {
         let callable = *self;
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            // One that may not be called makes the others suspicious.
-            for address in &found {
-                callable.check(address.ip())?;
-            }
+            let found = callable.look_up(name.as_str(), 0).await?;
             Ok::<Addrs, _>(Box::new(found.into_iter()))
         })
     }
 }
 
-/// Whether this is why a request came to nothing.
-pub(crate) fn never_called(error: &reqwest::Error) -> Option<NeverCalled> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// Whether this is why a call came to nothing.
+pub(crate) fn never_called(error: &(dyn std::error::Error + 'static)) -> Option<NeverCalled> {
+    let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<NeverCalled>() {
             return Some(*found);

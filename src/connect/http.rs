@@ -5,18 +5,14 @@
 //! requests are under way at the same time. Of the answer only the number is kept, and messages repeat nothing of it.
 //! A host that does not answer is soon not waited for any more, and takes no places from others meanwhile.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 
 use super::address::{self, Callable};
-use super::outage::{self, Outage};
+use super::places::{Failure, Places};
 use crate::api::model_deployment::HttpMethod;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::question::HttpQuestion;
@@ -26,33 +22,15 @@ use crate::text::json_path::Found;
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Requests under way at the same time: what bounds the memory for answers.
 const AT_ONCE: usize = 64;
-/// Of them to one host: one that hangs leaves places for the others until it is known to hang.
+/// Of them to one host.
 const AT_ONCE_TO_ONE: usize = 8;
-/// Hosts of which it is remembered whether they answer.
-const MOST_HOSTS: usize = 1024;
 
 /// Asks hosts that users name.
 #[derive(Debug)]
 pub struct HttpSource {
     client: reqwest::Client,
     callable: Callable,
-    places: Semaphore,
-    hosts: Mutex<HashMap<String, Arc<AskedHost>>>,
-}
-
-/// One host and port.
-#[derive(Debug)]
-struct AskedHost {
-    outage: Outage,
-    places: Semaphore,
-}
-
-/// Why there is nothing to read.
-enum Failure {
-    /// Nobody answered.
-    Silent(String),
-    /// The host is well, or at least there, and this is no answer to the question.
-    Answered(Measurement),
+    places: Places,
 }
 
 impl HttpSource {
@@ -69,46 +47,20 @@ impl HttpSource {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("werkbank/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, callable, places: Semaphore::new(AT_ONCE), hosts: Mutex::default() })
+        Ok(Self { client, callable, places: Places::new(AT_ONCE, AT_ONCE_TO_ONE) })
     }
 
     /// Asks, and reads the number from the answer.
     ///
     /// `own` are the question's headers, with the values of those that are secrets.
     pub async fn ask(&self, question: &HttpQuestion, own: HeaderMap) -> Measurement {
-        if let Err(never) = self.check_literal(&question.url) {
+        if let Err(never) = question.url.host().map_or(Ok(()), |it| self.callable.check_literal(&it)) {
             return Measurement::Refused(format!("{never}; correct http.url"));
         }
         let host = host(&question.url);
-        let asked = self.asked(&host);
-        let Ok(_of_host) = asked.places.acquire().await else { return ending() };
-        let began = Instant::now();
-        if let Err(silent_for) = asked.outage.admit(began) {
-            return Measurement::ProviderError(format!("{host} {}; check that it runs", outage::told(silent_for)));
-        }
-        let Ok(_of_all) = self.places.acquire().await else { return ending() };
-        match self.answer(question, own, &host).await {
-            Ok(body) => {
-                asked.outage.answered();
-                read(question, &body)
-            }
-            Err(Failure::Answered(measurement)) => {
-                asked.outage.answered();
-                measurement
-            }
-            Err(Failure::Silent(why)) => {
-                asked.outage.silent(began, Instant::now());
-                Measurement::ProviderError(why)
-            }
-        }
-    }
-
-    /// An address that is written as one is not looked up.
-    fn check_literal(&self, url: &Url) -> Result<(), address::NeverCalled> {
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.callable.check(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => self.callable.check(IpAddr::V6(address)),
-            Some(Host::Domain(_)) | None => Ok(()),
+        match self.places.call(&host, self.answer(question, own, &host)).await {
+            Ok(body) => read(question, &body),
+            Err(measurement) => measurement,
         }
     }
 
@@ -134,25 +86,6 @@ impl HttpSource {
         }
         Ok(body)
     }
-
-    /// What is known of this host. With too many, those that nobody asks at the moment are forgotten.
-    fn asked(&self, host: &str) -> Arc<AskedHost> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
-            hosts.retain(|_, it| Arc::strong_count(it) > 1);
-        }
-        hosts.entry(host.to_owned()).or_default().clone()
-    }
-}
-
-impl Default for AskedHost {
-    fn default() -> Self {
-        Self { outage: Outage::default(), places: Semaphore::new(AT_ONCE_TO_ONE) }
-    }
-}
-
-fn ending() -> Measurement {
-    Measurement::ProviderError("the operator is ending".to_owned())
 }
 
 /// Host and port: path and query may tell more than a status should.

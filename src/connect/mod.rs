@@ -7,6 +7,10 @@
 mod address;
 pub mod http;
 pub(crate) mod outage;
+mod places;
 pub mod prometheus;
+pub mod sql;
+mod sql_error;
+mod sql_value;
 pub mod storage;
 mod storage_error;

@@ -28,6 +28,7 @@ use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
+use crate::connect::sql::SqlSource;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
@@ -49,6 +50,8 @@ pub struct MetricSource {
     pub namespaces: Vec<String>,
     /// Whoever else a metric names.
     pub http: Arc<HttpSource>,
+    /// Databases that a metric names.
+    pub sql: Arc<SqlSource>,
 }
 
 /// The machine of ModelDeployments.

@@ -10,6 +10,7 @@ use super::wire::Wire;
 use crate::act::{Actor, Authority, EventSink};
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
+use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::Registration;
@@ -37,7 +38,12 @@ impl Process {
         let shared = Shared { actor, metrics, health: Arc::default(), concurrency: 1, clock };
         let mut registration = Registration::new(client, &mut watches, shared);
         let http = Arc::new(HttpSource::new(false).unwrap());
-        let source = MetricSource { prometheus: Some(source), namespaces: Vec::new(), http };
+        let source = MetricSource {
+            prometheus: Some(source),
+            namespaces: Vec::new(),
+            http,
+            sql: Arc::new(SqlSource::new(false)),
+        };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
         model_deployment::register(&mut registration, source, settings);
         let hands = registration.by_hand();

@@ -41,4 +41,7 @@ pub enum BindError {
     /// In a URL's path, where it would lead upwards.
     #[error("a value in a URL may not be empty or consist of dots")]
     Dots,
+    /// In SQL, in quotes or in a word.
+    #[error("in SQL a value is a parameter, which stands alone: take the quotes away from around the placeholder")]
+    NoParameter,
 }

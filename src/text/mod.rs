@@ -6,4 +6,5 @@ mod json_literal;
 pub mod json_path;
 mod promql_literal;
 pub mod query;
+mod sql_parameter;
 mod url_component;

@@ -17,7 +17,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::bind::Bind;
 pub use super::bind::BindError;
-use super::{json_literal, promql_literal, url_component};
+use super::{json_literal, promql_literal, sql_parameter, url_component};
 
 /// The longest template.
 const MAX_TEMPLATE_BYTES: usize = 16 * 1024;
@@ -96,7 +96,23 @@ pub fn render_in(
     }
 }
 
+/// Fills in an SQL template: the statement with a parameter in place of each value, and their values.
+///
+/// # Errors
+/// Says what to correct in the template.
+pub fn render_sql(template: &str, variables: &BTreeMap<&str, String>) -> Result<(String, Vec<String>), TemplateError> {
+    let mut query = sql_parameter::Binder::default();
+    fill_in(&mut query, template, variables)?;
+    let values = query.take_values();
+    Ok((short_enough(query.finish())?, values))
+}
+
 fn bound(mut query: impl Bind, template: &str, variables: &BTreeMap<&str, String>) -> Result<String, TemplateError> {
+    fill_in(&mut query, template, variables)?;
+    short_enough(query.finish())
+}
+
+fn fill_in(query: &mut impl Bind, template: &str, variables: &BTreeMap<&str, String>) -> Result<(), TemplateError> {
     let names = used_variables(template)?;
     if let Some(name) = names.into_iter().find(|name| !variables.contains_key(name.as_str())) {
         let known = variables.keys().copied().collect::<Vec<_>>().join(", ");
@@ -110,7 +126,10 @@ fn bound(mut query: impl Bind, template: &str, variables: &BTreeMap<&str, String
             query.value(part)?;
         }
     }
-    let query = query.finish();
+    Ok(())
+}
+
+fn short_enough(query: String) -> Result<String, TemplateError> {
     if query.len() > MAX_QUERY_BYTES { Err(TemplateError::TooLarge) } else { Ok(query) }
 }
 

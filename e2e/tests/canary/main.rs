@@ -11,6 +11,7 @@ mod leaders;
 mod outages;
 mod people;
 mod promotion;
+mod providers;
 mod reapply;
 mod returning;
 mod rights;

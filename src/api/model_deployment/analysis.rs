@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HttpQuery, LocalRef};
+use super::{HttpQuery, LocalRef, SqlQuery};
 use crate::api::{DurationText, Quantity};
 
 /// The metrics that judge a revision. An analysis without a metric says so and
@@ -64,24 +64,26 @@ pub struct MetricsSource {
 /// What a metrics ConfigMap holds under `metrics.yaml`.
 pub type ConfigMapMetrics = Vec<Metric>;
 
-/// One measurement and what is expected of it: a number (`prometheus` or `http`) within a `threshold` or as in
+/// One measurement and what is expected of it: a number (`prometheus`, `http` or `sql`) within a `threshold` or as in
 /// `compare`, or counts (`proportion` or `mean`) with a `test`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("[has(self.threshold), has(self.compare), has(self.test)].filter(it, it).size() == 1")
         .message("a metric needs exactly one of threshold, compare and test"),
-    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
-        .message("a metric needs exactly one of prometheus, http, proportion and mean"),
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
+        .message("a metric needs exactly one of prometheus, http, sql, proportion and mean"),
     validation = Rule::new("has(self.test) == (has(self.proportion) || has(self.mean))")
-        .message("proportion and mean are judged by test; prometheus and http, by threshold or compare"),
+        .message("proportion and mean are judged by test; prometheus, http and sql, by threshold or compare"),
+    validation = Rule::new("!has(self.compare) || !has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
+        .message("a metric with compare must name {{ revision }} in sql.query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
         .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number"),
-    validation = Rule::new("!has(self.delay) || (has(self.prometheus) ? self.prometheus.query : has(self.http) ? self.http.url + self.http.jsonPath + (has(self.http.body) ? self.http.body : '') : 'windowEnd').contains('windowEnd')")
+    validation = Rule::new("!has(self.delay) || (has(self.prometheus) ? self.prometheus.query : has(self.sql) ? self.sql.query : has(self.http) ? self.http.url + self.http.jsonPath + (has(self.http.body) ? self.http.body : '') : 'windowEnd').contains('windowEnd')")
         .message("a metric with delay judges who was served during the steps: name {{ windowEnd }} in its query, as in [{{ window }}] @ {{ windowEnd }}"),
-    validation = Rule::new("!has(self.delay) || ((!has(self.proportion) || [(has(self.proportion.successes.prometheus) ? self.proportion.successes.prometheus.query : has(self.proportion.successes.http) ? self.proportion.successes.http.url + self.proportion.successes.http.jsonPath + (has(self.proportion.successes.http.body) ? self.proportion.successes.http.body : '') : 'windowEnd'), (has(self.proportion.trials.prometheus) ? self.proportion.trials.prometheus.query : has(self.proportion.trials.http) ? self.proportion.trials.http.url + self.proportion.trials.http.jsonPath + (has(self.proportion.trials.http.body) ? self.proportion.trials.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))) && (!has(self.mean) || [(has(self.mean.sum.prometheus) ? self.mean.sum.prometheus.query : has(self.mean.sum.http) ? self.mean.sum.http.url + self.mean.sum.http.jsonPath + (has(self.mean.sum.http.body) ? self.mean.sum.http.body : '') : 'windowEnd'), (has(self.mean.sumSquares.prometheus) ? self.mean.sumSquares.prometheus.query : has(self.mean.sumSquares.http) ? self.mean.sumSquares.http.url + self.mean.sumSquares.http.jsonPath + (has(self.mean.sumSquares.http.body) ? self.mean.sumSquares.http.body : '') : 'windowEnd'), (has(self.mean.count.prometheus) ? self.mean.count.prometheus.query : has(self.mean.count.http) ? self.mean.count.http.url + self.mean.count.http.jsonPath + (has(self.mean.count.http.body) ? self.mean.count.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))))")
+    validation = Rule::new("!has(self.delay) || ((!has(self.proportion) || [(has(self.proportion.successes.prometheus) ? self.proportion.successes.prometheus.query : has(self.proportion.successes.sql) ? self.proportion.successes.sql.query : has(self.proportion.successes.http) ? self.proportion.successes.http.url + self.proportion.successes.http.jsonPath + (has(self.proportion.successes.http.body) ? self.proportion.successes.http.body : '') : 'windowEnd'), (has(self.proportion.trials.prometheus) ? self.proportion.trials.prometheus.query : has(self.proportion.trials.sql) ? self.proportion.trials.sql.query : has(self.proportion.trials.http) ? self.proportion.trials.http.url + self.proportion.trials.http.jsonPath + (has(self.proportion.trials.http.body) ? self.proportion.trials.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))) && (!has(self.mean) || [(has(self.mean.sum.prometheus) ? self.mean.sum.prometheus.query : has(self.mean.sum.sql) ? self.mean.sum.sql.query : has(self.mean.sum.http) ? self.mean.sum.http.url + self.mean.sum.http.jsonPath + (has(self.mean.sum.http.body) ? self.mean.sum.http.body : '') : 'windowEnd'), (has(self.mean.sumSquares.prometheus) ? self.mean.sumSquares.prometheus.query : has(self.mean.sumSquares.sql) ? self.mean.sumSquares.sql.query : has(self.mean.sumSquares.http) ? self.mean.sumSquares.http.url + self.mean.sumSquares.http.jsonPath + (has(self.mean.sumSquares.http.body) ? self.mean.sumSquares.http.body : '') : 'windowEnd'), (has(self.mean.count.prometheus) ? self.mean.count.prometheus.query : has(self.mean.count.sql) ? self.mean.count.sql.query : has(self.mean.count.http) ? self.mean.count.http.url + self.mean.count.http.jsonPath + (has(self.mean.count.http.body) ? self.mean.count.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))))")
         .message("a count of a metric with delay is of who was served during the steps: name {{ windowEnd }} in its query, as in [{{ window }}] @ {{ windowEnd }}")
 )]
 pub struct Metric {
@@ -97,6 +99,9 @@ pub struct Metric {
     /// A request that is answered with JSON, and where the number is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpQuery>,
+    /// A query that a database answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlQuery>,
     /// Successes among trials: a hit rate, an error rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proportion: Option<Proportion>,
@@ -144,8 +149,12 @@ pub struct Mean {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.prometheus) != has(self.http)")
-        .message("a count needs exactly one of prometheus and http"),
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql)].filter(it, it).size() == 1")
+        .message("a count needs exactly one of prometheus, http and sql"),
+    validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
+        .message("a count is one revision's: name {{ revision }} in sql.query"),
+    validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*window')")
+        .message("a count is of everything since the step's observation began: name {{ window }} or {{ windowStart }} in sql.query"),
     validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a count is one revision's: name {{ revision }} in its query"),
     validation = Rule::new("!has(self.prometheus) || self.prometheus.query.contains('window')")
@@ -162,6 +171,9 @@ pub struct Count {
     /// A request that is answered with JSON, and where the number is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpQuery>,
+    /// A query that a database answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlQuery>,
 }
 
 /// Whether the candidate is worse than a margin allows.

@@ -18,7 +18,7 @@ pub use analysis::{
     PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use autoscaling::Autoscaling;
-pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef};
+pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
     Attempt, AttemptState, Cause, CountedPeriod, EntryRef, Exposure, HandledRequest, ModelDeploymentStatus, Phase,

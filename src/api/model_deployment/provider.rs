@@ -77,6 +77,33 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
+/// A value that is kept in a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretValue {
+    /// Where it is.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// A query that a PostgreSQL database answers, or one that speaks its protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SqlQuery {
+    /// `postgres://user:password@host:5432/database`. Encrypted, and the certificate checked, unless it says
+    /// `?sslmode=disable`.
+    pub connection: SecretValue,
+    /// The certificates (PEM) that the database's is checked against; those of the operator's image when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretValue>,
+    /// One SELECT with one number: one column, at most one row; no row and NULL are no data. The same variables, as parameters
+    /// of the statement: without quotes around them. Read in a read-only transaction.
+    #[schemars(length(min = 1, max = 4096))]
+    pub query: String,
+    /// How long to wait for the answer, connecting included; 5s when left out, at most 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
+}
+
 /// How a request asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HttpMethod {

@@ -81,6 +81,7 @@ fn counts<'a>(rule: &MetricRule, answer: impl Fn(Part) -> Option<&'a Measurement
             let nothing = match template {
                 Template::Prometheus(_) => "add `or vector(0)` to the query",
                 Template::Http(_) => "let the answer say so",
+                Template::Sql(_) => "let the query count, or COALESCE(…, 0)",
             };
             Err(Measurement::NoData(format!(
                 "{}{}: {why}; if nothing has happened yet, that is 0: {nothing}",

@@ -1,4 +1,4 @@
-//! Secrets that a request's headers name.
+//! Secrets that a metric names: values of headers, databases with their passwords.
 //!
 //! They are read when a request needs them and kept nowhere: not in a cache, not in status, not in a log. The chart grants
 //! no right on Secrets, so each is readable only if its namespace binds a Role for it, and the message is how.
@@ -38,7 +38,11 @@ pub(super) async fn headers(
     Ok(filled_in)
 }
 
-async fn secret(client: &Client, namespace: &str, reference: &SecretKeyRef) -> Result<Vec<u8>, Measurement> {
+/// What is in a Secret, without blanks at its end.
+///
+/// # Errors
+/// The measurement that is none without it.
+pub(super) async fn secret(client: &Client, namespace: &str, reference: &SecretKeyRef) -> Result<Vec<u8>, Measurement> {
     let SecretKeyRef { name, key } = reference;
     let found = match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
         Ok(found) => found,

@@ -8,7 +8,7 @@ use crate::api::ModelDeployment;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::measure::{self, Query};
 use crate::decide::model_deployment::policy::Policy;
-use crate::decide::model_deployment::question::Question;
+use crate::decide::model_deployment::question::{Question, SqlQuestion};
 
 impl ModelDeployments {
     /// The answers to all queries that are due, and when asking began.
@@ -37,8 +37,24 @@ impl ModelDeployments {
                     Err(measurement) => measurement,
                 }
             }
+            Ok(Question::Sql(question)) => self.ask_database(namespace, question).await,
             Err(error) => Measurement::Refused(format!("the query cannot be rendered: {error}")),
         }
+    }
+
+    async fn ask_database(&self, namespace: &str, question: &SqlQuestion) -> Measurement {
+        let url = match credentials::secret(&self.client, namespace, &question.connection).await {
+            Ok(url) => url,
+            Err(measurement) => return measurement,
+        };
+        let ca = match &question.ca {
+            Some(reference) => match credentials::secret(&self.client, namespace, reference).await {
+                Ok(ca) => Some(ca),
+                Err(measurement) => return measurement,
+            },
+            None => None,
+        };
+        self.metrics.sql.ask(question, &url, ca.as_deref()).await
     }
 
     async fn ask_prometheus(&self, namespace: &str, promql: &str) -> Measurement {

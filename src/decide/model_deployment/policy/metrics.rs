@@ -26,7 +26,7 @@ const ALPHA: f64 = 0.05;
 /// Below this it would never find anything.
 const LEAST_ALPHA: f64 = 1e-6;
 const NO_BOUND: &str = "there is no bound that could be violated; give one";
-const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus and http, by threshold or compare";
+const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus, http and sql, by threshold or compare";
 
 impl Reader {
     /// A later metric replaces an earlier one of the same name, readable or not.

@@ -161,7 +161,7 @@ fn a_test_that_cannot_be_is_named_with_what_is_wrong() {
             with("/proportion/successes/prometheus/query", json!("q{{ revison }}")),
             "correct proportion.successes.prometheus.query",
         ),
-        (both, "exactly one of prometheus, http, proportion and mean"),
+        (both, "exactly one of prometheus, http, sql, proportion and mean"),
         (bounded, "exactly one of threshold, compare and test"),
         (number, "proportion and mean are judged by test"),
     ];
