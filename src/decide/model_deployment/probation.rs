@@ -17,9 +17,8 @@
 //! - Guardrails without `delay` go on, with thresholds: there is nothing left to compare with.
 //! - No answer is no proof and no breach. It is asked for once more as long as `delay`, and then not any more; the
 //!   probation stays until a person ends it. `rollout.onOutage` does not act: nothing rises meanwhile.
-//! - A recall waits for nothing but pods: not for the trail, not for `suspend`. No other attempt advances while it
-//!   waits, up to `progressDeadline`: a fallback that does not come up must not block the repair. When its pods
-//!   are ready, everything that is not proven goes at once, the candidate of another attempt too: in one write of the route.
+//!
+//! How it goes back is in `recall`.
 
 use std::time::Duration;
 
@@ -32,11 +31,10 @@ use super::policy::{MetricRule, Policy};
 use super::request::{Request, Verb};
 use super::transition::TakeBack;
 use crate::api::Weight;
-use crate::api::condition;
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation,
-    Recall, RevisionRole, VerdictKind,
+    Attempt, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
+    VerdictKind,
 };
 use crate::decide::EventType;
 
@@ -214,16 +212,7 @@ impl Pass<'_> {
     pub(super) fn watch_probation(&mut self, request: Option<&Request>) -> bool {
         let Some(probation) = self.status.probation.clone() else { return false };
         if let Some(recall) = &probation.recall {
-            // While nobody knows what the spec names, it goes on as it was last known to.
-            let names_another = self.target.is_ok() && !self.names(&probation.fallback.revision);
-            if recall.cause == Cause::Reverted && names_another {
-                return self.stay(&probation);
-            }
-            let ready = self.carries_all(&probation.fallback.revision);
-            if ready {
-                self.go_back(&probation, recall.cause, &recall.message);
-            }
-            return ready;
+            return self.await_fallback(&probation, recall);
         }
         let asked = request.map(|it| it.verb);
         if let (Some(request), Some(Verb::Abort)) = (request, asked.filter(|_| self.active().is_none())) {
@@ -245,69 +234,12 @@ impl Pass<'_> {
         true
     }
 
-    fn names(&self, revision: &str) -> bool {
-        self.target.as_ref().is_ok_and(|it| it.entry.revision == revision)
-    }
-
     fn late_failure(&self, probation: &Probation) -> Option<TakeBack> {
         if self.names(&probation.fallback.revision) {
             let message = "the spec names the last proven revision again".to_owned();
             return Some(TakeBack { cause: Cause::Reverted, message });
         }
         self.breached_by(&probation.verdicts)
-    }
-
-    /// The pods of the last proven revision come up; with them, traffic goes back.
-    fn recall(&mut self, probation: &Probation, why: &TakeBack) {
-        let message = condition::brief(&why.message);
-        if why.cause.is_sticky() {
-            self.refuse(&probation.revision, Some(why.cause));
-        }
-        if self.carries_all(&probation.fallback.revision) {
-            return self.go_back(probation, why.cause, &message);
-        }
-        let at = self.now;
-        if let Some(it) = self.status.probation.as_mut() {
-            it.recall = Some(Recall { cause: why.cause, message: message.clone(), at });
-        }
-        let back = &probation.fallback.revision;
-        self.set_role(back, RevisionRole::Fallback);
-        self.note_about(probation, Weight::FULL, "Recall", &format!("{:?}: {message}", why.cause));
-        let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
-        let note = format!("revision {} goes back to {back} when its pods are ready: {message}", probation.revision);
-        self.tell(type_, &format!("{:?}", why.cause), "Recall", note);
-    }
-
-    /// The spec has changed its mind again: what served all the while goes on.
-    fn stay(&mut self, probation: &Probation) -> bool {
-        if let Some(it) = self.status.probation.as_mut() {
-            it.recall = None;
-        }
-        self.set_role(&probation.fallback.revision, RevisionRole::Kept);
-        self.look_again(self.now);
-        false
-    }
-
-    /// All traffic to the last proven revision, from whoever has some.
-    fn go_back(&mut self, probation: &Probation, cause: Cause, message: &str) {
-        if let Some(other) = self.active().filter(|it| it.state != AttemptState::RollingBack).cloned() {
-            let why = format!("revision {}, which it began from, is taken back: it begins anew", probation.revision);
-            self.note_of(&other.id, &other.revision, Weight::NONE, "RollBack", &why);
-            let note = format!("revision {} goes back from {} to 0%: {why}", other.revision, other.weight);
-            self.tell(EventType::Normal, "Superseded", "RollBack", note);
-        }
-        let entry = self.status.stable.replace(probation.fallback.clone()).unwrap_or_default();
-        self.set_role(&probation.fallback.revision, RevisionRole::Stable);
-        self.set_role(&probation.revision, RevisionRole::Candidate);
-        let attempt = self.attempt_at(probation.attempt.clone(), entry, AttemptState::RollingBack);
-        self.status.attempt = Some(Attempt { cause: Some(cause), message: Some(condition::brief(message)), ..attempt });
-        self.status.verdicts.clone_from(&probation.verdicts);
-        self.status.probation = None;
-        self.intend_at_once("RollBack", &format!("{cause:?}: {message}"));
-        let type_ = if cause.is_sticky() { EventType::Warning } else { EventType::Normal };
-        let note =
-            format!("revision {} goes back to revision {}: {message}", probation.revision, probation.fallback.revision);
-        self.tell(type_, &format!("{cause:?}"), "RollBack", note);
     }
 
     /// A person waits no longer. That proves nothing, and does not overrule a guardrail.
@@ -353,46 +285,11 @@ impl Pass<'_> {
         self.tell(EventType::Normal, reason, decision, note);
     }
 
-    /// Whether a revision is kept only to be gone back to, and nobody wants to.
-    pub(super) fn sleeps(&self, role: RevisionRole) -> bool {
-        let called = self.status.probation.as_ref().is_some_and(|it| it.recall.is_some());
-        role == RevisionRole::Fallback && !called
-    }
-
-    /// What is gone back to.
-    pub(super) fn fallback(&self) -> Option<&str> {
-        self.status.probation.as_ref().map(|it| it.fallback.revision.as_str())
-    }
-
-    /// Until when nothing else advances, because all of it is about to go back.
-    pub(super) fn recalled_until(&self) -> Option<DateTime<Utc>> {
-        let recall = self.status.probation.as_ref()?.recall.as_ref()?;
-        Some(after(recall.at, self.policy.progress_deadline))
-    }
-
-    /// Whether that is still to come.
-    pub(super) fn awaits_fallback(&self) -> bool {
-        self.recalled_until().is_some_and(|at| at > self.now)
-    }
-
     /// When to look at it again.
     pub(super) fn wake_for_probation(&mut self) {
         let deadline = self.recalled_until().filter(|at| *at > self.now);
         let measured = next(self.policy, &self.status, self.now);
         deadline.into_iter().chain(measured).for_each(|at| self.look_again(at));
-    }
-
-    /// What is awaited while the last proven revision is called back, for people.
-    pub(super) fn awaited_fallback(&self) -> Option<(Cause, String)> {
-        let probation = self.status.probation.as_ref()?;
-        let recall = probation.recall.as_ref()?;
-        let back = &probation.fallback.revision;
-        let (ready, wanted) = (self.serving_of(back), Weight::FULL.capacity(self.full()));
-        let message = format!(
-            "revision {} is taken back: {}; waiting for revision {back}: {ready} of {wanted} pods are ready",
-            probation.revision, recall.message
-        );
-        Some((recall.cause, message))
     }
 
     /// What a revision on probation still has to prove, for people.

@@ -392,6 +392,27 @@ fn a_late_failure_takes_a_new_candidate_back_too_and_it_begins_anew_from_what_is
 }
 
 #[test]
+fn a_candidate_that_has_all_of_the_traffic_when_the_revision_before_it_fails_late_stays() {
+    let mut world = asleep();
+    let old = first(&world);
+    world.advance(1400);
+    world.deploy("churn-3");
+    while world.attempt().state != AttemptState::Promoting {
+        world.advance(60);
+        world.all_is_well();
+        world.pass();
+    }
+    let third = world.attempt().revision;
+    world.measure("hit-rate", Measurement::of(0.02));
+    world.advance(600);
+    world.pass();
+    assert_eq!(world.status().phase, Phase::RollingBack, "called back, and the gateway has not accepted 100 % yet");
+    settle(&mut world);
+    assert_eq!((stable(&world), world.status().phase), (third, Phase::Probation));
+    assert_eq!((first(&world), pods(&world, &old)), (old.clone(), Some(0)), "asleep again");
+}
+
+#[test]
 fn a_new_candidate_that_is_promoted_keeps_the_last_proven_revision_and_is_compared_with_the_one_before_it() {
     let mut world = asleep();
     let (old, second) = (first(&world), stable(&world));
