@@ -320,6 +320,10 @@ impl Pass<'_> {
                 )),
             }
         }
+        if waits.is_empty() {
+            // What keeps it from ending, another condition says.
+            waits.push("all outcomes are good".into());
+        }
         Some(format!(
             "on probation: {}; revision {} is kept to go back to",
             waits.join("; "),

@@ -273,8 +273,21 @@ fn every_death_and_every_conflict_of_a_canary_keeps_the_rules() {
 #[test]
 fn every_way_a_probation_can_go_keeps_the_rules() {
     use Event::*;
-    let outcomes = [Outcome(Some(0.001)), Outcome(Some(0.5)), Outcome(None)];
-    let people = [Deploy("churn-1"), Deploy("churn-2"), Deploy("churn-3"), Abort];
-    let events = [&[Pass, Cluster, Minute, Bad, Crash(1)][..], &outcomes, &people].concat();
+    let events = [Pass, Cluster, Minute, Outcome(Some(0.001)), Outcome(Some(0.5)), Outcome(None)];
     explored_from(on_probation(), "probation", &events);
+}
+
+#[test]
+fn whatever_people_want_of_a_revision_on_probation_keeps_the_rules() {
+    use Event::*;
+    let events = [Pass, Cluster, Minute, Outcome(Some(0.5)), Deploy("churn-1"), Abort];
+    explored_from(on_probation(), "people and probation", &events);
+}
+
+#[test]
+fn the_next_candidate_and_every_death_on_probation_keep_the_rules() {
+    use Event::*;
+    let mut world = on_probation();
+    world.deploy("churn-3");
+    explored_from(world, "the next candidate", &[Pass, Cluster, Minute, Outcome(Some(0.5)), Crash(1)]);
 }

@@ -1,6 +1,7 @@
 //! What holds in every world, however users, cluster and metric source behave.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -31,6 +32,8 @@ enum Happening {
     GatewayAccepts,
     GatewayRejects,
     Measured(u8),
+    /// What stories begin with: a revision is on probation.
+    OnProbation,
     /// What the metric with `delay` answers from now on.
     Outcome(u8),
     /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, or one with `delay`.
@@ -126,6 +129,7 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::GatewayAccepts => world.gateway_accepts(),
         Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
         Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
+        Happening::OnProbation => *world = ON_PROBATION.clone(),
         Happening::Outcome(kind) => world.measure("complaints", measurement(*kind)),
         Happening::Metrics(kind) => metrics(world, *kind),
         Happening::Advance(seconds) => world.advance(*seconds),
@@ -323,9 +327,26 @@ fn check_accepted(world: &World, status: &ModelDeploymentStatus, wanted: &crate:
     assert!(kept || accepted, "{:?} for {:?}", route::gateway(wanted), route::gateway(live));
 }
 
+/// Half of them begin with a revision on probation: few get there by themselves.
 fn story() -> impl Strategy<Value = Vec<Happening>> {
-    prop::collection::vec(happening(), 0..60)
+    let begin = prop_oneof![Just(None), Just(Some(Happening::OnProbation))];
+    let stories = (begin, prop::collection::vec(happening(), 0..60));
+    stories.prop_map(|(begin, story)| begin.into_iter().chain(story).collect())
 }
+
+/// `churn-2` was promoted, and its outcomes arrive in less than half an hour.
+static ON_PROBATION: LazyLock<World> = LazyLock::new(|| {
+    let mut world = World::serving();
+    world.edit(|spec| spec.replicas = Some(1));
+    metrics(&mut world, 5);
+    world.deploy("churn-2");
+    while world.status().probation.is_none() {
+        world.all_is_well();
+        world.pass();
+        world.advance(60);
+    }
+    world
+});
 
 fn world_after(story: &[Happening]) -> World {
     let mut world = World::new();
