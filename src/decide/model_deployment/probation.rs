@@ -208,7 +208,8 @@ impl Pass<'_> {
         )
     }
 
-    /// Calls the last proven revision back, goes back to it, or ends the probation; whether there was something to do.
+    /// Calls the last proven revision back, goes back to it, or ends the probation. Whether it goes back now: only
+    /// then there is nothing else to do. A candidate that is on its way meanwhile is looked at in the same pass.
     pub(super) fn watch_probation(&mut self, request: Option<&Request>) -> bool {
         let Some(probation) = self.status.probation.clone() else { return false };
         if let Some(recall) = &probation.recall {
@@ -218,20 +219,18 @@ impl Pass<'_> {
         if let (Some(request), Some(Verb::Abort)) = (request, asked.filter(|_| self.active().is_none())) {
             self.status.handled_request = Some(request.done());
             let why = TakeBack { cause: Cause::Aborted, message: "aborted by request, on probation".into() };
-            self.recall(&probation, &why);
-            return true;
+            return self.recall(&probation, &why);
         }
         if let Some(why) = self.late_failure(&probation) {
-            self.recall(&probation, &why);
-            return true;
+            return self.recall(&probation, &why);
         }
         let may_end = self.trail_answers() && !self.is_settling;
         match request.filter(|it| it.verb == Verb::Promote && self.active().is_none()) {
             Some(request) if may_end => self.end_by_request(&probation, request),
-            _ if may_end && self.policy.can_judge() => return self.end_if_over(&probation),
-            _ => return false,
+            _ if may_end && self.policy.can_judge() => self.end_if_over(&probation),
+            _ => {}
         }
-        true
+        false
     }
 
     fn late_failure(&self, probation: &Probation) -> Option<TakeBack> {
@@ -254,11 +253,10 @@ impl Pass<'_> {
         self.end(probation, "EndProbation", "promote was requested: it is not proven");
     }
 
-    fn end_if_over(&mut self, probation: &Probation) -> bool {
+    fn end_if_over(&mut self, probation: &Probation) {
         let mut late = self.policy.late().peekable();
         if late.peek().is_none() {
-            self.end(probation, "EndProbation", "no metric has a delay any more: it is not proven");
-            return true;
+            return self.end(probation, "EndProbation", "no metric has a delay any more: it is not proven");
         }
         let passed = |(rule, delay): &(&MetricRule, Duration)| {
             let due = after(ended(probation), *delay);
@@ -268,10 +266,9 @@ impl Pass<'_> {
         let passes: Option<Vec<String>> = late
             .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
             .collect();
-        let Some(passes) = passes else { return false };
+        let Some(passes) = passes else { return };
         self.prove(&probation.revision);
         self.end(probation, "Prove", &passes.join(", "));
-        true
     }
 
     fn end(&mut self, probation: &Probation, decision: &str, why: &str) {

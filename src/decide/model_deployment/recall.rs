@@ -17,14 +17,15 @@ use crate::api::model_deployment::{Attempt, AttemptState, Cause, Probation, Reca
 use crate::decide::EventType;
 
 impl Pass<'_> {
-    /// The pods of the last proven revision come up; with them, traffic goes back.
-    pub(super) fn recall(&mut self, probation: &Probation, why: &TakeBack) {
+    /// The pods of the last proven revision come up; with them, traffic goes back. Whether they are there already.
+    pub(super) fn recall(&mut self, probation: &Probation, why: &TakeBack) -> bool {
         let message = condition::brief(&why.message);
         if why.cause.is_sticky() {
             self.refuse(&probation.revision, Some(why.cause));
         }
         if self.may_go_back(probation) {
-            return self.go_back(probation, why.cause, &message);
+            self.go_back(probation, why.cause, &message);
+            return true;
         }
         let at = self.now;
         if let Some(it) = self.status.probation.as_mut() {
@@ -36,6 +37,7 @@ impl Pass<'_> {
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         let note = format!("revision {} goes back to {back} when its pods are ready: {message}", probation.revision);
         self.tell(type_, &format!("{:?}", why.cause), "Recall", note);
+        false
     }
 
     /// Goes back when the pods are there; whether they are.
@@ -43,7 +45,8 @@ impl Pass<'_> {
         // While nobody knows what the spec names, it goes on as it was last known to.
         let names_another = self.target.is_ok() && !self.names(&probation.fallback.revision);
         if recall.cause == Cause::Reverted && names_another {
-            return self.stay(probation);
+            self.stay(probation);
+            return false;
         }
         let may = self.may_go_back(probation);
         if may {
@@ -60,13 +63,12 @@ impl Pass<'_> {
     }
 
     /// The spec has changed its mind again: what served all the while goes on.
-    fn stay(&mut self, probation: &Probation) -> bool {
+    fn stay(&mut self, probation: &Probation) {
         if let Some(it) = self.status.probation.as_mut() {
             it.recall = None;
         }
         self.set_role(&probation.fallback.revision, RevisionRole::Kept);
         self.look_again(self.now);
-        false
     }
 
     /// All traffic to the last proven revision, from whoever has some.

@@ -353,6 +353,24 @@ fn what_is_compared_with_the_stable_revision_is_not_asked_when_that_has_no_traff
 }
 
 #[test]
+fn a_candidate_without_pods_loses_its_weight_in_the_very_pass_in_which_the_revision_before_it_fails_late() {
+    let mut world = asleep();
+    world.advance(1800);
+    world.deploy("churn-3");
+    for _ in 0..4 {
+        world.pass();
+        world.all_is_well();
+    }
+    let candidate = world.attempt().revision;
+    world.measure("hit-rate", Measurement::of(0.02));
+    world.pods_ready_of(&candidate, 0);
+    world.advance(1800);
+    world.pass();
+    assert!(world.status().probation.unwrap().recall.is_some());
+    assert_eq!(served(&world), [labels::name(&["churn", &stable(&world)])]);
+}
+
+#[test]
 fn a_new_candidate_that_is_taken_back_leaves_the_revision_on_probation_where_it_is() {
     let mut world = asleep();
     let (old, late) = (first(&world), stable(&world));
