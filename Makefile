@@ -73,12 +73,21 @@ e2e: ## Chart and end-to-end tests on the real control plane
 # How many deployments the benchmark changes together, and who accepts their routes: writer or envoy.
 N ?= 1000
 ACCEPTANCE ?= writer
+BENCH = $(CARGO_TARGET_DIR)/release/workbench bench
 
 .PHONY: bench
-bench: ## What 1,000 rollouts cost: time, requests, CPU, memory, beside the floor (N=100 for fewer)
+bench: bench-build ## What 1,000 rollouts cost beside the floor, and how soon 100 breaches are weight 0 (N=100 for fewer)
+	$(BENCH) --deployments $(N) --acceptance $(ACCEPTANCE)
+	$(BENCH) --part breaches --deployments 10 --acceptance envoy
+
+.PHONY: bench-rest
+bench-rest: bench-build ## What 10,000 deployments cost at rest, and what a restart does (half an hour; N=1000 for fewer)
+	$(BENCH) --part rest --deployments $(if $(filter file,$(origin N)),10000,$(N))
+
+.PHONY: bench-build
+bench-build:
 	@.ci/preflight cargo go python3
 	cargo build --release --locked --package werkbank --package werkbank-e2e --bins
-	$(CARGO_TARGET_DIR)/release/workbench bench --deployments $(N) --acceptance $(ACCEPTANCE)
 
 .PHONY: generated
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)

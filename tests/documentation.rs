@@ -34,6 +34,7 @@ const NO_REASONS: &[&str] = &[
     // Decisions that only the trail names.
     "Start",
     "RollBack",
+    "HoldBack",
     "ResetRoute",
     "Shadow",
     "Withdraw",

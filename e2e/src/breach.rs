@@ -69,7 +69,7 @@ impl Breach<'_> {
 }
 
 /// Whether Envoy sends everything to this revision.
-fn all_at(weights: &BTreeMap<String, u32>, revision: &str) -> bool {
+pub(crate) fn all_at(weights: &BTreeMap<String, u32>, revision: &str) -> bool {
     let mut sent = weights.iter().filter(|(_, weight)| **weight > 0).peekable();
     sent.peek().is_some() && sent.all(|(service, _)| service.contains(revision))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use werkbank_e2e::bench::Acceptance;
+use werkbank_e2e::bench::{Acceptance, Part};
 use werkbank_e2e::demo;
 use werkbank_e2e::process::{Supervisor, guard};
 use werkbank_e2e::tools::Tools;
@@ -38,9 +38,12 @@ enum Action {
     },
     /// A churn model's canary on real data: one version rolled back, the next promoted.
     Demo,
-    /// What a thousand rollouts cost: time, requests, CPU and memory, beside the floor.
+    /// What rollouts cost, how soon a breach is weight 0, and what rest costs.
     Bench {
-        /// How many deployments change together.
+        /// What is measured.
+        #[arg(long, value_enum, default_value = "rollouts")]
+        part: Part,
+        /// How many deployments there are; of breaches, how many are watched at the same time.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=20_000))]
         deployments: u16,
         /// Who accepts the routes.
@@ -87,7 +90,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             runtime.block_on(up(options)).map(|()| ExitCode::SUCCESS)
         }
         Action::Demo => runtime.block_on(demo()),
-        Action::Bench { deployments, acceptance } => runtime.block_on(bench(deployments.into(), acceptance)),
+        Action::Bench { part, deployments, acceptance } => {
+            runtime.block_on(bench(part, deployments.into(), acceptance))
+        }
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -121,8 +126,8 @@ async fn until_told<T>(signals: &mut Signals, story: impl Future<Output = Result
     }
 }
 
-async fn bench(deployments: usize, acceptance: Acceptance) -> Result<ExitCode> {
-    let bench = werkbank_e2e::bench::run(deployments, acceptance);
+async fn bench(part: Part, deployments: usize, acceptance: Acceptance) -> Result<ExitCode> {
+    let bench = werkbank_e2e::bench::run(part, deployments, acceptance);
     Ok(until_told(&mut Signals::listen()?, bench).await?.map_or_else(|code| code, |()| ExitCode::SUCCESS))
 }
 

@@ -217,7 +217,7 @@ async fn a_place_in_the_trail_is_given_once_on_s3_too() {
         trail.append(&intent("RollBack")).await,
         Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) })
     );
-    assert_eq!(trail.list("uid-1").await, Ok(vec![shift.clone()]));
+    assert_eq!(trail.list(&shift.namespace, &shift.name, "uid-1").await, Ok(vec![shift.clone()]));
 
     drop(s3);
     let began = Instant::now();

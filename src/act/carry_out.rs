@@ -127,6 +127,12 @@ impl Actor {
         Self { client, trail, authority, events }
     }
 
+    /// The record of decisions, to look something up.
+    #[must_use]
+    pub fn trail(&self) -> Arc<dyn Trail> {
+        self.trail.clone()
+    }
+
     /// The right to write.
     #[must_use]
     pub fn authority(&self) -> &Authority {

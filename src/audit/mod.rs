@@ -20,6 +20,13 @@ pub trait Trail: Send + Sync + 'static {
     /// decision has its sequence number, and also when that number was closed by a `Void`: a
     /// voided intent must never take effect later.
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
+
+    /// The newest entries about everything that ever had this namespace and name, whatever its uid; the newest first,
+    /// in the order they were stored, and not without end.
+    ///
+    /// # Errors
+    /// [`TrailError::Unavailable`]: what it holds is not known.
+    fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>>;
 }
 
 /// What [`Trail::append`] did.

@@ -1,6 +1,6 @@
 //! A trail of one object per entry, on any store that can put-if-absent.
 //!
-//! `<uid>/<sequence, ten digits>.<intent|outcome|void>.json`, canonical JSON (RFC
+//! `<namespace>/<name>/<uid>/<sequence, ten digits>.<intent|outcome|void>.json`, canonical JSON (RFC
 //! 8785). A key is the place of one entry, so whoever creates it first has it; who
 //! comes second reads it back and learns whether the decision was the same. An
 //! answer that got lost is settled in the same way.
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::time::{Instant, timeout};
 
 use super::{Appended, Entry, EntryKind, Trail, TrailError};
@@ -35,6 +35,10 @@ const PUT_LIMIT: Duration = Duration::from_secs(3);
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// How long listing one resource's entries may take.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// How many entries a history goes back.
+const LONGEST_HISTORY: usize = 256;
+/// How many of them are read at the same time.
+const READ_AT_ONCE: usize = 16;
 /// How long to wait before the store is asked again whether it can be a trail.
 const PROBE_REST: Duration = Duration::from_secs(10);
 /// The object by which the store shows that it can put-if-absent.
@@ -123,33 +127,52 @@ impl ObjectStoreTrail {
     ///
     /// # Errors
     /// The store does not answer, or holds something that is no entry.
-    pub async fn list(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
+    pub async fn list(&self, namespace: &str, name: &str, uid: &str) -> Result<Vec<Entry>, TrailError> {
         let list = async {
-            let mut places: Vec<Path> = self
-                .store
-                .list(Some(&self.prefix.clone().join(uid)))
-                .map_ok(|meta| meta.location)
-                .try_collect()
-                .await
-                .map_err(|error| self.unavailable(&error))?;
-            places.sort_unstable();
-            let mut entries = Vec::with_capacity(places.len());
-            for place in places {
-                let entry = self.read(&place).await?;
-                entries.push(entry.ok_or_else(|| Fault::Wrong(format!("{place} vanished while listing; list again")))?);
-            }
-            Ok(entries)
+            let mut places = self.places(self.of(namespace, name).join(uid)).await?;
+            places.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+            self.read_all(places).await
         };
         timeout(LIST_LIMIT, list).await.unwrap_or_else(|_| Err(self.too_slow(LIST_LIMIT))).map_err(TrailError::from)
     }
 
-    fn place(&self, uid: &str, sequence: i64, kind: EntryKind) -> Path {
+    async fn newest(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
+        let read = async {
+            let mut places = self.places(self.of(namespace, name)).await?;
+            // A store's clock may be coarse: within one instant, by number.
+            places.sort_unstable_by(|a, b| (b.last_modified, &b.location).cmp(&(a.last_modified, &a.location)));
+            places.truncate(LONGEST_HISTORY);
+            self.read_all(places).await
+        };
+        timeout(READ_LIMIT, read).await.unwrap_or_else(|_| Err(self.too_slow(READ_LIMIT)))
+    }
+
+    async fn places(&self, below: Path) -> Result<Vec<ObjectMeta>, Fault> {
+        self.store.list(Some(&below)).try_collect().await.map_err(|error| self.unavailable(&error))
+    }
+
+    async fn read_all(&self, places: Vec<ObjectMeta>) -> Result<Vec<Entry>, Fault> {
+        let read = async |place: Path| {
+            let entry = self.read(&place).await?;
+            entry.ok_or_else(|| Fault::Wrong(format!("{place} vanished while listing; list again")))
+        };
+        let entries = futures::stream::iter(places.into_iter().map(|it| read(it.location)));
+        entries.buffered(READ_AT_ONCE).try_collect().await
+    }
+
+    /// Where everything of this name is.
+    fn of(&self, namespace: &str, name: &str) -> Path {
+        self.prefix.clone().join(namespace).join(name)
+    }
+
+    fn place(&self, of: &Entry, kind: EntryKind) -> Path {
         let kind = match kind {
             EntryKind::Intent => "intent",
             EntryKind::Outcome => "outcome",
             EntryKind::Void => "void",
         };
-        self.prefix.clone().join(uid).join(format!("{sequence:010}.{kind}.json"))
+        let subject = self.of(&of.namespace, &of.name).join(of.uid.as_str());
+        subject.join(format!("{:010}.{kind}.json", of.sequence))
     }
 
     /// Appends, unless the store has not answered for a while.
@@ -169,8 +192,22 @@ impl ObjectStoreTrail {
         answer.map_err(TrailError::from)
     }
 
+    /// As [`Self::append_if_it_answers`], to read.
+    async fn history_if_it_answers(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, TrailError> {
+        let began = Instant::now();
+        self.outage.admit(began).map_err(|silent_for| {
+            TrailError::Unavailable(format!("the store of {} {}", self.what, outage::told(silent_for)))
+        })?;
+        let answer = self.newest(namespace, name).await;
+        match &answer {
+            Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
+            _ => self.outage.answered(),
+        }
+        answer.map_err(TrailError::from)
+    }
+
     async fn append_entry(&self, entry: &Entry) -> Result<Appended, Fault> {
-        let place = self.place(&entry.uid, entry.sequence, entry.kind);
+        let place = self.place(entry, entry.kind);
         let json = serde_json_canonicalizer::to_vec(entry)
             .map_err(|error| Fault::Wrong(format!("the entry cannot be written as JSON: {error}; report it")))?;
         let created = self.create(&place, json).await;
@@ -202,7 +239,7 @@ impl ObjectStoreTrail {
     }
 
     async fn is_voided(&self, intent: &Entry) -> Result<bool, Fault> {
-        match self.store.head(&self.place(&intent.uid, intent.sequence, EntryKind::Void)).await {
+        match self.store.head(&self.place(intent, EntryKind::Void)).await {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(self.unavailable(&error)),
@@ -245,6 +282,10 @@ impl ObjectStoreTrail {
 impl Trail for ObjectStoreTrail {
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
         Box::pin(self.append_if_it_answers(entry))
+    }
+
+    fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
+        Box::pin(self.history_if_it_answers(namespace, name))
     }
 }
 

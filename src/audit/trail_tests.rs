@@ -34,8 +34,8 @@ async fn an_entry_is_stored_once_and_read_back_as_it_was() {
     let trail = trail(&dir).await;
     let shift = entry(EntryKind::Intent, 1, "Shift");
     assert_eq!(trail.append(&shift).await, Ok(Appended::New));
-    assert_eq!(trail.list(&shift.uid).await, Ok(vec![shift.clone()]));
-    let file = dir.path().join("trail").join(&shift.uid).join("0000000001.intent.json");
+    assert_eq!(trail.list("crm", "churn", &shift.uid).await, Ok(vec![shift.clone()]));
+    let file = dir.path().join("trail/crm/churn").join(&shift.uid).join("0000000001.intent.json");
     assert_eq!(std::fs::read(file).unwrap(), serde_json_canonicalizer::to_vec(&shift).unwrap());
 }
 
@@ -58,7 +58,7 @@ async fn another_decision_with_the_same_number_is_refused_and_changes_nothing() 
     trail.append(&shift).await.unwrap();
     let refused = trail.append(&entry(EntryKind::Intent, 7, "RollBack")).await;
     assert_eq!(refused, Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) }));
-    assert_eq!(trail.list(&shift.uid).await, Ok(vec![shift]));
+    assert_eq!(trail.list("crm", "churn", &shift.uid).await, Ok(vec![shift]));
 }
 
 #[tokio::test]
@@ -101,8 +101,25 @@ async fn entries_are_listed_by_number_the_intent_before_its_outcome() {
     for entry in [&order[2], &order[3], &order[0], &order[1]] {
         trail.append(entry).await.unwrap();
     }
-    assert_eq!(trail.list(&order[0].uid).await, Ok(order.to_vec()));
-    assert_eq!(trail.list("another-uid").await, Ok(vec![]));
+    assert_eq!(trail.list("crm", "churn", &order[0].uid).await, Ok(order.to_vec()));
+    assert_eq!(trail.list("crm", "churn", "another-uid").await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn the_history_of_a_name_goes_over_all_its_uids_the_newest_first_and_not_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = trail(&dir).await;
+    let of = |uid: &str, sequence| Entry { uid: uid.into(), ..entry(EntryKind::Intent, sequence, "Shift") };
+    let last = LONGEST_HISTORY as i64;
+    for sequence in 1..=last {
+        trail.append(&of("first", sequence)).await.unwrap();
+    }
+    trail.append(&of("second", 1)).await.unwrap();
+    trail.append(&Entry { name: "churn-b".into(), ..of("third", 1) }).await.unwrap();
+    let history = trail.history("crm", "churn").await.unwrap();
+    assert_eq!(history.len(), LONGEST_HISTORY);
+    assert_eq!((&history[0], &history[1]), (&of("second", 1), &of("first", last)));
+    assert_eq!(trail.history("crm", "chu").await, Ok(vec![]));
 }
 
 #[tokio::test]
@@ -132,7 +149,7 @@ async fn garbage_at_a_place_is_unavailable_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let trail = trail(&dir).await;
     let shift = entry(EntryKind::Intent, 1, "Shift");
-    let file = dir.path().join("trail").join(&shift.uid).join("0000000001.intent.json");
+    let file = dir.path().join("trail/crm/churn").join(&shift.uid).join("0000000001.intent.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "garbage").unwrap();
     assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
@@ -191,7 +208,7 @@ async fn a_store_that_hangs_keeps_a_few_calls_waiting_and_then_none_until_it_ans
 async fn entries_that_cannot_be_read_are_answers_and_silence_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let (trail, shift) = (trail(&dir).await, entry(EntryKind::Intent, 1, "Shift"));
-    let file = dir.path().join("trail").join(&shift.uid).join("0000000001.intent.json");
+    let file = dir.path().join("trail/crm/churn").join(&shift.uid).join("0000000001.intent.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "garbage").unwrap();
     for _ in 0..10 {

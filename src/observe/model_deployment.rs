@@ -25,13 +25,14 @@ use kube::core::PartialObjectMeta;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
-use crate::audit::Entry;
+use crate::audit::{Entry, Trail};
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
 use crate::decide::Plan;
 use crate::decide::model_deployment::observed::{Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{self, settle};
 use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory};
 
@@ -67,8 +68,23 @@ pub struct ModelDeployments {
     routes: Cache<HttpRoute>,
     pods: Cache<Pod>,
     metrics: MetricSource,
+    trail: Arc<dyn Trail>,
     settings: Settings,
     clock: Clock,
+}
+
+impl ModelDeployments {
+    /// What the record knows that this resource's status may not.
+    async fn history(&self, resource: &ModelDeployment, lost: &[Entry]) -> History {
+        if !restored::must_ask(resource.status.as_ref(), lost) {
+            return History::NotAsked;
+        }
+        let (namespace, name) = key(resource);
+        match self.trail.history(namespace, name).await {
+            Ok(entries) => History::Known(entries),
+            Err(error) => History::Unknown(error.to_string()),
+        }
+    }
 }
 
 impl Machine for ModelDeployments {
@@ -83,6 +99,7 @@ impl Machine for ModelDeployments {
         let policy = Policy::read(&resource.spec, &config_maps.of_metrics);
         let (children, left_behind) = self.children(&resource);
         let (measured_at, measurements) = self.measure(&resource, &policy).await;
+        let history = self.history(&resource, &memory.lost).await;
         Ok(Observed {
             entry: self.entry(&resource),
             config_maps: config_maps.of_template,
@@ -102,6 +119,7 @@ impl Machine for ModelDeployments {
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
             },
+            history,
             settings: self.settings.clone(),
         })
     }

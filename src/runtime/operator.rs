@@ -152,6 +152,12 @@ impl<'a> Registration<'a> {
         self.controllers.into_iter().map(|it| it.0.by_hand()).collect()
     }
 
+    /// The record of decisions, to look something up.
+    #[must_use]
+    pub fn trail(&self) -> Arc<dyn Trail> {
+        self.shared.actor.trail()
+    }
+
     /// What tells decisions the time.
     #[must_use]
     pub fn clock(&self) -> Clock {

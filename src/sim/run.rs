@@ -22,7 +22,7 @@ use super::others::{self, Deed};
 use super::process::{Process, Source};
 use super::scenario::{Scenario, bad};
 use super::server::Cluster;
-use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, View, path};
+use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, View, path};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
 use crate::audit::ObjectStoreTrail;
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         let fingerprint = self.fingerprint();
         self.stays_at_rest(forced).await;
         let uid = self.view.deployment()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let entries = if uid.is_empty() { Vec::new() } else { self.trail.list(&uid).await.unwrap() };
+        let entries = if uid.is_empty() { Vec::new() } else { self.trail.list(NAMESPACE, NAME, &uid).await.unwrap() };
         self.fates.lock().unwrap().oracles.at_rest(&self.view.cluster, &entries);
         self.ended(fingerprint)
     }

@@ -205,4 +205,8 @@ impl Trail for Wire {
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
         Box::pin(Wire::append(self, entry))
     }
+
+    fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
+        self.trail.history(namespace, name)
+    }
 }

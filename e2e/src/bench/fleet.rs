@@ -133,7 +133,7 @@ fn is_at(progress: Option<&Progress>, goal: Goal<'_>) -> bool {
     }
 }
 
-fn name(index: usize) -> String {
+pub(super) fn name(index: usize) -> String {
     format!("churn-{index:05}")
 }
 
@@ -142,7 +142,7 @@ fn steps_of(weights: &[&str]) -> Value {
 }
 
 /// A deployment as teams write them, scaled to zero.
-fn manifest(index: usize, entry: &str, steps: &[&str]) -> Value {
+pub(super) fn manifest(index: usize, entry: &str, steps: &[&str]) -> Value {
     json!({
         "apiVersion": "werkbank.dev/v1alpha1",
         "kind": "ModelDeployment",

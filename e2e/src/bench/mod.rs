@@ -1,4 +1,5 @@
-//! The benchmark: what a rollout costs the API server and the operator, when a thousand happen at once.
+//! The benchmark: what a rollout costs the API server and the operator, when a thousand happen at once; how soon a
+//! breach is weight 0 ([`breaches`]); and what it costs when nothing happens ([`rest`]).
 //!
 //! A thousand ModelDeployments with `replicas: 0` change together: there is no capacity to wait for and no
 //! metric to ask, so what remains is the operator's own work. Four things are measured on one control
@@ -8,11 +9,14 @@
 //! only fails when it could not measure.
 
 mod accept;
+pub mod breaches;
 mod fleet;
 mod floor;
 pub mod replay;
 pub mod report;
 pub mod requests;
+pub mod rest;
+pub mod setting;
 pub mod stage;
 pub mod usage;
 
@@ -27,7 +31,8 @@ use werkbank::api::gateway::HttpRoute;
 
 use self::fleet::{Fleet, Goal};
 use self::floor::Load;
-use self::report::{Floor, Measure, Report, Setting};
+use self::report::{Floor, Measure, Report};
+use self::setting::Setting;
 use self::stage::{Reading, Stage};
 
 const NAMESPACE: &str = "crm";
@@ -52,18 +57,42 @@ pub enum Acceptance {
     Writer,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// A canary of all deployments at once: requests, CPU, memory, time.
+    Rollouts,
+    /// A hundred breaches: how long until the gateway sends nothing to the candidate.
+    Breaches,
+    /// Nothing at all for minutes, and then a restart.
+    Rest,
+}
+
 /// Measures, prints, and keeps the figures as JSON outside of the checkout.
 ///
 /// # Errors
 ///
 /// When a part cannot be started, or the rollouts do not end.
-pub async fn run(deployments: usize, acceptance: Acceptance) -> Result<()> {
+pub async fn run(part: Part, deployments: usize, acceptance: Acceptance) -> Result<()> {
     let setting = Setting::here(deployments, acceptance)?;
-    say(&format!("Werkbank's benchmark: {deployments} deployments. {setting}"));
-    let stage = Stage::set(acceptance).await?;
-    let report = measure(&stage, setting).await?;
-    let path = report.keep(&stage.cache().join("bench"))?;
-    println!("\n{report}\nAs JSON: {}", path.display());
+    say(&format!("Werkbank's benchmark, {part:?}: {deployments} deployments. {setting}"));
+    let mut stage = Stage::set(acceptance).await?;
+    let (page, figures) = match part {
+        Part::Rollouts => {
+            let report = measure(&stage, setting.clone()).await?;
+            (report.to_string(), report.json())
+        }
+        Part::Breaches => {
+            let trials = breaches::measure(&stage, deployments).await?;
+            (format!("{setting}\n\n{trials}"), trials.json(&setting))
+        }
+        Part::Rest => {
+            let rest = rest::measure(&mut stage, deployments).await?;
+            (format!("{deployments} deployments. {setting}\n\n{rest}"), rest.json(&setting))
+        }
+    };
+    let path = setting.keep(&stage.cache().join("bench"), &format!("{part:?}").to_lowercase(), &figures)?;
+    println!("\n{page}\nAs JSON: {}", path.display());
     stage.end().await
 }
 
@@ -75,7 +104,7 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     say("creating the deployments, until all first revisions are stable");
     fleet.create(count, "one", &FOUR_STEPS).await?;
     fleet.until(count, Goal::Settled("one"), patience).await?;
-    let at_rest = rest(stage).await?;
+    let at_rest = settled(stage).await?;
     say("a canary of four steps of all");
     let four = canary(stage, &mut fleet, count, "two", &FOUR_STEPS, patience).await?;
     let some = count.min(SOME);
@@ -104,7 +133,7 @@ pub async fn one(stage: &Stage) -> Result<Measure> {
     let mut fleet = Fleet::new(stage.client());
     fleet.create(1, "one", &FOUR_STEPS).await?;
     fleet.until(1, Goal::Settled("one"), PATIENCE).await?;
-    rest(stage).await?;
+    settled(stage).await?;
     canary(stage, &mut fleet, 1, "two", &FOUR_STEPS, PATIENCE).await
 }
 
@@ -124,7 +153,7 @@ async fn canary(
     let at_promotion = stage.read().await?;
     fleet.until(count, Goal::Settled(entry), patience).await?;
     let seconds = begin.elapsed().as_secs_f64();
-    let after = rest(stage).await?;
+    let after = settled(stage).await?;
     let since = |it: &Instant| it.duration_since(begin).as_secs_f64();
     let (first, median) = (promoted.first().map(since), promoted.get(count / 2).map(since));
     Ok(Measure {
@@ -155,7 +184,7 @@ fn difference(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> 
 }
 
 /// A reading after which nothing more is sent: what comes late belongs to what was before.
-async fn rest(stage: &Stage) -> Result<Reading> {
+async fn settled(stage: &Stage) -> Result<Reading> {
     let mut reading = stage.read().await?;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;

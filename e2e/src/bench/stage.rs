@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::TryFutureExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -16,7 +16,11 @@ use super::requests::{Requests, passes};
 use super::usage::{self, Usage};
 use super::{Acceptance, NAMESPACE};
 use crate::controlplane;
+use crate::gateway::GatewayController;
 use crate::workbench::{OPERATOR_NAMESPACE, Options, Workbench};
+
+/// A pod ends after the operator's grace at the latest.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
 pub struct Stage {
@@ -76,12 +80,35 @@ impl Stage {
             }
             Acceptance::Writer => Some(Accepting::start(client.clone())),
         };
-        let pods: Api<Pod> = Api::namespaced(client, OPERATOR_NAMESPACE);
-        let pod = pods.list(&ListParams::default()).await?.items.pop().context("the operator has no pod")?;
-        let address =
-            pod.status.as_ref().and_then(|it| it.pod_ip.clone()).context("the operator's pod has no address")?;
+        let (pod, address) = operator(client).await?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        Ok(Self { workbench, http, pod: pod.name_any(), address, _accepting: accepting })
+        Ok(Self { workbench, http, pod, address, _accepting: accepting })
+    }
+
+    /// Deletes the operator's pod, as an upgrade or a drained node does; does `meanwhile` while none runs, and returns when the
+    /// next one's process has been started.
+    ///
+    /// # Errors
+    /// When no other pod comes.
+    pub async fn restart_operator(&mut self, meanwhile: impl Future<Output = Result<()>>) -> Result<Instant> {
+        let pods: Api<Pod> = Api::namespaced(self.client(), OPERATOR_NAMESPACE);
+        let node = self.workbench.node().context("the workbench has no node")?;
+        pods.delete(&self.pod, &DeleteParams::default()).await?;
+        meanwhile.await?;
+        let began = Instant::now();
+        loop {
+            ensure!(began.elapsed() < RESTARTED_WITHIN, "no other pod of the operator has started");
+            let next = pods.list_metadata(&ListParams::default()).await?.items.into_iter();
+            let next = next.map(|it| it.name_any()).find(|it| *it != self.pod);
+            if let Some(pod) = next
+                && node.pid(OPERATOR_NAMESPACE, &pod, "operator").is_some()
+            {
+                let started = Instant::now();
+                (self.pod, self.address) = operator(self.client()).await?;
+                return Ok(started);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Entries with artifacts that nobody fetches: there are no pods.
@@ -103,6 +130,12 @@ impl Stage {
         Ok(())
     }
 
+    /// The gateway, if Envoy accepts the routes.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&GatewayController> {
+        self.workbench.gateway()
+    }
+
     /// The administrator's client.
     #[must_use]
     pub fn client(&self) -> Client {
@@ -119,6 +152,12 @@ impl Stage {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.workbench.tools().cache().root().to_owned()
+    }
+
+    /// Whether the operator says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        let url = format!("http://{}:8080/readyz", self.address);
+        self.http.get(&url).send().await.is_ok_and(|it| it.status().is_success())
     }
 
     /// What was used and sent until now.
@@ -169,4 +208,21 @@ impl Stage {
     pub async fn end(self) -> Result<()> {
         self.workbench.stop().await
     }
+}
+
+/// Name and address of the operator's only pod, once it has one.
+async fn operator(client: Client) -> Result<(String, String)> {
+    let pods: Api<Pod> = Api::namespaced(client, OPERATOR_NAMESPACE);
+    let began = Instant::now();
+    while began.elapsed() < RESTARTED_WITHIN {
+        let all = pods.list(&ListParams::default()).await?.items.into_iter();
+        let mut alive = all.filter(|it| it.metadata.deletion_timestamp.is_none());
+        if let Some(pod) = alive.next()
+            && let Some(address) = pod.status.as_ref().and_then(|it| it.pod_ip.clone())
+        {
+            return Ok((pod.name_any(), address));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bail!("the operator has no pod with an address")
 }

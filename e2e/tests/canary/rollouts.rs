@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kube::api::{ObjectMeta, PostParams};
 use werkbank::api::model_deployment::{Cause, ModelDeploymentStatus, Phase};
 use werkbank_e2e::breach::Breach;
 use werkbank_e2e::load::{exactly, within_sampling_error};
@@ -44,7 +45,23 @@ async fn a_candidate_that_breaks_a_guardrail_is_back_at_zero_within_the_promised
     // From now on nobody sees an error any more.
     let counts = exactly(&model.target().await, MEASURED).await.unwrap();
     assert_eq!((counts.failed(), counts.share(&stable)), (0, 1.0), "{counts:?}");
+    a_restored_object_is_held(&model, &candidate).await;
     scene.end().await;
+}
+
+/// The deployment is deleted, and comes back as a backup has it: its spec, and nothing of its status.
+async fn a_restored_object_is_held(model: &Model<'_>, candidate: &str) {
+    let mut backup = model.api().get(model.name).await.unwrap();
+    model.scene.kubectl(&["-n", NAMESPACE, "delete", "modeldeployment", model.name, "--wait"]).await;
+    backup.status = None;
+    backup.metadata = ObjectMeta { name: backup.metadata.name, ..ObjectMeta::default() };
+    model.api().create(&PostParams::default(), &backup).await.unwrap();
+    let status = model.until("it is held", |it| it.phase == Phase::Failed).await;
+    let attempt = status.attempt.unwrap();
+    assert_eq!((attempt.revision.as_str(), attempt.cause), (candidate, Some(Cause::PreviouslyRolledBack)));
+    assert_eq!(status.revisions, [], "nothing is made for it");
+    model.ask("retry", "again").await;
+    model.until("a person asked for it", |it| it.attempts == 2 && it.phase != Phase::Failed).await;
 }
 
 /// The guardrail's own query, above its bound.

@@ -154,7 +154,7 @@ impl Scene {
         let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
         let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).unwrap();
         let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
-        trail.list(&uid).await.unwrap()
+        trail.list(model.namespace, model.name, &uid).await.unwrap()
     }
 
     /// The operator's pods, and how often each was started again.

@@ -303,6 +303,8 @@ pub enum Cause {
     StepTimeExceeded,
     /// The metric source did not answer for `onOutage.after`.
     MetricSourceOutage,
+    /// The record says that it was taken back under this name before, and this object's status does not.
+    PreviouslyRolledBack,
 }
 
 /// A revision and the entry it serves.

@@ -116,6 +116,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
     }
+    if let Some(unknown) = pass.unknown_history() {
+        return Some(Said::new(TRAIL, unknown));
+    }
     if let Some(since) = pass.observed.memory.trail_unavailable_since {
         return Some(Said::new(
             TRAIL,

@@ -19,7 +19,7 @@
 //! deciding again from it repeats no effect.
 //!
 //! Priority, highest first: going back from a revision on probation, abort, revert, guardrail breach, superseded by
-//! another revision, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
+//! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
 mod capacity;
@@ -43,6 +43,7 @@ mod progress;
 pub mod question;
 mod recall;
 pub mod request;
+pub mod restored;
 mod scale;
 pub mod settle;
 mod shadow;

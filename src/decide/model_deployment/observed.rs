@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use super::measure::Query;
 use super::policy::Policy;
+use super::restored::History;
 use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
@@ -38,6 +39,8 @@ pub struct Observed {
     pub measured_at: Option<DateTime<Utc>>,
     /// What the loop remembers of earlier passes.
     pub memory: Memory,
+    /// What the record knows of this namespace and name.
+    pub history: History,
     /// The operator's configuration.
     pub settings: Settings,
 }

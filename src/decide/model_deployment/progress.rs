@@ -9,10 +9,12 @@ use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
 use super::request::Request;
+use super::restored::HOLD_BACK;
 use super::traffic;
 use crate::api::Weight;
+use crate::api::condition;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, RevisionRole, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -33,6 +35,14 @@ impl Pass<'_> {
         if (self.refusal().is_some() && retry.is_none()) || goes_back || !self.may_advance() {
             return;
         }
+        if retry.is_none() {
+            if self.unknown_history().is_some() {
+                return;
+            }
+            if let Some(before) = self.rolled_back_before(&entry.revision) {
+                return self.hold_back(entry, &before);
+            }
+        }
         let asked = retry.as_ref().map(|request| request.attempt.clone());
         if let Some(retry) = retry {
             // Only now: a request that has to wait is carried out later.
@@ -41,10 +51,28 @@ impl Pass<'_> {
         self.start(entry, asked);
     }
 
-    /// `asked` is the attempt that a person asked to be tried again.
-    fn start(&mut self, entry: EntryRef, asked: Option<String>) {
+    /// An attempt that has failed before it begins: what a person can ask to be tried again.
+    fn hold_back(&mut self, entry: EntryRef, before: &str) {
+        let (revision, cause) = (entry.revision.clone(), Cause::PreviouslyRolledBack);
+        let attempt = self.new_attempt(entry);
+        let message = Some(condition::brief(before));
+        self.status.attempt = Some(Attempt { state: AttemptState::Failed, cause: Some(cause), message, ..attempt });
+        self.refuse(&revision, Some(cause));
+        self.intend(HOLD_BACK, before);
+        let note = format!("revision {revision} was taken back {before}");
+        self.tell(EventType::Warning, "PreviouslyRolledBack", HOLD_BACK, note);
+    }
+
+    /// One that has decided nothing yet, with the next number.
+    fn new_attempt(&mut self, entry: EntryRef) -> Attempt {
         self.status.attempts = self.status.attempts.saturating_add(1);
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
+        let id = format!("{}-{}-{uid}", entry.revision, self.status.attempts);
+        self.attempt_at(id, entry, AttemptState::Starting)
+    }
+
+    /// `asked` is the attempt that a person asked to be tried again.
+    fn start(&mut self, entry: EntryRef, asked: Option<String>) {
         // A failed first deployment that is given up has no traffic to drain.
         let given_up =
             self.status.revisions.iter().find(|it| it.role == RevisionRole::Candidate && it.revision != entry.revision);
@@ -52,8 +80,7 @@ impl Pass<'_> {
             self.set_role(&revision, RevisionRole::Draining);
         }
         let proven_until = self.proven_until(&entry.revision);
-        let id = format!("{}-{}-{uid}", entry.revision, self.status.attempts);
-        let attempt = self.attempt_at(id, entry.clone(), AttemptState::Starting);
+        let attempt = self.new_attempt(entry.clone());
         self.status.attempt = Some(Attempt { fast_return: proven_until.is_some(), ..attempt });
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();

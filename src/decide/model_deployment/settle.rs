@@ -6,6 +6,9 @@
 //! recorded. That write is a compare-and-swap, so once it has won, the write that the intent
 //! was waiting for can no longer win, however late it arrives. And it survives a crash.
 //!
+//! What took effect is not given up, though: if the record has its outcome, or if it is a rollback, which is recorded only
+//! after its status write, then it is the status that is of an earlier time (see [`super::restored`]). Its number is spent all the same.
+//!
 //! A decision that did not wait for the record, such as a rollback, may sit in that queue under the
 //! same number. It took effect, but its place is gone: it gets the next free number, and so does what
 //! was decided after it, so that numbers tell the order of decisions. It is recorded only in
@@ -47,26 +50,30 @@ impl Pass<'_> {
             self.is_settling = true;
             self.status.sequence = self.status.sequence.max(intent.sequence);
             if let Some(first) = queued(&self.status, intent.sequence) {
-                self.renumber(first);
+                self.renumber(first, intent.sequence);
             }
-            self.status.unrecorded.insert(0, void(intent, self.now));
+            if !self.took_effect(intent) {
+                self.status.unrecorded.insert(0, void(intent, self.now));
+            }
         }
     }
 
-    /// New numbers for the queue from its `first` decision on.
-    fn renumber(&mut self, first: usize) {
-        let mut given = BTreeMap::new();
+    /// New numbers for the queue from its `first` decision on: those after `spent`. They are in nobody else's hands,
+    /// because the queue is recorded in order and nothing newer before it; so none is left out.
+    fn renumber(&mut self, first: usize, spent: i64) {
+        let (mut given, mut number) = (BTreeMap::new(), spent);
         for note in self.status.unrecorded.iter_mut().skip(first) {
             match note.kind {
                 EntryKind::Intent => {
-                    self.status.sequence = self.status.sequence.saturating_add(1);
-                    given.insert(note.sequence, self.status.sequence);
-                    note.sequence = self.status.sequence;
+                    number = number.saturating_add(1);
+                    given.insert(note.sequence, number);
+                    note.sequence = number;
                 }
                 EntryKind::Outcome => note.sequence = given.get(&note.sequence).copied().unwrap_or(note.sequence),
                 EntryKind::Void => {}
             }
         }
+        self.status.sequence = self.status.sequence.max(number);
         self.change(|it| it.decided = given.get(&it.decided).copied().unwrap_or(it.decided));
     }
 }

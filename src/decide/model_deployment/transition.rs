@@ -66,6 +66,7 @@ impl Pass<'_> {
         self.reverted(attempt)
             .or_else(|| self.breached_by(&self.status.verdicts))
             .or_else(|| self.superseded(attempt))
+            .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(attempt)?))
             .or_else(|| self.artifact_refused(attempt))
             .or_else(|| TakeBack::because(Cause::CapacityLost, self.lost_too_often(attempt)?))
             .or_else(|| self.overdue(attempt))

@@ -44,6 +44,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         metrics,
+        trail: registration.trail(),
         settings,
         clock: registration.clock(),
     };

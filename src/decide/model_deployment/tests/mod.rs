@@ -23,6 +23,7 @@ mod properties;
 mod record;
 mod replicas;
 mod rest;
+mod restored;
 mod retry;
 mod shadow;
 mod story;

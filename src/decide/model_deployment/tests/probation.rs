@@ -528,6 +528,18 @@ fn abort_on_probation_goes_back() {
 }
 
 #[test]
+fn a_restored_object_holds_what_had_failed_late_also_if_traffic_had_not_gone_back_yet() {
+    let mut world = asleep();
+    outcomes(&mut world, 0.02);
+    world.pass();
+    world.pass();
+    assert!(world.status().probation.unwrap().recall.is_some() && world.status().unrecorded.is_empty());
+    world.restore();
+    world.come_to_rest();
+    assert_eq!(world.attempt().cause, Some(Cause::PreviouslyRolledBack));
+}
+
+#[test]
 fn a_delayed_metric_that_is_removed_ends_the_probation_and_one_that_cannot_be_read_does_not() {
     let mut unread = promoted();
     let mut broken = hit_rate();

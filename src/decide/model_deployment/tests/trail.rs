@@ -61,6 +61,13 @@ impl Trail {
         self.effects.extend(queued.map(|it| (it.attempt.clone(), it.decision.clone(), it.weight.to_string(), it.time)));
     }
 
+    /// Everything, as [`crate::audit::Trail::history`] gives it.
+    pub(super) fn newest_first(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.entries.values().cloned().collect();
+        entries.sort_by_key(|it| std::cmp::Reverse((it.time, it.sequence)));
+        entries
+    }
+
     /// What took effect, in order.
     pub(super) fn effects(&self) -> Vec<Decision> {
         self.effects.clone()

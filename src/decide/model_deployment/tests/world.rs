@@ -21,6 +21,7 @@ use crate::build::{deployment, route};
 use crate::decide::model_deployment::measure::{self, Judges, Part, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{decide, settle, target};
 use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition};
 
@@ -329,6 +330,16 @@ impl World {
         self.measure("error-rate", Measurement::of(0.001));
     }
 
+    /// The cluster's objects are gone, and the deployment is created again from a backup that has no status.
+    pub(super) fn restore(&mut self) {
+        self.resource.status = None;
+        self.resource.metadata.uid = Some("99998888-7777".into());
+        self.resource.metadata.generation = Some(1);
+        self.resource.metadata.annotations = None;
+        self.children = Children { gateway_api: true, ..Children::default() };
+        self.pods.clear();
+    }
+
     pub(super) fn trail_is_down(&mut self) {
         self.memory.trail_unavailable_since = Some(self.now);
     }
@@ -366,7 +377,18 @@ impl World {
             measurements,
             measured_at,
             memory: self.memory.clone(),
+            history: self.history(),
             settings: self.settings.clone(),
+        }
+    }
+
+    fn history(&self) -> History {
+        if !restored::must_ask(self.resource.status.as_ref(), &self.memory.lost) {
+            return History::NotAsked;
+        }
+        match self.memory.trail_unavailable_since {
+            Some(_) => History::Unknown("the store is away; bring it back".into()),
+            None => History::Known(self.trail.newest_first()),
         }
     }
 

@@ -84,6 +84,10 @@ impl Trail for NoTrail {
     fn append<'a>(&'a self, _: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
         Box::pin(std::future::ready(Ok(Appended::New)))
     }
+
+    fn history<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 pub(super) fn path(name: &str) -> String {

@@ -1,0 +1,105 @@
+//! Deployments that come back from a backup: the record knows more than their status.
+
+use super::story::Story;
+use super::world::World;
+use crate::api::model_deployment::{AttemptState, Cause};
+use crate::decide::Measurement;
+
+/// `churn-2` was watched at 5 %, breached, and has been taken back.
+fn rolled_back() -> World {
+    let mut world = World::mid_canary();
+    for _ in 0..2 {
+        world.advance(30);
+        world.measure("error-rate", Measurement::of(0.2));
+        world.pass();
+    }
+    world.come_to_rest();
+    assert_eq!(world.attempt().cause, Some(Cause::GuardrailBreached));
+    world
+}
+
+#[test]
+fn a_restored_object_promotes_what_had_been_rolled_back() {
+    let mut world = rolled_back();
+    world.advance(3600);
+    world.restore();
+    let mut story =
+        Story::of("A deployment is restored without status, and names the revision that was taken back", world);
+    story.world.trail_is_down();
+    story.pass("the record does not answer: nothing begins");
+    story.world.memory.trail_unavailable_since = None;
+    story.pass("it does: the revision is held, and nothing is made for it");
+    story.world.advance(60);
+    story.pass("and stays so");
+    story.world.request("retry", "n1");
+    story.pass("until a person asks for it");
+    story.is("restored");
+}
+
+#[test]
+fn a_restored_object_that_names_another_revision_is_a_first_deployment() {
+    let mut world = rolled_back();
+    world.restore();
+    world.deploy("churn-1");
+    world.come_to_rest();
+    assert_eq!(world.status().stable.map(|it| it.revision), Some(world.target()));
+    assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+#[test]
+fn what_was_reverted_or_replaced_is_no_fault_of_the_revision() {
+    let mut world = World::mid_canary();
+    world.deploy("churn-3");
+    world.come_to_rest();
+    world.deploy("churn-1");
+    world.come_to_rest();
+    world.restore();
+    world.deploy("churn-2");
+    world.come_to_rest();
+    assert_eq!(world.status().stable.map(|it| it.revision), Some(world.target()));
+}
+
+#[test]
+fn what_a_person_had_tried_again_since_is_not_held() {
+    let mut world = rolled_back();
+    world.request("retry", "n1");
+    world.come_to_rest();
+    assert_eq!(world.status().stable.map(|it| it.revision), Some(world.target()), "it has been promoted");
+    world.restore();
+    world.come_to_rest();
+    assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+#[test]
+fn one_that_is_restored_twice_is_held_twice() {
+    let mut world = rolled_back();
+    world.advance(60);
+    world.restore();
+    world.come_to_rest();
+    world.advance(60);
+    world.restore();
+    world.resource.metadata.uid = Some("55554444-3333".into());
+    world.come_to_rest();
+    assert_eq!(
+        (world.attempt().state, world.attempt().cause),
+        (AttemptState::Failed, Some(Cause::PreviouslyRolledBack))
+    );
+}
+
+#[test]
+fn a_status_of_an_earlier_time_goes_on_only_until_the_record_contradicts_it() {
+    let mid_canary = World::mid_canary();
+    let mut world = rolled_back();
+    // The API server's store was set back; the record was not.
+    world.resource = mid_canary.resource.clone();
+    world.children = mid_canary.children.clone();
+    let watched = world.attempt().revision;
+    world.advance(3600);
+    world.come_to_rest();
+    let status = world.status();
+    assert_eq!(
+        (world.attempt().state, world.attempt().cause),
+        (AttemptState::RolledBack, Some(Cause::PreviouslyRolledBack))
+    );
+    assert_ne!(status.stable.map(|it| it.revision), Some(watched));
+}
