@@ -42,6 +42,10 @@ const NO_REASONS: &[&str] = &[
     "Withdraw",
     "Pause",
     "Resume",
+    "Recall",
+    "Prove",
+    "EndProbation",
+    "Judge",
     // What events say was done about requests, and about pods that differ.
     "Request",
     "Hold",

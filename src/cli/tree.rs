@@ -65,6 +65,10 @@ fn sentences(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: Da
     } else if let Some(ready) = holds("Ready", ConditionStatus::False) {
         lines.push(said("not ready", ready));
     }
+    // What serves, and how long it still has to prove itself.
+    lines.extend(
+        holds("Ready", ConditionStatus::True).filter(|_| status.probation.is_some()).map(|it| it.message.clone()),
+    );
     let told = holds("Ready", ConditionStatus::False).map(|it| it.message.as_str());
     if let Some(stalled) = holds("Stalled", ConditionStatus::True).filter(|it| Some(it.message.as_str()) != told) {
         lines.push(said("stalled", stalled));
@@ -114,6 +118,9 @@ fn revisions(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: Da
         if revision.role == RevisionRole::Candidate {
             lines.extend(verdicts(&status.verdicts).into_iter().map(|line| format!("{rail}{line}")));
         }
+        if let (RevisionRole::Stable, Some(probation)) = (revision.role, &status.probation) {
+            lines.extend(verdicts(&probation.verdicts).into_iter().map(|line| format!("{rail}{line}")));
+        }
     }
     lines
 }
@@ -129,13 +136,15 @@ fn weight(status: &ModelDeploymentStatus, it: &RevisionStatus) -> Weight {
     match it.role {
         RevisionRole::Stable => candidate.rest(),
         RevisionRole::Candidate => candidate,
-        RevisionRole::Draining | RevisionRole::Kept => Weight::NONE,
+        RevisionRole::Draining | RevisionRole::Kept | RevisionRole::Fallback => Weight::NONE,
     }
 }
 
 fn entry(status: &ModelDeploymentStatus, it: &RevisionStatus) -> String {
     let attempt = status.attempt.as_ref().map(|attempt| &attempt.entry);
-    let named = [status.stable.as_ref(), attempt].into_iter().flatten().find(|entry| entry.revision == it.revision);
+    let fallback = status.probation.as_ref().map(|it| &it.fallback);
+    let named =
+        [status.stable.as_ref(), attempt, fallback].into_iter().flatten().find(|entry| entry.revision == it.revision);
     named.map_or_else(|| "-".to_owned(), |entry| entry.name.clone())
 }
 
@@ -160,6 +169,11 @@ fn progress(
                 samples.unwrap_or_default()
             )
         }
+        (RevisionRole::Stable, None) => {
+            let since = status.probation.as_ref().map(|it| it.since);
+            since.map(|since| format!("on probation for {}", age(since, now))).unwrap_or_default()
+        }
+        (RevisionRole::Fallback, _) => "to go back to".to_owned(),
         (RevisionRole::Draining | RevisionRole::Kept, _) => {
             it.draining_since.map(|since| format!("for {}", age(since, now))).unwrap_or_default()
         }

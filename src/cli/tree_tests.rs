@@ -130,3 +130,21 @@ fn what_others_say_cannot_steer_the_terminal() {
     assert!(screen.contains("[2Jno such listener"), "{screen}");
     assert!(screen.chars().all(|letter| letter == '\n' || !letter.is_control()), "{screen}");
 }
+
+#[test]
+fn a_revision_on_probation_shows_what_judges_it_and_what_is_gone_back_to() {
+    let proven = json!({"revision": "abbbbbbbbb", "name": "churn-2026-11", "uid": "e1"});
+    let promoted = json!({"revision": "acdfghjklm", "name": "churn-2026-12", "uid": "e2"});
+    let serves = "revision acdfghjklm serves, on probation: kept-customers is judged at 2026-11-25T08:58:30Z; revision abbbbbbbbb is kept to go back to";
+    screen(
+        "probation",
+        json!({"observedGeneration": 3, "phase": "Probation", "stable": promoted, "attempt": attempt("Promoted", "100%"),
+            "revisions": [{"revision": "abbbbbbbbb", "role": "Fallback"}, {"revision": "acdfghjklm", "role": "Stable"}],
+            "conditions": [condition("Ready", "True", "Probation", serves), condition("Available", "True", "PodsReady", "")],
+            "probation": {"attempt": "acdfghjklm-2-0a1b2c3d", "revision": "acdfghjklm", "baseline": "abbbbbbbbb", "fallback": proven,
+                "since": "2026-11-24T08:58:30Z",
+                "exposed": [{"weight": "5%", "since": "2026-11-24T08:30:00Z", "until": "2026-11-24T08:58:30Z"}],
+                "verdicts": [{"metric": "error-rate", "verdict": "Pass", "value": "0.0012", "message": "within bounds",
+                    "time": "2026-11-24T08:59:30Z"}]}}),
+    );
+}

@@ -84,8 +84,9 @@ fn object(lines: &BTreeMap<String, String>) -> Result<Value> {
         .filter_map(|(key, cause)| Some(json!({"revision": key.strip_prefix("taken back ")?, "cause": cause})))
         .collect();
     let attempt = lines.get("attempt").map(|told| attempt(told)).transpose()?;
-    let status =
-        json!({"observedGeneration": 1, "conditions": conditions, "takenBack": taken_back, "attempt": attempt});
+    let probation = lines.get("probation").map(|told| probation(told)).transpose()?;
+    let status = json!({"observedGeneration": 1, "conditions": conditions, "takenBack": taken_back, "attempt": attempt,
+        "probation": probation});
     Ok(json!({
         "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
         "metadata": {"name": "churn", "namespace": "crm", "generation": 1},
@@ -93,6 +94,15 @@ fn object(lines: &BTreeMap<String, String>) -> Result<Value> {
             "template": {"spec": {"containers": [{"name": "server", "image": "scorer"}]}}},
         "status": status,
     }))
+}
+
+/// `r2 by r2-2-11112222 since 00:31:00 against r1, back to r1; …`
+fn probation(told: &str) -> Result<Value> {
+    let first: Vec<&str> = told.split(' ').take(3).collect();
+    let [revision, "by", attempt] = first.as_slice() else { anyhow::bail!("what is {told}?") };
+    let recall = told.contains("called back since").then(|| json!({"cause": "Reverted", "message": "m", "at": AT}));
+    Ok(json!({"attempt": attempt, "revision": revision, "baseline": "b", "since": AT, "exposed": [], "recall": recall,
+        "fallback": {"revision": "b", "name": "churn", "uid": "e"}}))
 }
 
 /// `r2-2-11112222 Observing at 5%, step 0, since 00:04:00, watched since 00:04:00, …`

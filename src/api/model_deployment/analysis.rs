@@ -80,7 +80,11 @@ pub type ConfigMapMetrics = Vec<Metric>;
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
         .message("a metric with compare must name {{ revision }} in its query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.http) || self.http.url.matches('[{][{%][^}]*revision') || self.http.jsonPath.matches('[{][{%][^}]*revision') || (has(self.http.body) && self.http.body.matches('[{][{%][^}]*revision'))")
-        .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number")
+        .message("a metric with compare must name {{ revision }} in http.url, http.body or http.jsonPath: without it, candidate and stable give the same number"),
+    validation = Rule::new("!has(self.delay) || (has(self.prometheus) ? self.prometheus.query : has(self.sql) ? self.sql.query : has(self.http) ? self.http.url + self.http.jsonPath + (has(self.http.body) ? self.http.body : '') : 'windowEnd').contains('windowEnd')")
+        .message("a metric with delay judges who was served during the steps: name {{ windowEnd }} in its query, as in [{{ window }}] @ {{ windowEnd }}"),
+    validation = Rule::new("!has(self.delay) || ((!has(self.proportion) || [(has(self.proportion.successes.prometheus) ? self.proportion.successes.prometheus.query : has(self.proportion.successes.sql) ? self.proportion.successes.sql.query : has(self.proportion.successes.http) ? self.proportion.successes.http.url + self.proportion.successes.http.jsonPath + (has(self.proportion.successes.http.body) ? self.proportion.successes.http.body : '') : 'windowEnd'), (has(self.proportion.trials.prometheus) ? self.proportion.trials.prometheus.query : has(self.proportion.trials.sql) ? self.proportion.trials.sql.query : has(self.proportion.trials.http) ? self.proportion.trials.http.url + self.proportion.trials.http.jsonPath + (has(self.proportion.trials.http.body) ? self.proportion.trials.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))) && (!has(self.mean) || [(has(self.mean.sum.prometheus) ? self.mean.sum.prometheus.query : has(self.mean.sum.sql) ? self.mean.sum.sql.query : has(self.mean.sum.http) ? self.mean.sum.http.url + self.mean.sum.http.jsonPath + (has(self.mean.sum.http.body) ? self.mean.sum.http.body : '') : 'windowEnd'), (has(self.mean.sumSquares.prometheus) ? self.mean.sumSquares.prometheus.query : has(self.mean.sumSquares.sql) ? self.mean.sumSquares.sql.query : has(self.mean.sumSquares.http) ? self.mean.sumSquares.http.url + self.mean.sumSquares.http.jsonPath + (has(self.mean.sumSquares.http.body) ? self.mean.sumSquares.http.body : '') : 'windowEnd'), (has(self.mean.count.prometheus) ? self.mean.count.prometheus.query : has(self.mean.count.sql) ? self.mean.count.sql.query : has(self.mean.count.http) ? self.mean.count.http.url + self.mean.count.http.jsonPath + (has(self.mean.count.http.body) ? self.mean.count.http.body : '') : 'windowEnd')].all(it, it.contains('windowEnd'))))")
+        .message("a count of a metric with delay is of who was served during the steps: name {{ windowEnd }} in its query, as in [{{ window }}] @ {{ windowEnd }}")
 )]
 pub struct Metric {
     /// Unique within the analysis.
@@ -113,6 +117,10 @@ pub struct Metric {
     /// The candidate's counts against the stable revision's, valid however often it is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Test>,
+    /// Its outcomes arrive so long after: it gates no step, and judges who was served during the steps when that is so
+    /// long ago. Until then the promoted revision is on probation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<DurationText>,
 }
 
 /// A rate, as two counts of units that the gateway sent to one revision or the other.

@@ -21,8 +21,9 @@ pub use autoscaling::Autoscaling;
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
-    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, Exposure, HandledRequest, ModelDeploymentStatus, Phase,
+    Probation, Proven, Recall, RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
+    Verdict, VerdictKind,
 };
 pub use traffic::{Gateway, Traffic};
 

@@ -45,6 +45,9 @@ pub struct ModelDeploymentStatus {
     /// Revisions that served as the stable one, the newest last: see `rollout.rollbackWindow`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven: Vec<Proven>,
+    /// What the stable revision still has to prove by outcomes that arrive late; absent when there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probation: Option<Probation>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
@@ -107,6 +110,8 @@ pub enum Phase {
     Failed,
     /// `spec.suspend`, or the namespace's annotation `werkbank.dev/suspend`, holds what is there.
     Suspended,
+    /// The spec's revision serves; outcomes that arrive late may still take it back.
+    Probation,
     /// The spec's revision serves.
     Stable,
 }
@@ -190,9 +195,61 @@ pub struct Attempt {
     /// A person asked for all traffic (`promote`): what is left of `for` and of the steps is skipped, proof is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_steps: bool,
+    /// The weights that it was watched at, if a metric with `delay` is to judge them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<Exposure>,
     /// Sequence number of the decision whose effect is awaited.
     #[serde(default)]
     pub decided: i64,
+}
+
+/// A time in which candidate and stable revision each had their share of the traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Exposure {
+    /// The candidate's share.
+    pub weight: Weight,
+    /// Since when it was in effect.
+    pub since: DateTime<Utc>,
+    /// When the next one was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// A stable revision that metrics with `delay` have still to judge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probation {
+    /// The attempt that promoted it.
+    pub attempt: String,
+    /// The revision.
+    pub revision: String,
+    /// The stable revision of that attempt: what it is compared with.
+    pub baseline: String,
+    /// The last proven revision: what is gone back to.
+    pub fallback: EntryRef,
+    /// When it was promoted.
+    pub since: DateTime<Utc>,
+    /// The weights whose units are judged.
+    pub exposed: Vec<Exposure>,
+    /// The newest verdict of each metric that judges it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
+    /// It is to go back, once the pods of `fallback` are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<Recall>,
+}
+
+/// The last proven revision is called back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Recall {
+    /// Why.
+    pub cause: Cause,
+    /// One sentence about it.
+    pub message: String,
+    /// Since when.
+    pub at: DateTime<Utc>,
 }
 
 /// States of an attempt.
@@ -320,6 +377,8 @@ pub enum RevisionRole {
     Candidate,
     /// It served before, and keeps its pods for `rollout.keepStable`.
     Kept,
+    /// The last proven one, without pods as long as the stable one is on probation.
+    Fallback,
     /// It has no traffic any more and ends its last requests.
     Draining,
 }

@@ -53,6 +53,7 @@ impl Pass<'_> {
     pub(super) fn withdraw(&mut self, attempt: &Attempt) {
         let reason = self.awaited_pods(attempt, attempt.weight);
         let now = self.now;
+        self.cover();
         self.change(|it| {
             it.state = AttemptState::Starting;
             it.withdrawn_from = Some(it.weight);
@@ -98,6 +99,11 @@ impl Pass<'_> {
     /// Whether enough of the candidate's pods are ready to carry `weight`, and they can be reached.
     pub(super) fn has_capacity(&self, attempt: &Attempt, weight: Weight) -> bool {
         self.ready_of(&attempt.revision).is_some_and(|ready| ready >= weight.capacity(self.full()))
+    }
+
+    /// Whether a revision that is no candidate could take all of the traffic at once.
+    pub(super) fn carries_all(&self, revision: &str) -> bool {
+        self.ready_of(revision).is_some_and(|ready| ready >= Weight::FULL.capacity(self.full()))
     }
 
     /// Ready pods of the Deployment's present spec, of a revision that can be reached: what may get weight.

@@ -151,7 +151,7 @@ impl Work<'_> {
         match it.role {
             RevisionRole::Draining => true,
             RevisionRole::Candidate => taken_back(),
-            RevisionRole::Stable | RevisionRole::Kept => false,
+            RevisionRole::Stable | RevisionRole::Kept | RevisionRole::Fallback => false,
         }
     }
 
@@ -182,7 +182,8 @@ impl Work<'_> {
         let live = self.children.deployments.get(&owner.name);
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);
-        let in_hand = self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
+        let sleeps = self.pass.sleeps(it.role);
+        let in_hand = !sleeps && self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
         let was_in_hand = self.children.autoscalers.contains_key(&owner.name);
         match live {
             Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}

@@ -18,6 +18,7 @@ use super::measure;
 use super::pass::Pass;
 use super::target;
 use crate::api::condition::{self, ConditionStatus};
+use crate::api::duration::written;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase, Verdict};
 use crate::api::{Condition, Weight};
@@ -49,6 +50,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     let ready = ready(pass, obstacle.as_ref());
     let available = available(pass);
     let stalled = stalled(pass, obstacle);
+    let recalled = pass.awaited_fallback().filter(|_| stalled.is_none());
     // Tools that know kstatus take Reconciling for "wait": not while waiting is in vain.
     let reconciling = pass
         .active()
@@ -57,6 +59,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         })
         .map(|attempt| under_way(pass, attempt));
     tell_of_images(pass, stalled.as_ref());
+    let reconciling = recalled.map(|(_, message)| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let (now, suspended) = (pass.now, pass.begins_nothing());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
@@ -117,7 +120,7 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(message) = pass.mixed_candidate() {
         return Some(Said::new(images::DIFFER, message));
     }
-    if let Some(refused) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(|it| it.refused)) {
+    if let Some(refused) = asked(pass).find(|it| it.refused) {
         return Some(Said::new(
             "QueryRefused",
             format!(
@@ -126,8 +129,7 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
             ),
         ));
     }
-    let secretless = |it: &&Verdict| it.secret_not_readable;
-    if let Some(unasked) = measure::watched(&pass.status).and(pass.status.verdicts.iter().find(secretless)) {
+    if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
     }
     if let Some(unknown) = pass.unknown_history() {
@@ -145,6 +147,13 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     None
 }
 
+/// The verdicts on what is watched at this moment.
+fn asked<'a>(pass: &'a Pass<'_>) -> impl Iterator<Item = &'a Verdict> {
+    let status = &pass.status;
+    let of_attempt = measure::watched(status).map(|_| &status.verdicts);
+    of_attempt.into_iter().chain(status.probation.as_ref().map(|it| &it.verdicts)).flatten()
+}
+
 fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
     let at_rest = pass.active().is_none() && serves_spec(pass);
     if let Some(said) = obstacle.filter(|it| !(at_rest && passes(it))) {
@@ -153,6 +162,9 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
     // An attempt goes on, on what was last accepted: so an edit that waits is less than what it needs itself.
     if let Some(edit) = pass.edit().filter(|it| it.in_vain || pass.active().is_none()) {
         return (false, Said::new(edit.reason, edit.message));
+    }
+    if let Some((cause, message)) = pass.awaited_fallback() {
+        return (false, Said::new(format!("{cause:?}"), message));
     }
     if let Some(attempt) = pass.active() {
         let (reason, message) = explained(pass, attempt);
@@ -164,8 +176,12 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
                 return (false, Said::new("RouteRejected", message));
             }
             let (available, said) = available(pass);
-            let message = if available { format!("revision {} serves", stable_revision(pass)) } else { said.message };
-            (available, Said::new(if available { "Stable" } else { &said.reason }, message))
+            let serves = format!("revision {} serves", stable_revision(pass));
+            match pass.unproven_outcomes() {
+                _ if !available => (false, said),
+                Some(unproven) => (true, Said::new("Probation", format!("{serves}, {unproven}"))),
+                None => (true, Said::new("Stable", serves)),
+            }
         }
         (false, Some(attempt)) => match pass.refusal() {
             Some(cause) => (false, refused(pass, attempt, cause)),
@@ -261,6 +277,10 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     {
         return Some(Said::new("RouteRejected", message));
     }
+    if let Some((_, message)) = pass.awaited_fallback().filter(|_| !pass.awaits_fallback()) {
+        let limit = written(pass.policy.progress_deadline);
+        return Some(Said::new("ProgressDeadlineExceeded", format!("no progress within {limit}: {message}")));
+    }
     if active.is_some() {
         return None;
     }
@@ -301,6 +321,9 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(hold::Hold::Suspended(_)) => return Phase::Suspended,
         None => {}
     }
+    if pass.recalled_until().is_some() {
+        return Phase::RollingBack;
+    }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {
         Some(AttemptState::Starting) => Phase::Starting,
@@ -313,6 +336,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         Some(AttemptState::Failed) => Phase::Failed,
         Some(AttemptState::Promoted) if pass.refusal().is_some() => Phase::RolledBack,
         Some(AttemptState::Promoted) | None if pass.is_suspended() => Phase::Suspended,
+        Some(AttemptState::Promoted) | None if pass.status.probation.is_some() => Phase::Probation,
         Some(AttemptState::Promoted) | None if pass.status.stable.is_some() => Phase::Stable,
         Some(AttemptState::Promoted) | None => Phase::Pending,
     }

@@ -4,11 +4,14 @@
 //! so that the whole attempt is the evidence and no period is pooled with one of another weight. Nothing
 //! else is remembered: the next look, after a restart or not, computes the same from the same counts.
 
+use chrono::{DateTime, Utc};
+
 use super::judge::{Judged, short, unknown};
 use super::measure::{Part, Subject};
 use super::policy::{MetricRule, TestRule};
 use super::question::Template;
-use crate::api::model_deployment::{Attempt, CountedPeriod, Verdict, VerdictKind};
+use crate::api::Weight;
+use crate::api::model_deployment::{Attempt, CountedPeriod, Exposure, Verdict, VerdictKind};
 use crate::decide::Measurement;
 use crate::stats::mean::Moments;
 use crate::stats::period::NotCounts;
@@ -33,7 +36,32 @@ pub(super) fn judge<'a>(
         (Err(why), _) => return Judged { periods: old.to_vec(), ..unknown(&why, "") },
         (_, Err(why)) => return Judged { periods: old.to_vec(), ..unknown(&why, "the stable revision: ") },
     };
-    let periods = with_present(old, attempt, &candidate, &stable);
+    of_periods(rule, test, with_present(old, attempt, &candidate, &stable), old)
+}
+
+/// The judgement of what was counted at each weight of an attempt that has ended.
+pub(super) fn judge_exposed<'a>(
+    rule: &MetricRule,
+    test: &TestRule,
+    exposed: &[Exposure],
+    before: Option<&Verdict>,
+    answer: impl Fn(usize, Part, Subject) -> Option<&'a Measurement>,
+) -> Judged {
+    let old = before.map_or(&[][..], |it| &it.periods);
+    let mut periods = Vec::new();
+    for (index, exposure) in exposed.iter().enumerate() {
+        let counts = |subject| counts(rule, |part| answer(index, part, subject));
+        let (candidate, stable) = match (counts(Subject::Candidate), counts(Subject::Stable)) {
+            (Ok(candidate), Ok(stable)) => (candidate, stable),
+            (Err(why), _) => return Judged { periods: old.to_vec(), ..unknown(&why, "") },
+            (_, Err(why)) => return Judged { periods: old.to_vec(), ..unknown(&why, "the baseline: ") },
+        };
+        add(&mut periods, &period(exposure.weight, None, &candidate, &stable));
+    }
+    of_periods(rule, test, periods, old)
+}
+
+fn of_periods(rule: &MetricRule, test: &TestRule, periods: Vec<CountedPeriod>, old: &[CountedPeriod]) -> Judged {
     let judged = match rule.queries.len() {
         2 => proportions(test, &periods),
         _ => means(test, &periods),
@@ -71,22 +99,27 @@ fn counts<'a>(rule: &MetricRule, answer: impl Fn(Part) -> Option<&'a Measurement
 fn with_present(old: &[CountedPeriod], attempt: &Attempt, candidate: &[f64], stable: &[f64]) -> Vec<CountedPeriod> {
     let mut periods: Vec<CountedPeriod> = Vec::new();
     for period in old.iter().filter(|it| it.since != attempt.observing_since) {
-        match periods.iter_mut().find(|it| it.weight == period.weight) {
-            Some(same) => {
-                same.candidate = added(&same.candidate, &period.candidate);
-                same.stable = added(&same.stable, &period.stable);
-            }
-            None => periods.push(CountedPeriod { since: None, ..period.clone() }),
-        }
+        add(&mut periods, period);
     }
-    periods.push(CountedPeriod {
-        weight: attempt.weight,
-        since: attempt.observing_since,
-        candidate: candidate.iter().copied().map(written).collect(),
-        stable: stable.iter().copied().map(written).collect(),
-    });
+    periods.push(period(attempt.weight, attempt.observing_since, candidate, stable));
     let too_many = periods.len().saturating_sub(MOST_PERIODS);
     periods.split_off(too_many)
+}
+
+fn period(weight: Weight, since: Option<DateTime<Utc>>, candidate: &[f64], stable: &[f64]) -> CountedPeriod {
+    let written = |counts: &[f64]| counts.iter().copied().map(written).collect();
+    CountedPeriod { weight, since, candidate: written(candidate), stable: written(stable) }
+}
+
+/// One more period, together with those of its weight.
+fn add(periods: &mut Vec<CountedPeriod>, period: &CountedPeriod) {
+    match periods.iter_mut().find(|it| it.weight == period.weight) {
+        Some(same) => {
+            same.candidate = added(&same.candidate, &period.candidate);
+            same.stable = added(&same.stable, &period.stable);
+        }
+        None => periods.push(CountedPeriod { since: None, ..period.clone() }),
+    }
 }
 
 /// Millionths are more than a count is known to.
@@ -179,13 +212,13 @@ pub(super) fn mismatch(units: &[Period<f64>]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta};
+    use chrono::TimeDelta;
     use serde_json::json;
 
     use super::*;
     use crate::api::model_deployment::{ModelDeploymentSpec, VerdictKind::*};
     use crate::decide::model_deployment::judge;
-    use crate::decide::model_deployment::measure::Query;
+    use crate::decide::model_deployment::measure::{Judges, Query};
     use crate::decide::model_deployment::policy::Policy;
     use crate::decide::model_deployment::question::Question;
 
@@ -228,7 +261,8 @@ mod tests {
             .flat_map(|(subject, counts)| {
                 policy.metrics[0].queries.iter().zip(counts).map(move |((part, _), count)| {
                     let question = Ok(Question::Prometheus("q".into()));
-                    (Query { metric: Some("m".into()), part: *part, subject, question }, Measurement::of(*count))
+                    let of = Judges::Attempt;
+                    (Query { metric: Some("m".into()), part: *part, subject, of, question }, Measurement::of(*count))
                 })
             })
             .collect();

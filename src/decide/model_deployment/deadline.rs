@@ -38,6 +38,7 @@ impl Pass<'_> {
 
     /// Looks again when time alone makes a difference: at a deadline, when a step may end, for a measurement.
     pub(super) fn wake_up(&mut self) {
+        self.wake_for_probation();
         let Some(attempt) = self.active() else { return };
         let step_ends = || {
             let (_, step) = self.policy.step_at(attempt.weight).filter(|_| attempt.state == AttemptState::Observing)?;

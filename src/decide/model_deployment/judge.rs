@@ -6,10 +6,10 @@
 use chrono::{DateTime, Utc};
 
 use super::counted;
-use super::measure::{Part, Query, Subject};
+use super::measure::{Judges, Part, Query, Subject};
 use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
 use crate::api::condition;
-use crate::api::model_deployment::{Attempt, CountedPeriod, Verdict, VerdictKind};
+use crate::api::model_deployment::{Attempt, CountedPeriod, Probation, Verdict, VerdictKind};
 use crate::decide::Measurement;
 
 /// The verdicts after a measurement, and the number of requests counted.
@@ -22,8 +22,12 @@ pub fn judge(
     began: DateTime<Utc>,
 ) -> (Vec<Verdict>, Option<i64>) {
     let answer = |metric: Option<&str>, part, subject| {
-        let wanted =
-            |query: &Query| query.metric.as_deref() == metric && query.part == part && query.subject == subject;
+        let wanted = |query: &Query| {
+            query.metric.as_deref() == metric
+                && query.part == part
+                && query.subject == subject
+                && query.of == Judges::Attempt
+        };
         answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
     };
     let counted = answer(None, Part::Value, Subject::Candidate);
@@ -101,6 +105,45 @@ impl Judged {
             periods: Vec::new(),
         }
     }
+}
+
+/// The verdicts on a revision on probation, each newer one after the older.
+#[must_use]
+pub fn judge_probation(
+    policy: &Policy,
+    probation: &Probation,
+    answers: &[(Query, Measurement)],
+    began: DateTime<Utc>,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for rule in &policy.metrics {
+        let before = probation.verdicts.iter().find(|it| rule.is_of(it));
+        let of = |of: Judges, part, subject| {
+            let wanted = |query: &Query| {
+                query.metric.as_ref() == Some(&rule.name)
+                    && (query.part, query.subject, query.of) == (part, subject, of)
+            };
+            answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
+        };
+        let judged = match &rule.bounds {
+            Bounds::Test(test) if is_asked(rule, answers) => {
+                counted::judge_exposed(rule, test, &probation.exposed, before, |index, part, subject| {
+                    of(Judges::Exposure(index), part, subject)
+                })
+            }
+            _ => match of(Judges::Probation, Part::Value, Subject::Candidate) {
+                Some(value) => one(rule, value, of(Judges::Probation, Part::Value, Subject::Stable)),
+                None => {
+                    verdicts.extend(before.cloned());
+                    continue;
+                }
+            },
+        };
+        verdicts.push(follow(before, judged, rule, began));
+    }
+    verdicts.extend(probation.verdicts.iter().filter(|it| is_unread(policy, it)).cloned());
+    verdicts.truncate(MOST_METRICS);
+    verdicts
 }
 
 fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>) -> Judged {
@@ -260,7 +303,7 @@ mod tests {
 
     fn query(metric: Option<&str>, subject: Subject) -> Query {
         let question = Ok(Question::Prometheus("q".into()));
-        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, question }
+        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, of: Judges::Attempt, question }
     }
 
     /// The verdict on these answers, after `before`.

@@ -1,7 +1,7 @@
 //! What stays of the revision that served before: its pods for a while, and its good name for longer.
 //!
 //! After a promotion the old revision keeps its pods for `rollout.keepStable`; one revision at a time does, the
-//! one that was replaced last. A revision that served as the stable one is proven, and stays so for
+//! one that was replaced last. The last proven one stays longer, without pods, while another is on `probation`. A revision that served as the stable one is proven, and stays so for
 //! `rollout.rollbackWindow` after it was replaced: the way back to it skips the steps. It gets all
 //! traffic at once, and is watched as long as a guardrail takes to fail before it counts as stable again. Taken
 //! back since, or promoted only because nothing else served (`rollout.emergencyPromote`), it is not.
@@ -19,10 +19,18 @@ impl Pass<'_> {
     /// The revision that served until now stays as it is for a while, or begins to drain.
     pub(super) fn replaced(&mut self, old: &str) {
         let now = self.now;
-        for it in self.status.revisions.iter_mut().filter(|it| it.role == RevisionRole::Kept) {
-            it.role = RevisionRole::Draining;
+        let fallback = self.fallback().map(str::to_owned);
+        let is_fallback = |it: &str| fallback.as_deref() == Some(it);
+        let stays = |it: &&mut RevisionStatus| matches!(it.role, RevisionRole::Kept | RevisionRole::Fallback);
+        for it in self.status.revisions.iter_mut().filter(stays) {
+            (it.role, it.draining_since) = if is_fallback(&it.revision) {
+                (RevisionRole::Fallback, None)
+            } else {
+                (RevisionRole::Draining, it.draining_since.or(Some(now)))
+            };
         }
-        let role = if self.policy.keep_stable.is_zero() { RevisionRole::Draining } else { RevisionRole::Kept };
+        let goes = self.policy.keep_stable.is_zero() && !is_fallback(old);
+        let role = if goes { RevisionRole::Draining } else { RevisionRole::Kept };
         self.set_role(old, role);
         for it in self.status.proven.iter_mut().filter(|it| it.revision == old) {
             it.at = now;
@@ -65,15 +73,22 @@ impl Pass<'_> {
 
     /// Whose time is over begins to drain; it has had no traffic for long.
     pub(super) fn let_go(&mut self) {
-        let keep = self.policy.keep_stable;
+        let fallback = self.fallback().map(str::to_owned);
+        let (keep, drain) = (self.policy.keep_stable, self.policy.drain);
+        let is_fallback = |it: &RevisionStatus| fallback.as_ref() == Some(&it.revision);
         let end = |it: &RevisionStatus| {
             let since = it.draining_since.filter(|_| it.role == RevisionRole::Kept)?;
-            Some(after(since, keep))
+            // What is gone back to ends its requests like any other before its pods go.
+            Some(after(since, if is_fallback(it) { keep.max(drain) } else { keep }))
         };
         let ends: Vec<_> = self.status.revisions.iter().filter_map(end).filter(|at| *at > self.now).collect();
         let now = self.now;
         for it in self.status.revisions.iter_mut().filter(|it| end(it).is_some_and(|at| at <= now)) {
-            it.role = RevisionRole::Draining;
+            if is_fallback(it) {
+                (it.role, it.draining_since) = (RevisionRole::Fallback, None);
+            } else {
+                it.role = RevisionRole::Draining;
+            }
         }
         ends.into_iter().for_each(|at| self.look_again(at));
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::policy::{MetricRule, Policy};
+use super::probation;
 use super::question::{Question, Template};
 use super::request::{self, Verb};
 use crate::api::duration;
@@ -26,6 +27,8 @@ pub struct Query {
     pub part: Part,
     /// Whom it is about.
     pub subject: Subject,
+    /// Who is judged by it.
+    pub of: Judges,
     /// What to ask, or why the template cannot be filled in.
     pub question: Result<Question, String>,
 }
@@ -71,6 +74,17 @@ pub enum Subject {
     Stable,
 }
 
+/// Who is judged by an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judges {
+    /// The candidate of an attempt.
+    Attempt,
+    /// A revision on probation, by its whole window or by what is the case now.
+    Probation,
+    /// As that, by this one of the weights it was watched at.
+    Exposure(usize),
+}
+
 /// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
 #[must_use]
 pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
@@ -106,12 +120,23 @@ fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a 
     let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
     let due =
         move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
-    policy.metrics.iter().filter(due)
+    policy.gating().filter(due)
 }
 
-/// The queries that are due at `now`.
+/// The queries that are due at `now`; the attempt's come first.
 #[must_use]
 pub fn due(
+    resource: &ModelDeployment,
+    policy: &Policy,
+    status: &ModelDeploymentStatus,
+    now: DateTime<Utc>,
+) -> Vec<Query> {
+    let mut queries = of_attempt(resource, policy, status, now);
+    queries.extend(probation::due(resource, policy, status, now));
+    queries
+}
+
+fn of_attempt(
     resource: &ModelDeployment,
     policy: &Policy,
     status: &ModelDeploymentStatus,
@@ -121,12 +146,13 @@ pub fn due(
     if next(policy, status, now).is_none_or(|at| at > now) || comes_first(resource, status, attempt) {
         return Vec::new();
     }
-    let candidate = variables(resource, &attempt.revision, attempt, now);
-    let baseline = variables(resource, &stable.revision, attempt, now);
+    let start = attempt.observing_since.unwrap_or(attempt.entered_at);
+    let candidate = variables(resource, &attempt.revision, start, now);
+    let baseline = variables(resource, &stable.revision, start, now);
     let ask = |metric: Option<&str>, part, template: &Template, subject| {
         let variables = if subject == Subject::Stable { &baseline } else { &candidate };
         let question = template.fill_in(variables).map_err(|error| error.to_string());
-        Query { metric: metric.map(str::to_owned), part, subject, question }
+        Query { metric: metric.map(str::to_owned), part, subject, of: Judges::Attempt, question }
     };
     let mut queries = Vec::new();
     if let Some(template) = &policy.samples {
@@ -151,21 +177,21 @@ fn comes_first(resource: &ModelDeployment, status: &ModelDeploymentStatus, attem
     abort || revert && resource.metadata.generation != Some(status.observed_generation)
 }
 
-fn variables(
+/// What stands for the variables of a query about this revision, from `start` to `end`.
+pub(super) fn variables(
     resource: &ModelDeployment,
     revision: &str,
-    attempt: &Attempt,
-    now: DateTime<Utc>,
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
 ) -> BTreeMap<&'static str, String> {
-    let start = attempt.observing_since.unwrap_or(attempt.entered_at);
-    let seconds = (now - start).num_seconds().max(1).unsigned_abs();
+    let seconds = (end - start).num_seconds().max(1).unsigned_abs();
     let values = [
         resource.metadata.namespace.clone().unwrap_or_default(),
         resource.metadata.name.clone().unwrap_or_default(),
         revision.to_owned(),
         duration::written(std::time::Duration::from_secs(seconds)),
         start.timestamp().to_string(),
-        now.timestamp().to_string(),
+        end.timestamp().to_string(),
     ];
     VARIABLES.into_iter().zip(values).collect()
 }

@@ -11,12 +11,14 @@
 //!                       └──────────────────────────────────► RollingBack ─► RolledBack
 //! ```
 //!
+//! After the promotion, outcomes that arrive late may still take it back: see [`probation`].
+//!
 //! One pass does at most one transition. [`transition`] changes the status;
 //! everything else of the plan ([`children`], [`conditions`]) is derived from the status as it will be
 //! written. So the status is the only thing that must survive a crash, and
 //! deciding again from it repeats no effect.
 //!
-//! Priority, highest first: abort, revert, guardrail breach, superseded by
+//! Priority, highest first: going back from a revision on probation, abort, revert, guardrail breach, superseded by
 //! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
@@ -37,8 +39,10 @@ pub mod measure;
 pub mod observed;
 mod pass;
 pub mod policy;
+mod probation;
 mod progress;
 pub mod question;
+mod recall;
 pub mod request;
 pub mod restored;
 mod scale;

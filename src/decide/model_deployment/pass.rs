@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::measure::{Judges, Query};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
@@ -14,11 +15,11 @@ use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, ModelDeploymentStatus, RevisionRole, RevisionStatus, TakenBack, TrailNote,
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus, TakenBack, TrailNote,
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
-use crate::decide::{Event, EventType, Op, Plan};
+use crate::decide::{Event, EventType, Measurement, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
 const TRAIL_RETRY: Duration = Duration::from_secs(10);
@@ -129,6 +130,27 @@ impl<'a> Pass<'a> {
         self.must_not_wait = true;
     }
 
+    /// As [`Pass::note_at_once`], about another attempt than the present one.
+    pub(super) fn note_of(&mut self, attempt: &str, revision: &str, weight: Weight, decision: &str, reason: &str) {
+        let sequence = self.next_number();
+        let note = self.note_numbered(sequence, decision, reason);
+        self.status.unrecorded.push(TrailNote { attempt: attempt.into(), revision: revision.into(), weight, ..note });
+        self.must_not_wait = true;
+    }
+
+    /// As that, about a revision on probation.
+    pub(super) fn note_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
+        self.note_of(&it.attempt, &it.revision, weight, decision, reason);
+    }
+
+    /// As [`Pass::note_about`], for what may wait for the record.
+    pub(super) fn intend_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
+        let sequence = self.next_number();
+        let note = self.note_numbered(sequence, decision, reason);
+        let (attempt, revision) = (it.attempt.clone(), it.revision.clone());
+        self.entries.push(self.entry(&TrailNote { attempt, revision, weight, ..note }));
+    }
+
     /// The awaited decision is in effect.
     pub(super) fn outcome(&mut self, decision: &str, reason: &str) {
         let sequence = self.status.attempt.as_ref().map_or(0, |it| it.decided);
@@ -222,9 +244,15 @@ impl<'a> Pass<'a> {
             self.status.verdicts.retain(|it| judge::is_wanted(self.policy, it));
         }
         let Some(began) = self.observed.measured_at else { return };
-        let Some(attempt) = measure::watched(&self.status) else { return };
-        let (verdicts, samples) =
-            judge::judge(self.policy, attempt, &self.status.verdicts, &self.observed.measurements, began);
+        let answers = &self.observed.measurements;
+        let (of_attempt, of_probation) = answers.split_at(answers.partition_point(|(it, _)| it.of == Judges::Attempt));
+        self.judge_attempt(of_attempt, began);
+        self.judge_probation(of_probation, began);
+    }
+
+    fn judge_attempt(&mut self, answers: &[(Query, Measurement)], began: DateTime<Utc>) {
+        let Some(attempt) = measure::watched(&self.status).filter(|_| !answers.is_empty()) else { return };
+        let (verdicts, samples) = judge::judge(self.policy, attempt, &self.status.verdicts, answers, began);
         self.status.verdicts = verdicts;
         self.change(|it| {
             it.measured_at = Some(began);

@@ -127,6 +127,8 @@ pub struct MetricRule {
     pub digest: String,
     /// What is expected.
     pub bounds: Bounds,
+    /// How long after the units were served they are judged; `None`: while they are.
+    pub delay: Option<Duration>,
 }
 
 /// What is expected of a metric.
@@ -200,15 +202,26 @@ impl Policy {
         }
     }
 
-    /// The metrics that must not be violated, ever.
-    pub fn guardrails(&self) -> impl Iterator<Item = &MetricRule> {
-        self.metrics.iter().filter(|it| it.role == MetricRole::Guardrail)
+    /// The metrics that judge a candidate while it is on its way.
+    pub fn gating(&self) -> impl Iterator<Item = &MetricRule> {
+        self.metrics.iter().filter(|it| it.delay.is_none())
     }
 
-    /// Fail verdicts in a row that are tolerated of a metric: none of a test, whose Fail holds at any look.
+    /// The metrics that judge it when it has arrived, with how long after.
+    pub fn late(&self) -> impl Iterator<Item = (&MetricRule, Duration)> {
+        self.metrics.iter().filter_map(|it| Some((it, it.delay?)))
+    }
+
+    /// The metrics that must not be violated, ever.
+    pub fn guardrails(&self) -> impl Iterator<Item = &MetricRule> {
+        self.gating().filter(|it| it.role == MetricRole::Guardrail)
+    }
+
+    /// Fail verdicts in a row that are tolerated of a metric: none of a test, whose Fail holds at any look, and
+    /// none of one with `delay`, whose window has ended.
     #[must_use]
     pub fn tolerated(&self, rule: &MetricRule) -> i32 {
-        if rule.test().is_some() { 0 } else { self.failure_limit }
+        if rule.test().is_some() || rule.delay.is_some() { 0 } else { self.failure_limit }
     }
 
     /// Whether every metric that is asked for can be judged.

@@ -30,8 +30,10 @@ impl Pass<'_> {
             }
             return;
         }
+        // What is kept to go back to is gone back to, without an attempt.
+        let goes_back = self.fallback() == Some(&entry.revision);
         let refused = self.refusal().is_some() && retry.is_none();
-        if refused || !self.may_advance() || self.is_being_deleted(&entry.revision) {
+        if refused || goes_back || !self.may_advance() || self.is_being_deleted(&entry.revision) {
             return;
         }
         if retry.is_none() {
@@ -66,36 +68,8 @@ impl Pass<'_> {
     fn new_attempt(&mut self, entry: EntryRef) -> Attempt {
         self.status.attempts = self.status.attempts.saturating_add(1);
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
-        Attempt {
-            id: format!("{}-{}-{uid}", entry.revision, self.status.attempts),
-            revision: entry.revision.clone(),
-            entry,
-            state: AttemptState::Starting,
-            weight: Weight::NONE,
-            step: None,
-            started_at: self.now,
-            entered_at: self.now,
-            observing_since: None,
-            measured_at: None,
-            stable_replicas: self.stable_replicas(),
-            short_of_capacity_since: None,
-            withdrawn_from: None,
-            taken_from: None,
-            losses: 0,
-            cause: None,
-            message: None,
-            samples: None,
-            unjudged_since: None,
-            copied: None,
-            shadowed: false,
-            fast_return: false,
-            emergency: false,
-            paused_since: None,
-            suspended_since: None,
-            held_until: None,
-            skip_steps: false,
-            decided: 0,
-        }
+        let id = format!("{}-{}-{uid}", entry.revision, self.status.attempts);
+        self.attempt_at(id, entry, AttemptState::Starting)
     }
 
     /// `asked` is the attempt that a person asked to be tried again.
@@ -126,6 +100,41 @@ impl Pass<'_> {
             "Start",
             format!("revision {} of entry {} starts", entry.revision, entry.name),
         );
+    }
+
+    /// An attempt without traffic, as it is when it enters this state.
+    pub(super) fn attempt_at(&self, id: String, entry: EntryRef, state: AttemptState) -> Attempt {
+        Attempt {
+            id,
+            revision: entry.revision.clone(),
+            entry,
+            state,
+            weight: Weight::NONE,
+            step: None,
+            started_at: self.now,
+            entered_at: self.now,
+            observing_since: None,
+            measured_at: None,
+            stable_replicas: self.stable_replicas(),
+            short_of_capacity_since: None,
+            withdrawn_from: None,
+            taken_from: None,
+            losses: 0,
+            cause: None,
+            message: None,
+            samples: None,
+            unjudged_since: None,
+            copied: None,
+            shadowed: false,
+            fast_return: false,
+            emergency: false,
+            paused_since: None,
+            suspended_since: None,
+            held_until: None,
+            skip_steps: false,
+            exposed: Vec::new(),
+            decided: 0,
+        }
     }
 
     /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
@@ -178,7 +187,8 @@ impl Pass<'_> {
     /// to be asked for still, with pods that are not one thing, off the record, or against what a person has said.
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
-        can_know && self.mixed_candidate().is_none() && self.trail_answers() && !self.is_settling && !self.is_held()
+        let knows = can_know && self.mixed_candidate().is_none() && self.trail_answers() && !self.is_settling;
+        knows && !self.is_held() && !self.awaits_fallback()
     }
 
     /// Whether a person holds the weight, or what is there.
@@ -226,6 +236,7 @@ impl Pass<'_> {
         }
         let emergency = state == AttemptState::Promoting && self.is_emergency();
         let now = self.now;
+        self.cover();
         self.change(|it| {
             it.state = state;
             it.step = index;
@@ -272,12 +283,13 @@ impl Pass<'_> {
             .iter()
             .map(|it| format!("{} {:?} {}", it.metric, it.verdict, it.value.as_deref().unwrap_or("-")))
             .collect();
-        passes.join(", ")
+        if passes.is_empty() { "its outcomes are judged later".into() } else { passes.join(", ") }
     }
 
     fn observe_step(&mut self, attempt: &Attempt) {
         let now = self.now;
         self.change(|it| (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now)));
+        self.expose();
         self.outcome("Shift", &format!("the gateway accepted {}", attempt.weight));
         // A step that asks for nothing ends in the next pass.
         self.look_again(self.now);
@@ -304,15 +316,18 @@ impl Pass<'_> {
 
     /// The first metric of which that is not so.
     pub(super) fn unpassed_since(&self, since: DateTime<Utc>) -> Option<&MetricRule> {
-        self.policy.metrics.iter().find(|rule| !self.passed_since(rule, since))
+        self.policy.gating().find(|rule| !self.passed_since(rule, since))
     }
 
     fn complete(&mut self, attempt: &Attempt) {
-        if let Some(old) = self.status.stable.replace(attempt.entry.clone()) {
+        let old = self.status.stable.replace(attempt.entry.clone());
+        let is_proven = !attempt.emergency && !self.expects_outcomes(attempt, old.as_ref());
+        self.status.probation = old.as_ref().and_then(|old| self.probation_of(attempt, old));
+        if let Some(old) = old {
             self.replaced(&old.revision);
         }
         self.set_role(&attempt.revision, RevisionRole::Stable);
-        if !attempt.emergency {
+        if is_proven {
             self.prove(&attempt.revision);
         }
         let now = self.now;

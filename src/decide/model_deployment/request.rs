@@ -151,6 +151,7 @@ pub fn fits(verb: Verb, attempt: &Attempt, status: &ModelDeploymentStatus) -> Re
         (Verb::Retry, state) => {
             Err(format!("attempt {id} was not taken back ({state:?}): there is nothing to try again"))
         }
+        (Verb::Abort | Verb::Promote, AttemptState::Promoted) if on_probation(attempt, status) => Ok(()),
         (Verb::Abort, state) if ended => Err(format!(
             "attempt {id} has ended ({state:?}): there is nothing to abort; to go back, point spec.modelRef at the earlier entry"
         )),
@@ -173,6 +174,11 @@ pub fn fits(verb: Verb, attempt: &Attempt, status: &ModelDeploymentStatus) -> Re
         },
         (Verb::Pause | Verb::Resume, _) => Ok(()),
     }
+}
+
+/// Whether the revision that an attempt promoted is on probation, and not going back already.
+fn on_probation(attempt: &Attempt, status: &ModelDeploymentStatus) -> bool {
+    status.probation.as_ref().is_some_and(|it| it.attempt == attempt.id && it.recall.is_none())
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::audit::{Entry, EntryKind};
 
 /// The decision that holds a revision; a later one about it that is none of these lets it go.
 pub(super) const HOLD_BACK: &str = "HoldBack";
-const ROLL_BACK: &str = "RollBack";
+/// Decisions that take a revision back, on the record after the status write that decides them.
+const BACK: [&str; 2] = ["RollBack", "Recall"];
 
 /// What the record knows of a namespace and name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,7 +52,7 @@ fn taken_back<'a>(history: &'a [Entry], revision: &str) -> Option<&'a Entry> {
     let newest = history.iter().find(about)?;
     match newest.decision.as_str() {
         HOLD_BACK => Some(newest),
-        ROLL_BACK => cause(newest).is_some_and(Cause::is_sticky).then_some(newest),
+        decision if BACK.contains(&decision) => cause(newest).is_some_and(Cause::is_sticky).then_some(newest),
         _ => None,
     }
 }
@@ -88,7 +89,8 @@ impl Pass<'_> {
     /// Whether an intent that status does not know of took effect all the same, in a status that is gone.
     pub(super) fn took_effect(&self, intent: &Entry) -> bool {
         let same = |it: &&Entry| (&it.uid, it.sequence) == (&intent.uid, intent.sequence);
-        intent.decision == ROLL_BACK || self.history().iter().filter(same).any(|it| it.kind == EntryKind::Outcome)
+        BACK.contains(&intent.decision.as_str())
+            || self.history().iter().filter(same).any(|it| it.kind == EntryKind::Outcome)
     }
 
     /// Why nothing may begin: the record does not say what was decided before.

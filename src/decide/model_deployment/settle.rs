@@ -51,7 +51,7 @@ impl Pass<'_> {
             self.is_settling = true;
             self.status.sequence = self.status.sequence.max(intent.sequence);
             if let Some(first) = queued(&self.status, intent.sequence) {
-                self.renumber(first);
+                self.renumber(first, intent.sequence);
             }
             if !self.took_effect(intent) {
                 self.status.unrecorded.insert(0, void(intent, self.now));
@@ -59,20 +59,22 @@ impl Pass<'_> {
         }
     }
 
-    /// New numbers for the queue from its `first` decision on.
-    fn renumber(&mut self, first: usize) {
-        let mut given = BTreeMap::new();
+    /// New numbers for the queue from its `first` decision on: those after `spent`. They are in nobody else's hands,
+    /// because the queue is recorded in order and nothing newer before it; so none is left out.
+    fn renumber(&mut self, first: usize, spent: i64) {
+        let (mut given, mut number) = (BTreeMap::new(), spent);
         for note in self.status.unrecorded.iter_mut().skip(first) {
             match note.kind {
                 EntryKind::Intent => {
-                    self.status.sequence = self.status.sequence.saturating_add(1);
-                    given.insert(note.sequence, self.status.sequence);
-                    note.sequence = self.status.sequence;
+                    number = number.saturating_add(1);
+                    given.insert(note.sequence, number);
+                    note.sequence = number;
                 }
                 EntryKind::Outcome => note.sequence = given.get(&note.sequence).copied().unwrap_or(note.sequence),
                 EntryKind::Void => {}
             }
         }
+        self.status.sequence = self.status.sequence.max(number);
         self.change(|it| it.decided = given.get(&it.decided).copied().unwrap_or(it.decided));
     }
 }

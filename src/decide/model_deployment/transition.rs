@@ -8,6 +8,7 @@ use super::pass::Pass;
 use super::request::Verb;
 use crate::api::Weight;
 use crate::api::condition;
+use crate::api::duration::written;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, MetricRole, RevisionRole, Verdict, VerdictKind};
 use crate::decide::EventType;
 
@@ -37,6 +38,9 @@ impl Pass<'_> {
         self.watch_capacity();
         self.watch_suspension();
         let request = self.request();
+        if self.watch_probation(request.as_ref()) {
+            return;
+        }
         match self.active().cloned() {
             Some(attempt) if attempt.state == AttemptState::RollingBack => self.end_rollback(&attempt),
             Some(attempt) => {
@@ -51,7 +55,7 @@ impl Pass<'_> {
                     None => self.advance(&attempt),
                 }
             }
-            None => self.begin(request),
+            None => self.begin(request.filter(|it| it.verb == Verb::Retry)),
         }
     }
 
@@ -60,8 +64,7 @@ impl Pass<'_> {
             return TakeBack::because(Cause::Aborted, "aborted by request");
         }
         self.reverted(attempt)
-            .or_else(|| self.breached(MetricRole::Guardrail, Cause::GuardrailBreached))
-            .or_else(|| self.breached(MetricRole::Objective, Cause::ObjectiveMissed))
+            .or_else(|| self.breached_by(&self.status.verdicts))
             .or_else(|| self.superseded(attempt))
             .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(attempt)?))
             .or_else(|| self.artifact_refused(attempt))
@@ -75,17 +78,25 @@ impl Pass<'_> {
         back.then(|| TakeBack::because(Cause::Reverted, "the spec names the stable revision again"))?
     }
 
-    fn breached(&self, role: MetricRole, cause: Cause) -> Option<TakeBack> {
+    /// The worst that these verdicts say.
+    pub(super) fn breached_by(&self, verdicts: &[Verdict]) -> Option<TakeBack> {
+        self.breached(verdicts, MetricRole::Guardrail, Cause::GuardrailBreached)
+            .or_else(|| self.breached(verdicts, MetricRole::Objective, Cause::ObjectiveMissed))
+    }
+
+    fn breached(&self, verdicts: &[Verdict], role: MetricRole, cause: Cause) -> Option<TakeBack> {
         let failing = |verdict: &&Verdict| {
             let rule = self.policy.metrics.iter().find(|rule| rule.is_of(verdict) && rule.role == role);
             let tolerated = rule.map(|rule| self.policy.tolerated(rule));
             verdict.verdict == VerdictKind::Fail && tolerated.is_some_and(|tolerated| verdict.failures > tolerated)
         };
-        let verdict = self.status.verdicts.iter().find(failing)?;
-        TakeBack::because(
-            cause,
-            format!("{}: {} ({} times in a row)", verdict.metric, verdict.message, verdict.failures),
-        )
+        let verdict = verdicts.iter().find(failing)?;
+        let delay = self.policy.late().find(|(rule, _)| rule.is_of(verdict)).map(|(_, delay)| delay);
+        let message = match delay {
+            Some(delay) => format!("{}, {} after the steps: {}", verdict.metric, written(delay), verdict.message),
+            None => format!("{}: {} ({} times in a row)", verdict.metric, verdict.message, verdict.failures),
+        };
+        TakeBack::because(cause, message)
     }
 
     fn superseded(&self, attempt: &Attempt) -> Option<TakeBack> {
@@ -144,7 +155,9 @@ impl Pass<'_> {
         self.change(|it| (it.state, it.entered_at) = (state, now));
         // A first deployment that failed keeps its pods: they are what there is to look at.
         if state == AttemptState::RolledBack {
-            self.set_role(&attempt.revision, RevisionRole::Draining);
+            let candidates = self.status.revisions.iter().filter(|it| it.role == RevisionRole::Candidate);
+            let leaving: Vec<String> = candidates.map(|it| it.revision.clone()).collect();
+            leaving.iter().for_each(|it| self.set_role(it, RevisionRole::Draining));
         }
         self.outcome("RollBack", "no traffic goes to the candidate");
         self.tell(

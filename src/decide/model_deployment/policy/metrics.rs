@@ -5,12 +5,13 @@
 //! tried out when they are read, not when they are due.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::{Bounds, MetricRule, Reader, TestRule, Unjudged, Unreadable};
-use crate::api::Quantity;
 use crate::api::model_deployment::{Compare, Direction, Metric, ModelDeploymentSpec, Test, Threshold};
+use crate::api::{DurationText, Quantity};
 use crate::decide::model_deployment::measure::Part;
 use crate::decide::model_deployment::question::{self, Template};
 use crate::stats::{Better, NonInferiority};
@@ -107,6 +108,7 @@ impl Reader {
             }
         };
         let bounds = self.bounds(&field, metric, &queries);
+        let delay = metric.delay.as_ref().and_then(|it| self.delay(&field, metric, it, &queries));
         for (part, template) in &queries {
             self.usable(&field, Unjudged::Metric(metric.name.clone()), *part, template);
         }
@@ -117,8 +119,29 @@ impl Reader {
                 queries,
                 digest: hex(&Sha256::digest(serde_json::to_vec(metric).unwrap_or_default()), 4),
                 bounds,
+                delay,
             });
         }
+    }
+
+    /// One that cannot be read makes no metric without.
+    fn delay(
+        &mut self,
+        field: &str,
+        metric: &Metric,
+        delay: &DurationText,
+        queries: &[(Part, Template)],
+    ) -> Option<Duration> {
+        if let Some((part, template)) = queries.iter().find(|(_, template)| !template.uses("windowEnd")) {
+            let why = format!(
+                "with delay, {}{} must name {{{{ windowEnd }}}}: it is of who was served during the steps",
+                part.field(),
+                template.provider()
+            );
+            self.not_a_metric(field, metric, &why);
+        }
+        let unread = Unjudged::Metric(metric.name.clone());
+        delay.duration().map_err(|error| self.unjudged(unread, format!("{field}.delay: {error}"))).ok()
     }
 
     fn replace(&mut self, name: &str, metrics: &mut Vec<MetricRule>) {

@@ -293,3 +293,25 @@ fn a_changed_query_or_bound_is_another_metric_to_a_verdict() {
     assert_ne!(digest("a", "1%"), digest("a", "2%"));
     assert_eq!(digest("a", "1%").len(), 8);
 }
+
+#[test]
+fn a_metric_with_delay_judges_later_and_asks_about_a_window_that_has_ended() {
+    let late = |query: &str, delay: &str| {
+        let mut metric = metric("late", "1%");
+        metric["prometheus"]["query"] = json!(query);
+        metric["delay"] = json!(delay);
+        read(json!({}), json!({"metrics": [metric, self::metric("now", "1%")]}), &[])
+    };
+    let policy = late("q[{{ window }}] @ {{ windowEnd }}", "24h");
+    let names = |rules: &mut dyn Iterator<Item = &MetricRule>| rules.map(|it| it.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&mut policy.gating()), ["now"]);
+    assert_eq!(names(&mut policy.guardrails()), ["now"]);
+    assert_eq!(policy.late().map(|(_, delay)| delay).collect::<Vec<_>>(), [Duration::from_hours(24)]);
+    for (policy, said) in [
+        (late("q[{{ window }}]", "24h"), "with delay, prometheus must name {{ windowEnd }}"),
+        (late("q @ {{ windowEnd }}", "soon"), "late.delay: "),
+    ] {
+        assert!(policy.errors.iter().any(|it| it.message.contains(said)), "{:?}", policy.errors);
+        assert!(!policy.can_judge() && policy.late().next().is_none(), "it is unread, not one without delay");
+    }
+}

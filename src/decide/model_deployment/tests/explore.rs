@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::properties::checked_pass;
 use super::world::World;
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use crate::build;
 use crate::decide::Measurement;
 
@@ -37,6 +37,8 @@ enum Event {
     GatewayAccepts,
     Good,
     Bad,
+    /// What arrives late is good, or bad, or not there.
+    Outcome(Option<f64>),
     Minute,
     Deploy(&'static str),
     Abort,
@@ -66,6 +68,10 @@ fn happen(world: &mut World, event: Event) {
         Event::GatewayAccepts => world.gateway_accepts(),
         Event::Good => world.measure("error-rate", Measurement::of(0.001)),
         Event::Bad => world.measure("error-rate", Measurement::of(0.5)),
+        Event::Outcome(value) => {
+            let outcome = value.map_or_else(|| Measurement::NoData("no rows".into()), Measurement::of);
+            world.measure("complaints", outcome);
+        }
         Event::Minute => world.advance(60),
         Event::Deploy(entry) => world.deploy(entry),
         Event::Abort => {
@@ -254,8 +260,26 @@ fn on_its_way() -> World {
     world
 }
 
+/// `churn-2` has been promoted, and is judged after a minute by what arrives late.
+fn on_probation() -> World {
+    let mut world = small();
+    world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [super::world::guardrail(), super::properties::late_by("1m")]}));
+    world.measure("error-rate", Measurement::of(0.001));
+    world.deploy("churn-2");
+    while world.status().phase != Phase::Probation {
+        world.pass();
+        world.all_is_well();
+        world.advance(30);
+    }
+    world
+}
+
 fn explored(what: &str, events: &[Event]) {
-    let (worlds, ways) = exhaust(on_its_way(), events);
+    explored_from(on_its_way(), what, events);
+}
+
+fn explored_from(first: World, what: &str, events: &[Event]) {
+    let (worlds, ways) = exhaust(first, events);
     println!("{what}: {worlds} worlds, {ways} ways");
 }
 
@@ -281,4 +305,26 @@ fn a_trail_that_comes_and_goes_keeps_the_rules() {
 fn every_death_and_every_conflict_of_a_canary_keeps_the_rules() {
     use Event::*;
     explored("deaths", &[Pass, Cluster, Minute, Crash(1), Crash(2), Conflict]);
+}
+
+#[test]
+fn every_way_a_probation_can_go_keeps_the_rules() {
+    use Event::*;
+    let events = [Pass, Cluster, Minute, Outcome(Some(0.001)), Outcome(Some(0.5)), Outcome(None)];
+    explored_from(on_probation(), "probation", &events);
+}
+
+#[test]
+fn whatever_people_want_of_a_revision_on_probation_keeps_the_rules() {
+    use Event::*;
+    let events = [Pass, Cluster, Minute, Outcome(Some(0.5)), Deploy("churn-1"), Abort];
+    explored_from(on_probation(), "people and probation", &events);
+}
+
+#[test]
+fn the_next_candidate_and_every_death_on_probation_keep_the_rules() {
+    use Event::*;
+    let mut world = on_probation();
+    world.deploy("churn-3");
+    explored_from(world, "the next candidate", &[Pass, Cluster, Minute, Outcome(Some(0.5)), Crash(1)]);
 }

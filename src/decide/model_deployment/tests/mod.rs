@@ -18,6 +18,7 @@ mod kept;
 mod obstacles;
 mod pause;
 mod people;
+mod probation;
 mod promote;
 mod properties;
 mod record;

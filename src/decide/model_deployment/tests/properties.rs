@@ -1,13 +1,16 @@
 //! What holds in every world, however users, cluster and metric source behave.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::world::{World, guardrail, is_nothing};
-use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, Verdict, VerdictKind};
+use crate::api::model_deployment::{
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, Recall, RevisionRole, RevisionStatus, Verdict, VerdictKind,
+};
 use crate::api::{Weight, labels};
 use crate::build::route;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
@@ -29,7 +32,11 @@ enum Happening {
     GatewayAccepts,
     GatewayRejects,
     Measured(u8),
-    /// The metrics are edited: a guardrail, an objective, none, or a shared list that may not be there.
+    /// What stories begin with: a revision is on probation.
+    OnProbation,
+    /// What the metric with `delay` answers from now on.
+    Outcome(u8),
+    /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, or one with `delay`.
     Metrics(u8),
     Advance(i64),
     Request(&'static str, u8),
@@ -61,7 +68,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => Just(GatewayAccepts),
         1 => Just(GatewayRejects),
         5 => (0_u8..8).prop_map(Measured),
-        1 => (0_u8..5).prop_map(Metrics),
+        2 => (0_u8..8).prop_map(Outcome),
+        2 => (0_u8..7).prop_map(Metrics),
         6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
         3 => (prop::sample::select(&["abort", "retry", "pause", "resume", "promote", "promote"][..]), any::<u8>())
             .prop_map(|(verb, nonce)| Request(verb, nonce)),
@@ -121,6 +129,8 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::GatewayAccepts => world.gateway_accepts(),
         Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
         Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
+        Happening::OnProbation => *world = ON_PROBATION.clone(),
+        Happening::Outcome(kind) => world.measure("complaints", measurement(*kind)),
         Happening::Metrics(kind) => metrics(world, *kind),
         Happening::Advance(seconds) => world.advance(*seconds),
         Happening::Request(verb, nonce) => {
@@ -142,10 +152,21 @@ fn metrics(world: &mut World, kind: u8) {
         1 => json!({"metrics": [{"name": "error-rate", "role": "Objective", "threshold": {"max": "1%"},
             "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}}]}),
         2 => json!({"none": "checked by hand"}),
+        5.. => json!({"metrics": [guardrail(), late()]}),
         _ => shared,
     });
     let list = if kind == 3 { Ok(json!([guardrail()]).to_string()) } else { Err("there is no ConfigMap http".into()) };
     world.shared_metrics.insert("http".into(), list);
+}
+
+/// Complaints stay below 1 %, and take half an hour to arrive.
+fn late() -> serde_json::Value {
+    late_by("30m")
+}
+
+pub(super) fn late_by(delay: &str) -> serde_json::Value {
+    json!({"name": "complaints", "role": "Guardrail", "threshold": {"max": "1%"}, "delay": delay,
+        "prometheus": {"query": "complaints{revision=\"{{ revision }}\"} @ {{ windowEnd }}"}})
 }
 
 fn measurement(kind: u8) -> Measurement {
@@ -179,6 +200,7 @@ pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploy
     check_held(world, &status);
     check_proven(world, &status);
     check_served(world, &status);
+    check_probation(world, &status);
     world.carry_out(&plan, writes);
     if writes == usize::MAX && world.memory.lost.is_empty() {
         check_asked_for(world, &status);
@@ -209,9 +231,33 @@ fn check_proven(world: &World, status: &ModelDeploymentStatus) {
         return;
     }
     let since = before.observing_since.expect("what rises was watched");
-    for rule in &world.observe().policy.metrics {
+    for rule in world.observe().policy.gating() {
         let passed = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since;
         assert!(status.verdicts.iter().any(|it| passed(&it)), "{before:?} → {after:?}: {:?}", status.verdicts);
+    }
+}
+
+/// What is on probation serves, is not proven, and has something to go back to; and that gets traffic only
+/// when its pods can take all of it.
+fn check_probation(world: &World, status: &ModelDeploymentStatus) {
+    if let Some(it) = &status.probation {
+        assert_eq!(status.stable.as_ref().map(|it| &it.revision), Some(&it.revision));
+        assert!(status.proven.iter().all(|proven| proven.revision != it.revision), "{it:?} is proven");
+        let kept = status.revisions.iter().find(|kept| kept.revision == it.fallback.revision);
+        let role = kept.map(|it| it.role);
+        assert!(matches!(role, Some(RevisionRole::Kept | RevisionRole::Fallback)), "{it:?}: {role:?}");
+    }
+    let sleeping = |it: &&RevisionStatus| it.role == RevisionRole::Fallback;
+    let needed = status.probation.as_ref().map(|it| &it.fallback.revision);
+    assert!(status.revisions.iter().filter(sleeping).all(|it| Some(&it.revision) == needed), "{:?}", status.revisions);
+    let before = world.status();
+    let Some(probation) = before.probation else { return };
+    if status.stable.as_ref().is_some_and(|it| *it == probation.fallback) {
+        let live = world.children.deployments.get(&labels::name(&["churn", &probation.fallback.revision]));
+        let ready = live.map_or(0, |it| live::ready_pods(it));
+        assert!(ready >= world.resource.spec.replicas.unwrap_or(1), "back to {ready} pods");
+        let left = status.attempt.as_ref().map(|it| (&it.revision, it.state));
+        assert_eq!(left, Some((&probation.revision, AttemptState::RollingBack)));
     }
 }
 
@@ -281,9 +327,26 @@ fn check_accepted(world: &World, status: &ModelDeploymentStatus, wanted: &crate:
     assert!(kept || accepted, "{:?} for {:?}", route::gateway(wanted), route::gateway(live));
 }
 
+/// Half of them begin with a revision on probation: few get there by themselves.
 fn story() -> impl Strategy<Value = Vec<Happening>> {
-    prop::collection::vec(happening(), 0..60)
+    let begin = prop_oneof![Just(None), Just(Some(Happening::OnProbation))];
+    let stories = (begin, prop::collection::vec(happening(), 0..60));
+    stories.prop_map(|(begin, story)| begin.into_iter().chain(story).collect())
 }
+
+/// `churn-2` was promoted, and its outcomes arrive in less than half an hour.
+static ON_PROBATION: LazyLock<World> = LazyLock::new(|| {
+    let mut world = World::serving();
+    world.edit(|spec| spec.replicas = Some(1));
+    metrics(&mut world, 5);
+    world.deploy("churn-2");
+    while world.status().probation.is_none() {
+        world.all_is_well();
+        world.pass();
+        world.advance(60);
+    }
+    world
+});
 
 fn world_after(story: &[Happening]) -> World {
     let mut world = World::new();
@@ -395,6 +458,11 @@ proptest! {
             for verdict in &mut status.verdicts {
                 (verdict.time, verdict.silent_since, verdict.failures) = (at(3), Some(at(4)), i32::MAX);
             }
+            if let Some(it) = status.probation.as_mut() {
+                it.exposed.iter_mut().for_each(|it| (it.since, it.until) = (at(1), (now % 2 == 0).then_some(at(2))));
+                it.verdicts.iter_mut().for_each(|it| it.time = at(3));
+                it.recall = (now % 3 == 0).then(|| Recall { cause: Cause::Reverted, message: String::new(), at: at(4) });
+            }
             if let Some(attempt) = status.attempt.as_mut() {
                 (attempt.state, attempt.entered_at) = (states[state], at(5));
                 (attempt.observing_since, attempt.measured_at) = (Some(at(0)), Some(at(1)));
@@ -408,6 +476,8 @@ proptest! {
         drop(world.decide());
         drop(super::super::decide(&world.resource, &Observed::default(), world.now));
         world.analysis(json!({"metrics": [guardrail()], "failureLimit": 100}));
+        drop(world.decide());
+        world.analysis(json!({"metrics": [guardrail(), late()]}));
         drop(world.decide());
     }
 }

@@ -133,3 +133,26 @@ fn conflicts_one_after_the_other_leave_one_note_at_a_time() {
     assert_eq!(world.trail.recorded(), world.trail.effects());
     assert!(world.trail.open().is_empty(), "{:#?}", world.trail.open());
 }
+
+#[test]
+fn two_decisions_that_did_not_wait_for_the_record_keep_their_order_and_leave_out_no_number() {
+    let mut world = World::mid_canary();
+    // An intent that never took effect: another process stores the next step, and dies before its status write.
+    world.advance(600);
+    world.pass();
+    world.all_is_well();
+    let plan = world.decide();
+    assert_eq!(plan.entries.len(), 1, "{:?}", plan.entries);
+    world.carry_out(&plan, 1);
+    world.restart();
+    // Two that do not wait, one after the other, before the record is asked.
+    world.trail_is_down();
+    world.request("pause", "n1");
+    world.pass();
+    world.request("abort", "n2");
+    world.pass();
+    world.memory.trail_unavailable_since = None;
+    world.come_to_rest();
+    assert_eq!(world.trail.recorded(), world.trail.effects());
+    assert_eq!(world.trail.numbers(), (1..=world.status().sequence).collect::<Vec<_>>(), "{:#?}", world.trail.told());
+}

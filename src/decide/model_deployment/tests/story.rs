@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::world::{World, noon};
 use crate::api::duration;
-use crate::api::model_deployment::{Attempt, ModelDeploymentStatus};
+use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, Probation, Verdict};
 use crate::build::{self, route};
 use crate::decide::model_deployment::{acceptance, live};
 use crate::decide::{Child, Measurement, Op, Plan, Precondition};
@@ -208,6 +208,7 @@ fn lines_of(status: &ModelDeploymentStatus) -> Vec<(String, String)> {
             lines.push((format!("counted {} at {}, {when}", it.metric, period.weight), counts));
         }
     }
+    lines.extend(status.probation.iter().flat_map(probation));
     if let Some(it) = &status.route_contest {
         let at = it.at.map(clock).unwrap_or_default();
         lines.push(("route reset".to_owned(), format!("{} times, last version {} at {at}", it.resets, it.version)));
@@ -234,6 +235,26 @@ fn lines_of(status: &ModelDeploymentStatus) -> Vec<(String, String)> {
     lines.push(("ready pods".into(), status.replicas.to_string()));
     lines.retain(|(_, value)| !value.is_empty());
     lines
+}
+
+fn probation(it: &Probation) -> Vec<(String, String)> {
+    let mut text = format!("{} by {} since {} against {}", it.revision, it.attempt, clock(it.since), it.baseline);
+    write!(text, ", back to {}", it.fallback.revision).unwrap();
+    for it in &it.exposed {
+        let until = it.until.map(clock).unwrap_or_default();
+        write!(text, "; {} from {} to {until}", it.weight, clock(it.since)).unwrap();
+    }
+    if let Some(recall) = &it.recall {
+        write!(text, "; called back since {}: {:?}: {}", clock(recall.at), recall.cause, recall.message).unwrap();
+    }
+    let verdict = |it: &Verdict| {
+        let stable = it.stable_value.as_ref().map(|value| format!(" against {value}")).unwrap_or_default();
+        let value = it.value.as_deref().unwrap_or("-");
+        let text = format!("{:?} {value}{stable} at {}: {}", it.verdict, clock(it.time), it.message);
+        (format!("on probation {}", it.metric), text)
+    };
+    let lines = it.verdicts.iter().map(verdict);
+    std::iter::once(("probation".to_owned(), text)).chain(lines).collect()
 }
 
 fn attempt(it: &Attempt) -> String {

@@ -18,7 +18,7 @@ use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
 use crate::build::{deployment, route};
-use crate::decide::model_deployment::measure::{self, Part, Subject};
+use crate::decide::model_deployment::measure::{self, Judges, Part, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
@@ -408,8 +408,13 @@ impl World {
                 Part::Value => metric,
                 part => format!("{metric} {part:?}"),
             };
+            // Of one weight, if there is an answer for that alone.
+            let of_weight = match query.of {
+                Judges::Exposure(index) => self.answers.get(&(format!("{metric} #{index}"), side)).cloned(),
+                _ => None,
+            };
             let answer = match &query.question {
-                Ok(_) => self.answers.get(&(metric, side)).cloned(),
+                Ok(_) => of_weight.or_else(|| self.answers.get(&(metric, side)).cloned()),
                 Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),
             };
             (query, answer.unwrap_or_else(|| Measurement::NoData("no series".into())))

@@ -8,10 +8,12 @@ local paused = attempt.pausedSince ~= nil
 local held = paused or attempt.suspendedSince ~= nil
 local taken_back = state == "RolledBack" or state == "Failed" or (state == "Promoted" and next(status.takenBack or {}) ~= nil)
 local watched = attempt.observingSince ~= nil and (state == "Observing" or state == "Starting")
+local probation = status.probation or {}
+local on_probation = state == "Promoted" and probation.attempt == attempt.id and probation.recall == nil
 return {
-  abort = { disabled = not goes_up, iconClass = "fa fa-fw fa-undo" },
+  abort = { disabled = not goes_up and not on_probation, iconClass = "fa fa-fw fa-undo" },
   pause = { disabled = not goes_up or paused, iconClass = "fa fa-fw fa-pause" },
   resume = { disabled = not goes_up or not paused, iconClass = "fa fa-fw fa-play" },
-  promote = { disabled = not watched or held, iconClass = "fa fa-fw fa-fast-forward" },
+  promote = { disabled = (not watched or held) and not on_probation, iconClass = "fa fa-fw fa-fast-forward" },
   retry = { disabled = not taken_back, iconClass = "fa fa-fw fa-redo" },
 }

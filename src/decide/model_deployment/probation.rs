@@ -1,0 +1,330 @@
+//! Probation: a promoted revision that outcomes may still take back which arrive late.
+//!
+//! A metric with `delay` gates no step. It judges the units that were served while both revisions had traffic:
+//! from the acceptance of the first weight to the decision to give all traffic. (Not to the acceptance of that:
+//! in between nobody knows who was served by whom.) When they are `delay` old it is asked, and
+//! until then the revision that was promoted is on probation: it serves, but the last
+//! *proven* one is kept to go back to, without pods once `rollout.keepStable` is over. Only this stands beside the
+//! attempt, not in it: another candidate may begin its own meanwhile.
+//!
+//! ```text
+//!               every late metric is Pass           ──► proven; what was kept goes
+//!  Probation ── `promote`, or no late metric is left ──► ended, not proven; what was kept goes
+//!               Fail, a guardrail, abort, revert    ──► recall: pods of the last proven one ──► RollingBack ──► RolledBack
+//! ```
+//!
+//! - One Fail is enough of a late metric: its window has ended, a second look sees the same.
+//! - Guardrails without `delay` go on, with thresholds: there is nothing left to compare with.
+//! - No answer is no proof and no breach. It is asked for once more as long as `delay`, and then not any more; the
+//!   probation stays until a person ends it. `rollout.onOutage` does not act: nothing rises meanwhile.
+//!
+//! How it goes back is in `recall`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::judge;
+use super::measure::{Judges, Query, Subject, variables};
+use super::pass::Pass;
+use super::policy::{MetricRule, Policy};
+use super::request::{Request, Verb};
+use super::transition::TakeBack;
+use crate::api::Weight;
+use crate::api::duration::{after, written};
+use crate::api::model_deployment::{
+    Attempt, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
+    VerdictKind,
+};
+use crate::decide::EventType;
+
+/// Weights that are remembered; more than any list of steps has.
+const MOST_EXPOSURES: usize = 24;
+/// How often an outcome that does not come is asked for, in the time that it may come late.
+const LOOKS: u32 = 48;
+
+/// When the units that are judged had all been served.
+fn ended(probation: &Probation) -> DateTime<Utc> {
+    probation.exposed.last().and_then(|it| it.until).unwrap_or(probation.since)
+}
+
+/// Whether a metric without `delay` watches on.
+fn watches(rule: &MetricRule) -> bool {
+    rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
+}
+
+/// When a metric is to be asked about a revision on probation; `None`: never, or not any more.
+fn next_of(policy: &Policy, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let newest = probation.verdicts.iter().find(|it| rule.is_of(it));
+    let Some(delay) = rule.delay else {
+        let next = match newest.map(|it| it.time) {
+            // The clock was set back: what it said then says nothing of now.
+            Some(at) if at <= now => after(at, policy.interval),
+            _ => now,
+        };
+        return watches(rule).then_some(next);
+    };
+    let due = after(ended(probation), delay);
+    let Some(newest) = newest.filter(|it| it.time >= due) else { return Some(due) };
+    let last = after(due, delay);
+    if is_settled(newest.verdict) || newest.time >= last {
+        return None;
+    }
+    let again = after(newest.time, policy.interval.max(delay / LOOKS)).min(last);
+    Some(if newest.time > now { now.max(due) } else { again })
+}
+
+fn is_settled(verdict: VerdictKind) -> bool {
+    matches!(verdict, VerdictKind::Pass | VerdictKind::Fail)
+}
+
+/// The probation in which something is still to be measured.
+fn open(status: &ModelDeploymentStatus) -> Option<&Probation> {
+    status.probation.as_ref().filter(|it| it.recall.is_none())
+}
+
+/// When the next measurement of a revision on probation is due.
+pub(super) fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let probation = open(status)?;
+    policy.metrics.iter().filter_map(|rule| next_of(policy, probation, rule, now)).min()
+}
+
+/// The queries that are due about a revision on probation.
+pub(super) fn due(
+    resource: &ModelDeployment,
+    policy: &Policy,
+    status: &ModelDeploymentStatus,
+    now: DateTime<Utc>,
+) -> Vec<Query> {
+    let Some(probation) = open(status) else { return Vec::new() };
+    let is_due = |rule: &&MetricRule| next_of(policy, probation, rule, now).is_some_and(|at| at <= now);
+    policy.metrics.iter().filter(is_due).flat_map(|rule| queries(resource, probation, rule, now)).collect()
+}
+
+/// All that one metric asks: of its whole window, of each weight where it counts, or of now.
+fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Vec<Query> {
+    let whole = || {
+        let began = probation.exposed.first().map_or(probation.since, |it| it.since);
+        if rule.delay.is_some() { (began, ended(probation)) } else { (probation.since, now) }
+    };
+    let windows: Vec<(Judges, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
+        let each = probation.exposed.iter().enumerate();
+        each.map(|(index, it)| (Judges::Exposure(index), it.since, it.until.unwrap_or(probation.since))).collect()
+    } else {
+        let (began, ended) = whole();
+        vec![(Judges::Probation, began, ended)]
+    };
+    let mut queries = Vec::new();
+    for (of, began, ended) in windows {
+        let sides = [
+            Some((Subject::Candidate, &probation.revision)),
+            rule.compares().then_some((Subject::Stable, &probation.baseline)),
+        ];
+        for (subject, revision) in sides.into_iter().flatten() {
+            let variables = variables(resource, revision, began, ended);
+            queries.extend(rule.queries.iter().map(|(part, template)| {
+                let question = template.fill_in(&variables).map_err(|error| error.to_string());
+                Query { metric: Some(rule.name.clone()), part: *part, subject, of, question }
+            }));
+        }
+    }
+    queries
+}
+
+impl Pass<'_> {
+    /// A weight is in effect from now on; noted only for metrics that will ask about it.
+    pub(super) fn expose(&mut self) {
+        let now = self.now;
+        if self.policy.late().next().is_none() {
+            return;
+        }
+        self.change(|it| {
+            it.exposed.push(Exposure { weight: it.weight, since: now, until: None });
+            let too_many = it.exposed.len().saturating_sub(MOST_EXPOSURES);
+            it.exposed.drain(..too_many);
+        });
+    }
+
+    /// Another weight is decided.
+    pub(super) fn cover(&mut self) {
+        let now = self.now;
+        self.change(|it| {
+            if let Some(last) = it.exposed.last_mut().filter(|it| it.until.is_none()) {
+                last.until = Some(now);
+            }
+        });
+    }
+
+    /// Whether metrics judge it later, after it took the place of `old`.
+    pub(super) fn expects_outcomes(&self, attempt: &Attempt, old: Option<&EntryRef>) -> bool {
+        old.is_some() && !attempt.fast_return && self.policy.late().next().is_some()
+    }
+
+    /// The probation that a promotion begins. In an emergency nobody was served by both for long enough to tell.
+    pub(super) fn probation_of(&self, attempt: &Attempt, old: &EntryRef) -> Option<Probation> {
+        if !self.expects_outcomes(attempt, Some(old)) || attempt.emergency || attempt.exposed.is_empty() {
+            return None;
+        }
+        let before = self.status.probation.as_ref().filter(|it| it.revision == old.revision);
+        let proven = before.map(|it| &it.fallback).filter(|it| it.revision != attempt.revision);
+        let watches_on = |it: &&_| self.policy.metrics.iter().any(|rule| rule.is_of(it) && watches(rule));
+        Some(Probation {
+            attempt: attempt.id.clone(),
+            revision: attempt.revision.clone(),
+            baseline: old.revision.clone(),
+            fallback: proven.unwrap_or(old).clone(),
+            since: self.now,
+            exposed: attempt.exposed.clone(),
+            // A row of Fail does not end with the promotion.
+            verdicts: self.status.verdicts.iter().filter(watches_on).cloned().collect(),
+            recall: None,
+        })
+    }
+
+    /// Turns answers about a revision on probation into verdicts.
+    pub(super) fn judge_probation(&mut self, answers: &[(Query, crate::decide::Measurement)], began: DateTime<Utc>) {
+        let Some(probation) = open(&self.status).filter(|_| !answers.is_empty()) else { return };
+        let verdicts = judge::judge_probation(self.policy, probation, answers, began);
+        let given_up = |(rule, _): &(&MetricRule, Duration)| {
+            let asked = answers.iter().any(|(query, _)| query.metric.as_ref() == Some(&rule.name));
+            let open = verdicts.iter().any(|it| rule.is_of(it) && !is_settled(it.verdict));
+            let judged = Probation { verdicts: verdicts.clone(), ..probation.clone() };
+            asked && open && next_of(self.policy, &judged, rule, began).is_none()
+        };
+        let unknown: Vec<String> = self.policy.late().filter(given_up).map(|(rule, _)| rule.name.clone()).collect();
+        if let Some(it) = self.status.probation.as_mut() {
+            it.verdicts = verdicts;
+        }
+        if !unknown.is_empty() {
+            let note = format!("{} gave no proof and is not asked any more; {}", unknown.join(", "), self.ways_out());
+            self.tell(EventType::Warning, "OutcomeUnknown", "Judge", note);
+        }
+    }
+
+    fn ways_out(&self) -> String {
+        let name = self.name();
+        format!(
+            "kubectl werkbank promote {name} ends the probation without, kubectl werkbank abort {name} goes back to what is proven"
+        )
+    }
+
+    /// Calls the last proven revision back, goes back to it, or ends the probation. Whether it goes back now: only
+    /// then there is nothing else to do. A candidate that is on its way meanwhile is looked at in the same pass.
+    pub(super) fn watch_probation(&mut self, request: Option<&Request>) -> bool {
+        let Some(probation) = self.status.probation.clone() else { return false };
+        if let Some(recall) = &probation.recall {
+            return self.await_fallback(&probation, recall);
+        }
+        let asked = request.map(|it| it.verb);
+        if let (Some(request), Some(Verb::Abort)) = (request, asked.filter(|_| self.active().is_none())) {
+            self.status.handled_request = Some(request.done());
+            let why = TakeBack { cause: Cause::Aborted, message: "aborted by request, on probation".into() };
+            return self.recall(&probation, &why);
+        }
+        if let Some(why) = self.late_failure(&probation) {
+            return self.recall(&probation, &why);
+        }
+        let may_end = self.trail_answers() && !self.is_settling;
+        match request.filter(|it| it.verb == Verb::Promote && self.active().is_none()) {
+            Some(request) if may_end => self.end_by_request(&probation, request),
+            _ if may_end && self.policy.can_judge() => self.end_if_over(&probation),
+            _ => {}
+        }
+        false
+    }
+
+    fn late_failure(&self, probation: &Probation) -> Option<TakeBack> {
+        if self.names(&probation.fallback.revision) {
+            let message = "the spec names the last proven revision again".to_owned();
+            return Some(TakeBack { cause: Cause::Reverted, message });
+        }
+        self.breached_by(&probation.verdicts)
+    }
+
+    /// A person waits no longer. That proves nothing, and does not overrule a guardrail.
+    fn end_by_request(&mut self, probation: &Probation, request: &Request) {
+        let fails = |it: &&_| self.policy.metrics.iter().any(|rule| rule.is_of(it));
+        let failing = probation.verdicts.iter().filter(fails).find(|it| it.verdict == VerdictKind::Fail);
+        if let Some(failing) = failing {
+            let why = format!("{} is Fail: {}; ask again when it is not", failing.metric, failing.message);
+            return self.refuse_request(request, &why);
+        }
+        self.status.handled_request = Some(request.done());
+        self.end(probation, "EndProbation", "promote was requested: it is not proven");
+    }
+
+    fn end_if_over(&mut self, probation: &Probation) {
+        let mut late = self.policy.late().peekable();
+        if late.peek().is_none() {
+            return self.end(probation, "EndProbation", "no metric has a delay any more: it is not proven");
+        }
+        let passed = |(rule, delay): &(&MetricRule, Duration)| {
+            let due = after(ended(probation), *delay);
+            let newest = probation.verdicts.iter().find(|it| rule.is_of(it) && it.time >= due);
+            newest.filter(|it| it.verdict == VerdictKind::Pass)
+        };
+        let passes: Option<Vec<String>> = late
+            .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
+            .collect();
+        let Some(passes) = passes else { return };
+        self.prove(&probation.revision);
+        self.end(probation, "Prove", &passes.join(", "));
+    }
+
+    fn end(&mut self, probation: &Probation, decision: &str, why: &str) {
+        self.status.probation = None;
+        if self.status.revisions.iter().any(|it| it.role == RevisionRole::Fallback) {
+            self.set_role(&probation.fallback.revision, RevisionRole::Draining);
+        }
+        self.intend_about(probation, Weight::FULL, decision, why);
+        let reason = if decision == "Prove" { "Proven" } else { "ProbationEnded" };
+        let note = format!("revision {} is not on probation any more: {why}", probation.revision);
+        self.tell(EventType::Normal, reason, decision, note);
+    }
+
+    /// When to look at it again.
+    pub(super) fn wake_for_probation(&mut self) {
+        let deadline = self.recalled_until().filter(|at| *at > self.now);
+        let measured = next(self.policy, &self.status, self.now);
+        deadline.into_iter().chain(measured).for_each(|at| self.look_again(at));
+    }
+
+    /// What a revision on probation still has to prove, for people.
+    pub(super) fn unproven_outcomes(&self) -> Option<String> {
+        let probation = self.status.probation.as_ref()?;
+        let mut waits: Vec<String> = Vec::new();
+        for (rule, delay) in self.policy.late() {
+            let due = after(ended(probation), delay);
+            let last = after(due, delay);
+            let told = |at: DateTime<Utc>| at.format("%FT%TZ");
+            match probation.verdicts.iter().find(|it| rule.is_of(it) && it.time >= due) {
+                None => waits.push(format!("{} is judged at {}", rule.name, told(due))),
+                Some(it) if it.verdict == VerdictKind::Pass => {}
+                Some(it) if it.time >= last => waits.push(format!(
+                    "{} is {:?} {} after its time, and not asked any more: {}; {}",
+                    rule.name,
+                    it.verdict,
+                    written(delay),
+                    it.message,
+                    self.ways_out()
+                )),
+                Some(it) => waits.push(format!(
+                    "{} is {:?}: {}; it is asked until {}",
+                    rule.name,
+                    it.verdict,
+                    it.message,
+                    told(last)
+                )),
+            }
+        }
+        if waits.is_empty() {
+            // What keeps it from ending, another condition says.
+            waits.push("all outcomes are good".into());
+        }
+        Some(format!(
+            "on probation: {}; revision {} is kept to go back to",
+            waits.join("; "),
+            probation.fallback.revision
+        ))
+    }
+}
