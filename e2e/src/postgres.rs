@@ -84,6 +84,15 @@ impl Postgres {
         self.address
     }
 
+    /// What it has written into its log.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.directory.path().join("log"))?)
+    }
+
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process

@@ -9,17 +9,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 use tower::BoxError;
 use url::Host;
 
-/// Metadata services outside of link-local: AWS over IPv6, Google over IPv6, Alibaba, Azure, Oracle.
+/// Metadata services outside of link-local: Scaleway over IPv6, Google over IPv6, Alibaba, Azure, Oracle. Those of AWS over
+/// IPv6 have a prefix of their own, see [`Callable::check`].
 const METADATA: [IpAddr; 5] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
+
+/// Look-ups at the same time: each holds a thread, and who does not wait for one any more still does.
+static LOOK_UPS: Semaphore = Semaphore::const_new(32);
 
 /// An address that is not called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +47,12 @@ impl Callable {
         let meant = embedded(address);
         let special = |it: IpAddr| match it {
             IpAddr::V4(it) => it.is_link_local() || it.is_broadcast() || it.is_multicast() || it.octets()[0] == 0,
-            IpAddr::V6(it) => it.is_unicast_link_local() || it.is_multicast() || it.is_unspecified(),
+            IpAddr::V6(it) => {
+                // fec0::/10 was for sites, and fd00:ec2::/32 is AWS': metadata and pod identities.
+                let of_a_site = it.segments()[0] & 0xffc0 == 0xfec0;
+                let of_aws = it.segments()[..2] == [0xfd00, 0x0ec2];
+                it.is_unicast_link_local() || it.is_multicast() || it.is_unspecified() || of_a_site || of_aws
+            }
         };
         let refused = special(meant) || METADATA.contains(&meant) || meant.is_loopback() && !self.loopback;
         if refused { Err(NeverCalled(address)) } else { Ok(()) }
@@ -65,7 +75,15 @@ impl Callable {
     /// # Errors
     /// It is not known, or one of them may not be called: that makes the others suspicious.
     pub(crate) async fn look_up(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+        // A look-up cannot be called off: its place is given back when it ends, whoever waits for it.
+        let place = LOOK_UPS.acquire().await?;
+        let host = host.to_owned();
+        let looking = tokio::spawn(async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await;
+            drop(place);
+            found.map(Iterator::collect)
+        });
+        let found: Vec<SocketAddr> = looking.await??;
         for address in &found {
             self.check(address.ip())?;
         }
@@ -79,7 +97,7 @@ fn embedded(address: IpAddr) -> IpAddr {
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0 | 1, ..] => v4(g, h),
+        [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0 | 1, ..] => v4(g, h),
         // But ::1 and :: are themselves.
         [0, 0, 0, 0, 0, 0] if g != 0 => v4(g, h),
         [0x2002, ..] => v4(b, c),
@@ -137,6 +155,10 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:42::42",
+            "fec0::1",
+            "::ffff:0:169.254.169.254",
             "fd20:ce::254",
             "::ffff:169.254.169.254",
             "::ffff:127.0.0.1",

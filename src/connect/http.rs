@@ -1,7 +1,7 @@
 //! Requests to whom a user names, answered with JSON that holds one number.
 //!
 //! The user chooses address, path and what is sent, so everything else is bounded: which addresses may be called
-//! (see [`address`]), no redirect, no proxy (it would look the name up by itself), 1 MiB, a few seconds, and how many
+//! (see [`address`]), no redirect, no proxy (it would look the name up by itself), 256 KiB, a few seconds, and how many
 //! requests are under way at the same time. Of the answer only the number is kept, and messages repeat nothing of it.
 //! A host that does not answer is soon not waited for any more, and takes no places from others meanwhile.
 
@@ -19,9 +19,9 @@ use crate::decide::model_deployment::question::HttpQuestion;
 use crate::text::json_path::Found;
 
 /// The largest answer read.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Requests under way at the same time: what bounds the memory for answers.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 /// Of them to one host.
 const AT_ONCE_TO_ONE: usize = 8;
 
@@ -52,13 +52,13 @@ impl HttpSource {
 
     /// Asks, and reads the number from the answer.
     ///
-    /// `own` are the question's headers, with the values of those that are secrets.
-    pub async fn ask(&self, question: &HttpQuestion, own: HeaderMap) -> Measurement {
+    /// `own` are the question's headers, with the values of those that are secrets; `namespace` is whose question it is.
+    pub async fn ask(&self, namespace: &str, question: &HttpQuestion, own: HeaderMap) -> Measurement {
         if let Err(never) = question.url.host().map_or(Ok(()), |it| self.callable.check_literal(&it)) {
             return Measurement::Refused(format!("{never}; correct http.url"));
         }
         let host = host(&question.url);
-        match self.places.call(&host, self.answer(question, own, &host)).await {
+        match self.places.call(namespace, &host, self.answer(question, own, &host)).await {
             Ok(body) => read(question, &body),
             Err(measurement) => measurement,
         }
@@ -79,7 +79,7 @@ impl HttpSource {
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| explain(&error, question, host))? {
             if body.len() + piece.len() > MAX_ANSWER_BYTES {
-                let why = format!("{host} answers with more than 1 MiB; ask it for less");
+                let why = format!("{host} answers with more than 256 KiB; ask it for less");
                 return Err(Failure::Answered(Measurement::Refused(why)));
             }
             body.extend_from_slice(&piece);

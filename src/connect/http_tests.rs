@@ -43,7 +43,7 @@ fn on_loopback() -> HttpSource {
 
 async fn ask(answer: Router) -> Measurement {
     let server = serve(answer).await;
-    on_loopback().ask(&at(server.0), HeaderMap::new()).await
+    on_loopback().ask("crm", &at(server.0), HeaderMap::new()).await
 }
 
 async fn answered(status: u16, body: &'static str) -> Measurement {
@@ -101,7 +101,7 @@ async fn the_request_is_what_the_metric_says() {
         "body": r#"{"revision": "{{ revision }}"}"#, "jsonPath": "$",
     }));
     let own = [("x-team".parse().unwrap(), "crm".parse().unwrap())].into_iter().collect();
-    assert_eq!(on_loopback().ask(&question, own).await, Measurement::Value(7.0));
+    assert_eq!(on_loopback().ask("crm", &question, own).await, Measurement::Value(7.0));
 }
 
 #[tokio::test]
@@ -121,8 +121,9 @@ async fn addresses_that_are_never_called_are_refused_as_numbers_and_as_names() {
     let source = HttpSource::new(false).unwrap();
     for host in ["169.254.169.254", "[fe80::1]", "[::ffff:a9fe:a9fe]", "2852039166", "0x7f.1", "127.0.0.1", "localhost"]
     {
-        let measurement =
-            source.ask(&question(json!({"url": format!("http://{host}:1/"), "jsonPath": "$"})), HeaderMap::new()).await;
+        let measurement = source
+            .ask("crm", &question(json!({"url": format!("http://{host}:1/"), "jsonPath": "$"})), HeaderMap::new())
+            .await;
         assert!(
             matches!(&measurement, Measurement::Refused(why) if why.contains("never called")),
             "{host}: {measurement:?}"
@@ -135,15 +136,18 @@ async fn addresses_that_are_never_called_are_refused_as_numbers_and_as_names() {
 async fn a_name_that_leads_to_loopback_is_called_only_if_that_is_allowed() {
     let server = serve(Router::new().fallback(any(async || "7"))).await;
     let question = question(json!({"url": format!("http://localhost:{}/", server.0.port()), "jsonPath": "$"}));
-    assert_eq!(on_loopback().ask(&question, HeaderMap::new()).await, Measurement::Value(7.0));
-    assert!(matches!(HttpSource::new(false).unwrap().ask(&question, HeaderMap::new()).await, Measurement::Refused(_)));
+    assert_eq!(on_loopback().ask("crm", &question, HeaderMap::new()).await, Measurement::Value(7.0));
+    assert!(matches!(
+        HttpSource::new(false).unwrap().ask("crm", &question, HeaderMap::new()).await,
+        Measurement::Refused(_)
+    ));
 }
 
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let answer = any(async || " ".repeat(MAX_ANSWER_BYTES + 1));
     let measurement = ask(Router::new().fallback(answer)).await;
-    assert!(matches!(&measurement, Measurement::Refused(why) if why.contains("1 MiB")), "{measurement:?}");
+    assert!(matches!(&measurement, Measurement::Refused(why) if why.contains("256 KiB")), "{measurement:?}");
 }
 
 #[tokio::test]
@@ -152,20 +156,20 @@ async fn nobody_there_is_an_outage_and_one_silent_host_does_not_silence_another(
     let well = serve(Router::new().fallback(any(async || r#"{"rates": {"r1": 1}}"#))).await;
     let source = on_loopback();
     for _ in 0..3 {
-        let measurement = source.ask(&at(silent.0), HeaderMap::new()).await;
+        let measurement = source.ask("crm", &at(silent.0), HeaderMap::new()).await;
         assert!(
             matches!(&measurement, Measurement::ProviderError(why) if why.contains("within 500ms")),
             "{measurement:?}"
         );
     }
     let began = Instant::now();
-    let measurement = source.ask(&at(silent.0), HeaderMap::new()).await;
+    let measurement = source.ask("crm", &at(silent.0), HeaderMap::new()).await;
     assert!(matches!(&measurement, Measurement::ProviderError(why) if why.contains("since")), "{measurement:?}");
     assert!(began.elapsed() < Duration::from_millis(250), "nobody waits any more");
-    assert_eq!(source.ask(&at(well.0), HeaderMap::new()).await, Measurement::Value(1.0));
+    assert_eq!(source.ask("crm", &at(well.0), HeaderMap::new()).await, Measurement::Value(1.0));
     let gone = silent.0;
     drop(silent);
-    let measurement = on_loopback().ask(&at(gone), HeaderMap::new()).await;
+    let measurement = on_loopback().ask("crm", &at(gone), HeaderMap::new()).await;
     assert!(matches!(measurement, Measurement::ProviderError(_)), "{measurement:?}");
 }
 
@@ -176,10 +180,10 @@ async fn a_host_that_hangs_leaves_places_for_the_others_and_who_queues_for_it_wa
     let source = on_loopback();
     let began = Instant::now();
     let question = at(silent.0);
-    let hanging = futures::future::join_all((0..2 * AT_ONCE).map(|_| source.ask(&question, HeaderMap::new())));
+    let hanging = futures::future::join_all((0..2 * AT_ONCE).map(|_| source.ask("crm", &question, HeaderMap::new())));
     let other = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        (source.ask(&at(well.0), HeaderMap::new()).await, began.elapsed())
+        (source.ask("crm", &at(well.0), HeaderMap::new()).await, began.elapsed())
     };
     let (hanging, (other, after)) = futures::future::join(hanging, other).await;
     assert_eq!(other, Measurement::Value(1.0));

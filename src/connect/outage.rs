@@ -13,13 +13,21 @@ use tokio::time::Instant;
 
 /// Calls in a row without an answer, before others are refused.
 const ENOUGH: u32 = 3;
-/// Between two calls that try whether it answers again. As long as a call may take, so there is one at a time.
+/// Between two calls that try whether it answers again, unless said otherwise.
 const REST: Duration = Duration::from_secs(5);
 
 /// Whether one server answers, as far as this process knows. Time comes in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outage {
     silence: Mutex<Option<Silence>>,
+    /// As long as a call may take, so there is one at a time.
+    rest: Duration,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self::of_calls(REST)
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +40,11 @@ struct Silence {
 }
 
 impl Outage {
+    /// Of a server whose calls take this long at most.
+    pub(crate) fn of_calls(rest: Duration) -> Self {
+        Self { silence: Mutex::default(), rest }
+    }
+
     /// Whether to call now.
     ///
     /// # Errors
@@ -42,7 +55,7 @@ impl Outage {
         if now < silence.next {
             return Err(now.duration_since(silence.since));
         }
-        silence.next = now + REST;
+        silence.next = now + self.rest;
         Ok(())
     }
 
@@ -56,7 +69,7 @@ impl Outage {
         let mut silence = self.lock();
         let known = silence.get_or_insert(Silence { since: began, calls: 0, next: now });
         known.calls = known.calls.saturating_add(1);
-        known.next = known.next.max(now + REST);
+        known.next = known.next.max(now + self.rest);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Silence>> {

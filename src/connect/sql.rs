@@ -6,24 +6,28 @@
 //! there are. Each question has a connection of its own: what a statement left behind cannot reach the next one, and a
 //! new password counts at once. Messages repeat nothing that was stored: a database's errors quote what it read.
 
+use std::cmp::Ordering;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join, Take};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres::{Client, Config, Connection, NoTls, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
 use super::address::{self, Callable};
 use super::places::{Failure, Places};
-use super::sql_error::explain;
+use super::sql_error::{explain, explain_values};
 use super::sql_value::{Number, Text};
 use crate::decide::Measurement;
 use crate::decide::model_deployment::question::SqlQuestion;
@@ -34,6 +38,10 @@ const AT_ONCE: usize = 32;
 const AT_ONCE_TO_ONE: usize = 4;
 /// How much longer the operator waits than the database: so that it is the database that ends a slow statement.
 const GRACE: Duration = Duration::from_millis(250);
+/// How long a connection may take to end once the answer is there.
+const GOODBYE: Duration = Duration::from_millis(250);
+/// What is read from one connection at most: a message counts as long as it says it is, and is held until it is complete.
+const MOST_BYTES: u64 = 256 * 1024;
 
 /// Asks databases that users name.
 pub struct SqlSource {
@@ -42,6 +50,9 @@ pub struct SqlSource {
     tls: MakeRustlsConnect,
     places: Places,
 }
+
+/// To and from a database.
+type Stream = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
 
 /// What a Secret says of a database.
 #[derive(Debug)]
@@ -68,8 +79,9 @@ impl SqlSource {
         Self { callable: Callable { loopback }, tls, places: Places::new(AT_ONCE, AT_ONCE_TO_ONE) }
     }
 
-    /// Asks the database at `url`, whose certificate is checked against `ca`, if there is one.
-    pub async fn ask(&self, question: &SqlQuestion, url: &[u8], ca: Option<&[u8]>) -> Measurement {
+    /// Asks the database at `url`, whose certificate is checked against `ca`, if there is one; `namespace` is whose question
+    /// it is.
+    pub async fn ask(&self, namespace: &str, question: &SqlQuestion, url: &[u8], ca: Option<&[u8]>) -> Measurement {
         let Some(target) = target(url) else {
             let (name, key) = (&question.connection.name, &question.connection.key);
             return Measurement::SecretNotReadable(format!(
@@ -94,7 +106,7 @@ impl SqlSource {
                 Err(Failure::Silent(format!("the database at {host} did not answer within {:?}", question.timeout)))
             })
         };
-        match self.places.call(&host, answer).await {
+        match self.places.call(namespace, &host, answer).await {
             Ok(Some(number)) => Measurement::of(number),
             Ok(None) => Measurement::NoData("the query has no row, or NULL in it".to_owned()),
             Err(measurement) => measurement,
@@ -108,9 +120,10 @@ impl SqlSource {
         mut tls: MakeRustlsConnect,
         host: &str,
     ) -> Result<Option<f64>, Failure> {
-        let stream = self.connect(target, host).await?;
+        let (read, write) = self.connect(target, host).await?.into_split();
+        let stream = tokio::io::join(read.take(MOST_BYTES), write);
         if target.encrypted {
-            let connect = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(&mut tls, &target.host);
+            let connect = <MakeRustlsConnect as MakeTlsConnect<Stream>>::make_tls_connect(&mut tls, &target.host);
             let Ok(connect) = connect;
             let connected = target.config.connect_raw(stream, connect).await;
             let (client, connection) = connected.map_err(|error| explain(&error, host))?;
@@ -158,6 +171,9 @@ fn target(url: &[u8]) -> Option<Target> {
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return None;
     }
+    if url.fragment().is_some() || url.username().is_empty() || url.password().is_none() {
+        return None;
+    }
     let options: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     let encrypted = match options.as_slice() {
         [] => true,
@@ -196,26 +212,57 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    tokio::select! {
+    let mut driving = pin!(drive(connection));
+    let answer = tokio::select! {
         biased;
         answer = query(question, client, host) => answer,
-        ended = connection => match ended {
+        ended = &mut driving => match ended {
             Err(error) => Err(explain(&error, host)),
             Ok(()) => Err(Failure::Silent(format!("the database at {host} closed the connection"))),
         },
+    };
+    // The client is gone by now: what is still to be sent is that the transaction is over, and good-bye.
+    let _ = tokio::time::timeout(GOODBYE, driving).await;
+    answer
+}
+
+/// Carries messages until the connection ends. Notices are dropped: they may quote what is stored, and the
+/// connection itself would log them.
+async fn drive<S, T>(mut connection: Connection<S, T>) -> Result<(), tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        message?;
     }
+    Ok(())
 }
 
 async fn query(question: &SqlQuestion, mut client: Client, host: &str) -> Result<Option<f64>, Failure> {
     let failed = |error: tokio_postgres::Error| explain(&error, host);
-    let refused = |why: &str| Failure::Answered(Measurement::Refused(format!("{why}; correct sql.query")));
     let transaction = client.build_transaction().read_only(true).start().await.map_err(failed)?;
     let limit = format!("SET LOCAL statement_timeout = {}", question.timeout.as_millis());
     transaction.batch_execute(&limit).await.map_err(failed)?;
-    // Described before it is fetched: neither a column nor a row of any size is ever received.
-    let statement = transaction.prepare(&question.statement).await.map_err(failed)?;
-    if statement.params().len() != question.values.len() {
-        return Err(refused("the query has parameters of its own, such as $1"));
+    let rows = rows(question, &transaction, host).await;
+    // The database is told, and does not have to find out.
+    let over = transaction.rollback().await;
+    let rows = rows?;
+    over.map_err(failed)?;
+    match rows.as_slice() {
+        [] => Ok(None),
+        [row] => Ok(row.try_get::<_, Option<Number>>(0).map_err(failed)?.map(|Number(it)| it)),
+        _ => Err(refused("the query has more than one row; aggregate them")),
+    }
+}
+
+/// The first two rows. Described before it is fetched: neither a column nor a row of any size is ever asked for.
+async fn rows(question: &SqlQuestion, transaction: &Transaction<'_>, host: &str) -> Result<Vec<Row>, Failure> {
+    let statement = transaction.prepare(&question.statement).await.map_err(|error| explain(&error, host))?;
+    match statement.params().len().cmp(&question.values.len()) {
+        Ordering::Less => return Err(refused("a placeholder stands in a string, where it is no parameter")),
+        Ordering::Greater => return Err(refused("the query has parameters of its own, such as $1")),
+        Ordering::Equal => {}
     }
     let [column] = statement.columns() else {
         return Err(refused(&format!("the query has {} columns where one is asked for", statement.columns().len())));
@@ -227,13 +274,12 @@ async fn query(question: &SqlQuestion, mut client: Client, host: &str) -> Result
         )));
     }
     let values: Vec<Text<'_>> = question.values.iter().map(|it| Text(it)).collect();
-    let portal = transaction.bind_raw(&statement, values).await.map_err(failed)?;
-    let rows = transaction.query_portal(&portal, 2).await.map_err(failed)?;
-    match rows.as_slice() {
-        [] => Ok(None),
-        [row] => Ok(row.try_get::<_, Option<Number>>(0).map_err(failed)?.map(|Number(it)| it)),
-        _ => Err(refused("the query has more than one row; aggregate them")),
-    }
+    let portal = transaction.bind_raw(&statement, values).await.map_err(|error| explain_values(&error, host))?;
+    transaction.query_portal(&portal, 2).await.map_err(|error| explain(&error, host))
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::Answered(Measurement::Refused(format!("{why}; correct sql.query")))
 }
 
 #[cfg(test)]
@@ -263,6 +309,9 @@ mod tests {
             "mysql://u:p@db/kpi",
             "postgres://u:p@%2Fvar%2Frun%2Fpostgresql/kpi",
             "postgres://u:p@a,b/kpi",
+            "postgres://u@db/kpi",
+            "postgres://db/kpi",
+            "postgres://u:p@db/kpi#?options=-csearch_path%3Da",
             "postgres://u:p@db/kpi?host=169.254.169.254",
             "postgres://u:p@db/kpi?hostaddr=169.254.169.254",
             "postgres://u:p@db/kpi?options=-csearch_path%3Da",

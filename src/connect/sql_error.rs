@@ -12,16 +12,35 @@ use crate::decide::Measurement;
 /// Of a sentence about a statement, in characters.
 const LONGEST_SENTENCE: usize = 200;
 
+/// Where the planner can divide, it does so before the statement runs.
+const DIVISION_BY_ZERO: &str = "22012";
+
 /// What an error means for the measurement.
 pub(super) fn explain(error: &Error, host: &str) -> Failure {
     match error.as_db_error() {
+        Some(error) if error.code().code() == "57014" => Failure::Silent(format!(
+            "the database at {host} needs longer than sql.timeout; make the query cheaper, or raise it (at most 10s)"
+        )),
         Some(error) => Failure::Answered(answered(error, host)),
         None if error.is_closed() => Failure::Silent(format!("the database at {host} closed the connection")),
-        // Of a handshake or of a message nothing is known but its source, which may quote.
-        None => Failure::Silent(format!(
-            "the database at {host} cannot be spoken to; check that it is PostgreSQL, that the URL has user and password, that it offers \
+        // Of a handshake or of a message nothing is known but its source, which may quote. Somebody is there, though.
+        None => Failure::Answered(Measurement::ProviderError(format!(
+            "the database at {host} cannot be spoken to; check that it is PostgreSQL, that it offers \
              TLS, and that its certificate is of that name and signed by sql.ca (or write ?sslmode=disable where nobody listens)"
-        )),
+        ))),
+    }
+}
+
+/// The same of binding values, where an error of data is one of the values.
+pub(super) fn explain_values(error: &Error, host: &str) -> Failure {
+    match error.as_db_error().map(|it| it.code().code()) {
+        Some(code) if code.starts_with("22") && code != DIVISION_BY_ZERO => {
+            Failure::Answered(Measurement::Refused(format!(
+                "a value does not fit the type of its place ({code}): write to_timestamp({{{{ windowStart }}}}) for a time, \
+             {{{{ window }}}}::interval for a duration; correct sql.query"
+            )))
+        }
+        _ => explain(error, host),
     }
 }
 
@@ -29,12 +48,9 @@ pub(super) fn explain(error: &Error, host: &str) -> Failure {
 fn answered(error: &DbError, host: &str) -> Measurement {
     let code = error.code().code();
     match (code.get(..2).unwrap_or_default(), code) {
-        (_, "22012") => {
+        (_, DIVISION_BY_ZERO) => {
             Measurement::NoData("the query divides by 0: there is nothing yet; NULLIF(…, 0) says so".to_owned())
         }
-        (_, "57014") => Measurement::ProviderError(format!(
-            "the database at {host} needs longer than sql.timeout; make the query cheaper, or raise it (at most 10s)"
-        )),
         (_, "25006") => {
             Measurement::Refused("the query writes; a measurement may only read; correct sql.query".to_owned())
         }
@@ -42,17 +58,22 @@ fn answered(error: &DbError, host: &str) -> Measurement {
             "the database at {host} does not let the user in ({code}); correct user, password and database in the Secret"
         )),
         ("42", _) => Measurement::Refused(format!("{}; correct sql.query", sentence(error, code))),
-        ("22" | "23" | "0A" | "21", _) => Measurement::Refused(format!(
+        ("0A", _) => Measurement::Refused(format!(
+            "the query needs what this database does not support ({code}, see its log); correct sql.query"
+        )),
+        ("22" | "23" | "21", _) => Measurement::Refused(format!(
             "the query fails on what is stored ({code}, see the database's log); correct sql.query"
         )),
         _ => Measurement::ProviderError(format!("the database at {host} fails ({code}); see its log")),
     }
 }
 
+/// Of what a function ran inside nothing is repeated: there, a name can be made of what is stored.
 fn sentence(error: &DbError, code: &str) -> String {
-    let said: String = error.message().chars().filter(|it| !it.is_control()).take(LONGEST_SENTENCE).collect();
+    let said = || error.message().chars().filter(|it| !it.is_control()).take(LONGEST_SENTENCE).collect::<String>();
     match error.position() {
-        Some(ErrorPosition::Original(at)) => format!("{said} (at character {at}; {code})"),
-        _ => format!("{said} ({code})"),
+        Some(ErrorPosition::Original(at)) => format!("{} (at character {at}; {code})", said()),
+        None if error.where_().is_none() => format!("{} ({code})", said()),
+        _ => format!("the database refuses what the query does ({code}, see its log)"),
     }
 }

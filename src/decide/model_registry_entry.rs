@@ -78,3 +78,78 @@ fn spec_digest(resource: &ModelRegistryEntry) -> String {
     let canonical = serde_json_canonicalizer::to_vec(&resource.spec).unwrap_or_default();
     format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::condition::ConditionStatus;
+
+    fn entry(uri: &str) -> ModelRegistryEntry {
+        let spec = json!({
+            "model": {"name": "churn", "version": "1", "kind": "Predictor"},
+            "artifact": {"uri": uri, "sha256": "0".repeat(64)},
+        });
+        let mut entry = ModelRegistryEntry::new("churn-1", serde_json::from_value(spec).unwrap());
+        entry.metadata.generation = Some(1);
+        entry
+    }
+
+    /// The status that is written, if one is.
+    fn pass(entry: &mut ModelRegistryEntry, seconds: i64) -> Option<ModelRegistryEntryStatus> {
+        let now = DateTime::from_timestamp(1_795_003_200 + seconds, 0).unwrap();
+        let plan = decide(entry, &Observed { lease_epoch: 7 }, now);
+        assert!(plan.ops.is_empty() && plan.entries.is_empty());
+        if plan.status.is_some() {
+            entry.status.clone_from(&plan.status);
+        }
+        plan.status
+    }
+
+    fn said(status: &ModelRegistryEntryStatus) -> Vec<String> {
+        status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)).collect()
+    }
+
+    #[test]
+    fn an_entry_is_registered_once_and_written_again_only_when_something_changed() {
+        let mut entry = entry("s3://models/churn/1/");
+        let status = pass(&mut entry, 0).unwrap();
+        assert_eq!(
+            said(&status),
+            ["Ready True Registered", "Reconciling False Registered", "Stalled False Registered"]
+        );
+        assert_eq!((status.observed_generation, status.lease_epoch), (1, 7));
+        assert!(status.spec_digest.starts_with("sha256:") && status.spec_digest.len() == 71, "{}", status.spec_digest);
+        assert_eq!(pass(&mut entry, 60), None);
+        entry.metadata.generation = Some(2);
+        let later = pass(&mut entry, 120).unwrap();
+        assert_eq!((later.observed_generation, &later.spec_digest), (2, &status.spec_digest));
+        assert_eq!(later.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
+    }
+
+    #[test]
+    fn the_digest_is_of_everything_in_the_spec() {
+        let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| spec_digest(&entry(uri)));
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_uri_that_nobody_can_open_needs_a_person() {
+        let status = pass(&mut entry("ftp://models/churn"), 0).unwrap();
+        let said = said(&status);
+        assert_eq!(
+            (said[0].as_str(), said[2].as_str()),
+            ("Ready False ArtifactInvalidUri", "Stalled True ArtifactInvalidUri")
+        );
+        let ready = status.conditions.iter().find(|it| it.status == ConditionStatus::False).unwrap();
+        assert!(ready.message.starts_with("spec.artifact.uri: "), "{}", ready.message);
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_is_left_alone() {
+        let mut entry = entry("s3://models/churn/1/");
+        entry.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-20T00:00:00Z")).unwrap();
+        assert_eq!(pass(&mut entry, 0), None);
+    }
+}

@@ -94,10 +94,11 @@ impl Bind for Binder {
             let place = self.after(c);
             // What opens or closes a place is no character of either: in `/*/` the comment is still open.
             let moved = std::mem::discriminant(&place) != std::mem::discriminant(&self.place);
+            let closed = matches!((&place, &self.place), (Place::Plain, Place::Block { .. }));
             let turned =
                 matches!((&place, &self.place), (Place::Block { depth: a }, Place::Block { depth: b }) if a != b);
             let [_, last] = self.before;
-            self.before = if (moved && place != Place::Plain) || turned { [' '; 2] } else { [last, c] };
+            self.before = if (moved && place != Place::Plain) || turned || closed { [' '; 2] } else { [last, c] };
             self.place = place;
             self.statement.push(c);
         }
@@ -162,6 +163,8 @@ mod tests {
             "/* it's /* nested */ */ ",
             "/*/ */ ",
             "/**/ ",
+            "2 /**/* ",
+            "2 /* x */- ",
             "$$it's$$ || ",
             "$a$it's $$ $b$ $a$ || ",
             "a$b || ",

@@ -35,7 +35,7 @@ pub struct HttpQuery {
     /// quoted names.
     #[schemars(length(min = 1, max = 512))]
     pub json_path: String,
-    /// How long to wait for the answer; 5s when left out, at most 10s.
+    /// How long to wait for the answer; 5s when left out, from 100ms to 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationText>,
 }
@@ -99,7 +99,7 @@ pub struct SqlQuery {
     /// of the statement: without quotes around them. Read in a read-only transaction.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
-    /// How long to wait for the answer, connecting included; 5s when left out, at most 10s.
+    /// How long to wait for the answer, connecting included; 5s when left out, from 100ms to 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationText>,
 }

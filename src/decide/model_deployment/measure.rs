@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::policy::{MetricRule, Policy};
 use super::probation;
 use super::question::{Question, Template};
+use super::request::{self, Verb};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
@@ -131,7 +132,9 @@ pub fn due(
     now: DateTime<Utc>,
 ) -> Vec<Query> {
     let mut queries = of_attempt(resource, policy, status, now);
-    queries.extend(probation::due(resource, policy, status, now));
+    if !watched(status).is_some_and(|it| comes_first(resource, status, it)) {
+        queries.extend(probation::due(resource, policy, status, now));
+    }
     queries
 }
 
@@ -142,7 +145,7 @@ fn of_attempt(
     now: DateTime<Utc>,
 ) -> Vec<Query> {
     let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
-    if next(policy, status, now).is_none_or(|at| at > now) {
+    if next(policy, status, now).is_none_or(|at| at > now) || comes_first(resource, status, attempt) {
         return Vec::new();
     }
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
@@ -164,6 +167,16 @@ fn of_attempt(
         }
     }
     queries
+}
+
+/// Whether the attempt is about to be taken back by a person, by `abort` or by naming the stable revision's entry again: that
+/// may not wait for a source that is slow.
+fn comes_first(resource: &ModelDeployment, status: &ModelDeploymentStatus, attempt: &Attempt) -> bool {
+    let asked = request::pending(resource, status);
+    let abort = asked.is_some_and(|it| it.verb == Verb::Abort && it.attempt == attempt.id);
+    let named = &resource.spec.model_ref.name;
+    let revert = attempt.entry.name != *named && status.stable.as_ref().is_some_and(|it| it.name == *named);
+    abort || revert && resource.metadata.generation != Some(status.observed_generation)
 }
 
 /// What stands for the variables of a query about this revision, from `start` to `end`.

@@ -14,13 +14,15 @@ pub use sql::SqlQuestion;
 
 use super::measure::{Part, VARIABLES};
 use crate::api::DurationText;
-use crate::api::model_deployment::{Count, HttpQuery, Metric, PrometheusQuery, SqlQuery};
+use crate::api::model_deployment::{Count, HttpQuery, Metric, PrometheusQuery, SecretKeyRef, SqlQuery};
 use crate::text::query::{self, TemplateError};
 
 /// How long an answer is waited for, unless said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// And at most: who waits holds one of a few slots.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Less is no time to look a name up and answer.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A question with variables in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,8 +163,24 @@ fn timeout(field: &'static str, text: Option<&DurationText>) -> Result<Duration,
         Some(text) => text.duration().map_err(|error| wrong(error.to_string()))?,
         None => TIMEOUT,
     };
-    if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
-        return Err(wrong("it is not above 0s and at most 10s".to_owned()));
+    if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout) {
+        return Err(wrong("it is not from 100ms to 10s".to_owned()));
     }
     Ok(timeout)
+}
+
+/// A ConfigMap has no schema: what the API server refuses in a spec is refused here. A name ends up in a path of
+/// the API server, and in commands that a person is to run.
+fn secret(field: &'static str, it: &SecretKeyRef) -> Result<SecretKeyRef, Unusable> {
+    let is_name = |text: &str, also: &[u8], most: usize| {
+        !text.is_empty()
+            && text.len() <= most
+            && text.bytes().all(|it| it.is_ascii_alphanumeric() || also.contains(&it))
+    };
+    let lower = !it.name.bytes().any(|it| it.is_ascii_uppercase());
+    let ends = |it: &str| it.starts_with(['-', '.']) || it.ends_with(['-', '.']);
+    if is_name(&it.name, b"-.", 253) && lower && !ends(&it.name) && is_name(&it.key, b"-._", 253) {
+        return Ok(it.clone());
+    }
+    Err(Unusable { field, why: "secretKeyRef names no Secret and key: letters, digits, - and .".to_owned() })
 }

@@ -1,29 +1,78 @@
 //! Secrets that a metric names: values of headers, databases with their passwords.
 //!
-//! They are read when a request needs them and kept nowhere: not in a cache, not in status, not in a log. The chart grants
+//! They are read when a question needs them and kept nowhere: not in a cache, not in status, not in a log. The chart grants
 //! no right on Secrets, so each is readable only if its namespace binds a Role for it, and the message is how.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use tokio::sync::OnceCell;
 
 use crate::api::model_deployment::{HttpHeader, SecretKeyRef};
 use crate::decide::Measurement;
+
+/// The Secrets of one namespace, each read at most once for all questions of a pass.
+pub(super) struct Secrets<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    read: Mutex<BTreeMap<String, Arc<OnceCell<Read>>>>,
+}
+
+/// A Secret, or the measurement that is none without it.
+type Read = Result<Option<Secret>, Measurement>;
+
+impl<'a> Secrets<'a> {
+    pub(super) fn new(client: &'a Client, namespace: &'a str) -> Self {
+        Self { client, namespace, read: Mutex::default() }
+    }
+
+    /// What is in a Secret, without blanks at its end.
+    ///
+    /// # Errors
+    /// The measurement that is none without it.
+    pub(super) async fn value(&self, reference: &SecretKeyRef) -> Result<Vec<u8>, Measurement> {
+        let SecretKeyRef { name, key } = reference;
+        let cell = self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
+        let found = cell.get_or_init(|| self.get(name)).await.as_ref().map_err(Clone::clone)?;
+        let value = found.as_ref().and_then(|it| it.data.as_ref()?.get(key));
+        // What `echo secret | kubectl create secret --from-file` leaves behind.
+        value.map(|it| it.0.trim_ascii_end().to_vec()).ok_or_else(|| {
+            let namespace = self.namespace;
+            Measurement::SecretNotReadable(format!(
+                "there is no Secret {name} with key {key} in {namespace}; create it"
+            ))
+        })
+    }
+
+    async fn get(&self, name: &str) -> Read {
+        let namespace = self.namespace;
+        match Api::<Secret>::namespaced(self.client.clone(), namespace).get_opt(name).await {
+            Ok(found) => Ok(found),
+            Err(kube::Error::Api(status)) if status.code == StatusCode::FORBIDDEN.as_u16() => {
+                Err(Measurement::SecretNotReadable(how_to_grant(namespace, name, &status.message)))
+            }
+            Err(error) => {
+                tracing::warn!(namespace, name, %error, "a Secret cannot be read");
+                let why = format!("Secret {name} cannot be read from the API server now; check that it runs");
+                Err(Measurement::ProviderError(why))
+            }
+        }
+    }
+}
 
 /// The headers with their values.
 ///
 /// # Errors
 /// The measurement that is none without them.
-pub(super) async fn headers(
-    client: &Client,
-    namespace: &str,
-    headers: &[HttpHeader],
-) -> Result<HeaderMap, Measurement> {
+pub(super) async fn headers(secrets: &Secrets<'_>, headers: &[HttpHeader]) -> Result<HeaderMap, Measurement> {
     let mut filled_in = HeaderMap::new();
     for header in headers {
         let value = match &header.secret_key_ref {
-            Some(reference) => secret(client, namespace, reference).await?,
+            Some(reference) => secrets.value(reference).await?,
             None => header.value.clone().unwrap_or_default().into_bytes(),
         };
         let (Ok(name), Ok(mut value)) = (HeaderName::try_from(&header.name), HeaderValue::from_bytes(&value)) else {
@@ -36,30 +85,6 @@ pub(super) async fn headers(
         filled_in.insert(name, value);
     }
     Ok(filled_in)
-}
-
-/// What is in a Secret, without blanks at its end.
-///
-/// # Errors
-/// The measurement that is none without it.
-pub(super) async fn secret(client: &Client, namespace: &str, reference: &SecretKeyRef) -> Result<Vec<u8>, Measurement> {
-    let SecretKeyRef { name, key } = reference;
-    let found = match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
-        Ok(found) => found,
-        Err(kube::Error::Api(status)) if status.code == StatusCode::FORBIDDEN.as_u16() => {
-            return Err(Measurement::SecretNotReadable(how_to_grant(namespace, name, &status.message)));
-        }
-        Err(error) => {
-            tracing::warn!(namespace, name, %error, "a Secret cannot be read");
-            let why = format!("Secret {name} cannot be read from the API server now; check that it runs");
-            return Err(Measurement::ProviderError(why));
-        }
-    };
-    let value = found.and_then(|it| it.data?.remove(key));
-    // What `echo secret | kubectl create secret --from-file` leaves behind.
-    value.map(|it| it.0.trim_ascii_end().to_vec()).ok_or_else(|| {
-        Measurement::SecretNotReadable(format!("there is no Secret {name} with key {key} in {namespace}; create it"))
-    })
 }
 
 /// The Role as commands: for this Secret, this verb, and whom the API server refused.
@@ -101,7 +126,8 @@ mod tests {
             {"name": "Authorization", "secretKeyRef": {"name": "kpi", "key": "authorization"}},
             {"name": "X-Team", "value": "crm"},
         ]);
-        headers(&server(code, answer), "crm", &serde_json::from_value::<Vec<_>>(wanted).unwrap()).await
+        let client = server(code, answer);
+        headers(&Secrets::new(&client, "crm"), &serde_json::from_value::<Vec<_>>(wanted).unwrap()).await
     }
 
     fn refusal(code: u16, reason: &str, message: &str) -> Value {

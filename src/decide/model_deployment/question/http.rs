@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Unusable, timeout, unusable};
+use super::{Unusable, secret, timeout, unusable};
 use crate::api::model_deployment::{HttpHeader, HttpMethod, HttpQuery};
 use crate::text::json_path::JsonPath;
 use crate::text::query::{Language, render_in};
 
+/// Each may be a Secret to read.
+const MOST_HEADERS: usize = 8;
+/// Headers that nobody sends but to be let in.
+const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 /// Headers that say how the request is sent, which is not the user's to say.
 const OUR_HEADERS: [&str; 9] =
     ["host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"];
@@ -59,6 +63,10 @@ fn url(text: &str) -> Result<Url, Unusable> {
 
 /// A ConfigMap has no schema: what the API server refuses in a spec is refused here.
 fn headers(headers: &[HttpHeader]) -> Result<Vec<HttpHeader>, Unusable> {
+    if headers.len() > MOST_HEADERS {
+        let why = format!("there are more than {MOST_HEADERS}");
+        return Err(Unusable { field: "http.headers", why });
+    }
     for HttpHeader { name, value, secret_key_ref } in headers {
         let is_name = !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
         if !is_name || OUR_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
@@ -68,6 +76,13 @@ fn headers(headers: &[HttpHeader]) -> Result<Vec<HttpHeader>, Unusable> {
         }
         if value.is_some() == secret_key_ref.is_some() {
             return Err(Unusable { field: "http.headers", why: format!("{name} needs either value or secretKeyRef") });
+        }
+        if value.is_some() && CREDENTIALS.contains(&name.to_ascii_lowercase().as_str()) {
+            let why = format!("{name} holds a credential: put it into a Secret and name it in secretKeyRef");
+            return Err(Unusable { field: "http.headers", why });
+        }
+        if let Some(reference) = secret_key_ref {
+            secret("http.headers", reference)?;
         }
         if value.iter().flat_map(|it| it.bytes()).any(|it| !(b' '..=b'~').contains(&it)) {
             return Err(Unusable { field: "http.headers", why: format!("the value of {name} is not plain ASCII") });
@@ -147,6 +162,9 @@ mod tests {
             ("headers", json!([{"name": "a", "value": "b\r\nc: d"}])),
             ("headers", json!([{"name": "a"}])),
             ("headers", json!([{"name": "a", "value": "b", "secretKeyRef": {"name": "c", "key": "d"}}])),
+            ("headers", json!([{"name": "Authorization", "value": "Bearer a"}])),
+            ("headers", json!([{"name": "a", "secretKeyRef": {"name": "x;id", "key": "d"}}])),
+            ("headers", json!((0..9).map(|it| json!({"name": format!("a{it}"), "value": ""})).collect::<Vec<_>>())),
             ("timeout", json!("11s")),
             ("timeout", json!("0s")),
             ("timeout", json!("soon")),

