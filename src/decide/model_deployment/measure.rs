@@ -132,7 +132,9 @@ pub fn due(
     now: DateTime<Utc>,
 ) -> Vec<Query> {
     let mut queries = of_attempt(resource, policy, status, now);
-    queries.extend(probation::due(resource, policy, status, now));
+    if !watched(status).is_some_and(|it| comes_first(resource, status, it)) {
+        queries.extend(probation::due(resource, policy, status, now));
+    }
     queries
 }
 

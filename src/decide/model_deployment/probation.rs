@@ -28,7 +28,7 @@ use super::judge;
 use super::measure::{Judges, Query, Subject, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
-use super::request::{Request, Verb};
+use super::request::{self, Request, Verb};
 use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
@@ -96,9 +96,17 @@ pub(super) fn due(
     status: &ModelDeploymentStatus,
     now: DateTime<Utc>,
 ) -> Vec<Query> {
-    let Some(probation) = open(status) else { return Vec::new() };
+    let Some(probation) = open(status).filter(|it| !comes_first(resource, status, it)) else { return Vec::new() };
     let is_due = |rule: &&MetricRule| next_of(policy, probation, rule, now).is_some_and(|at| at <= now);
     policy.metrics.iter().filter(is_due).flat_map(|rule| queries(resource, probation, rule, now)).collect()
+}
+
+/// Whether a person is about to take it back, by `abort` or by naming the entry before: no source is waited for then.
+fn comes_first(resource: &ModelDeployment, status: &ModelDeploymentStatus, probation: &Probation) -> bool {
+    let asked = request::pending(resource, status);
+    let abort = asked.is_some_and(|it| it.verb == Verb::Abort && it.attempt == probation.attempt);
+    let revert = resource.spec.model_ref.name == probation.fallback.name;
+    abort || revert && resource.metadata.generation != Some(status.observed_generation)
 }
 
 /// All that one metric asks: of its whole window, of each weight where it counts, or of now.

@@ -518,6 +518,21 @@ fn promote_ends_a_probation_without_proof_unless_something_fails() {
 }
 
 #[test]
+fn nobody_is_asked_when_a_person_takes_a_revision_on_probation_back() {
+    let asks = |world: &World| {
+        let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
+        !measure::due(&world.resource, &policy, &world.status(), world.now).is_empty()
+    };
+    let mut aborted = asleep();
+    aborted.advance(3600);
+    let mut reverted = aborted.clone();
+    assert!(asks(&aborted));
+    aborted.request("abort", "n1");
+    reverted.deploy("churn-1");
+    assert!(!asks(&aborted) && !asks(&reverted), "a slow source would delay it");
+}
+
+#[test]
 fn abort_on_probation_goes_back() {
     let mut world = asleep();
     let (old, late) = (first(&world), stable(&world));
