@@ -375,13 +375,15 @@ pub(super) fn healed(mut world: World) -> World {
 }
 
 /// A world without the times and counters that depend on how it got there.
-fn essence(world: &World) -> String {
+/// How many attempts it took depends on how it got there, too, where pods of a fallback may come up before or after
+/// the next candidate has begun: `counted` says that it does not.
+fn essence(world: &World, counted: bool) -> String {
     let status = world.status();
     let replicas = |it: &k8s_openapi::api::apps::v1::Deployment| it.spec.as_ref().and_then(|spec| spec.replicas);
     let pods: BTreeMap<_, _> = world.children.deployments.iter().map(|(name, it)| (name, replicas(it))).collect();
     let selects: Vec<_> =
         world.children.services.iter().map(|(name, it)| (name, it.spec.as_ref().map(|spec| &spec.selector))).collect();
-    let attempt = status.attempt.map(|it| (it.id, it.state, it.weight, it.cause));
+    let attempt = status.attempt.map(|it| (if counted { it.id } else { it.revision }, it.state, it.weight, it.cause));
     let roles: Vec<_> = status.revisions.iter().map(|it| (&it.revision, it.role)).collect();
     format!("{:?} {attempt:?} {roles:?} {pods:?} {selects:?} {:?}", status.stable, world.weights())
 }
@@ -440,7 +442,8 @@ proptest! {
         whole.carry_out(&plan, usize::MAX);
         // Time stands still between the two lives.
         died.pass();
-        prop_assert_eq!(essence(&healed(died)), essence(&healed(whole)));
+        let counted = !matches!(story.first(), Some(Happening::OnProbation));
+        prop_assert_eq!(essence(&healed(died), counted), essence(&healed(whole), counted));
     }
 
     #[test]
