@@ -22,6 +22,7 @@
 //! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
+mod begin;
 mod capacity;
 pub mod children;
 pub mod conditions;
