@@ -15,7 +15,6 @@ use super::cluster::{Cluster, ClusterOptions};
 use super::get;
 use crate::api::ModelDeployment;
 use crate::api::labels;
-use crate::api::model_deployment::Attempt;
 use crate::decide::model_deployment::request::{self, ANY_STEP, Verb};
 
 /// Whom the request is about.
@@ -35,14 +34,14 @@ pub(super) async fn run(
     let resource = get::one(&cluster, name).await?;
     let attempt = addressee(&resource, verb).map_err(CliError::NothingToDo)?;
     let by = requester(&cluster).await?;
-    let value = annotation(verb, attempt, Utc::now().timestamp_micros(), &by);
+    let value = annotation(verb, &attempt, Utc::now().timestamp_micros(), &by);
     let api: Api<ModelDeployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let parameters = PatchParams { field_manager: Some("kubectl-werkbank".into()), ..PatchParams::default() };
     api.patch(name, &parameters, &Patch::Merge(json!({"metadata": {"annotations": {labels::REQUEST: value}}}))).await?;
     Ok(format!(
         "{} of attempt {} requested by {by}; see what comes of it: kubectl werkbank get {name} -n {}\n",
         verb.word(),
-        attempt.id,
+        attempt.0,
         cluster.namespace
     ))
 }
@@ -58,21 +57,24 @@ async fn requester(cluster: &Cluster) -> Result<String, CliError> {
 }
 
 /// `<verb>/<attempt>/<step>/<nonce>/<by>`.
-fn annotation(verb: Verb, attempt: &Attempt, nonce: i64, by: &str) -> String {
-    // What holds, and what lets go of it, must not come too late for having been seen a step earlier.
-    let any = matches!(verb, Verb::Pause | Verb::Resume);
-    let step = if any { ANY_STEP.to_owned() } else { request::step_of(attempt) };
-    format!("{}/{}/{step}/{nonce:x}/{by}", verb.word(), attempt.id)
+fn annotation(verb: Verb, (attempt, step): &(String, String), nonce: i64, by: &str) -> String {
+    format!("{}/{attempt}/{step}/{nonce:x}/{by}", verb.word())
 }
 
-/// The attempt that the request can be for, or why there is none.
-fn addressee(resource: &ModelDeployment, verb: Verb) -> Result<&Attempt, String> {
+/// The attempt that the request can be for and its step, or why there is none.
+fn addressee(resource: &ModelDeployment, verb: Verb) -> Result<(String, String), String> {
     let status = resource.status.as_ref();
     let Some((status, attempt)) = status.and_then(|status| Some((status, status.attempt.as_ref()?))) else {
         return Err("there has been no attempt yet; kubectl werkbank get says what is missing".into());
     };
+    if let Some(older) = request::older_on_probation(verb, status) {
+        return Ok((older.clone(), ANY_STEP.to_owned()));
+    }
     request::fits(verb, attempt, status)?;
-    Ok(attempt)
+    // What holds, and what lets go of it, must not come too late for having been seen a step earlier.
+    let any = matches!(verb, Verb::Pause | Verb::Resume);
+    let step = if any { ANY_STEP.to_owned() } else { request::step_of(attempt) };
+    Ok((attempt.id.clone(), step))
 }
 
 #[cfg(test)]
@@ -113,7 +115,7 @@ mod tests {
         ] {
             let mut resource = resource;
             let by = "system:serviceaccount:crm:ci/build";
-            let value = annotation(verb, addressee(&resource, verb).unwrap(), 255, by);
+            let value = annotation(verb, &addressee(&resource, verb).unwrap(), 255, by);
             resource.metadata.annotations = Some([(labels::REQUEST.to_owned(), value)].into());
             let status = resource.status.as_ref().unwrap();
             let asked = pending(&resource, status).unwrap();
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn the_annotation_names_attempt_step_and_requester_and_a_pause_holds_any_step() {
         let resource = deployment("Observing", Some(1));
-        let written = |verb| annotation(verb, addressee(&resource, verb).unwrap(), 255, "ana@example.com");
+        let written = |verb| annotation(verb, &addressee(&resource, verb).unwrap(), 255, "ana@example.com");
         assert_eq!(written(Verb::Abort), "abort/ab-2-0a1b/1/ff/ana@example.com");
         assert_eq!(written(Verb::Promote), "promote/ab-2-0a1b/1/ff/ana@example.com");
         assert_eq!(written(Verb::Pause), "pause/ab-2-0a1b/-/ff/ana@example.com");

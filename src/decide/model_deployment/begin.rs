@@ -25,6 +25,11 @@ impl Pass<'_> {
             }
             return;
         }
+        if retry.is_none() && self.rolled_back_later(&entry.revision).is_some() {
+            // Only this pass knows: the record is asked again only when another number is taken.
+            self.refuse(&entry.revision, Some(Cause::PreviouslyRolledBack));
+            return;
+        }
         // What is kept to go back to is gone back to, without an attempt.
         let goes_back = self.fallback() == Some(&entry.revision);
         let refused = self.refusal().is_some() && retry.is_none();

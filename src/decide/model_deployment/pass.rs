@@ -243,6 +243,9 @@ impl<'a> Pass<'a> {
         if watched {
             self.status.verdicts.retain(|it| judge::is_wanted(self.policy, it));
         }
+        if let Some(probation) = self.status.probation.as_mut() {
+            probation.verdicts.retain(|it| judge::is_wanted(self.policy, it));
+        }
         let Some(began) = self.observed.measured_at else { return };
         let answers = &self.observed.measurements;
         let (of_attempt, of_probation) = answers.split_at(answers.partition_point(|(it, _)| it.of == Judges::Attempt));

@@ -33,8 +33,8 @@ use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{
-    Attempt, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
-    VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation,
+    RevisionRole, VerdictKind,
 };
 use crate::decide::EventType;
 
@@ -232,7 +232,7 @@ impl Pass<'_> {
         if let Some(why) = self.late_failure(&probation) {
             return self.recall(&probation, &why);
         }
-        let may_end = self.trail_answers() && !self.is_settling;
+        let may_end = self.trail_answers() && !self.is_settling && !self.is_taking_back(request);
         match request.filter(|it| it.verb == Verb::Promote && self.active().is_none()) {
             Some(request) if may_end => self.end_by_request(&probation, request),
             _ if may_end && self.policy.can_judge() => self.end_if_over(&probation),
@@ -246,7 +246,18 @@ impl Pass<'_> {
             let message = "the spec names the last proven revision again".to_owned();
             return Some(TakeBack { cause: Cause::Reverted, message });
         }
-        self.breached_by(&probation.verdicts)
+        let later = || TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(&probation.revision)?);
+        self.breached_by(&probation.verdicts).or_else(later)
+    }
+
+    /// Whether a candidate is taken back, or loses its weight, in this pass: that does not wait for the record, and so nothing
+    /// may go before it that does.
+    fn is_taking_back(&self, request: Option<&Request>) -> bool {
+        let aborted = request.is_some_and(|it| it.verb == Verb::Abort);
+        let goes = |it: &Attempt| {
+            it.state == AttemptState::RollingBack || self.take_back(it, aborted).is_some() || self.has_lost_all(it)
+        };
+        self.active().is_some_and(goes)
     }
 
     /// A person waits no longer. That proves nothing, and does not overrule a guardrail.

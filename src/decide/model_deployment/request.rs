@@ -113,7 +113,10 @@ fn is_word(text: &str) -> bool {
 ///
 /// # Errors
 /// With one sentence that says what is there instead.
-pub fn addressed<'a>(request: &Request, status: &'a ModelDeploymentStatus) -> Result<&'a Attempt, String> {
+pub fn addressed(request: &Request, status: &ModelDeploymentStatus) -> Result<(), String> {
+    if older_on_probation(request.verb, status) == Some(&request.attempt) {
+        return Ok(());
+    }
     let Some(attempt) = status.attempt.as_ref() else {
         return Err("there has been no attempt yet: a request is for an attempt under way".into());
     };
@@ -128,7 +131,16 @@ pub fn addressed<'a>(request: &Request, status: &'a ModelDeploymentStatus) -> Re
     if named && !whole && request.step != present {
         return Err(format!("it is for step {}; the attempt is at step {present}", request.step));
     }
-    Ok(attempt)
+    Ok(())
+}
+
+/// The attempt whose revision is on probation, if another one that was tried since has ended: what an `abort` or a
+/// `promote` is for then.
+#[must_use]
+pub fn older_on_probation(verb: Verb, status: &ModelDeploymentStatus) -> Option<&String> {
+    let newest = status.attempt.as_ref().filter(|it| !it.state.is_active())?;
+    let probation = status.probation.as_ref().filter(|it| it.recall.is_none() && it.attempt != newest.id)?;
+    matches!(verb, Verb::Abort | Verb::Promote).then_some(&probation.attempt)
 }
 
 /// The step an attempt is at, as a request names it.

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::pass::Pass;
-use crate::api::model_deployment::{Attempt, Cause, ModelDeploymentStatus};
+use crate::api::model_deployment::{Cause, ModelDeploymentStatus};
 use crate::audit::{Entry, EntryKind};
 
 /// The decision that holds a revision; a later one about it that is none of these lets it go.
@@ -77,13 +77,13 @@ impl Pass<'_> {
         Some(format!("under this name on {}: {}", before.time.format("%FT%TZ"), before.reason))
     }
 
-    /// The record of a rollback of this attempt's revision that this very object decided and does not know of.
-    pub(super) fn rolled_back_later(&self, attempt: &Attempt) -> Option<String> {
+    /// The record of a rollback of a revision that this very object decided and does not know of.
+    pub(super) fn rolled_back_later(&self, revision: &str) -> Option<String> {
         let uid = self.resource.metadata.uid.as_deref().unwrap_or_default();
-        let before = taken_back(self.history(), &attempt.revision)?;
+        let before = taken_back(self.history(), revision)?;
         let known = self.resource.status.as_ref().map_or(0, |it| it.sequence);
         let unknown = before.uid == uid && before.sequence > known;
-        unknown.then(|| self.rolled_back_before(&attempt.revision))?
+        unknown.then(|| self.rolled_back_before(revision))?
     }
 
     /// Whether an intent that status does not know of took effect all the same, in a status that is gone.

@@ -19,7 +19,7 @@ pub(super) struct TakeBack {
 }
 
 impl TakeBack {
-    fn because(cause: Cause, message: impl Into<String>) -> Option<Self> {
+    pub(super) fn because(cause: Cause, message: impl Into<String>) -> Option<Self> {
         Some(Self { cause, message: message.into() })
     }
 }
@@ -59,14 +59,14 @@ impl Pass<'_> {
         }
     }
 
-    fn take_back(&self, attempt: &Attempt, aborted: bool) -> Option<TakeBack> {
+    pub(super) fn take_back(&self, attempt: &Attempt, aborted: bool) -> Option<TakeBack> {
         if aborted {
             return TakeBack::because(Cause::Aborted, "aborted by request");
         }
         self.reverted(attempt)
             .or_else(|| self.breached_by(&self.status.verdicts))
             .or_else(|| self.superseded(attempt))
-            .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(attempt)?))
+            .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(&attempt.revision)?))
             .or_else(|| self.artifact_refused(attempt))
             .or_else(|| TakeBack::because(Cause::CapacityLost, self.lost_too_often(attempt)?))
             .or_else(|| self.overdue(attempt))

@@ -388,6 +388,73 @@ fn a_new_candidate_that_is_taken_back_leaves_the_revision_on_probation_where_it_
 }
 
 #[test]
+fn a_person_can_end_a_probation_also_after_another_candidate_was_tried() {
+    let mut world = asleep();
+    let (old, late, promoted) = (first(&world), stable(&world), world.attempt().id);
+    world.deploy("churn-3");
+    (0..4).for_each(|_| {
+        world.pass();
+        world.all_is_well();
+    });
+    world.request("abort", "n1");
+    settle(&mut world);
+    world.deploy("churn-2");
+    settle(&mut world);
+    assert_eq!((stable(&world), world.attempt().state), (late, AttemptState::RolledBack));
+    // An abort of the candidate that came too late takes nothing else back.
+    let mut late_abort = world.clone();
+    late_abort.request("abort", "n2");
+    settle(&mut late_abort);
+    assert_eq!(stable(&late_abort), stable(&world));
+    world.request_for("abort", &promoted, "n3");
+    settle(&mut world);
+    assert_eq!(stable(&world), old);
+}
+
+#[test]
+fn a_rollback_does_not_wait_for_the_record_of_what_is_proven_meanwhile() {
+    let mut world = asleep();
+    world.deploy("churn-3");
+    for _ in 0..4 {
+        world.pass();
+        world.all_is_well();
+    }
+    world.measure("hit-rate", Measurement::of(0.06));
+    world.measure("error-rate", Measurement::of(0.2));
+    let failures = |world: &World| world.status().verdicts.iter().map(|it| it.failures).max().unwrap_or_default();
+    while failures(&world) < 1 {
+        world.advance(30);
+        world.pass();
+    }
+    world.advance(3600);
+    let plan = world.decide();
+    assert!(plan.entries.is_empty() && plan.status.unwrap().unrecorded.iter().any(|it| it.decision == "RollBack"));
+    world.pass();
+    world.all_is_well();
+    settle(&mut world);
+    assert!(world.status().probation.is_none(), "it is proven a little later");
+}
+
+#[test]
+fn a_late_metric_that_is_removed_is_told_of_no_more() {
+    let mut world = serving(hit_rate());
+    let mut other = hit_rate();
+    other["name"] = json!("returns");
+    other["delay"] = json!("24h");
+    world.analysis(json!({"metrics": [guardrail(), hit_rate(), other]}));
+    promote(&mut world, "churn-2");
+    world.measure("hit-rate", Measurement::Refused("no such series".into()));
+    world.advance(3700);
+    world.pass();
+    let stalled =
+        |world: &World| world.status().conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap().reason;
+    assert_eq!(stalled(&world), "QueryRefused");
+    world.analysis(json!({"metrics": [guardrail(), other]}));
+    world.pass();
+    assert_eq!(stalled(&world), "Progressing");
+}
+
+#[test]
 fn a_late_failure_takes_a_new_candidate_back_too_and_it_begins_anew_from_what_is_proven() {
     let mut story = Story::of("A late failure while the next candidate is on its way", asleep());
     story.world.advance(1800);

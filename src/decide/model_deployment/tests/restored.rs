@@ -87,6 +87,19 @@ fn one_that_is_restored_twice_is_held_twice() {
 }
 
 #[test]
+fn a_status_of_an_earlier_time_begins_nothing_that_the_record_says_was_rolled_back() {
+    let serving = World::serving();
+    let mut world = rolled_back();
+    world.resource.status.clone_from(&serving.resource.status);
+    world.children = serving.children.clone();
+    world.advance(3600);
+    world.come_to_rest();
+    let taken_back: Vec<_> = world.status().taken_back.into_iter().map(|it| it.cause).collect();
+    assert_eq!(taken_back, [Cause::PreviouslyRolledBack]);
+    assert_ne!(world.status().stable.map(|it| it.revision), Some(world.target()));
+}
+
+#[test]
 fn a_status_of_an_earlier_time_goes_on_only_until_the_record_contradicts_it() {
     let mid_canary = World::mid_canary();
     let mut world = rolled_back();
