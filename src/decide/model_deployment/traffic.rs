@@ -98,7 +98,7 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
         // A first deployment that was taken back: the route stays, without weight.
         (None, None) => {
             let children = &pass.observed.children;
-            let comes = children.gateway_api && may_come_late(pass);
+            let comes = children.gateway_api && may_come_late(pass, ChildKind::HttpRoute);
             children.route.as_ref().map(drop).or(comes.then_some(()))?;
             vec![backend(&pass.status.attempt.as_ref()?.revision, Weight::NONE)]
         }
@@ -117,10 +117,14 @@ fn fence(pass: &Pass<'_>) -> Option<i64> {
 }
 
 /// Whether the route, or the Service, of a first deployment may still come into being by a late write. One that is
-/// there already cannot be created.
-fn may_come_late(pass: &Pass<'_>) -> bool {
+/// there already cannot be created; nor can one whose name is somebody else's, or that the API server has just refused.
+fn may_come_late(pass: &Pass<'_>, kind: ChildKind) -> bool {
     let had_weight = |it: &&Attempt| it.taken_from.or(it.withdrawn_from).is_some();
-    pass.active().filter(had_weight).is_some()
+    let memory = &pass.observed.memory;
+    let (kind, name) = (kind.name(), pass.name());
+    let taken = memory.foreign_children.contains(&format!("{kind}/{name}"));
+    let refused = memory.refused.as_ref().is_some_and(|it| it.starts_with(&format!("{kind} {name}:")));
+    pass.active().filter(had_weight).is_some() && !taken && !refused
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
@@ -148,7 +152,7 @@ fn stable_service(pass: &Pass<'_>) -> Option<Service> {
         pass.status.attempt.as_ref().filter(|it| it.state == AttemptState::Promoting).map(|it| it.revision.as_str());
     // A first deployment that was taken back: the Service stays, and selects nothing.
     let is_there = pass.observed.children.services.contains_key(pass.name());
-    let nobody = (is_there || may_come_late(pass)).then_some(NOBODY);
+    let nobody = (is_there || may_come_late(pass, ChildKind::Service)).then_some(NOBODY);
     let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
     let mut service = build::service::of_deployment(pass.resource, revision, port_of(pass, revision));
     fence(pass).into_iter().for_each(|it| build::fence::raise(&mut service.metadata, it));

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::story::Story;
 use super::world::{World, from};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
+use crate::api::model_deployment::{AttemptState, Cause};
 
 /// A story in which the first deployment waits for its pods.
 fn starting(title: &str) -> Story {
@@ -177,6 +178,32 @@ fn without_a_gateway_a_first_deployment_that_is_taken_back_loses_the_service() {
     story.pass("the Service selects nothing");
     story.pass("nothing happens");
     story.is("blue-green-first-aborted");
+}
+
+#[test]
+fn what_cannot_come_into_being_is_not_awaited_when_a_first_deployment_is_taken_back() {
+    for refused in [false, true] {
+        let mut world = World::new();
+        world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
+        if refused {
+            world.memory.refused = Some("Service churn: admission webhook denied the request".into());
+        } else {
+            world.memory.foreign_children.push("Service/churn".into());
+        }
+        (0..2).for_each(|_| drop(world.pass()));
+        world.pods_ready();
+        for _ in 0..3 {
+            // It is refused each time it is tried.
+            world.children.services.remove("churn");
+            world.pass();
+        }
+        world.request("abort", "n1");
+        for _ in 0..3 {
+            world.children.services.remove("churn");
+            world.pass();
+        }
+        assert_eq!((world.attempt().state, world.attempt().cause), (AttemptState::Failed, Some(Cause::Aborted)));
+    }
 }
 
 #[test]
