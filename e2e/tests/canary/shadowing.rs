@@ -25,6 +25,12 @@ async fn a_candidate_is_judged_by_copies_and_nobody_is_answered_by_it() {
     let load = model.load(100).await;
     model.apply(&shadowed(&model, &Wanted { version: "3", steps: STEPS, ..GOOD })).await;
     let candidate = model.until("requests are copied", copies).await.candidate.unwrap();
+    // Prometheus takes some seconds to find new pods; before that it counts nothing.
+    let found = Instant::now();
+    while served(&model, &candidate).await == 0.0 {
+        assert!(found.elapsed() < Duration::from_secs(30), "Prometheus does not find the candidate's pods");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let begin = (Instant::now(), served(&model, &candidate).await);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let copied = served(&model, &candidate).await - begin.1;
@@ -41,7 +47,7 @@ async fn a_candidate_is_judged_by_copies_and_nobody_is_answered_by_it() {
 }
 
 fn shadowed(model: &Model<'_>, wanted: &Wanted) -> String {
-    model.manifest(wanted).replacen("  rollout:\n", "  rollout:\n    shadow: {percent: 50, for: 8s}\n", 1)
+    model.manifest(wanted).replacen("  rollout:\n", "  rollout:\n    shadow: {percent: 50, for: 20s}\n", 1)
 }
 
 fn copies(status: &ModelDeploymentStatus) -> bool {
