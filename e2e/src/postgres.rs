@@ -2,7 +2,7 @@
 //!
 //! PostgreSQL refuses to run as root. Where the tests do, it runs as `nobody`, from a copy that `nobody` may read.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,12 +45,13 @@ impl Postgres {
     /// What the owner says to be let in.
     pub const PASSWORD: &str = "let-me-in";
 
-    /// Starts the server that is in `wheel`, at this address of loopback.
+    /// Starts the server that is in `wheel`, on a free port of loopback.
     ///
     /// # Errors
     ///
     /// When it cannot be set up or does not start; with what it said.
-    pub async fn start(wheel: &Path, address: SocketAddr) -> Result<Self> {
+    pub async fn start(wheel: &Path) -> Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let supervisor = Supervisor::new()?;
         let directory = tempfile::Builder::new().prefix("werkbank-postgres-").tempdir()?;
         let program = Program::of(wheel, directory.path())?;

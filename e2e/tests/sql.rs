@@ -26,8 +26,7 @@ const REVISION: &str = "r1'; DROP TABLE orders; --";
 
 async fn postgres() -> Postgres {
     let wheel = Tools::new(Supervisor::new().unwrap()).unwrap().postgres().await.unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    Postgres::start(&wheel, port).await.unwrap()
+    Postgres::start(&wheel).await.unwrap()
 }
 
 fn question(query: &str, timeout: &str) -> SqlQuestion {

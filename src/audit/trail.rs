@@ -175,30 +175,21 @@ impl ObjectStoreTrail {
         subject.join(format!("{:010}.{kind}.json", of.sequence))
     }
 
-    /// Appends, unless the store has not answered for a while.
     async fn append_if_it_answers(&self, entry: &Entry) -> Result<Appended, TrailError> {
-        let began = Instant::now();
-        self.outage.admit(began).map_err(|silent_for| {
-            TrailError::Unavailable(format!("the store of {} {}", self.what, outage::told(silent_for)))
-        })?;
-        let answer = match self.prove().await {
-            Ok(()) => self.append_entry(entry).await,
-            Err(fault) => Err(fault),
-        };
-        match &answer {
-            Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
-            _ => self.outage.answered(),
-        }
-        answer.map_err(TrailError::from)
+        self.if_it_answers(async {
+            self.prove().await?;
+            self.append_entry(entry).await
+        })
+        .await
     }
 
-    /// As [`Self::append_if_it_answers`], to read.
-    async fn history_if_it_answers(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, TrailError> {
+    /// Asks the store, unless it has not answered for a while.
+    async fn if_it_answers<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, TrailError> {
         let began = Instant::now();
         self.outage.admit(began).map_err(|silent_for| {
             TrailError::Unavailable(format!("the store of {} {}", self.what, outage::told(silent_for)))
         })?;
-        let answer = self.newest(namespace, name).await;
+        let answer = call.await;
         match &answer {
             Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
             _ => self.outage.answered(),
@@ -285,7 +276,7 @@ impl Trail for ObjectStoreTrail {
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
-        Box::pin(self.history_if_it_answers(namespace, name))
+        Box::pin(self.if_it_answers(self.newest(namespace, name)))
     }
 }
 

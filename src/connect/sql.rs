@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Join, Take};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Connection, NoTls, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
@@ -123,15 +123,10 @@ impl SqlSource {
         let (read, write) = self.connect(target, host).await?.into_split();
         let stream = tokio::io::join(read.take(MOST_BYTES), write);
         if target.encrypted {
-            let connect = <MakeRustlsConnect as MakeTlsConnect<Stream>>::make_tls_connect(&mut tls, &target.host);
-            let Ok(connect) = connect;
-            let connected = target.config.connect_raw(stream, connect).await;
-            let (client, connection) = connected.map_err(|error| explain(&error, host))?;
-            converse(question, client, connection, host).await
+            let Ok(encrypt) = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &target.host);
+            converse(question, &target.config, stream, encrypt, host).await
         } else {
-            let connected = target.config.connect_raw(stream, NoTls).await;
-            let (client, connection) = connected.map_err(|error| explain(&error, host))?;
-            converse(question, client, connection, host).await
+            converse(question, &target.config, stream, NoTls, host).await
         }
     }
 
@@ -188,11 +183,13 @@ fn target(url: &[u8]) -> Option<Target> {
     let mut config = Config::from_str(url.as_str()).ok()?;
     config.application_name("werkbank");
     config.ssl_mode(if encrypted { SslMode::Require } else { SslMode::Disable });
-    let ([Host::Tcp(host)], [port]) = (config.get_hosts(), config.get_ports()) else {
-        let ([Host::Tcp(host)], []) = (config.get_hosts(), config.get_ports()) else { return None };
-        return Some(Target { host: unbracketed(host), port: 5432, encrypted, config });
+    let [Host::Tcp(host)] = config.get_hosts() else { return None };
+    let port = match config.get_ports() {
+        [] => 5432,
+        [port] => *port,
+        _ => return None,
     };
-    Some(Target { host: unbracketed(host), port: *port, encrypted, config })
+    Some(Target { host: unbracketed(host), port, encrypted, config })
 }
 
 /// An IPv6 address is looked up without its brackets.
@@ -201,17 +198,16 @@ fn unbracketed(host: &str) -> String {
     inner.filter(|it| it.parse::<IpAddr>().is_ok()).unwrap_or(host).to_owned()
 }
 
-/// Asks, as long as the connection stands.
-async fn converse<S, T>(
+/// Connects, and asks as long as the connection stands.
+async fn converse<T: TlsConnect<Stream>>(
     question: &SqlQuestion,
-    client: Client,
-    connection: Connection<S, T>,
+    config: &Config,
+    stream: Stream,
+    encrypt: T,
     host: &str,
-) -> Result<Option<f64>, Failure>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<Option<f64>, Failure> {
+    let connected = config.connect_raw(stream, encrypt).await;
+    let (client, connection) = connected.map_err(|error| explain(&error, host))?;
     let mut driving = pin!(drive(connection));
     let answer = tokio::select! {
         biased;

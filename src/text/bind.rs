@@ -45,3 +45,12 @@ pub enum BindError {
     #[error("in SQL a value is a parameter, which stands alone: take the quotes away from around the placeholder")]
     NoParameter,
 }
+
+/// A value in the middle of what the author wrote.
+#[cfg(test)]
+pub(super) fn around(mut binder: impl Bind, before: &str, value: &str, after: &str) -> Result<String, BindError> {
+    binder.text(before);
+    binder.value(value)?;
+    binder.text(after);
+    Ok(binder.finish())
+}

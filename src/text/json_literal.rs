@@ -73,14 +73,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::bind::around as bound;
     use crate::text::json_path::{Found, JsonPath};
-
-    fn bound(mut binder: Binder, before: &str, value: &str, after: &str) -> Result<String, BindError> {
-        binder.text(before);
-        binder.value(value)?;
-        binder.text(after);
-        Ok(binder.finish())
-    }
 
     proptest! {
         #[test]

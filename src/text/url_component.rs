@@ -66,13 +66,10 @@ mod tests {
     use url::Url;
 
     use super::*;
+    use crate::text::bind::around;
 
     fn bound(before: &str, value: &str, after: &str) -> Result<String, BindError> {
-        let mut binder = Binder::default();
-        binder.text(before);
-        binder.value(value)?;
-        binder.text(after);
-        Ok(binder.finish())
+        around(Binder::default(), before, value, after)
     }
 
     proptest! {

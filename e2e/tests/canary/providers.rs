@@ -94,8 +94,7 @@ async fn a_candidate_is_judged_by_an_api_and_a_database_whose_secrets_a_namespac
     scene.install(&[]).await;
     let complaints = Complaints::default();
     let wheel = scene.workbench.tools().postgres().await.unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let postgres = Postgres::start(&wheel, address).await.unwrap();
+    let postgres = Postgres::start(&wheel).await.unwrap();
     postgres.run("CREATE TABLE offers (revision text, at timestamptz, accepted boolean)").await.unwrap();
     let secrets = [("complaints", "authorization", TOKEN.to_owned()), ("warehouse", "uri", postgres.url())];
     for (name, key, value) in &secrets {

@@ -37,26 +37,32 @@ pub fn judge(
         _ => None,
     };
     let wanted = policy.step_at(attempt.weight).map_or(0, |(_, step)| step.min_samples);
-    let mut verdicts = Vec::new();
-    for rule in &policy.metrics {
-        let before = old.iter().find(|it| rule.is_of(it));
+    let judged = |rule: &MetricRule, before: Option<&Verdict>| {
         let of = |part, subject| answer(Some(&rule.name), part, subject);
         let judged = match &rule.bounds {
             Bounds::Test(test) if is_asked(rule, answers) => counted::judge(rule, test, attempt, before, of),
-            _ => match of(Part::Value, Subject::Candidate) {
-                Some(candidate) => one(rule, candidate, of(Part::Value, Subject::Stable)),
-                None => {
-                    verdicts.extend(before.cloned());
-                    continue;
-                }
-            },
+            _ => one(rule, of(Part::Value, Subject::Candidate)?, of(Part::Value, Subject::Stable)),
         };
-        let judged = with_samples(judged, wanted, samples, counted);
-        verdicts.push(follow(before, judged, rule, began));
-    }
+        Some(with_samples(judged, wanted, samples, counted))
+    };
+    (follow_all(policy, old, began, judged), samples)
+}
+
+/// The verdicts after a measurement that says this of each metric; of one that was not asked for, as they were.
+fn follow_all(
+    policy: &Policy,
+    old: &[Verdict],
+    began: DateTime<Utc>,
+    judged: impl Fn(&MetricRule, Option<&Verdict>) -> Option<Judged>,
+) -> Vec<Verdict> {
+    let one = |rule: &MetricRule| {
+        let before = old.iter().find(|it| rule.is_of(it));
+        judged(rule, before).map(|it| follow(before, it, rule, began)).or_else(|| before.cloned())
+    };
+    let mut verdicts: Vec<Verdict> = policy.metrics.iter().filter_map(one).collect();
     verdicts.extend(old.iter().filter(|it| is_unread(policy, it)).cloned());
     verdicts.truncate(MOST_METRICS);
-    (verdicts, samples)
+    verdicts
 }
 
 fn is_asked(rule: &MetricRule, answers: &[(Query, Measurement)]) -> bool {
@@ -115,9 +121,7 @@ pub fn judge_probation(
     answers: &[(Query, Measurement)],
     began: DateTime<Utc>,
 ) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    for rule in &policy.metrics {
-        let before = probation.verdicts.iter().find(|it| rule.is_of(it));
+    let judged = |rule: &MetricRule, before: Option<&Verdict>| {
         let of = |of: Judges, part, subject| {
             let wanted = |query: &Query| {
                 query.metric.as_ref() == Some(&rule.name)
@@ -125,25 +129,17 @@ pub fn judge_probation(
             };
             answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
         };
-        let judged = match &rule.bounds {
+        let number = |subject| of(Judges::Probation, Part::Value, subject);
+        Some(match &rule.bounds {
             Bounds::Test(test) if is_asked(rule, answers) => {
                 counted::judge_exposed(rule, test, &probation.exposed, before, |index, part, subject| {
                     of(Judges::Exposure(index), part, subject)
                 })
             }
-            _ => match of(Judges::Probation, Part::Value, Subject::Candidate) {
-                Some(value) => one(rule, value, of(Judges::Probation, Part::Value, Subject::Stable)),
-                None => {
-                    verdicts.extend(before.cloned());
-                    continue;
-                }
-            },
-        };
-        verdicts.push(follow(before, judged, rule, began));
-    }
-    verdicts.extend(probation.verdicts.iter().filter(|it| is_unread(policy, it)).cloned());
-    verdicts.truncate(MOST_METRICS);
-    verdicts
+            _ => one(rule, number(Subject::Candidate)?, number(Subject::Stable)),
+        })
+    };
+    follow_all(policy, &probation.verdicts, began, judged)
 }
 
 fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>) -> Judged {

@@ -12,7 +12,7 @@ use super::probation;
 use super::question::{Question, Template};
 use super::request::{self, Verb};
 use crate::api::duration;
-use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeployment};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
 
 /// The variables of query templates.
@@ -131,10 +131,16 @@ pub fn due(
     status: &ModelDeploymentStatus,
     now: DateTime<Utc>,
 ) -> Vec<Query> {
-    let mut queries = of_attempt(resource, policy, status, now);
-    if !watched(status).is_some_and(|it| comes_first(resource, status, it)) {
-        queries.extend(probation::due(resource, policy, status, now));
+    let taken_back = |attempt: &Attempt| {
+        // Under the same entry the revisions differ by the template: that is no way to name one of them.
+        let back = status.stable.as_ref().filter(|it| it.name != attempt.entry.name);
+        comes_first(resource, status, &attempt.id, back)
+    };
+    if watched(status).is_some_and(taken_back) {
+        return Vec::new();
     }
+    let mut queries = of_attempt(resource, policy, status, now);
+    queries.extend(probation::due(resource, policy, status, now));
     queries
 }
 
@@ -145,7 +151,7 @@ fn of_attempt(
     now: DateTime<Utc>,
 ) -> Vec<Query> {
     let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
-    if next(policy, status, now).is_none_or(|at| at > now) || comes_first(resource, status, attempt) {
+    if next(policy, status, now).is_none_or(|at| at > now) {
         return Vec::new();
     }
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
@@ -169,13 +175,17 @@ fn of_attempt(
     queries
 }
 
-/// Whether the attempt is about to be taken back by a person, by `abort` or by naming the stable revision's entry again: that
-/// may not wait for a source that is slow.
-fn comes_first(resource: &ModelDeployment, status: &ModelDeploymentStatus, attempt: &Attempt) -> bool {
+/// Whether a person is about to take an attempt back, by `abort` or by naming the entry to go back to: that may not wait
+/// for a source that is slow.
+pub(super) fn comes_first(
+    resource: &ModelDeployment,
+    status: &ModelDeploymentStatus,
+    attempt: &str,
+    back: Option<&EntryRef>,
+) -> bool {
     let asked = request::pending(resource, status);
-    let abort = asked.is_some_and(|it| it.verb == Verb::Abort && it.attempt == attempt.id);
-    let named = &resource.spec.model_ref.name;
-    let revert = attempt.entry.name != *named && status.stable.as_ref().is_some_and(|it| it.name == *named);
+    let abort = asked.is_some_and(|it| it.verb == Verb::Abort && it.attempt == attempt);
+    let revert = back.is_some_and(|it| it.name == resource.spec.model_ref.name);
     abort || revert && resource.metadata.generation != Some(status.observed_generation)
 }
 

@@ -25,10 +25,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::judge;
-use super::measure::{Judges, Query, Subject, variables};
+use super::measure::{Judges, Query, Subject, comes_first, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
-use super::request::{self, Request, Verb};
+use super::request::{Request, Verb};
 use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
@@ -96,17 +96,10 @@ pub(super) fn due(
     status: &ModelDeploymentStatus,
     now: DateTime<Utc>,
 ) -> Vec<Query> {
-    let Some(probation) = open(status).filter(|it| !comes_first(resource, status, it)) else { return Vec::new() };
+    let waits = |it: &&Probation| !comes_first(resource, status, &it.attempt, Some(&it.fallback));
+    let Some(probation) = open(status).filter(waits) else { return Vec::new() };
     let is_due = |rule: &&MetricRule| next_of(policy, probation, rule, now).is_some_and(|at| at <= now);
     policy.metrics.iter().filter(is_due).flat_map(|rule| queries(resource, probation, rule, now)).collect()
-}
-
-/// Whether a person is about to take it back, by `abort` or by naming the entry before: no source is waited for then.
-fn comes_first(resource: &ModelDeployment, status: &ModelDeploymentStatus, probation: &Probation) -> bool {
-    let asked = request::pending(resource, status);
-    let abort = asked.is_some_and(|it| it.verb == Verb::Abort && it.attempt == probation.attempt);
-    let revert = resource.spec.model_ref.name == probation.fallback.name;
-    abort || revert && resource.metadata.generation != Some(status.observed_generation)
 }
 
 /// All that one metric asks: of its whole window, of each weight where it counts, or of now.
@@ -193,16 +186,14 @@ impl Pass<'_> {
     pub(super) fn judge_probation(&mut self, answers: &[(Query, crate::decide::Measurement)], began: DateTime<Utc>) {
         let Some(probation) = open(&self.status).filter(|_| !answers.is_empty()) else { return };
         let verdicts = judge::judge_probation(self.policy, probation, answers, began);
+        let judged = Probation { verdicts, ..probation.clone() };
         let given_up = |(rule, _): &(&MetricRule, Duration)| {
             let asked = answers.iter().any(|(query, _)| query.metric.as_ref() == Some(&rule.name));
-            let open = verdicts.iter().any(|it| rule.is_of(it) && !is_settled(it.verdict));
-            let judged = Probation { verdicts: verdicts.clone(), ..probation.clone() };
+            let open = judged.verdicts.iter().any(|it| rule.is_of(it) && !is_settled(it.verdict));
             asked && open && next_of(self.policy, &judged, rule, began).is_none()
         };
         let unknown: Vec<String> = self.policy.late().filter(given_up).map(|(rule, _)| rule.name.clone()).collect();
-        if let Some(it) = self.status.probation.as_mut() {
-            it.verdicts = verdicts;
-        }
+        self.status.probation = Some(judged);
         if !unknown.is_empty() {
             let note = format!("{} gave no proof and is not asked any more; {}", unknown.join(", "), self.ways_out());
             self.tell(EventType::Warning, "OutcomeUnknown", "Judge", note);

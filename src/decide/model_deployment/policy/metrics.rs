@@ -157,16 +157,14 @@ impl Reader {
     }
 
     fn bounds(&mut self, field: &str, metric: &Metric, queries: &[(Part, Template)]) -> Option<Bounds> {
-        let judged_by = (&metric.threshold, &metric.compare, &metric.test);
-        if let (None, Some(_), None) | (Some(_), None, None) | (None, None, Some(_)) = judged_by
-            && metric.test.is_none() != queries.iter().all(|(part, _)| *part == Part::Value)
-        {
-            return self.not_a_metric(field, metric, WHO_JUDGES);
-        }
-        match judged_by {
-            (Some(threshold), None, None) => self.threshold(field, metric, threshold),
-            (None, Some(compare), None) => self.compare(field, metric, compare, queries),
-            (None, None, Some(test)) => self.test(field, metric, test, queries),
+        let counts = queries.iter().any(|(part, _)| *part != Part::Value);
+        match (&metric.threshold, &metric.compare, &metric.test) {
+            (Some(threshold), None, None) if !counts => self.threshold(field, metric, threshold),
+            (None, Some(compare), None) if !counts => self.compare(field, metric, compare, queries),
+            (None, None, Some(test)) if counts => self.test(field, metric, test, queries),
+            (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => {
+                self.not_a_metric(field, metric, WHO_JUDGES)
+            }
             _ => self.not_a_metric(field, metric, "a metric needs exactly one of threshold, compare and test"),
         }
     }
