@@ -3,10 +3,12 @@
 
 mod analysis;
 mod autoscaling;
+mod probation;
 mod provider;
 mod rollout;
 mod status;
 mod traffic;
+mod verdict;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -18,14 +20,15 @@ pub use analysis::{
     PrometheusQuery, Proportion, Samples, Test, Threshold,
 };
 pub use autoscaling::Autoscaling;
+pub use probation::{Exposure, Probation, Recall};
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use status::{
-    Attempt, AttemptState, Cause, CountedPeriod, EntryRef, Exposure, HandledRequest, ModelDeploymentStatus, Phase,
-    Probation, Proven, Recall, RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
-    Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RequestOutcome,
+    RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
+pub use verdict::{CountedPeriod, Verdict, VerdictKind};
 
 /// Serves one registered model version and moves to the next by a guarded canary.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Exposure, Probation, Verdict};
 use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
@@ -203,55 +204,6 @@ pub struct Attempt {
     pub decided: i64,
 }
 
-/// A time in which candidate and stable revision each had their share of the traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Exposure {
-    /// The candidate's share.
-    pub weight: Weight,
-    /// Since when it was in effect.
-    pub since: DateTime<Utc>,
-    /// When the next one was decided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<DateTime<Utc>>,
-}
-
-/// A stable revision that metrics with `delay` have still to judge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Probation {
-    /// The attempt that promoted it.
-    pub attempt: String,
-    /// The revision.
-    pub revision: String,
-    /// The stable revision of that attempt: what it is compared with.
-    pub baseline: String,
-    /// The last proven revision: what is gone back to.
-    pub fallback: EntryRef,
-    /// When it was promoted.
-    pub since: DateTime<Utc>,
-    /// The weights whose units are judged.
-    pub exposed: Vec<Exposure>,
-    /// The newest verdict of each metric that judges it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub verdicts: Vec<Verdict>,
-    /// It is to go back, once the pods of `fallback` are ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recall: Option<Recall>,
-}
-
-/// The last proven revision is called back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Recall {
-    /// Why.
-    pub cause: Cause,
-    /// One sentence about it.
-    pub message: String,
-    /// Since when.
-    pub at: DateTime<Utc>,
-}
-
 /// States of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AttemptState {
@@ -381,74 +333,6 @@ pub enum RevisionRole {
     Fallback,
     /// It has no traffic any more and ends its last requests.
     Draining,
-}
-
-/// What a measurement means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Verdict {
-    /// The metric.
-    pub metric: String,
-    /// The verdict.
-    pub verdict: VerdictKind,
-    /// The candidate's value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// The stable revision's value, where compared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable_value: Option<String>,
-    /// Why, in one sentence.
-    pub message: String,
-    /// When the measurement began.
-    pub time: DateTime<Utc>,
-    /// Fail verdicts in a row.
-    #[serde(default)]
-    pub failures: i32,
-    /// Since when the source has not answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub silent_since: Option<DateTime<Utc>>,
-    /// The source answers, but refuses the query: no outage.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub refused: bool,
-    /// It is not asked, because a Secret that the metric names cannot be read: no outage.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub secret_not_readable: bool,
-    /// Digest of the metric as it was judged, query and bounds: a changed one starts anew.
-    #[serde(default)]
-    pub query_digest: String,
-    /// What a metric with `test` has counted in this attempt, by weight.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub periods: Vec<CountedPeriod>,
-}
-
-/// What was counted at one weight: of a proportion successes and trials; of a mean sum, sum of squares, and count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CountedPeriod {
-    /// The candidate's share of traffic.
-    pub weight: Weight,
-    /// Since when, for the observation that goes on; absent for all earlier ones at this weight together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<DateTime<Utc>>,
-    /// The candidate's counts.
-    pub candidate: Vec<String>,
-    /// The stable revision's.
-    pub stable: Vec<String>,
-}
-
-/// The five verdicts. They keep "bad" apart from "unknown".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum VerdictKind {
-    /// As expected.
-    Pass,
-    /// Not as expected.
-    Fail,
-    /// Measured, but not enough to tell.
-    Inconclusive,
-    /// The source has nothing.
-    NoData,
-    /// The source does not answer, or refuses.
-    ProviderError,
 }
 
 /// A decision that still has to be recorded.

@@ -21,6 +21,7 @@ mod people;
 mod probation;
 mod promote;
 mod properties;
+mod recall;
 mod record;
 mod replicas;
 mod rest;

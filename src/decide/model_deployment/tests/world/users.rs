@@ -1,0 +1,82 @@
+//! What users do, and whoever else edits what is not theirs.
+
+use super::*;
+
+impl World {
+    pub(in crate::decide::model_deployment::tests) fn edit(&mut self, change: impl FnOnce(&mut ModelDeploymentSpec)) {
+        change(&mut self.resource.spec);
+        self.resource.metadata.generation = self.resource.metadata.generation.map(|it| it + 1);
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn edit_template(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut template = self.resource.spec.template.value();
+        change(&mut template);
+        self.edit(|spec| spec.template = PodTemplate::new(&template).unwrap());
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn deploy(&mut self, entry: &str) {
+        self.edit(|spec| spec.model_ref.name = entry.into());
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn steps(&mut self, steps: Value) {
+        self.edit(|spec| spec.rollout.get_or_insert_default().steps = from(steps));
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn rollout(&mut self, rollout: Value) {
+        self.edit(|spec| spec.rollout = Some(from(rollout)));
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn analysis(&mut self, analysis: Value) {
+        self.edit(|spec| spec.analysis = from(analysis));
+    }
+
+    /// `verb` for the present attempt.
+    pub(in crate::decide::model_deployment::tests) fn request(&mut self, verb: &str, nonce: &str) {
+        let id = self.attempt().id;
+        self.request_for(verb, &id, nonce);
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn request_for(&mut self, verb: &str, attempt: &str, nonce: &str) {
+        self.annotate(format!("{verb}/{attempt}/0/{nonce}/jane"));
+    }
+
+    /// `verb` for the present attempt, and a step of it.
+    pub(in crate::decide::model_deployment::tests) fn request_at(&mut self, verb: &str, step: &str, nonce: &str) {
+        let id = self.attempt().id;
+        self.annotate(format!("{verb}/{id}/{step}/{nonce}/jane"));
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn annotate(&mut self, text: String) {
+        self.resource.metadata.annotations.get_or_insert_default().insert(labels::REQUEST.into(), text);
+    }
+
+    /// `kubectl edit` of a revision's Deployment.
+    pub(in crate::decide::model_deployment::tests) fn edit_deployment(
+        &mut self,
+        revision: &str,
+        change: impl FnOnce(&mut DeploymentSpec),
+    ) {
+        self.written += 1;
+        let name = labels::name(&["churn", revision]);
+        let live = Arc::make_mut(self.children.deployments.get_mut(&name).expect("a Deployment"));
+        change(live.spec.as_mut().unwrap());
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
+    }
+
+    /// `kubectl edit` of the route, or somebody's controller.
+    pub(in crate::decide::model_deployment::tests) fn edit_route(&mut self, change: impl FnOnce(&mut HttpRouteSpec)) {
+        self.written += 1;
+        let live = Arc::make_mut(self.children.route.as_mut().expect("a route"));
+        change(&mut live.spec);
+        live.metadata.generation = live.metadata.generation.map(|it| it + 1);
+        live.metadata.resource_version = Some(self.written.to_string());
+    }
+
+    /// The Deployment controller has counted so many pod templates.
+    pub(in crate::decide::model_deployment::tests) fn count_templates(&mut self, name: &str, count: i64) {
+        let live = Arc::make_mut(self.children.deployments.get_mut(name).expect("a Deployment"));
+        let annotations = live.metadata.annotations.get_or_insert_default();
+        annotations.insert("deployment.kubernetes.io/revision".into(), count.to_string());
+    }
+}
