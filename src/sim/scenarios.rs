@@ -15,6 +15,7 @@ mod returns;
 mod rollbacks;
 mod rollouts;
 mod shadows;
+mod watches;
 
 use super::scenario::{Scenario, deploy};
 
@@ -22,7 +23,7 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all()];
+    let metrics = [counted::all(), autoscaling::all(), watches::all()];
     ways.into_iter().chain(others).chain(metrics).flatten().collect()
 }
 
