@@ -117,7 +117,7 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(message) = pass.contested() {
         return Some(Said::new("RouteContested", message));
     }
-    if let Some(message) = pass.mixed_candidate() {
+    if let Some(message) = pass.mixed_candidate().or_else(|| pass.not_what_was_proven()) {
         return Some(Said::new(images::DIFFER, message));
     }
     if let Some(refused) = asked(pass).find(|it| it.refused) {

@@ -55,6 +55,7 @@ pub mod target;
 mod tests;
 mod traffic;
 pub mod transition;
+mod woken;
 
 use chrono::{DateTime, Utc};
 
@@ -77,6 +78,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.watch_route();
     pass.watch_stable();
     pass.transition();
+    pass.keep_images();
     pass.let_go();
     pass.forget_drained();
     pass.ask_again();

@@ -182,6 +182,12 @@ impl Pass<'_> {
             revision: attempt.revision.clone(),
             baseline: old.revision.clone(),
             fallback: proven.unwrap_or(old).clone(),
+            // What was kept of it stays: it may be asleep.
+            fallback_images: before
+                .filter(|_| proven.is_some())
+                .map(|it| it.fallback_images.clone())
+                .unwrap_or_default(),
+            images_differ: None,
             since: self.now,
             exposed,
             // A row of Fail does not end with the promotion.
@@ -223,6 +229,7 @@ impl Pass<'_> {
     /// Calls the last proven revision back, goes back to it, or ends the probation. Whether it goes back now: only
     /// then there is nothing else to do. A candidate that is on its way meanwhile is looked at in the same pass.
     pub(super) fn watch_probation(&mut self, request: Option<&Request>) -> bool {
+        self.watch_images();
         let Some(probation) = self.status.probation.clone() else { return false };
         if let Some(recall) = &probation.recall {
             return self.await_fallback(&probation, recall, request);
@@ -246,7 +253,7 @@ impl Pass<'_> {
     }
 
     fn late_failure(&self, probation: &Probation) -> Option<TakeBack> {
-        if self.names(&probation.fallback.revision) {
+        if self.names(&probation.fallback.revision) && probation.images_differ.is_none() {
             let message = "the spec names the last proven revision again".to_owned();
             return Some(TakeBack { cause: Cause::Reverted, message });
         }
@@ -289,7 +296,8 @@ impl Pass<'_> {
         let passes: Option<Vec<String>> = late
             .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
             .collect();
-        let Some(passes) = passes else { return };
+        // What is not one thing is not proven.
+        let Some(passes) = passes.filter(|_| self.mixed_stable().is_none()) else { return };
         self.prove(&probation.revision);
         self.end(probation, "Prove", &passes.join(", "));
     }
@@ -344,8 +352,9 @@ impl Pass<'_> {
             }
         }
         if waits.is_empty() {
-            // What keeps it from ending, another condition says.
-            waits.push("all outcomes are good".into());
+            // What else keeps it from ending, another condition says.
+            let mixed = self.mixed_stable().map(|it| format!(", and it is not proven before its pods are one: {it}"));
+            waits.push(format!("all outcomes are good{}", mixed.unwrap_or_default()));
         }
         Some(format!(
             "on probation: {}; revision {} is kept to go back to",

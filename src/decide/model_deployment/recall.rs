@@ -18,6 +18,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::images;
+use super::kept;
 use super::pass::Pass;
 use super::request::{Request, Verb};
 use super::transition::TakeBack;
@@ -55,7 +57,7 @@ impl Pass<'_> {
     pub(super) fn await_fallback(&mut self, probation: &Probation, recall: &Recall, request: Option<&Request>) -> bool {
         // While nobody knows what the spec names, it goes on as it was last known to.
         let names_another = self.target.is_ok() && !self.names(&probation.fallback.revision);
-        if recall.cause == Cause::Reverted && names_another {
+        if recall.cause == Cause::Reverted && (names_another || probation.images_differ.is_some()) {
             self.stay(probation);
             return false;
         }
@@ -82,7 +84,7 @@ impl Pass<'_> {
         self.goes_up().filter(|it| it.weight == Weight::FULL)
     }
 
-    /// The spec has changed its mind again: what served all the while goes on.
+    /// The spec has changed its mind again, or names what is not there any more: what served all the while goes on.
     fn stay(&mut self, probation: &Probation) {
         if let Some(it) = self.status.probation.as_mut() {
             it.recall = None;
@@ -116,6 +118,12 @@ impl Pass<'_> {
         if let Some(other) = self.goes_up().cloned() {
             self.give_up(&other, probation, request);
         }
+        let changed = self.changed_images(probation);
+        if let Some(changed) = &changed {
+            kept::forget(&mut self.status, &probation.fallback.revision);
+            self.tell(EventType::Warning, images::DIFFER, "RollBack", changed.as_str());
+        }
+        let message = &changed.map_or_else(|| message.to_owned(), |it| format!("{message}; {it}"));
         let entry = self.status.stable.replace(probation.fallback.clone()).unwrap_or_default();
         self.set_role(&probation.fallback.revision, RevisionRole::Stable);
         self.set_role(&probation.revision, RevisionRole::Candidate);
@@ -178,7 +186,8 @@ impl Pass<'_> {
             }
             None => {
                 let (ready, wanted) = (self.serving_of(back), Weight::FULL.capacity(self.full()));
-                format!("waiting for revision {back}: {ready} of {wanted} pods are ready")
+                let changed = self.changed_images(probation).map(|it| format!("; {it}")).unwrap_or_default();
+                format!("waiting for revision {back}: {ready} of {wanted} pods are ready{changed}")
             }
         };
         Some((recall.cause, format!("revision {} is taken back: {}; {awaited}", probation.revision, recall.message)))

@@ -43,7 +43,7 @@ pub(super) fn promoted() -> World {
     world
 }
 
-fn promote(world: &mut World, entry: &str) {
+pub(super) fn promote(world: &mut World, entry: &str) {
     world.deploy(entry);
     let attempts = world.status().attempts;
     for _ in 0..60 {
@@ -59,13 +59,22 @@ fn promote(world: &mut World, entry: &str) {
 
 /// `promoted`, after the old revision has lost its pods.
 pub(super) fn asleep() -> World {
+    asleep_with(|_, _| ())
+}
+
+/// As that; `runs` says what the old revision's pods ran.
+pub(super) fn asleep_with(runs: impl Fn(&mut World, &str)) -> World {
     let mut world = promoted();
+    let old = first(&world);
+    runs(&mut world, &old);
     for seconds in [600, 60] {
+        world.pass();
+        world.running.clear();
         world.advance(seconds);
         world.pass();
         world.all_is_well();
     }
-    assert_eq!(role_of(&world, &first(&world)), Some(RevisionRole::Fallback));
+    assert_eq!(role_of(&world, &old), Some(RevisionRole::Fallback));
     world
 }
 
@@ -284,6 +293,28 @@ fn a_person_can_end_a_probation_also_after_another_candidate_was_tried() {
     world.request_for("abort", &promoted, "n3");
     settle(&mut world);
     assert_eq!(stable(&world), old);
+}
+
+#[test]
+fn a_person_takes_back_what_is_on_probation_after_another_candidate_was_tried() {
+    let mut world = asleep();
+    let promoted = world.attempt().id;
+    world.advance(1800);
+    world.deploy("churn-3");
+    (0..4).for_each(|_| {
+        world.pass();
+        world.all_is_well();
+    });
+    let mut story = Story::of("A candidate is aborted while another revision is on probation, then that", world);
+    story.world.request("abort", "n1");
+    story.pass("the candidate is aborted");
+    story.world.gateway_accepts();
+    story.pass("the gateway accepts");
+    story.world.request_for("abort", &promoted, "n2");
+    story.pass("the revision on probation is aborted too: pods first");
+    story.world.pods_ready();
+    story.pass("they are ready: all traffic goes back");
+    story.is("older-probation");
 }
 
 #[test]
