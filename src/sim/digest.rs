@@ -47,6 +47,16 @@ fn status(deployment: &Value) -> Vec<String> {
     ];
     lines.extend(status.revisions.iter().map(|it| format!("revision {} {:?}", it.revision, it.role)));
     lines.extend(status.proven.iter().map(|it| format!("proven {}", it.revision)));
+    lines.extend(status.probation.iter().map(|it| {
+        let exposed: Vec<String> = it.exposed.iter().map(|it| it.weight.to_string()).collect();
+        let verdicts: Vec<_> = it.verdicts.iter().map(|it| (&it.metric, it.verdict)).collect();
+        let (recall, differ) = (it.recall.as_ref().map(|it| it.cause), it.images_differ.is_some());
+        let (back, ran) = (&it.fallback.revision, &it.fallback_images);
+        format!(
+            "probation of {} back to {back} {recall:?}, {exposed:?}, {verdicts:?}, ran {ran:?}, differs {differ}",
+            it.revision
+        )
+    }));
     lines.extend(status.route_contest.iter().filter(|it| it.resets >= 3).map(|_| "contested".into()));
     lines.extend(status.stable_down_since.iter().map(|_| "stable is down".into()));
     lines.extend(status.taken_back.iter().map(|it| format!("taken back {} {:?}", it.revision, it.cause)));

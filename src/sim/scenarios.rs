@@ -9,8 +9,11 @@ mod contests;
 mod counted;
 mod edits;
 mod emergencies;
+mod images;
 mod outages;
 mod people;
+mod probation;
+mod restored;
 mod returns;
 mod rollbacks;
 mod rollouts;
@@ -24,7 +27,8 @@ pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
     let metrics = [counted::all(), autoscaling::all(), watches::all()];
-    ways.into_iter().chain(others).chain(metrics).flatten().collect()
+    let late = [probation::all(), images::all(), restored::all()];
+    ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }
 
 /// `churn-2` is deployed once `churn-1` serves.

@@ -57,6 +57,7 @@ pub mod target;
 mod tests;
 mod traffic;
 pub mod transition;
+mod woken;
 
 use chrono::{DateTime, Utc};
 
@@ -79,6 +80,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.watch_route();
     pass.watch_stable();
     pass.transition();
+    pass.keep_images();
     pass.let_go();
     pass.forget_drained();
     pass.ask_again();

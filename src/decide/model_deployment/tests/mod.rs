@@ -37,4 +37,5 @@ mod trail;
 mod unreadable;
 mod vanished;
 mod verdicts;
+mod woken;
 mod world;
