@@ -316,7 +316,9 @@ impl<'a> Run<'a> {
         let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
         let fates = self.fates.clone();
-        let source = Source(Box::new(move |query| {
+        let chance = self.chance.clone();
+        let takes = Box::new(move || chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes()));
+        let answer = Box::new(move |query: &str| {
             let answer = scenario(&view, query);
             let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
             let oracles = &mut fates.lock().unwrap().oracles;
@@ -326,7 +328,8 @@ impl<'a> Run<'a> {
                 oracles.answered(answer == bad(), limit, view.now());
             }
             answer
-        }));
+        });
+        let source = Source { answer, takes };
         let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
         let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));

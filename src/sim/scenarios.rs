@@ -18,6 +18,7 @@ mod returns;
 mod rollbacks;
 mod rollouts;
 mod shadows;
+mod watches;
 
 use super::scenario::{Scenario, deploy};
 
@@ -25,7 +26,7 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all()];
+    let metrics = [counted::all(), autoscaling::all(), watches::all()];
     let late = [probation::all(), images::all(), restored::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }

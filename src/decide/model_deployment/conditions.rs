@@ -16,6 +16,7 @@ use super::images;
 use super::live;
 use super::measure;
 use super::pass::Pass;
+use super::stable_breach;
 use super::target;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::duration::written;
@@ -132,6 +133,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
     }
+    if let Some(message) = pass.stable_breach() {
+        return Some(Said::new(stable_breach::BREACHED, message));
+    }
     if let Some(unknown) = pass.unknown_history() {
         return Some(Said::new(TRAIL, unknown));
     }
@@ -151,7 +155,8 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
 fn asked<'a>(pass: &'a Pass<'_>) -> impl Iterator<Item = &'a Verdict> {
     let status = &pass.status;
     let of_attempt = measure::watched(status).map(|_| &status.verdicts);
-    of_attempt.into_iter().chain(status.probation.as_ref().map(|it| &it.verdicts)).flatten()
+    let of_stable = stable_breach::watched(pass.policy, status).map(|it| &it.verdicts);
+    of_attempt.into_iter().chain(status.probation.as_ref().map(|it| &it.verdicts)).chain(of_stable).flatten()
 }
 
 fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {

@@ -50,6 +50,7 @@ pub mod restored;
 mod scale;
 pub mod settle;
 mod shadow;
+mod stable_breach;
 mod suspension;
 pub mod target;
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.forget_drained();
     pass.ask_again();
     pass.await_edit();
+    pass.keep_watch();
     pass.wake_up();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);

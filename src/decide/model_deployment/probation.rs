@@ -33,12 +33,13 @@ use super::measure::{comes_first, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::request::{Request, Verb};
+use super::stable_breach::{watches, window_start};
 use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation,
-    RevisionRole, VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, Exposure, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
+    VerdictKind,
 };
 use crate::decide::EventType;
 
@@ -50,11 +51,6 @@ const LOOKS: u32 = 48;
 /// When the units that are judged had all been served.
 fn ended(probation: &Probation) -> DateTime<Utc> {
     probation.exposed.last().and_then(|it| it.until).unwrap_or(probation.since)
-}
-
-/// Whether a metric without `delay` watches on.
-fn watches(rule: &MetricRule) -> bool {
-    rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
 }
 
 fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
@@ -139,7 +135,7 @@ pub(super) fn due(
 fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Vec<Query> {
     let whole = || {
         let began = probation.exposed.first().map_or(probation.since, |it| it.since);
-        if rule.delay.is_some() { (began, ended(probation)) } else { (probation.since, now) }
+        if rule.delay.is_some() { (began, ended(probation)) } else { (window_start(probation.since, now), now) }
     };
     let windows: Vec<(Option<usize>, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
         let each = probation.exposed.iter().enumerate();

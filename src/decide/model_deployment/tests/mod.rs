@@ -29,6 +29,7 @@ mod restored;
 mod retry;
 mod shadow;
 mod slow_sources;
+mod stable_breach;
 mod story;
 mod suspend;
 mod traffic;
