@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod contract;
 mod patch;
+mod rules;
 mod schema;
 mod selector;
 mod store;

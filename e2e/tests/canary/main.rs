@@ -19,3 +19,4 @@ mod rights;
 mod rollouts;
 mod scene;
 mod shadowing;
+mod stories;
