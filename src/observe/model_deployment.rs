@@ -8,14 +8,15 @@
 mod children;
 mod contents;
 mod credentials;
-mod measurements;
+mod desk;
 mod references;
+mod sources;
 mod watches;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -37,6 +38,7 @@ use crate::decide::model_deployment::{self, settle};
 use crate::runtime::{Cache, Clock, Machine, NamespaceMeta, ObserveError, PassMemory};
 
 use contents::Contents;
+use desk::Desk;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
@@ -68,7 +70,7 @@ pub struct ModelDeployments {
     routes: Cache<HttpRoute>,
     pods: Cache<Pod>,
     namespaces: Cache<NamespaceMeta>,
-    metrics: MetricSource,
+    desk: Desk,
     trail: Arc<dyn Trail>,
     settings: Settings,
     clock: Clock,
@@ -99,7 +101,9 @@ impl Machine for ModelDeployments {
         let config_maps = self.config_maps(&resource).await;
         let policy = Policy::read(&resource.spec, &config_maps.of_metrics);
         let (children, left_behind) = self.children(&resource);
-        let (measured_at, measurements) = self.measure(&resource, &policy).await;
+        // Milliseconds are what status keeps.
+        let now = self.clock.now().trunc_subsecs(3);
+        let (answered, asked) = self.desk.ask(&resource, &policy, memory.got_through, now).await;
         let history = self.history(&resource, &memory.lost).await;
         Ok(Observed {
             entry: self.entry(&resource),
@@ -110,8 +114,8 @@ impl Machine for ModelDeployments {
             children,
             pods: self.pods_coming_up(&resource),
             running: self.pods_running(&resource),
-            measurements,
-            measured_at,
+            answered,
+            asked,
             memory: Memory {
                 lease_epoch: memory.lease_epoch,
                 lost: memory.lost.clone(),
@@ -133,6 +137,10 @@ impl Machine for ModelDeployments {
 
     fn accounts_for(resource: &ModelDeployment, intent: &Entry) -> bool {
         resource.status.as_ref().is_some_and(|status| !settle::is_lost(status, intent))
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        self.desk.forget(namespace, name);
     }
 
     fn stamp(status: &mut ModelDeploymentStatus, lease_epoch: i64) {

@@ -118,7 +118,7 @@ impl<M: Machine> Controller<M> {
         let loop_ = context.clone();
         let passes = passes.for_each(move |done| {
             if let Err(Error::ObjectNotFound(gone)) = done {
-                loop_.memories.forget(&(gone.namespace.unwrap_or_default(), gone.name));
+                loop_.forget(&(gone.namespace.unwrap_or_default(), gone.name));
             }
             std::future::ready(())
         });
@@ -181,6 +181,11 @@ impl<M: Machine> Loop<M> {
         let outcome = KindOutcome { kind: M::KIND, outcome: ended.0 };
         self.metrics.reconciles.get_or_create(&outcome).inc();
         Some(ended.1)
+    }
+
+    fn forget(&self, key: &(String, String)) {
+        self.memories.forget(key);
+        self.machine.forget(&key.0, &key.1);
     }
 
     /// A pass that left no word of what it learned.

@@ -49,6 +49,9 @@ pub trait Machine: Send + Sync + 'static {
     /// number is given up. If not, [`Machine::decide`] gives it up.
     fn accounts_for(resource: &Self::Resource, intent: &Entry) -> bool;
 
+    /// The resource is gone: so is what was remembered of it.
+    fn forget(&self, _namespace: &str, _name: &str) {}
+
     /// Puts the leader's epoch into a status that is about to be written.
     fn stamp(status: &mut Self::Status, lease_epoch: i64);
 }

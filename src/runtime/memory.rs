@@ -25,6 +25,8 @@ pub struct PassMemory {
     pub trail_outage: Option<TrailOutage>,
     /// The epoch of this leader.
     pub lease_epoch: i64,
+    /// Whether the last pass wrote all that it meant to.
+    pub got_through: bool,
     /// The last write the API server refused (403, 422); gone once a pass gets through.
     pub refusal: Option<Refusal>,
 }

@@ -12,7 +12,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -33,6 +32,7 @@ use crate::act::EventSink;
 mod driver;
 mod index;
 mod intake;
+mod queue;
 #[cfg(test)]
 pub(super) mod server;
 mod source;
@@ -41,6 +41,7 @@ mod standing;
 use driver::Driver;
 use index::{Index, Keys};
 use intake::Intake;
+pub use queue::{Queue, Waker};
 use standing::Need;
 pub(super) use standing::Standing;
 
@@ -59,21 +60,6 @@ pub enum Scope {
     Cluster,
     /// These.
     Namespaces(Vec<String>),
-}
-
-/// Wakes resources of kind `R`.
-#[derive(Debug)]
-pub struct Queue<R: Lookup<DynamicType = ()> + 'static> {
-    pub(super) sender: mpsc::UnboundedSender<ObjectRef<R>>,
-    pub(super) receiver: mpsc::UnboundedReceiver<ObjectRef<R>>,
-}
-
-impl<R: Lookup<DynamicType = ()> + 'static> Default for Queue<R> {
-    fn default() -> Self {
-        // Bounded by what the applier does with it: it drains into a set without waiting.
-        let (sender, receiver) = mpsc::unbounded();
-        Self { sender, receiver }
-    }
 }
 
 type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;

@@ -22,7 +22,7 @@ pub struct Verdict {
     pub stable_value: Option<String>,
     /// Why, in one sentence.
     pub message: String,
-    /// When the measurement began.
+    /// When the measurement began. On probation: when a guardrail first said this; that it says so again is not written down.
     pub time: DateTime<Utc>,
     /// Fail verdicts in a row.
     #[serde(default)]

@@ -6,8 +6,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::inquiry::{Part, Subject};
 use super::judge::{Judged, short, unknown};
-use super::measure::{Part, Subject};
 use super::policy::{MetricRule, TestRule};
 use super::question::Template;
 use crate::api::Weight;
@@ -217,8 +217,8 @@ mod tests {
 
     use super::*;
     use crate::api::model_deployment::{ModelDeploymentSpec, VerdictKind::*};
+    use crate::decide::model_deployment::inquiry::{Answered, Inquiry, Judges, Query, Topic};
     use crate::decide::model_deployment::judge;
-    use crate::decide::model_deployment::measure::{Judges, Query};
     use crate::decide::model_deployment::policy::Policy;
     use crate::decide::model_deployment::question::Question;
 
@@ -256,17 +256,24 @@ mod tests {
         }))
         .unwrap();
         let both = [(Subject::Candidate, candidate), (Subject::Stable, stable)];
-        let answers: Vec<(Query, Measurement)> = both
-            .into_iter()
-            .flat_map(|(subject, counts)| {
-                policy.metrics[0].queries.iter().zip(counts).map(move |((part, _), count)| {
-                    let question = Ok(Question::Prometheus("q".into()));
-                    let of = Judges::Attempt;
-                    (Query { metric: Some("m".into()), part: *part, subject, of, question }, Measurement::of(*count))
-                })
-            })
-            .collect();
-        judge::judge(policy, &attempt, before, &answers, began).0.remove(0)
+        let questions = |subject| {
+            let question = || Ok(Question::Prometheus("q".into()));
+            let one = move |(part, _): &(Part, Template)| Query {
+                part: *part,
+                subject,
+                exposure: None,
+                question: question(),
+            };
+            policy.metrics[0].queries.iter().map(one)
+        };
+        let topic = Topic { judges: Judges::Attempt, attempt: "a".into(), metric: Some("m".into()) };
+        let queries = both.iter().flat_map(|(subject, _)| questions(*subject)).collect();
+        let measurements = both.iter().flat_map(|(_, counts)| counts.iter().map(|it| Measurement::of(*it))).collect();
+        let inquiry = Inquiry { topic, digest: policy.metrics[0].digest.clone(), queries };
+        // A look in each minute, the newest one last.
+        let minute = before.iter().map(|it| it.time + TimeDelta::minutes(1)).chain([began]).max().unwrap();
+        let answer = Answered { inquiry, began: minute, measurements };
+        judge::judge(policy, &attempt, before, &[&answer], minute).0.remove(0)
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Pass<'_> {
         let times = self.deadlines(attempt).map(|it| it.at).chain(step_ends()).chain(shadow_ends());
         // What has passed may have passed in vain.
         let to_come: Vec<_> = times.filter(|at| *at > self.now).collect();
-        let measured = measure::next(self.policy, &self.status, self.now);
+        let measured = measure::next(self.policy, &self.status, &self.observed.asked, self.now);
         to_come.into_iter().chain(measured).for_each(|at| self.look_again(at));
     }
 

@@ -6,67 +6,70 @@
 use chrono::{DateTime, Utc};
 
 use super::counted;
-use super::measure::{Judges, Part, Query, Subject};
+use super::inquiry::{Answered, Part, Subject};
 use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
 use crate::api::condition;
 use crate::api::model_deployment::{Attempt, CountedPeriod, Probation, Verdict, VerdictKind};
 use crate::decide::Measurement;
 
-/// The verdicts after a measurement, and the number of requests counted.
+/// The verdicts on a candidate after these answers, and the number of requests counted, if they were.
 #[must_use]
 pub fn judge(
     policy: &Policy,
     attempt: &Attempt,
     old: &[Verdict],
-    answers: &[(Query, Measurement)],
-    began: DateTime<Utc>,
+    answered: &[&Answered],
+    now: DateTime<Utc>,
 ) -> (Vec<Verdict>, Option<i64>) {
-    let answer = |metric: Option<&str>, part, subject| {
-        let wanted = |query: &Query| {
-            query.metric.as_deref() == metric
-                && query.part == part
-                && query.subject == subject
-                && query.of == Judges::Attempt
-        };
-        answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
-    };
-    let counted = answer(None, Part::Value, Subject::Candidate);
+    // What was counted before the clock started is of another weight.
+    let is_of_before = |it: &Answered| attempt.observing_since.is_some_and(|since| it.began < since);
+    let counting = answered.iter().filter(|it| it.inquiry.topic.metric.is_none() && !is_of_before(it));
+    let counting = counting.max_by_key(|it| it.began);
+    let counted = counting.and_then(|it| it.get(Part::Value, Subject::Candidate, None));
     let samples = match counted {
         // Counters are extrapolated by rate functions; a request is a whole one.
         Some(Measurement::Value(count)) => Some(count.round().clamp(0.0, 9e15) as i64),
         _ => None,
     };
     let wanted = policy.step_at(attempt.weight).map_or(0, |(_, step)| step.min_samples);
-    let judged = |rule: &MetricRule, before: Option<&Verdict>| {
-        let of = |part, subject| answer(Some(&rule.name), part, subject);
+    // Where counting is slower than judging, what was counted before is less than there is by now.
+    let known = if counted.is_some() { samples } else { attempt.samples };
+    let judged = |rule: &MetricRule, before: Option<&Verdict>, answer: &Answered| {
+        let of = |part, subject| answer.get(part, subject, None);
         let judged = match &rule.bounds {
-            Bounds::Test(test) if is_asked(rule, answers) => counted::judge(rule, test, attempt, before, of),
+            Bounds::Test(_) if attempt.observing_since.is_none_or(|since| answer.began < since) => return None,
+            Bounds::Test(test) => counted::judge(rule, test, attempt, before, of),
             _ => one(rule, of(Part::Value, Subject::Candidate)?, of(Part::Value, Subject::Stable)),
         };
-        Some(with_samples(judged, wanted, samples, counted))
+        Some(with_samples(judged, wanted, known, counted))
     };
-    (follow_all(policy, old, began, judged), samples)
+    (follow_all(policy, old, answered, now, judged), samples)
 }
 
-/// The verdicts after a measurement that says this of each metric; of one that was not asked for, as they were.
+/// The verdicts after answers that say this of each metric; of one that has no answer, as they were.
 fn follow_all(
     policy: &Policy,
     old: &[Verdict],
-    began: DateTime<Utc>,
-    judged: impl Fn(&MetricRule, Option<&Verdict>) -> Option<Judged>,
+    answered: &[&Answered],
+    now: DateTime<Utc>,
+    judged: impl Fn(&MetricRule, Option<&Verdict>, &Answered) -> Option<Judged>,
 ) -> Vec<Verdict> {
     let one = |rule: &MetricRule| {
         let before = old.iter().find(|it| rule.is_of(it));
-        judged(rule, before).map(|it| follow(before, it, rule, began)).or_else(|| before.cloned())
+        // An answer that was judged already, or that a newer one has overtaken, says nothing new.
+        let is_known = |it: &Answered| before.is_some_and(|before| it.began <= before.time && before.time <= now);
+        let of_rule = |it: &&&Answered| {
+            let (topic, digest) = (&it.inquiry.topic, &it.inquiry.digest);
+            topic.metric.as_ref() == Some(&rule.name) && *digest == rule.digest && !is_known(it)
+        };
+        let answer = answered.iter().filter(of_rule).max_by_key(|it| it.began);
+        let verdict = answer.and_then(|it| Some(follow(before, judged(rule, before, it)?, rule, it.began)));
+        verdict.or_else(|| before.cloned())
     };
     let mut verdicts: Vec<Verdict> = policy.metrics.iter().filter_map(one).collect();
     verdicts.extend(old.iter().filter(|it| is_unread(policy, it)).cloned());
     verdicts.truncate(MOST_METRICS);
     verdicts
-}
-
-fn is_asked(rule: &MetricRule, answers: &[(Query, Measurement)]) -> bool {
-    answers.iter().any(|(query, _)| query.metric.as_ref() == Some(&rule.name))
 }
 
 /// Whether a verdict is about a metric that is asked for, as far as anybody knows.
@@ -113,33 +116,42 @@ impl Judged {
     }
 }
 
-/// The verdicts on a revision on probation, each newer one after the older.
+/// The verdicts on a revision on probation after these answers.
+///
+/// It may be on probation for days: what a guardrail says again, while it is watched, is no news and is not written down.
 #[must_use]
 pub fn judge_probation(
     policy: &Policy,
     probation: &Probation,
-    answers: &[(Query, Measurement)],
-    began: DateTime<Utc>,
+    answered: &[&Answered],
+    now: DateTime<Utc>,
 ) -> Vec<Verdict> {
-    let judged = |rule: &MetricRule, before: Option<&Verdict>| {
-        let of = |of: Judges, part, subject| {
-            let wanted = |query: &Query| {
-                query.metric.as_ref() == Some(&rule.name)
-                    && (query.part, query.subject, query.of) == (part, subject, of)
-            };
-            answers.iter().find(|(query, _)| wanted(query)).map(|(_, answer)| answer)
-        };
-        let number = |subject| of(Judges::Probation, Part::Value, subject);
+    let judged = |rule: &MetricRule, before: Option<&Verdict>, answer: &Answered| {
+        let number = |subject| answer.get(Part::Value, subject, None);
         Some(match &rule.bounds {
-            Bounds::Test(test) if is_asked(rule, answers) => {
+            Bounds::Test(test) => {
                 counted::judge_exposed(rule, test, &probation.exposed, before, |index, part, subject| {
-                    of(Judges::Exposure(index), part, subject)
+                    answer.get(part, subject, Some(index))
                 })
             }
             _ => one(rule, number(Subject::Candidate)?, number(Subject::Stable)),
         })
     };
-    follow_all(policy, &probation.verdicts, began, judged)
+    let mut verdicts = follow_all(policy, &probation.verdicts, answered, now, judged);
+    let watched = policy.gating().filter_map(|rule| probation.verdicts.iter().find(|it| rule.is_of(it)));
+    for before in watched {
+        if let Some(after) = verdicts.iter_mut().find(|it| it.metric == before.metric && says_the_same(before, it)) {
+            before.clone_into(after);
+        }
+    }
+    verdicts
+}
+
+/// Whether nothing is to be told of the newer verdict, or to be done.
+fn says_the_same(before: &Verdict, after: &Verdict) -> bool {
+    let said = |it: &Verdict| (it.verdict, it.failures, it.refused, it.secret_not_readable, it.silent_since);
+    let is_later = before.time <= after.time;
+    is_later && said(before) == said(after) && (after.verdict == VerdictKind::Pass || before.message == after.message)
 }
 
 fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>) -> Judged {
@@ -273,6 +285,7 @@ mod tests {
 
     use super::*;
     use crate::api::model_deployment::{ModelDeploymentSpec, VerdictKind::*};
+    use crate::decide::model_deployment::inquiry::{Inquiry, Judges, Query, Topic};
     use crate::decide::model_deployment::question::Question;
 
     const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -297,9 +310,19 @@ mod tests {
         .unwrap()
     }
 
-    fn query(metric: Option<&str>, subject: Subject) -> Query {
-        let question = Ok(Question::Prometheus("q".into()));
-        Query { metric: metric.map(str::to_owned), part: Part::Value, subject, of: Judges::Attempt, question }
+    fn answered(
+        policy: &Policy,
+        metric: Option<&str>,
+        answers: Vec<(Subject, Measurement)>,
+        began: DateTime<Utc>,
+    ) -> Answered {
+        let digest = metric.map(|_| policy.metrics[0].digest.clone()).unwrap_or_default();
+        let topic = Topic { judges: Judges::Attempt, attempt: "a".into(), metric: metric.map(str::to_owned) };
+        let (subjects, measurements): (Vec<_>, _) = answers.into_iter().unzip();
+        let question = || Ok(Question::Prometheus("q".into()));
+        let query = |subject| Query { part: Part::Value, subject, exposure: None, question: question() };
+        let queries = subjects.into_iter().map(query).collect();
+        Answered { inquiry: Inquiry { topic, digest, queries }, began, measurements }
     }
 
     /// The verdict on these answers, after `before`.
@@ -311,10 +334,12 @@ mod tests {
         samples: Option<Measurement>,
         began: DateTime<Utc>,
     ) -> Verdict {
-        let mut answers = vec![(query(Some("m"), Subject::Candidate), candidate)];
-        answers.extend(stable.map(|it| (query(Some("m"), Subject::Stable), it)));
-        answers.extend(samples.map(|it| (query(None, Subject::Candidate), it)));
-        judge(policy, &attempt(), before, &answers, began).0.remove(0)
+        let mut answers = vec![(Subject::Candidate, candidate)];
+        answers.extend(stable.map(|it| (Subject::Stable, it)));
+        let of_metric = answered(policy, Some("m"), answers, began);
+        let counted = samples.map(|it| answered(policy, None, vec![(Subject::Candidate, it)], began));
+        let all: Vec<&Answered> = counted.iter().chain([&of_metric]).collect();
+        judge(policy, &attempt(), before, &all, began).0.remove(0)
     }
 
     fn at_most_one_percent(candidate: Measurement) -> VerdictKind {
@@ -395,8 +420,8 @@ mod tests {
         let mut row = Vec::new();
         let answers =
             [Measurement::of(1.0), Measurement::of(f64::NAN), silence(), Measurement::of(1.0), Measurement::of(0.0)];
-        for answer in answers {
-            verdicts = vec![after(&verdicts, &policy, answer, None, None, NOW)];
+        for (second, answer) in (0..).zip(answers) {
+            verdicts = vec![after(&verdicts, &policy, answer, None, None, NOW + TimeDelta::seconds(second))];
             row.push(verdicts[0].failures);
         }
         assert_eq!(row, [1, 1, 1, 2, 0]);
@@ -420,6 +445,48 @@ mod tests {
         let gone = Verdict { metric: "gone".into(), ..old.clone() };
         let (verdicts, samples) = judge(&policy, &attempt(), &[gone, old.clone()], &[], NOW);
         assert_eq!((verdicts, samples), (vec![old], None));
+    }
+
+    #[test]
+    fn an_answer_that_is_told_twice_counts_once_and_one_that_comes_late_does_not_undo_a_newer_one() {
+        let policy = policy(json!({"threshold": {"max": "1%"}}), 0);
+        let later = |seconds| NOW + TimeDelta::seconds(seconds);
+        let look = |before: &[Verdict], value, began| {
+            let answer = answered(&policy, Some("m"), vec![(Subject::Candidate, Measurement::of(value))], began);
+            judge(&policy, &attempt(), before, &[&answer], later(60)).0
+        };
+        let failing = look(&[], 1.0, later(30));
+        assert_eq!(look(&failing, 1.0, later(30)), failing, "told again");
+        assert_eq!(look(&failing, 0.0, later(10)), failing, "asked for earlier");
+        assert_eq!(look(&failing, 1.0, later(40))[0].failures, 2);
+        let ahead = [Verdict { time: later(90), ..failing[0].clone() }];
+        assert_eq!(look(&ahead, 0.0, later(40))[0].verdict, Pass, "the clock was set back");
+    }
+
+    #[test]
+    fn an_answer_to_what_is_not_asked_any_more_judges_nothing() {
+        let policy = policy(json!({"threshold": {"max": "1%"}}), 0);
+        let mut answer = answered(&policy, Some("m"), vec![(Subject::Candidate, Measurement::of(1.0))], NOW);
+        answer.inquiry.digest = "of the metric before the edit".into();
+        assert_eq!(judge(&policy, &attempt(), &[], &[&answer], NOW), (vec![], None));
+    }
+
+    #[test]
+    fn requests_that_were_counted_before_the_weight_took_effect_prove_nothing() {
+        let policy = policy(json!({"threshold": {"max": "1%"}}), 100);
+        let later = |seconds| NOW + TimeDelta::seconds(seconds);
+        let attempt = Attempt { observing_since: Some(later(10)), ..attempt() };
+        let of_metric = answered(&policy, Some("m"), vec![(Subject::Candidate, Measurement::of(0.0))], later(20));
+        let look = |counted_at, attempt: &Attempt| {
+            let count = answered(&policy, None, vec![(Subject::Candidate, Measurement::of(500.0))], counted_at);
+            let (verdicts, samples) = judge(&policy, attempt, &[], &[&count, &of_metric], later(20));
+            (verdicts[0].verdict, samples)
+        };
+        assert_eq!(look(later(9), &attempt), (Inconclusive, None));
+        assert_eq!(look(later(10), &attempt), (Pass, Some(500)));
+        let known = Attempt { samples: Some(200), ..attempt };
+        let (verdicts, _) = judge(&policy, &known, &[], &[&of_metric], later(20));
+        assert_eq!(verdicts[0].verdict, Pass, "counted earlier at this weight, and more by now");
     }
 
     proptest! {

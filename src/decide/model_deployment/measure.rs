@@ -1,15 +1,17 @@
 //! What to measure now.
 //!
-//! Pure: it only says which queries are due; the observer asks them and brings the
-//! answers into the next decision. Both sides of a comparison are asked in the same pass.
+//! Pure: it only says which inquiries are due; the observer makes them and brings the answers into a decision, into
+//! the same one if the source is quick. Metrics of an attempt are asked in rounds, `analysis.interval` apart; one whose
+//! last inquiry is still under way sits a round out.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::inquiry::{Asked, Inquiry, Judges, Part, Query, Subject, Topic};
 use super::policy::{MetricRule, Policy};
 use super::probation;
-use super::question::{Question, Template};
+use super::question::Template;
 use super::request::{self, Verb};
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, MetricRole, ModelDeployment};
@@ -17,73 +19,6 @@ use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
 
 /// The variables of query templates.
 pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window", "windowStart", "windowEnd"];
-
-/// A query that is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// The metric; `None` counts the candidate's requests.
-    pub metric: Option<String>,
-    /// Which of its numbers.
-    pub part: Part,
-    /// Whom it is about.
-    pub subject: Subject,
-    /// Who is judged by it.
-    pub of: Judges,
-    /// What to ask, or why the template cannot be filled in.
-    pub question: Result<Question, String>,
-}
-
-/// One of the numbers that make a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The number itself.
-    Value,
-    /// Of a proportion.
-    Successes,
-    /// Of a proportion.
-    Trials,
-    /// Of a mean.
-    Sum,
-    /// Of a mean.
-    SumSquares,
-    /// Of a mean.
-    Count,
-}
-
-impl Part {
-    /// The field of a metric below which its question is, with the dot; a number's is the metric's own.
-    #[must_use]
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::Value => "",
-            Self::Successes => "proportion.successes.",
-            Self::Trials => "proportion.trials.",
-            Self::Sum => "mean.sum.",
-            Self::SumSquares => "mean.sumSquares.",
-            Self::Count => "mean.count.",
-        }
-    }
-}
-
-/// Whom a query is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// The candidate.
-    Candidate,
-    /// The stable revision.
-    Stable,
-}
-
-/// Who is judged by an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judges {
-    /// The candidate of an attempt.
-    Attempt,
-    /// A revision on probation, by its whole window or by what is the case now.
-    Probation,
-    /// As that, by this one of the weights it was watched at.
-    Exposure(usize),
-}
 
 /// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
 #[must_use]
@@ -98,19 +33,34 @@ fn has_requests(attempt: &Attempt) -> bool {
     attempt.weight > Weight::NONE || attempt.state == AttemptState::Shadowing && attempt.observing_since.is_some()
 }
 
-/// When the next measurement is due; `None` when there is nothing to measure.
+/// When the next measurement is due; `None` when there is nothing to measure, or all of it is under way.
 #[must_use]
-pub fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next(
+    policy: &Policy,
+    status: &ModelDeploymentStatus,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let attempt = watched(status)?;
-    if asked(policy, attempt).next().is_none() && policy.samples.is_none() {
+    if topics(policy, attempt).all(|it| asked.is_under_way(&it)) {
         return None;
     }
-    Some(match attempt.measured_at {
+    Some(match attempt.measured_at.max(asked.last_round(&attempt.id, now)) {
         // The clock was set back: what it said then says nothing of now.
         Some(at) if at > now => now,
         Some(at) => duration::after(at, policy.interval),
         None => attempt.entered_at.min(now),
     })
+}
+
+fn topic(attempt: &Attempt, metric: Option<&str>) -> Topic {
+    Topic { judges: Judges::Attempt, attempt: attempt.id.clone(), metric: metric.map(str::to_owned) }
+}
+
+/// All that is asked for in the attempt's present state.
+fn topics<'a>(policy: &'a Policy, attempt: &'a Attempt) -> impl Iterator<Item = Topic> {
+    let samples = policy.samples.as_ref().map(|_| topic(attempt, None));
+    samples.into_iter().chain(asked(policy, attempt).map(|it| topic(attempt, Some(&it.name))))
 }
 
 /// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight,
@@ -123,14 +73,15 @@ fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a 
     policy.gating().filter(due)
 }
 
-/// The queries that are due at `now`; the attempt's come first.
+/// The inquiries that are due at `now`.
 #[must_use]
 pub fn due(
     resource: &ModelDeployment,
     policy: &Policy,
     status: &ModelDeploymentStatus,
+    asked: &Asked,
     now: DateTime<Utc>,
-) -> Vec<Query> {
+) -> Vec<Inquiry> {
     let taken_back = |attempt: &Attempt| {
         // Under the same entry the revisions differ by the template: that is no way to name one of them.
         let back = status.stable.as_ref().filter(|it| it.name != attempt.entry.name);
@@ -139,40 +90,45 @@ pub fn due(
     if watched(status).is_some_and(taken_back) {
         return Vec::new();
     }
-    let mut queries = of_attempt(resource, policy, status, now);
-    queries.extend(probation::due(resource, policy, status, now));
-    queries
+    let mut inquiries = of_attempt(resource, policy, status, asked, now);
+    inquiries.extend(probation::due(resource, policy, status, asked, now));
+    inquiries
 }
 
 fn of_attempt(
     resource: &ModelDeployment,
     policy: &Policy,
     status: &ModelDeploymentStatus,
+    before: &Asked,
     now: DateTime<Utc>,
-) -> Vec<Query> {
+) -> Vec<Inquiry> {
     let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
-    if next(policy, status, now).is_none_or(|at| at > now) {
+    if next(policy, status, before, now).is_none_or(|at| at > now) {
         return Vec::new();
     }
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
     let candidate = variables(resource, &attempt.revision, start, now);
     let baseline = variables(resource, &stable.revision, start, now);
-    let ask = |metric: Option<&str>, part, template: &Template, subject| {
+    let ask = |part, template: &Template, subject| {
         let variables = if subject == Subject::Stable { &baseline } else { &candidate };
-        let question = template.fill_in(variables).map_err(|error| error.to_string());
-        Query { metric: metric.map(str::to_owned), part, subject, of: Judges::Attempt, question }
+        Query { part, subject, exposure: None, question: template.fill_in(variables).map_err(|it| it.to_string()) }
     };
-    let mut queries = Vec::new();
-    if let Some(template) = &policy.samples {
-        queries.push(ask(None, Part::Value, template, Subject::Candidate));
-    }
-    for metric in asked(policy, attempt) {
-        for subject in [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)].into_iter().flatten() {
-            let questions = metric.queries.iter();
-            queries.extend(questions.map(|(part, template)| ask(Some(&metric.name), *part, template, subject)));
+    let samples = policy.samples.iter().map(|template| Inquiry {
+        topic: topic(attempt, None),
+        digest: String::new(),
+        queries: vec![ask(Part::Value, template, Subject::Candidate)],
+    });
+    let metrics = asked(policy, attempt).map(|metric| {
+        let subjects = [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)];
+        let of_one = |subject| metric.queries.iter().map(move |(part, template)| (*part, template, subject));
+        let queries = subjects.into_iter().flatten().flat_map(of_one);
+        Inquiry {
+            topic: topic(attempt, Some(&metric.name)),
+            digest: metric.digest.clone(),
+            queries: queries.map(|(part, template, subject)| ask(part, template, subject)).collect(),
         }
-    }
-    queries
+    });
+    samples.chain(metrics).filter(|it| !before.is_under_way(&it.topic)).collect()
 }
 
 /// Whether a person is about to take an attempt back, by `abort` or by naming the entry to go back to: that may not wait

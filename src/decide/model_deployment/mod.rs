@@ -33,6 +33,7 @@ mod edit;
 mod emergency;
 pub mod hold;
 mod images;
+pub mod inquiry;
 pub mod judge;
 mod kept;
 pub mod live;

@@ -8,14 +8,13 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
-use super::measure::Query;
+use super::inquiry::{Answered, Asked};
 use super::policy::Policy;
 use super::restored::History;
 use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
 use crate::audit::Entry;
-use crate::decide::Measurement;
 
 /// Everything read from the cluster and the metric source for one pass.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +36,10 @@ pub struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// All pods of the candidate and of the stable revision.
     pub running: Vec<Arc<Pod>>,
-    /// Answers to the queries that were due in this pass.
-    pub measurements: Vec<(Query, Measurement)>,
-    /// When these measurements began.
-    pub measured_at: Option<DateTime<Utc>>,
+    /// What metric sources have answered since the last pass.
+    pub answered: Vec<Answered>,
+    /// What they have been asked, and what is under way.
+    pub asked: Asked,
     /// What the loop remembers of earlier passes.
     pub memory: Memory,
     /// What the record knows of this namespace and name.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::measure::{Judges, Query};
+use super::inquiry::{Answered, Judges};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
@@ -19,7 +19,7 @@ use crate::api::model_deployment::{
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
-use crate::decide::{Event, EventType, Measurement, Op, Plan};
+use crate::decide::{Event, EventType, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
 const TRAIL_RETRY: Duration = Duration::from_secs(10);
@@ -246,19 +246,24 @@ impl<'a> Pass<'a> {
         if let Some(probation) = self.status.probation.as_mut() {
             probation.verdicts.retain(|it| judge::is_wanted(self.policy, it));
         }
-        let Some(began) = self.observed.measured_at else { return };
-        let answers = &self.observed.measurements;
-        let (of_attempt, of_probation) = answers.split_at(answers.partition_point(|(it, _)| it.of == Judges::Attempt));
-        self.judge_attempt(of_attempt, began);
-        self.judge_probation(of_probation, began);
+        self.judge_attempt();
+        self.judge_probation();
     }
 
-    fn judge_attempt(&mut self, answers: &[(Query, Measurement)], began: DateTime<Utc>) {
-        let Some(attempt) = measure::watched(&self.status).filter(|_| !answers.is_empty()) else { return };
-        let (verdicts, samples) = judge::judge(self.policy, attempt, &self.status.verdicts, answers, began);
+    fn judge_attempt(&mut self) {
+        let Some(attempt) = measure::watched(&self.status) else { return };
+        let about = |it: &&Answered| {
+            let topic = &it.inquiry.topic;
+            topic.judges == Judges::Attempt && topic.attempt == attempt.id
+        };
+        let answered: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
+        let Some(newest) = answered.iter().map(|it| it.began).max() else { return };
+        let (verdicts, samples) = judge::judge(self.policy, attempt, &self.status.verdicts, &answered, self.now);
         self.status.verdicts = verdicts;
+        let now = self.now;
         self.change(|it| {
-            it.measured_at = Some(began);
+            // What is later than now is of a clock that was set back since.
+            it.measured_at = it.measured_at.filter(|at| *at <= now).max(Some(newest));
             it.samples = samples.or(it.samples);
         });
     }

@@ -25,7 +25,7 @@ pub use metrics::MOST_METRICS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::measure::Part;
+use super::inquiry::Part;
 use super::question::Template;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
 use crate::api::{DurationText, Weight};

@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::inquiry::{Answered, Asked, Inquiry, Judges, Query, Subject, Topic};
 use super::judge;
-use super::measure::{Judges, Query, Subject, comes_first, variables};
+use super::measure::{comes_first, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::request::{Request, Verb};
@@ -53,11 +54,26 @@ fn watches(rule: &MetricRule) -> bool {
     rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
 }
 
-/// When a metric is to be asked about a revision on probation; `None`: never, or not any more.
-fn next_of(policy: &Policy, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
+    Topic { judges: Judges::Probation, attempt: probation.attempt.clone(), metric: Some(rule.name.clone()) }
+}
+
+/// When a metric is to be asked about a revision on probation; `None`: never, not any more, or it is being asked.
+fn next_of(
+    policy: &Policy,
+    probation: &Probation,
+    rule: &MetricRule,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let topic = topic(probation, rule);
+    if asked.is_under_way(&topic) {
+        return None;
+    }
     let newest = probation.verdicts.iter().find(|it| rule.is_of(it));
     let Some(delay) = rule.delay else {
-        let next = match newest.map(|it| it.time) {
+        // What is no news is not in the verdict.
+        let next = match newest.map(|it| it.time).max(asked.last(&topic, now)) {
             // The clock was set back: what it said then says nothing of now.
             Some(at) if at <= now => after(at, policy.interval),
             _ => now,
@@ -84,22 +100,33 @@ fn open(status: &ModelDeploymentStatus) -> Option<&Probation> {
 }
 
 /// When the next measurement of a revision on probation is due.
-pub(super) fn next(policy: &Policy, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn next(
+    policy: &Policy,
+    status: &ModelDeploymentStatus,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let probation = open(status)?;
-    policy.metrics.iter().filter_map(|rule| next_of(policy, probation, rule, now)).min()
+    policy.metrics.iter().filter_map(|rule| next_of(policy, probation, rule, asked, now)).min()
 }
 
-/// The queries that are due about a revision on probation.
+/// The inquiries that are due about a revision on probation.
 pub(super) fn due(
     resource: &ModelDeployment,
     policy: &Policy,
     status: &ModelDeploymentStatus,
+    asked: &Asked,
     now: DateTime<Utc>,
-) -> Vec<Query> {
+) -> Vec<Inquiry> {
     let waits = |it: &&Probation| !comes_first(resource, status, &it.attempt, Some(&it.fallback));
     let Some(probation) = open(status).filter(waits) else { return Vec::new() };
-    let is_due = |rule: &&MetricRule| next_of(policy, probation, rule, now).is_some_and(|at| at <= now);
-    policy.metrics.iter().filter(is_due).flat_map(|rule| queries(resource, probation, rule, now)).collect()
+    let is_due = |rule: &&MetricRule| next_of(policy, probation, rule, asked, now).is_some_and(|at| at <= now);
+    let inquiry = |rule: &MetricRule| Inquiry {
+        topic: topic(probation, rule),
+        digest: rule.digest.clone(),
+        queries: queries(resource, probation, rule, now),
+    };
+    policy.metrics.iter().filter(is_due).map(inquiry).collect()
 }
 
 /// All that one metric asks: of its whole window, of each weight where it counts, or of now.
@@ -108,15 +135,15 @@ fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule,
         let began = probation.exposed.first().map_or(probation.since, |it| it.since);
         if rule.delay.is_some() { (began, ended(probation)) } else { (probation.since, now) }
     };
-    let windows: Vec<(Judges, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
+    let windows: Vec<(Option<usize>, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
         let each = probation.exposed.iter().enumerate();
-        each.map(|(index, it)| (Judges::Exposure(index), it.since, it.until.unwrap_or(probation.since))).collect()
+        each.map(|(index, it)| (Some(index), it.since, it.until.unwrap_or(probation.since))).collect()
     } else {
         let (began, ended) = whole();
-        vec![(Judges::Probation, began, ended)]
+        vec![(None, began, ended)]
     };
     let mut queries = Vec::new();
-    for (of, began, ended) in windows {
+    for (exposure, began, ended) in windows {
         let sides = [
             Some((Subject::Candidate, &probation.revision)),
             rule.compares().then_some((Subject::Stable, &probation.baseline)),
@@ -125,7 +152,7 @@ fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule,
             let variables = variables(resource, revision, began, ended);
             queries.extend(rule.queries.iter().map(|(part, template)| {
                 let question = template.fill_in(&variables).map_err(|error| error.to_string());
-                Query { metric: Some(rule.name.clone()), part: *part, subject, of, question }
+                Query { part: *part, subject, exposure, question }
             }));
         }
     }
@@ -183,14 +210,22 @@ impl Pass<'_> {
     }
 
     /// Turns answers about a revision on probation into verdicts.
-    pub(super) fn judge_probation(&mut self, answers: &[(Query, crate::decide::Measurement)], began: DateTime<Utc>) {
-        let Some(probation) = open(&self.status).filter(|_| !answers.is_empty()) else { return };
-        let verdicts = judge::judge_probation(self.policy, probation, answers, began);
+    pub(super) fn judge_probation(&mut self) {
+        let Some(probation) = open(&self.status) else { return };
+        let about = |it: &&Answered| {
+            let topic = &it.inquiry.topic;
+            topic.judges == Judges::Probation && topic.attempt == probation.attempt
+        };
+        let answered: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
+        if answered.is_empty() {
+            return;
+        }
+        let verdicts = judge::judge_probation(self.policy, probation, &answered, self.now);
         let judged = Probation { verdicts, ..probation.clone() };
         let given_up = |(rule, _): &(&MetricRule, Duration)| {
-            let asked = answers.iter().any(|(query, _)| query.metric.as_ref() == Some(&rule.name));
+            let asked = answered.iter().any(|it| it.inquiry.topic.metric.as_ref() == Some(&rule.name));
             let open = judged.verdicts.iter().any(|it| rule.is_of(it) && !is_settled(it.verdict));
-            asked && open && next_of(self.policy, &judged, rule, began).is_none()
+            asked && open && next_of(self.policy, &judged, rule, &self.observed.asked, self.now).is_none()
         };
         let unknown: Vec<String> = self.policy.late().filter(given_up).map(|(rule, _)| rule.name.clone()).collect();
         self.status.probation = Some(judged);
@@ -295,7 +330,7 @@ impl Pass<'_> {
     /// When to look at it again.
     pub(super) fn wake_for_probation(&mut self) {
         let deadline = self.recalled_until().filter(|at| *at > self.now);
-        let measured = next(self.policy, &self.status, self.now);
+        let measured = next(self.policy, &self.status, &self.observed.asked, self.now);
         deadline.into_iter().chain(measured).for_each(|at| self.look_again(at));
     }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub use http::HttpQuestion;
 pub use sql::SqlQuestion;
 
-use super::measure::{Part, VARIABLES};
+use super::inquiry::Part;
+use super::measure::VARIABLES;
 use crate::api::DurationText;
 use crate::api::model_deployment::{Count, HttpQuery, Metric, PrometheusQuery, SecretKeyRef, SqlQuery};
 use crate::text::query::{self, TemplateError};

@@ -15,19 +15,19 @@ use tokio::sync::OnceCell;
 use crate::api::model_deployment::{HttpHeader, SecretKeyRef};
 use crate::decide::Measurement;
 
-/// The Secrets of one namespace, each read at most once for all questions of a pass.
-pub(super) struct Secrets<'a> {
-    client: &'a Client,
-    namespace: &'a str,
+/// The Secrets of one namespace, each read at most once for all questions that a pass asks.
+pub(super) struct Secrets {
+    client: Client,
+    namespace: String,
     read: Mutex<BTreeMap<String, Arc<OnceCell<Read>>>>,
 }
 
 /// A Secret, or the measurement that is none without it.
 type Read = Result<Option<Secret>, Measurement>;
 
-impl<'a> Secrets<'a> {
-    pub(super) fn new(client: &'a Client, namespace: &'a str) -> Self {
-        Self { client, namespace, read: Mutex::default() }
+impl Secrets {
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned(), read: Mutex::default() }
     }
 
     /// What is in a Secret, without blanks at its end.
@@ -41,7 +41,7 @@ impl<'a> Secrets<'a> {
         let value = found.as_ref().and_then(|it| it.data.as_ref()?.get(key));
         // What `echo secret | kubectl create secret --from-file` leaves behind.
         value.map(|it| it.0.trim_ascii_end().to_vec()).ok_or_else(|| {
-            let namespace = self.namespace;
+            let namespace = self.namespace.as_str();
             Measurement::SecretNotReadable(format!(
                 "there is no Secret {name} with key {key} in {namespace}; create it"
             ))
@@ -49,7 +49,7 @@ impl<'a> Secrets<'a> {
     }
 
     async fn get(&self, name: &str) -> Read {
-        let namespace = self.namespace;
+        let namespace = self.namespace.as_str();
         match Api::<Secret>::namespaced(self.client.clone(), namespace).get_opt(name).await {
             Ok(found) => Ok(found),
             Err(kube::Error::Api(status)) if status.code == StatusCode::FORBIDDEN.as_u16() => {
@@ -68,7 +68,7 @@ impl<'a> Secrets<'a> {
 ///
 /// # Errors
 /// The measurement that is none without them.
-pub(super) async fn headers(secrets: &Secrets<'_>, headers: &[HttpHeader]) -> Result<HeaderMap, Measurement> {
+pub(super) async fn headers(secrets: &Secrets, headers: &[HttpHeader]) -> Result<HeaderMap, Measurement> {
     let mut filled_in = HeaderMap::new();
     for header in headers {
         let value = match &header.secret_key_ref {
@@ -127,7 +127,7 @@ mod tests {
             {"name": "X-Team", "value": "crm"},
         ]);
         let client = server(code, answer);
-        headers(&Secrets::new(&client, "crm"), &serde_json::from_value::<Vec<_>>(wanted).unwrap()).await
+        headers(&Secrets::new(client, "crm"), &serde_json::from_value::<Vec<_>>(wanted).unwrap()).await
     }
 
     fn refusal(code: u16, reason: &str, message: &str) -> Value {

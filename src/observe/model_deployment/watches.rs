@@ -11,6 +11,8 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
 use super::contents::Contents;
+use super::desk::Desk;
+use super::sources::Sources;
 use super::{MetricSource, ModelDeployments};
 use crate::api::ModelDeployment;
 use crate::api::labels;
@@ -52,7 +54,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         namespaces: registration.watches.add_namespaces(namespaces),
-        metrics,
+        desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
         trail: registration.trail(),
         settings,
         clock: registration.clock(),

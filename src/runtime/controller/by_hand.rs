@@ -50,18 +50,15 @@ impl<M: Machine> ByHand for Hand<M> {
     }
 
     fn woken(&mut self) -> BTreeSet<Key> {
-        let mut woken = BTreeSet::new();
-        while let Some(Some(it)) = futures::StreamExt::next(&mut self.queue.receiver).now_or_never() {
-            woken.insert((it.namespace.unwrap_or_default(), it.name));
-        }
-        woken
+        let key = |it: kube::runtime::reflector::ObjectRef<M::Resource>| (it.namespace.unwrap_or_default(), it.name);
+        self.queue.woken().into_iter().map(key).collect()
     }
 
     fn pass(&self, key: &Key) -> BoxFuture<'static, Option<Duration>> {
         match self.context.cache.get(&key.0, &key.1) {
             Some(resource) => self.context.clone().task(resource).boxed(),
             None => {
-                self.context.memories.forget(key);
+                self.context.forget(key);
                 std::future::ready(None).boxed()
             }
         }

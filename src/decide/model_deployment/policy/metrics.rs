@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Bounds, MetricRule, Reader, TestRule, Unjudged, Unreadable};
 use crate::api::model_deployment::{Compare, Direction, Metric, ModelDeploymentSpec, Test, Threshold};
 use crate::api::{DurationText, Quantity};
-use crate::decide::model_deployment::measure::Part;
+use crate::decide::model_deployment::inquiry::Part;
 use crate::decide::model_deployment::question::{self, Template};
 use crate::stats::{Better, NonInferiority};
 use crate::text::hex::hex;

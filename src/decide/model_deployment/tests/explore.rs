@@ -139,7 +139,7 @@ fn seen_of(world: &World) -> Value {
         world.resource.spec.model_ref.name,
         world.resource.metadata.annotations.is_some(),
         world.memory.trail_unavailable_since.is_some(),
-        format!("{:?}", world.answers),
+        format!("{:?}", world.sources.answers),
     ])
 }
 

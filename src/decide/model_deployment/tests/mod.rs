@@ -28,6 +28,7 @@ mod rest;
 mod restored;
 mod retry;
 mod shadow;
+mod slow_sources;
 mod story;
 mod suspend;
 mod traffic;

@@ -6,7 +6,8 @@ use super::story::Story;
 use super::world::{World, guardrail, is_nothing};
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, Cause, Phase, RequestOutcome, RevisionRole, VerdictKind};
-use crate::decide::model_deployment::measure::{self, Judges, Subject};
+use crate::decide::model_deployment::inquiry::{Asked, Subject};
+use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::question::Question;
 use crate::decide::{EventType, Measurement};
@@ -155,12 +156,12 @@ fn the_window_is_of_those_who_were_served_while_both_revisions_had_traffic() {
     assert_eq!(weights, ["5%", "50%"]);
     world.advance(3600);
     let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
-    let due = measure::due(&world.resource, &policy, &world.status(), world.now);
-    let asked = due.iter().find(|it| it.metric.as_deref() == Some("hit-rate")).expect("it is due");
+    let due = measure::due(&world.resource, &policy, &world.status(), &Asked::default(), world.now);
+    let asked = due.iter().find(|it| it.topic.metric.as_deref() == Some("hit-rate")).expect("it is due");
     let (start, end) = (exposed[0].since.timestamp(), exposed[1].until.unwrap().timestamp());
     let revision = stable(&world);
     let query = format!("hits{{revision=\"{revision}\", from=\"{start}\", to=\"{end}\"}}");
-    assert_eq!(asked.question, Ok(Question::Prometheus(query)));
+    assert_eq!(asked.queries[0].question, Ok(Question::Prometheus(query)));
 }
 
 #[test]
@@ -170,12 +171,13 @@ fn counts_of_a_late_test_are_of_each_weight_alone_and_of_the_revision_that_was_s
     let old = first(&world);
     world.advance(3600);
     let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
-    let due = measure::due(&world.resource, &policy, &world.status(), world.now);
-    let asked: Vec<_> = due.iter().filter(|it| it.metric.as_deref() == Some("hit-rate")).collect();
+    let due = measure::due(&world.resource, &policy, &world.status(), &Asked::default(), world.now);
+    let asked: Vec<_> =
+        due.iter().filter(|it| it.topic.metric.as_deref() == Some("hit-rate")).flat_map(|it| &it.queries).collect();
     assert_eq!(asked.len(), 2 * 2 * 2, "two weights, two revisions, two counts");
     let baseline = asked.iter().filter(|it| it.subject == Subject::Stable);
     assert!(baseline.clone().all(|it| format!("{:?}", it.question).contains(&old)));
-    assert_eq!(baseline.filter(|it| it.of == Judges::Exposure(1)).count(), 2);
+    assert_eq!(baseline.filter(|it| it.exposure == Some(1)).count(), 2);
     // The base rate doubles from the first weight to the second. Within each weight both are alike; pooled, the
     // candidate, which had most of its units in the second, would look twice as good as it is.
     let counts = |world: &mut World, index: usize, candidate: (f64, f64), stable: (f64, f64)| {
@@ -192,6 +194,28 @@ fn counts_of_a_late_test_are_of_each_weight_alone_and_of_the_revision_that_was_s
     assert_eq!(attempt.cause, Some(Cause::ObjectiveMissed), "worse at 50 %: {:#?}", world.status().verdicts);
     let verdict = world.status().verdicts.into_iter().find(|it| it.metric == "hit-rate").unwrap();
     assert_eq!((verdict.verdict, verdict.periods.len()), (VerdictKind::Fail, 2));
+}
+
+#[test]
+fn a_guardrail_that_goes_on_saying_the_same_is_asked_in_time_and_written_down_once() {
+    let mut world = asleep();
+    let written = world.status();
+    for _ in 0..20 {
+        world.advance(30);
+        world.measure("error-rate", Measurement::of(0.002));
+        let plan = world.pass();
+        assert!(is_nothing(&plan), "{plan:#?}");
+        assert_eq!(plan.requeue, Some(std::time::Duration::from_secs(30)));
+    }
+    assert_eq!(world.status(), written);
+    // One failure is tolerated, and is news.
+    world.measure("error-rate", Measurement::of(0.5));
+    world.advance(30);
+    world.pass();
+    assert_eq!(world.status().probation.unwrap().verdicts[0].failures, 1);
+    world.advance(30);
+    world.pass();
+    assert_eq!(world.status().probation.unwrap().recall.unwrap().cause, Cause::GuardrailBreached);
 }
 
 #[test]
@@ -420,7 +444,7 @@ fn promote_ends_a_probation_without_proof_unless_something_fails() {
 fn nobody_is_asked_when_a_person_takes_a_revision_on_probation_back() {
     let asks = |world: &World| {
         let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
-        !measure::due(&world.resource, &policy, &world.status(), world.now).is_empty()
+        !measure::due(&world.resource, &policy, &world.status(), &Asked::default(), world.now).is_empty()
     };
     let mut aborted = asleep();
     aborted.advance(3600);
@@ -462,7 +486,7 @@ fn without_a_delay_nothing_is_on_probation_and_neither_is_a_first_deployment_or_
 }
 
 #[test]
-fn at_rest_on_probation_nothing_is_written_but_what_guardrails_say() {
+fn at_rest_on_probation_nothing_is_written() {
     let mut world = serving(hit_rate());
     world.analysis(json!({"metrics": [hit_rate()]}));
     promote(&mut world, "churn-2");

@@ -201,6 +201,12 @@ pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploy
     check_proven(world, &status);
     check_served(world, &status);
     check_probation(world, &status);
+    // Whoever dies on the way knows nothing afterwards.
+    if writes == usize::MAX {
+        world.remember_what_was_asked()
+    } else {
+        world.forget_what_was_asked()
+    }
     world.carry_out(&plan, writes);
     if writes == usize::MAX && world.memory.lost.is_empty() {
         check_asked_for(world, &status);

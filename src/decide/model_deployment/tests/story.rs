@@ -118,7 +118,7 @@ impl Story {
         for (name, text) in &world.shared_metrics {
             line(format!("metrics of {name}"), format!("{text:?}"));
         }
-        for ((metric, side), answer) in &world.answers {
+        for ((metric, side), answer) in &world.sources.answers {
             line(format!("metric source, {metric} of {side:?}"), answered(answer));
         }
         for (name, it) in &world.children.deployments {

@@ -6,6 +6,7 @@ use super::story::Story;
 use super::world::{World, guardrail};
 use crate::api::model_deployment::AttemptState;
 use crate::decide::Measurement;
+use crate::decide::model_deployment::inquiry::Asked;
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::policy::Policy;
 
@@ -252,7 +253,7 @@ fn a_refused_query_is_no_outage() {
 fn an_abort_and_a_revert_wait_for_no_source_that_is_slow() {
     let due = |world: &World| {
         let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
-        !measure::due(&world.resource, &policy, &world.status(), world.now).is_empty()
+        !measure::due(&world.resource, &policy, &world.status(), &Asked::default(), world.now).is_empty()
     };
     let mut world = World::mid_canary();
     world.advance(30);

@@ -2,6 +2,7 @@
 //! uid and resourceVersion, and lets a test say when pods are ready, routes accepted, time passed.
 
 mod cluster;
+mod sources;
 mod users;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::sources::Sources;
 use super::trail::Trail;
 use crate::api::gateway::{HttpRouteSpec, HttpRouteStatus};
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
@@ -21,7 +23,6 @@ use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
 use crate::build::{deployment, route};
-use crate::decide::model_deployment::measure::{self, Judges, Part, Subject};
 use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
@@ -44,7 +45,7 @@ pub(super) struct World {
     pub(super) unread: BTreeMap<String, String>,
     pub(super) namespace_suspend: Option<String>,
     pub(super) shared_metrics: BTreeMap<String, Result<String, String>>,
-    pub(super) answers: BTreeMap<(String, Side), Measurement>,
+    pub(super) sources: Sources,
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) running: Vec<Arc<Pod>>,
     pub(super) memory: Memory,
@@ -89,7 +90,7 @@ impl World {
             unread: BTreeMap::new(),
             namespace_suspend: None,
             shared_metrics: BTreeMap::new(),
-            answers: BTreeMap::new(),
+            sources: Sources::default(),
             pods: Vec::new(),
             running: Vec::new(),
             memory: Memory { lease_epoch: 7, ..Memory::default() },
@@ -154,7 +155,7 @@ impl World {
 
     pub(super) fn observe(&self) -> Observed {
         let references = self.resource.spec.template.config_maps().cloned().unwrap_or_default();
-        let (measured_at, measurements) = self.measurements();
+        let (answered, sources) = self.ask();
         Observed {
             entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
             config_maps: references
@@ -168,8 +169,8 @@ impl World {
             children: self.children.clone(),
             pods: self.pods.clone(),
             running: self.running.clone(),
-            measurements,
-            measured_at,
+            answered,
+            asked: sources.asked.clone(),
             memory: self.memory.clone(),
             history: self.history(),
             settings: self.settings.clone(),
@@ -186,31 +187,6 @@ impl World {
         }
     }
 
-    fn measurements(&self) -> (Option<DateTime<Utc>>, Vec<(measure::Query, Measurement)>) {
-        let policy = Policy::read(&self.resource.spec, &self.shared_metrics);
-        let due = measure::due(&self.resource, &policy, &self.status(), self.now);
-        let answered = due.into_iter().map(|query| {
-            let side = if query.subject == Subject::Stable { Side::Stable } else { Side::Candidate };
-            let metric = query.metric.clone().unwrap_or_else(|| "samples".into());
-            let metric = match query.part {
-                Part::Value => metric,
-                part => format!("{metric} {part:?}"),
-            };
-            // Of one weight, if there is an answer for that alone.
-            let of_weight = match query.of {
-                Judges::Exposure(index) => self.answers.get(&(format!("{metric} #{index}"), side)).cloned(),
-                _ => None,
-            };
-            let answer = match &query.question {
-                Ok(_) => of_weight.or_else(|| self.answers.get(&(metric, side)).cloned()),
-                Err(error) => Some(Measurement::Refused(format!("the query cannot be rendered: {error}"))),
-            };
-            (query, answer.unwrap_or_else(|| Measurement::NoData("no series".into())))
-        });
-        let answered: Vec<_> = answered.collect();
-        ((!answered.is_empty()).then_some(self.now), answered)
-    }
-
     pub(super) fn decide(&self) -> Plan<ModelDeploymentStatus> {
         decide(&self.resource, &self.observe(), self.now)
     }
@@ -218,6 +194,7 @@ impl World {
     /// Decides, and carries everything out.
     pub(super) fn pass(&mut self) -> Plan<ModelDeploymentStatus> {
         let plan = self.decide();
+        self.remember_what_was_asked();
         self.carry_out(&plan, usize::MAX);
         plan
     }

@@ -95,11 +95,11 @@ impl World {
 
     /// What the metric source answers from now on; `samples` counts requests.
     pub(in crate::decide::model_deployment::tests) fn measure(&mut self, metric: &str, answer: Measurement) {
-        self.answers.insert((metric.into(), Side::Candidate), answer);
+        self.sources.answers.insert((metric.into(), Side::Candidate), answer);
     }
 
     pub(in crate::decide::model_deployment::tests) fn measure_stable(&mut self, metric: &str, answer: Measurement) {
-        self.answers.insert((metric.into(), Side::Stable), answer);
+        self.sources.answers.insert((metric.into(), Side::Stable), answer);
     }
 
     /// What a proportion counts from now on: successes and trials of candidate and stable.
@@ -110,8 +110,8 @@ impl World {
         stable: (f64, f64),
     ) {
         for ((successes, trials), side) in [(candidate, Side::Candidate), (stable, Side::Stable)] {
-            self.answers.insert((format!("{metric} Successes"), side), Measurement::of(successes));
-            self.answers.insert((format!("{metric} Trials"), side), Measurement::of(trials));
+            self.sources.answers.insert((format!("{metric} Successes"), side), Measurement::of(successes));
+            self.sources.answers.insert((format!("{metric} Trials"), side), Measurement::of(trials));
         }
     }
 

@@ -1,43 +1,37 @@
-//! Asking the metric sources what is due.
+//! Asking one metric source one question.
 
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
-use futures::future::join_all;
+use kube::Client;
 
+use super::MetricSource;
 use super::credentials::{self, Secrets};
-use super::{ModelDeployments, key};
-use crate::api::ModelDeployment;
 use crate::decide::Measurement;
-use crate::decide::model_deployment::measure::{self, Query};
-use crate::decide::model_deployment::policy::Policy;
+use crate::decide::model_deployment::inquiry::Query;
 use crate::decide::model_deployment::question::{Question, SqlQuestion};
 
 /// How long one question may take, with its Secrets and the wait for a place.
 const PATIENCE: Duration = Duration::from_secs(11);
 
-impl ModelDeployments {
-    /// The answers to all queries that are due, and when asking began.
-    pub(super) async fn measure(
-        &self,
-        resource: &ModelDeployment,
-        policy: &Policy,
-    ) -> (Option<DateTime<Utc>>, Vec<(Query, Measurement)>) {
-        let Some(status) = &resource.status else { return (None, Vec::new()) };
-        let now = self.clock.now().trunc_subsecs(3);
-        let due = measure::due(resource, policy, status, now);
-        if due.is_empty() {
-            return (None, Vec::new());
-        }
-        let namespace = key(resource).0;
-        let secrets = Secrets::new(&self.client, namespace);
-        let answers = join_all(due.iter().map(|query| self.ask_in_time(namespace, &secrets, query))).await;
-        (Some(now), due.into_iter().zip(answers).collect())
+/// All sources, and where their Secrets are.
+pub(super) struct Sources {
+    client: Client,
+    metrics: MetricSource,
+}
+
+impl Sources {
+    pub(super) fn new(client: Client, metrics: MetricSource) -> Self {
+        Self { client, metrics }
     }
 
-    /// A pass is one of a few: whoever has to wait for a place, too, gets no answer this time.
-    async fn ask_in_time(&self, namespace: &str, secrets: &Secrets<'_>, query: &Query) -> Measurement {
-        let answer = tokio::time::timeout(PATIENCE, self.ask(namespace, secrets, query)).await;
+    /// What questions of one namespace may name; they share what was read.
+    pub(super) fn secrets(&self, namespace: &str) -> Secrets {
+        Secrets::new(self.client.clone(), namespace)
+    }
+
+    /// The answer; whoever has to wait for a place too long gets none this time.
+    pub(super) async fn ask(&self, namespace: &str, secrets: &Secrets, query: &Query) -> Measurement {
+        let answer = tokio::time::timeout(PATIENCE, self.answer(namespace, secrets, query)).await;
         answer.unwrap_or_else(|_| {
             Measurement::ProviderError(format!(
                 "there was no answer within {} s, waiting for others included; ask fewer or cheaper questions of it",
@@ -46,7 +40,7 @@ impl ModelDeployments {
         })
     }
 
-    async fn ask(&self, namespace: &str, secrets: &Secrets<'_>, query: &Query) -> Measurement {
+    async fn answer(&self, namespace: &str, secrets: &Secrets, query: &Query) -> Measurement {
         match &query.question {
             Ok(Question::Prometheus(promql)) => self.ask_prometheus(namespace, promql).await,
             Ok(Question::Http(question)) => match credentials::headers(secrets, &question.headers).await {
@@ -63,7 +57,7 @@ impl ModelDeployments {
     async fn ask_database(
         &self,
         namespace: &str,
-        secrets: &Secrets<'_>,
+        secrets: &Secrets,
         question: &SqlQuestion,
     ) -> Result<Measurement, Measurement> {
         let url = secrets.value(&question.connection).await?;
