@@ -9,6 +9,7 @@ mod contests;
 mod counted;
 mod edits;
 mod emergencies;
+mod jobs;
 mod outages;
 mod people;
 mod returns;
@@ -22,7 +23,7 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all()];
+    let metrics = [counted::all(), autoscaling::all(), jobs::all()];
     ways.into_iter().chain(others).chain(metrics).flatten().collect()
 }
 

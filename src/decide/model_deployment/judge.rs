@@ -138,7 +138,9 @@ pub fn judge_probation(
         })
     };
     let mut verdicts = follow_all(policy, &probation.verdicts, answered, now, judged);
-    let watched = policy.gating().filter_map(|rule| probation.verdicts.iter().find(|it| rule.is_of(it)));
+    // A Job goes when its verdict is there.
+    let asked = policy.gating().filter(|it| !it.is_job());
+    let watched = asked.filter_map(|rule| probation.verdicts.iter().find(|it| rule.is_of(it)));
     for before in watched {
         if let Some(after) = verdicts.iter_mut().find(|it| it.metric == before.metric && says_the_same(before, it)) {
             before.clone_into(after);
