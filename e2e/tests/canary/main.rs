@@ -20,3 +20,4 @@ mod rights;
 mod rollouts;
 mod scene;
 mod shadowing;
+mod stable;

@@ -21,6 +21,7 @@ use super::observed::LiveJob;
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::question::{Question, Template};
+use super::stable_breach::watches;
 use super::{measure, probation};
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeploymentStatus, Probation, Verdict};
@@ -35,12 +36,19 @@ struct Assignment<'a> {
     sides: Vec<(Subject, &'a str)>,
     /// What was said last.
     newest: Option<&'a Verdict>,
-    /// From when on it looks, and to when: to the moment it begins, if nothing is said.
-    window: (DateTime<Utc>, Option<DateTime<Utc>>),
+    window: Window<'a>,
     /// When the next one is due; `None`: not in this state.
     due: Option<DateTime<Utc>>,
     /// What begins earlier proves nothing.
     not_before: DateTime<Utc>,
+}
+
+/// From when to when a Job looks.
+enum Window<'a> {
+    /// From then on, to the moment it is about.
+    Since(DateTime<Utc>),
+    /// As the other metrics of this revision do.
+    Of(&'a Probation),
 }
 
 /// All metrics that Jobs answer, with this status.
@@ -50,8 +58,8 @@ fn assignments<'a>(policy: &'a Policy, status: &'a ModelDeploymentStatus, now: D
         rules.filter_map(move |rule| of_attempt(policy, status, attempt, rule, now))
     });
     let on_probation = probation::open(status).into_iter().flat_map(|it| {
-        let rules = policy.metrics.iter().filter(|rule| rule.is_job());
-        rules.filter_map(move |rule| of_probation(policy, it, rule, now))
+        let rules = policy.metrics.iter().filter(|rule| rule.is_job() && (rule.delay.is_some() || watches(rule)));
+        rules.map(move |rule| of_probation(policy, it, rule, now))
     });
     of_attempt.chain(on_probation).collect()
 }
@@ -81,28 +89,22 @@ fn of_attempt<'a>(
         topic: Topic { judges: Judges::Attempt, attempt: attempt.id.clone(), metric: Some(rule.name.clone()) },
         sides: sides(rule, &attempt.revision, &stable.revision),
         newest,
-        window: (since, None),
+        window: Window::Since(since),
         due: asked.then_some(due),
         not_before: since,
     })
 }
 
-fn of_probation<'a>(
-    policy: &Policy,
-    it: &'a Probation,
-    rule: &'a MetricRule,
-    now: DateTime<Utc>,
-) -> Option<Assignment<'a>> {
-    let (began, ended) = probation::window(it, rule)?;
-    Some(Assignment {
+fn of_probation<'a>(policy: &Policy, it: &'a Probation, rule: &'a MetricRule, now: DateTime<Utc>) -> Assignment<'a> {
+    Assignment {
         rule,
         topic: probation::topic(it, rule),
         sides: sides(rule, &it.revision, &it.baseline),
         newest: it.verdicts.iter().find(|verdict| rule.is_of(verdict)),
-        window: (began, ended),
+        window: Window::Of(it),
         due: probation::next_of(policy, it, rule, &Asked::default(), now),
-        not_before: began,
-    })
+        not_before: DateTime::<Utc>::MIN_UTC,
+    }
 }
 
 fn sides<'a>(rule: &MetricRule, candidate: &'a str, stable: &'a str) -> Vec<(Subject, &'a str)> {

@@ -249,6 +249,7 @@ impl<'a> Pass<'a> {
         let jobs = self.said_by_jobs();
         self.judge_attempt(&jobs);
         self.judge_probation(&jobs);
+        self.judge_stable();
     }
 
     fn judge_attempt(&mut self, jobs: &[Answered]) {

@@ -64,6 +64,11 @@ fn delete_jobs(view: &View) {
     }
 }
 
+/// Whether they come back, five minutes after they were served.
+fn returns() -> Value {
+    json!({"name": "returns", "role": "Objective", "delay": "5m", "threshold": {"min": "80%"}, "job": job()})
+}
+
 pub(super) fn all() -> Vec<Scenario> {
     let compared =
         json!({"name": "lift", "role": "Objective", "compare": {"to": "Stable", "minRatio": "0.9"}, "job": job()});
@@ -98,5 +103,10 @@ pub(super) fn all() -> Vec<Scenario> {
             .jobs(runs_at_first)
             .when(one_runs, edit(json!({"analysis": {"metrics": [guardrail()]}})))
             .until(|it| it.serves("churn-2")),
+        judged("a_late_job_says_yes", returns())
+            .until(|it| it.serves("churn-2") && !it.is_on_probation() && it.is_at_peace()),
+        judged("a_late_job_says_no", returns())
+            .jobs(second_is_bad)
+            .until(|it| it.is_in(RolledBack) && it.serves("churn-1") && it.status().revisions.len() == 1),
     ]
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Assignment, answer, assignments};
+use super::{Assignment, Window, answer, assignments};
 use crate::build::job::{self, Purpose, Task};
 use crate::decide::model_deployment::children::Work;
 use crate::decide::model_deployment::inquiry::{Judges, Subject};
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::observed::LiveJob;
+use crate::decide::model_deployment::probation;
 use crate::decide::model_deployment::question::Question;
 use crate::decide::{Child, ChildKind, Measurement};
 
@@ -66,7 +67,11 @@ impl Work<'_> {
             Some(known) => known?.clone(),
             None => BTreeMap::new(),
         };
-        let variables = measure::variables(pass.resource, revision, it.window.0, it.window.1.unwrap_or(moment));
+        let (start, end) = match it.window {
+            Window::Since(since) => (since, moment),
+            Window::Of(probation) => probation::window(probation, it.rule, moment),
+        };
+        let variables = measure::variables(pass.resource, revision, start, end);
         let Ok(Question::Job(task)) = it.question(&variables) else { return None };
         let mut task = Task::clone(&task);
         task.variables.push((job::SUBJECT.into(), format!("{subject:?}")));
