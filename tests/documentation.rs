@@ -31,6 +31,14 @@ const NO_REASONS: &[&str] = &[
     "HTTPRoute",
     "ModelDeployment",
     "Service",
+    // What the Job controller calls an end, and the kubelet a container that does not start.
+    "Complete",
+    "DeadlineExceeded",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
     // What the kubelet calls a container that is merely early.
     "ContainerCreating",
     "PodInitializing",
