@@ -20,3 +20,4 @@ mod rollouts;
 mod scene;
 mod shadowing;
 mod stable;
+mod stories;
