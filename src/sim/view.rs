@@ -114,9 +114,10 @@ impl View {
 
     /// Brings back the status that was backed up, as a restored etcd has it.
     pub(super) fn restore(&self) {
-        let status = self.cluster.get(&format!("{FLAGS}/backup"))["kept"].clone();
-        let place = format!("{}/status", path(MODELS, NAME));
-        self.cluster.ask(Method::PUT, &place, json!({"metadata": {}, "status": status}));
+        let mut deployment = self.deployment();
+        deployment["status"] = self.cluster.get(&format!("{FLAGS}/backup"))["kept"].clone();
+        let (code, answer) = self.cluster.ask(Method::PUT, &format!("{}/status", path(MODELS, NAME)), deployment);
+        assert_eq!(code, 200, "{answer}");
     }
 
     // ── pods ──
