@@ -55,9 +55,10 @@ const NO_REASONS: &[&str] = &[
     "Prove",
     "EndProbation",
     "Judge",
-    // What events say was done about requests, and about pods that differ.
+    // What events say was done about requests, about pods that differ, and about a stable revision that fails.
     "Request",
     "Hold",
+    "Alert",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

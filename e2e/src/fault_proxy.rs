@@ -47,6 +47,8 @@ struct Upstream {
 #[derive(Default)]
 struct Counted {
     writes: Vec<String>,
+    /// Those that were answered.
+    answers: Vec<(String, String, u16)>,
     /// At which write of all, on which side, and what happens then.
     armed: Option<(usize, Side, Break)>,
     /// What the API server answered to the last write that was broken after it.
@@ -89,6 +91,12 @@ impl FaultProxy {
         self.upstream.counted().writes.clone()
     }
 
+    /// Every write that was answered so far: method, path and code.
+    #[must_use]
+    pub fn answered(&self) -> Vec<(String, String, u16)> {
+        self.upstream.counted().answers.clone()
+    }
+
     /// At the write number `nth` from now, counted from 1, calls `then` and answers no more.
     pub fn break_at(&self, nth: usize, side: Side, then: impl FnOnce() + Send + 'static) {
         let mut counted = self.upstream.counted();
@@ -128,7 +136,7 @@ impl Upstream {
 
     /// Counts a write; what is to happen at it.
     fn count(&self, method: &Method, path: &str) -> Option<(Side, Break)> {
-        if method == Method::GET || path.contains("/leases") || path.contains("/events") {
+        if !counts(method, path) {
             return None;
         }
         let mut counted = self.counted();
@@ -147,9 +155,20 @@ impl Upstream {
     }
 }
 
+fn counts(method: &Method, path: &str) -> bool {
+    method != Method::GET && !path.contains("/leases") && !path.contains("/events")
+}
+
 async fn pass(State(upstream): State<Arc<Upstream>>, request: Request) -> Response {
     match upstream.count(request.method(), request.uri().path()) {
-        None => answer(upstream.forward(request).await),
+        None => {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let answer = answer(upstream.forward(request).await);
+            if counts(&method, &path) {
+                upstream.counted().answers.push((method.to_string(), path, answer.status().as_u16()));
+            }
+            answer
+        }
         Some((Side::Before, then)) => {
             then();
             std::future::pending().await

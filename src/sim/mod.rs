@@ -10,6 +10,7 @@ mod run;
 mod scenario;
 mod scenarios;
 mod server;
+mod stories;
 #[cfg(test)]
 mod tests;
 mod view;

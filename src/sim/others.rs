@@ -81,7 +81,7 @@ pub(super) fn act(cluster: &Cluster, deed: &Deed, pods: Pods<'_>, jobs: Jobs<'_>
 }
 
 fn set_status(cluster: &Cluster, path: &str, status: &Value) {
-    let (code, _) = cluster.ask(Method::PUT, &format!("{path}/status"), json!({"metadata": {}, "status": status}));
+    let (code, _) = cluster.ask(Method::PATCH, &format!("{path}/status"), json!({"status": status}));
     assert!(code < 300, "{path}: {code}");
 }
 

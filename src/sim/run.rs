@@ -22,6 +22,7 @@ use super::others::{self, Deed};
 use super::process::{Process, Source};
 use super::scenario::{LATE, Scenario, bad};
 use super::server::Cluster;
+use super::stories::Seen;
 use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, View, path};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
@@ -71,6 +72,24 @@ pub(super) struct Ended {
 /// Runs it in the natural order; `plan` says what becomes of writes. In the end it is looked at so often.
 pub(super) fn natural(scenario: &Scenario, plan: Plan, forced: usize) -> Ended {
     alone(async { Run::begin(scenario, plan, None).await.play(forced).await })
+}
+
+/// Runs it in the natural order and without faults; and what there was to see of it.
+pub(super) fn seen(scenario: &Scenario) -> (Ended, Seen) {
+    alone(async {
+        let run = Run::begin(scenario, no_faults(), None).await;
+        let (cluster, trail, fates) = (run.view.cluster.clone(), run.trail.clone(), run.fates.clone());
+        let ended = run.play(1).await;
+        let history = cluster.history();
+        let deployment =
+            history.iter().find(|it| it.1["kind"] == "ModelDeployment").map(|it| it.1["metadata"]["uid"].clone());
+        let uid = deployment.as_ref().and_then(|it| it.as_str()).unwrap_or_default();
+        let entries = trail.list(NAMESPACE, NAME, uid).await.unwrap();
+        let trail = entries.iter().map(|it| serde_json::to_value(it).unwrap()).collect();
+        let mut fates = fates.lock().unwrap();
+        let (events, requests) = (std::mem::take(&mut fates.events), std::mem::take(&mut fates.answered));
+        (ended, Seen { history, trail, events, requests })
+    })
 }
 
 /// Runs it as chance has it.
@@ -128,7 +147,15 @@ impl<'a> Run<'a> {
         let store = Arc::new(InMemory::new());
         let trail = ObjectStoreTrail::over(store, Path::default(), "memory:///".into()).await.unwrap();
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::default());
-        let fates = Arc::new(Mutex::new(Fates { writes: 0, plan, late, oracles, told }));
+        let fates = Arc::new(Mutex::new(Fates {
+            writes: 0,
+            plan,
+            late,
+            oracles,
+            told,
+            answered: Vec::new(),
+            events: Vec::new(),
+        }));
         scenario.set(&view);
         Self {
             scenario,

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::others::{self, jobs::JobEnd};
+use super::stories::Story;
 use super::view::{ENTRIES, MODELS, NAME, NAMESPACE, View, path, within};
 use crate::api::labels;
 use crate::decide::Measurement;
@@ -59,6 +60,12 @@ impl Scenario {
                 value => self.spec[key] = value.clone(),
             }
         }
+        self
+    }
+
+    /// The whole spec it begins with.
+    pub(super) fn with(mut self, spec: Value) -> Self {
+        self.spec = spec;
         self
     }
 
@@ -131,12 +138,8 @@ fn created(view: &View, collection: &str, object: Value) {
 
 /// Registers an entry with an artifact of its own.
 pub(super) fn register(view: &View, name: &str, version: u8) {
-    let spec = json!({
-        "model": {"name": "churn", "version": version.to_string(), "kind": "Predictor"},
-        "artifact": {"uri": format!("s3://models/churn/{version}/"), "sha256": format!("{version:02x}").repeat(32)},
-    });
-    let metadata = json!({"namespace": NAMESPACE, "name": name});
-    let entry = json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry", "metadata": metadata, "spec": spec});
+    let mut entry = Story::entry(name, version);
+    entry["metadata"]["namespace"] = NAMESPACE.into();
     created(view, &within(ENTRIES), entry);
 }
 

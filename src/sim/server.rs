@@ -4,7 +4,12 @@
 //! It is what all tests of the loop talk to. Watches tell everything at once, unless somebody takes them in
 //! hand ([`Cluster::lag`], [`Cluster::deliver`]): the simulation lets each kind's events come when it likes.
 
+#[cfg(test)]
+mod contract;
 mod patch;
+mod rules;
+mod schema;
+mod selector;
 mod store;
 mod watch;
 
@@ -49,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     query: String,
     metadata_only: bool,
+    /// Of a PATCH: not a merge patch.
+    is_strategic: bool,
     pub(crate) body: Value,
 }
 
@@ -58,12 +65,13 @@ impl Asked {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await?;
         let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
-        let accept = parts.headers.get(http::header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let header = |name| parts.headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
         Ok(Self {
             method: parts.method,
             path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            metadata_only: accept.contains("as=PartialObjectMetadata"),
+            query: selector::decoded(parts.uri.query().unwrap_or_default()),
+            metadata_only: header(http::header::ACCEPT).contains("as=PartialObjectMetadata"),
+            is_strategic: header(http::header::CONTENT_TYPE).contains("strategic-merge-patch"),
             body,
         })
     }
@@ -117,7 +125,7 @@ impl Cluster {
     /// A request of somebody else, which nothing goes wrong with.
     pub(crate) fn ask(&self, method: Method, path: &str, body: Value) -> Reply {
         let (path, query) = (path.to_owned(), String::new());
-        self.lock().answer(&Asked { method, path, query, metadata_only: false, body })
+        self.lock().answer(&Asked { method, path, query, metadata_only: false, is_strategic: false, body })
     }
 
     /// A request as it came.
@@ -201,6 +209,7 @@ pub(crate) fn reason(code: u16) -> &'static str {
         404 => "NotFound",
         409 => "Conflict",
         410 => "Expired",
+        415 => "UnsupportedMediaType",
         422 => "Invalid",
         429 => "TooManyRequests",
         504 => "Timeout",

@@ -55,7 +55,7 @@ fn complaint(scenario: &Scenario, expected: &Expected, ended: &Ended, again: &st
 }
 
 /// All of this, spread over the processors; the first complaint of each worker.
-fn spread<T: Sync>(work: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
+pub(super) fn spread<T: Sync>(work: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
     let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use crate::api::Condition;
 use crate::api::condition::ConditionStatus;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, RevisionRole, Verdict, VerdictKind};
 use crate::build::route;
 use crate::runtime::Clock;
 
@@ -211,10 +211,12 @@ impl View {
         all.filter(|(_, it)| of(it)).filter_map(|(_, it)| it["spec"]["replicas"].as_i64()).sum()
     }
 
-    /// Whether the newest verdict of each metric is Pass.
+    /// Whether the newest verdict of each metric is Pass, and about the weight that is watched.
     pub(super) fn is_proven(&self) -> bool {
-        let verdicts = self.status().verdicts;
-        !verdicts.is_empty() && verdicts.iter().all(|it| it.verdict == VerdictKind::Pass)
+        let ModelDeploymentStatus { attempt, verdicts, .. } = self.status();
+        let since = attempt.and_then(|it| it.observing_since);
+        let passes = |it: &Verdict| it.verdict == VerdictKind::Pass && Some(it.time) >= since;
+        since.is_some() && !verdicts.is_empty() && verdicts.iter().all(passes)
     }
 
     /// Whether a revision that served before keeps its pods.

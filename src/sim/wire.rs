@@ -12,11 +12,13 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
+use serde_json::Value;
 use tower::{BoxError, service_fn};
 
 use super::oracles::Oracles;
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
+use super::stories::Answered;
 use crate::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
 use crate::runtime::{Metrics, connect_to};
 
@@ -59,6 +61,9 @@ pub(super) struct Fates {
     pub(super) oracles: Oracles,
     /// What was written, for people.
     pub(super) told: Vec<String>,
+    /// The same with the API server's answers, and the Events that were told.
+    pub(super) answered: Vec<Answered>,
+    pub(super) events: Vec<Value>,
 }
 
 /// One process' way out.
@@ -110,6 +115,7 @@ impl Wire {
         }
         let asked = Asked::read(request).await?;
         if asked.path.contains("/apis/events.k8s.io/") {
+            self.fates().events.push(asked.body.clone());
             return Ok(reply((201, asked.body)));
         }
         if !asked.is_write() {
@@ -181,9 +187,11 @@ pub(super) fn write(cluster: &Cluster, fates: &mut Fates, asked: &Asked) -> Resp
     let before = cluster.get(path);
     let answer = cluster.answer(asked);
     let after = cluster.get(path);
+    let code = answer.status().as_u16();
     if let Some(last) = fates.told.last_mut() {
-        *last += &format!(" → {}", answer.status().as_u16());
+        *last += &format!(" → {code}");
     }
+    fates.answered.push(Answered { method: asked.method.to_string(), path: asked.path.clone(), code });
     if answer.status().is_success() && before != after {
         fates.oracles.written(cluster, path, &before, &after);
     }

@@ -1,6 +1,7 @@
 //! The workbench's control plane, for tests that only need its API and read better without `await`.
 
 use anyhow::{Result, bail};
+use kube::client::Body;
 use std::process::Output;
 use tokio::runtime::Runtime;
 use werkbank_e2e::controlplane::{ControlPlane, Options};
@@ -43,5 +44,14 @@ impl ApiServer {
             bail!("kubectl apply was refused: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
+    }
+
+    /// Sends a request as the administrator; gives code and body, whatever they are.
+    pub(crate) fn ask(&self, request: http::Request<Vec<u8>>) -> Result<(u16, String)> {
+        self.runtime.block_on(async {
+            let answer = self.control_plane.client().send(request.map(Body::from)).await?;
+            let code = answer.status().as_u16();
+            Ok((code, String::from_utf8(answer.into_body().collect_bytes().await?.to_vec())?))
+        })
     }
 }

@@ -21,3 +21,4 @@ mod rollouts;
 mod scene;
 mod shadowing;
 mod stable;
+mod stories;

@@ -151,10 +151,15 @@ impl Scene {
 
     /// Every decision about a deployment that is on the record, where the chart keeps it.
     pub(crate) async fn trail(&self, model: &Model<'_>) -> Vec<Entry> {
+        let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
+        self.trail_of(model.namespace, model.name, &uid).await
+    }
+
+    /// The same, of one that may be gone.
+    pub(crate) async fn trail_of(&self, namespace: &str, name: &str, uid: &str) -> Vec<Entry> {
         let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
         let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).unwrap();
-        let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
-        trail.list(model.namespace, model.name, &uid).await.unwrap()
+        trail.list(namespace, name, uid).await.unwrap()
     }
 
     /// The operator's pods, and how often each was started again.

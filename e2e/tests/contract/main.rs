@@ -2,10 +2,12 @@
 //! mean what they say, and every `invalid-*.yaml` is refused with the sentence on its first line.
 //!
 //! One API server for all of it: each claim below is checked, and all that do not hold are told at once.
+#![cfg(test)]
 
 #[path = "../apiserver/mod.rs"]
 mod apiserver;
 mod plugin;
+mod requests;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -32,6 +34,7 @@ const CLAIMS: &[(&str, Check)] = &[
     ("kubectl get shows the columns", columns_show),
     ("kubectl scale works", scale_works),
     ("kubectl explain prints the documentation", explain_prints_docs),
+    ("raw requests are answered as is written down", requests::are_answered_as_written),
     ("kubectl werkbank shows, asks and refuses", plugin::shows_asks_and_refuses),
 ];
 

@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 /// JSON merge patch (RFC 7386, section 2), and of a strategic one what differs from it: lists and maps that are
 /// replaced because they say so, and owners, which are merged by uid.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
+pub(super) fn patch(target: &mut Value, patch: &Value, is_strategic: bool) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;
     };
-    if patch.get("$patch") == Some(&json!("replace")) {
+    if is_strategic && patch.get("$patch") == Some(&json!("replace")) {
         let rest: Map<String, Value> =
             patch.iter().filter(|(key, _)| *key != "$patch").map(|(key, it)| (key.clone(), it.clone())).collect();
         *target = Value::Object(rest);
@@ -22,11 +22,11 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     for (key, value) in patch {
         match value {
             Value::Null => drop(target.remove(key)),
-            Value::Array(items) => {
+            Value::Array(items) if is_strategic => {
                 let list = target.entry(key.clone()).or_insert_with(|| json!([]));
                 *list = listed(key, list, items);
             }
-            value => merge(target.entry(key.clone()).or_insert(Value::Null), value),
+            value => self::patch(target.entry(key.clone()).or_insert(Value::Null), value, is_strategic),
         }
     }
 }
@@ -47,12 +47,15 @@ fn listed(key: &str, known: &Value, items: &[Value]) -> Value {
 /// Fills in some of what the API server does: what the operator reads back is not what it wrote.
 pub(super) fn complete(path: &str, object: &mut Value) {
     if path.contains("/deployments/") {
+        default(&mut object["spec"], "replicas", json!(1));
         default(&mut object["spec"], "progressDeadlineSeconds", json!(600));
         default(&mut object["spec"], "strategy", json!({"type": "RollingUpdate"}));
     } else if path.contains("/services/") {
         default(&mut object["spec"], "clusterIP", json!("10.0.0.1"));
         for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
             default(port, "protocol", json!("TCP"));
+            let same = port["port"].clone();
+            default(port, "targetPort", same);
         }
     } else if path.contains("/httproutes/") {
         for parent in object["spec"]["parentRefs"].as_array_mut().into_iter().flatten() {
@@ -80,7 +83,12 @@ mod tests {
     use super::*;
 
     fn merged(mut target: Value, patch: Value) -> Value {
-        merge(&mut target, &patch);
+        super::patch(&mut target, &patch, false);
+        target
+    }
+
+    fn patched(mut target: Value, patch: Value) -> Value {
+        super::patch(&mut target, &patch, true);
         target
     }
 
@@ -102,9 +110,9 @@ mod tests {
 
     #[test]
     fn what_says_so_is_replaced_as_a_whole() {
-        let replaced = merged(json!({"spec": {"a": 1, "b": 2}}), json!({"spec": {"$patch": "replace", "b": 3}}));
+        let replaced = patched(json!({"spec": {"a": 1, "b": 2}}), json!({"spec": {"$patch": "replace", "b": 3}}));
         assert_eq!(replaced, json!({"spec": {"b": 3}}));
-        let replaced = merged(json!({"ports": [{"a": 1}]}), json!({"ports": [{"$patch": "replace"}, {"b": 2}]}));
+        let replaced = patched(json!({"ports": [{"a": 1}]}), json!({"ports": [{"$patch": "replace"}, {"b": 2}]}));
         assert_eq!(replaced, json!({"ports": [{"b": 2}]}));
     }
 }

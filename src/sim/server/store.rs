@@ -1,4 +1,4 @@
-//! Objects and their versions, and what a write has to fulfil.
+//! Objects and their versions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +7,11 @@ use chrono::SecondsFormat;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::rules::{
+    changes_what_stays, counts_generations, is_held_up_anew, is_new_generation, keep_what_is_the_servers, refused,
+};
 use super::watch::{Change, Watch};
-use super::{Asked, Faults, Reply, patch, reason, refusal};
+use super::{Asked, Faults, Reply, patch, reason, refusal, schema};
 use crate::runtime::Clock;
 
 #[derive(Default)]
@@ -67,21 +70,26 @@ impl State {
         self.objects.get(&collection(path))?.get(path)
     }
 
-    /// Stores an object in a new version; takes it out if nothing holds its deletion up.
-    pub(super) fn store(&mut self, path: &str, mut object: Value) -> Reply {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+    /// Stores an object in a new version; takes it out if it is to go and nothing holds it up.
+    pub(super) fn store(&mut self, path: &str, object: Value) -> Reply {
         let metadata = &object["metadata"];
         let gone =
             !metadata["deletionTimestamp"].is_null() && metadata["finalizers"].as_array().is_none_or(Vec::is_empty);
+        self.change(path, object, gone)
+    }
+
+    /// The next version of an object, which may be its last.
+    fn change(&mut self, path: &str, mut object: Value, gone: bool) -> Reply {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
         let object = Arc::new(object);
         let collection = collection(path);
         let all = self.objects.entry(collection.clone()).or_default();
-        let known = match gone {
+        let before = match gone {
             true => all.remove(path),
             false => all.insert(path.to_owned(), object.clone()),
         };
-        let type_ = match (gone, known.is_some()) {
+        let type_ = match (gone, before.is_some()) {
             (true, _) => "DELETED",
             (false, true) => "MODIFIED",
             (false, false) => "ADDED",
@@ -92,6 +100,7 @@ impl State {
             path: path.to_owned(),
             type_,
             object: object.clone(),
+            before,
         });
         if !self.is_by_hand {
             self.tell_all();
@@ -103,7 +112,7 @@ impl State {
         self.note(asked);
         match asked.method {
             Method::POST => self.create(&asked.path, &asked.body),
-            Method::GET if !asked.path.contains("/namespaces/") => (200, self.list(asked)),
+            Method::GET if is_collection(&asked.path) => (200, self.list(asked)),
             _ => self.of_one(asked),
         }
     }
@@ -111,8 +120,10 @@ impl State {
     fn list(&self, asked: &Asked) -> Value {
         let old = self.lists_at.filter(|it| self.floor == 0 && *it < self.version);
         let metadata = json!({"resourceVersion": old.unwrap_or(self.version).to_string()});
-        let all = old.map_or_else(|| self.of(&asked.path), |version| self.of_once(&asked.path, version));
-        let items = all.into_iter().map(|(_, it)| it).filter(|it| asked.selects(it));
+        let (collection, namespace) = asked.scope();
+        let all = old.map_or_else(|| self.of(&collection), |version| self.of_once(&collection, version));
+        let is_here = |it: &Value| namespace.is_none_or(|namespace| it["metadata"]["namespace"] == namespace);
+        let items = all.into_iter().map(|(_, it)| it).filter(|it| is_here(it) && asked.selects(it));
         let items: Vec<Value> = items.map(|it| asked.shown(&it)).collect();
         json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
     }
@@ -127,10 +138,13 @@ impl State {
         object["metadata"]["uid"] = format!("uid-{}", self.version).into();
         object["metadata"]["creationTimestamp"] = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
         object.as_object_mut().unwrap().remove("status");
+        if let Some((_, namespace)) = collection.split_once("/namespaces/") {
+            object["metadata"]["namespace"] = namespace.split('/').next().into();
+        }
         if counts_generations(&path) {
             object["metadata"]["generation"] = 1.into();
         }
-        patch::complete(&path, &mut object);
+        as_stored(&path, &mut object);
         let (_, created) = self.store(&path, object);
         (201, created)
     }
@@ -143,11 +157,8 @@ impl State {
         if asked.method == Method::GET {
             return (200, asked.shown(&known));
         }
-        let pins = if asked.method == Method::DELETE { &asked.body["preconditions"] } else { &asked.body["metadata"] };
-        let is_stale =
-            ["uid", "resourceVersion"].iter().any(|it| !pins[it].is_null() && pins[it] != known["metadata"][it]);
-        if is_stale {
-            return refusal(409, reason(409), name_of(path));
+        if let Some(code) = refused(asked, &known) {
+            return refusal(code, reason(code), if code == 415 { "" } else { name_of(path) });
         }
         if asked.method == Method::DELETE {
             return self.delete(path, &known);
@@ -156,7 +167,7 @@ impl State {
             Method::PUT => asked.body.clone(),
             _ => {
                 let mut object = Value::clone(&known);
-                patch::merge(&mut object, &asked.body);
+                patch::patch(&mut object, &asked.body, asked.is_strategic);
                 object
             }
         };
@@ -164,9 +175,13 @@ impl State {
             let status = object["status"].take();
             object = Value::clone(&known);
             object["status"] = status;
+            schema::prune(path, &mut object);
         } else {
             keep_what_is_the_servers(&mut object, &known);
-            patch::complete(path, &mut object);
+            as_stored(path, &mut object);
+            if is_held_up_anew(&object, &known) || changes_what_stays(path, &object, &known) {
+                return refusal(422, reason(422), name_of(path));
+            }
             if counts_generations(path) && is_new_generation(path, &object, &known) {
                 object["metadata"]["generation"] = (known["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
             }
@@ -177,42 +192,38 @@ impl State {
 
     /// Its dependents are collected later, by whoever plays the garbage collector.
     fn delete(&mut self, path: &str, known: &Value) -> Reply {
+        let is_held = known["metadata"]["finalizers"].as_array().is_some_and(|it| !it.is_empty());
         let mut object = known.clone();
-        if object["metadata"]["deletionTimestamp"].is_null() {
-            object["metadata"]["deletionTimestamp"] =
-                self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        if !is_held {
+            // At once, and never marked.
+            self.change(path, object, true);
+            let details = json!({"name": name_of(path), "uid": known["metadata"]["uid"]});
+            return (200, json!({"kind": "Status", "status": "Success", "details": details}));
         }
-        let (_, object) = self.store(path, object);
-        if self.one(path).is_some() {
+        let metadata = &mut object["metadata"];
+        if !metadata["deletionTimestamp"].is_null() {
             return (200, object);
         }
-        (200, json!({"kind": "Status", "status": "Success", "details": {"name": name_of(path)}}))
-    }
-}
-
-/// What nobody changes through the object itself.
-fn keep_what_is_the_servers(object: &mut Value, known: &Value) {
-    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp"] {
-        match &known["metadata"][field] {
-            Value::Null => drop(object["metadata"].as_object_mut().unwrap().remove(field)),
-            value => object["metadata"][field] = value.clone(),
+        metadata["deletionTimestamp"] = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
+        metadata["deletionGracePeriodSeconds"] = 0.into();
+        // That it is to go is something that its controller has to look at (`rest.BeforeDelete`).
+        if let Some(generation) = metadata["generation"].as_i64() {
+            metadata["generation"] = (generation + 1).into();
         }
-    }
-    match &known["status"] {
-        Value::Null => drop(object.as_object_mut().unwrap().remove("status")),
-        status => object["status"] = status.clone(),
+        self.store(path, object)
     }
 }
 
-/// Core kinds and records have no generation.
-fn counts_generations(path: &str) -> bool {
-    !path.starts_with("/api/v1/") && !path.contains("/controllerrevisions/") && !path.contains("/leases/")
+/// Whether a path is of a collection, over all namespaces or in one.
+fn is_collection(path: &str) -> bool {
+    path.split_once("/namespaces/").is_none_or(|(_, rest)| rest.split('/').count() == 2)
 }
 
-/// Of a Deployment annotations count, too (`pkg/registry/apps/deployment/strategy.go`); of a custom resource
-/// everything but metadata and status.
-fn is_new_generation(path: &str, object: &Value, known: &Value) -> bool {
-    let annotated =
-        path.contains("/deployments/") && object["metadata"]["annotations"] != known["metadata"]["annotations"];
-    annotated || object["spec"] != known["spec"]
+/// What comes of an object on its way into the store.
+fn as_stored(path: &str, object: &mut Value) {
+    patch::complete(path, object);
+    schema::prune(path, object);
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.retain(|_, it| *it != json!({}) && *it != json!([]));
+    }
 }

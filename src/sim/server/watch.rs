@@ -1,5 +1,6 @@
 //! Watches: everything that has happened since a version, in order; or 410 if that is too long ago.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body as Answer;
@@ -17,25 +18,22 @@ pub(super) struct Change {
     pub(super) path: String,
     pub(super) type_: &'static str,
     pub(super) object: Arc<Value>,
+    /// What it was before.
+    pub(super) before: Option<Arc<Value>>,
 }
 
 /// A stream that is open.
 pub(super) struct Watch {
     asked: Asked,
+    /// The collection over all namespaces, and the namespace if it is about one only.
+    collection: String,
+    namespace: Option<String>,
     /// Everything up to this version has been told.
     told: u64,
     sender: mpsc::UnboundedSender<Line>,
 }
 
 impl Asked {
-    /// Whether a list or watch is about this object.
-    pub(super) fn selects(&self, object: &Value) -> bool {
-        let Some(selector) = self.param("labelSelector") else { return true };
-        let label = selector.replace("%2F", "/");
-        assert!(!label.contains(['=', '%', ',']), "teach the server this selector: {selector}");
-        !object["metadata"]["labels"][&label].is_null()
-    }
-
     /// An object as it was asked for.
     pub(super) fn shown(&self, object: &Value) -> Value {
         if self.metadata_only {
@@ -47,13 +45,33 @@ impl Asked {
 }
 
 impl Watch {
-    fn is_about(&self, change: &Change) -> bool {
-        change.version > self.told && change.collection == self.asked.path && self.asked.selects(&change.object)
+    /// What it has to tell of a change. What gets the label is new to a watch of the label, and what loses it is gone, as it
+    /// was before (`watch_cache.go`, `cacher/cache_watcher.go`).
+    fn about<'a>(&self, change: &'a Change) -> Option<(&'static str, Cow<'a, Value>)> {
+        let is_here =
+            |it: &Value| self.namespace.as_ref().is_none_or(|own| it["metadata"]["namespace"] == own.as_str());
+        if change.version <= self.told || change.collection != self.collection || !is_here(&change.object) {
+            return None;
+        }
+        let is = change.type_ != "DELETED" && self.asked.selects(&change.object);
+        let was = change.before.as_ref().filter(|it| self.asked.selects(it));
+        match (was, is) {
+            (None, false) => None,
+            (None, true) => Some(("ADDED", Cow::Borrowed(&*change.object))),
+            (Some(_), true) => Some(("MODIFIED", Cow::Borrowed(&*change.object))),
+            (Some(_), false) if change.type_ == "DELETED" => Some(("DELETED", Cow::Borrowed(&*change.object))),
+            (Some(before), false) => {
+                let mut last = Value::clone(before);
+                last["metadata"]["resourceVersion"] = change.version.to_string().into();
+                Some(("DELETED", Cow::Owned(last)))
+            }
+        }
     }
 
     fn tell(&mut self, change: &Change) -> bool {
+        let Some((type_, object)) = self.about(change) else { return true };
         self.told = change.version;
-        self.say(change.type_, &self.asked.shown(&change.object))
+        self.say(type_, &self.asked.shown(&object))
     }
 
     /// A line; the type comes first, as from the real one. Whether somebody listens.
@@ -66,7 +84,9 @@ impl State {
     pub(super) fn watch(&mut self, asked: &Asked) -> Answer {
         let from = asked.param("resourceVersion").unwrap_or("0").parse().unwrap();
         let (sender, lines) = mpsc::unbounded();
-        let watch = Watch { asked: asked.clone(), told: from, sender };
+        let (collection, namespace) = asked.scope();
+        let namespace = namespace.map(str::to_owned);
+        let watch = Watch { asked: asked.clone(), collection, namespace, told: from, sender };
         if from < self.floor {
             let gone =
                 json!({"kind": "Status", "status": "Failure", "reason": "Expired", "message": "too old", "code": 410});
@@ -85,14 +105,14 @@ impl State {
         let log = &self.log;
         self.watches.retain_mut(|watch| {
             let since = log.partition_point(|it| it.version <= watch.told);
-            log[since..].iter().all(|change| !watch.is_about(change) || watch.tell(change)) && !watch.sender.is_closed()
+            log[since..].iter().all(|change| watch.tell(change)) && !watch.sender.is_closed()
         });
     }
 
     /// What a watch is to tell next.
     fn next(&self, watch: &Watch) -> Option<&Change> {
         let since = self.log.partition_point(|it| it.version <= watch.told);
-        self.log[since..].iter().find(|change| watch.is_about(change))
+        self.log[since..].iter().find(|change| watch.about(change).is_some())
     }
 }
 
@@ -112,6 +132,12 @@ impl Cluster {
     /// Lists tell what was there in this version; the newest, if none is said.
     pub(crate) fn lists_at(&self, version: Option<u64>) {
         self.lock().lists_at = version;
+    }
+
+    /// Everything that has happened, as watches would tell it.
+    pub(crate) fn history(&self) -> Vec<(String, Value)> {
+        let state = self.lock();
+        state.log.iter().map(|it| (it.type_.to_owned(), Value::clone(&it.object))).collect()
     }
 
     /// The collections whose watch has something to tell.
