@@ -118,11 +118,20 @@ fn revisions(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: Da
         if revision.role == RevisionRole::Candidate {
             lines.extend(verdicts(&status.verdicts).into_iter().map(|line| format!("{rail}{line}")));
         }
-        if let (RevisionRole::Stable, Some(probation)) = (revision.role, &status.probation) {
-            lines.extend(verdicts(&probation.verdicts).into_iter().map(|line| format!("{rail}{line}")));
+        if revision.role == RevisionRole::Stable {
+            lines.extend(verdicts(watching(status)).into_iter().map(|line| format!("{rail}{line}")));
         }
     }
     lines
+}
+
+/// What judges the stable revision at this moment.
+fn watching(status: &ModelDeploymentStatus) -> &[Verdict] {
+    match (&status.probation, &status.stable_watch) {
+        (Some(probation), _) => &probation.verdicts,
+        (None, Some(watch)) if active(status).is_none() => &watch.verdicts,
+        _ => &[],
+    }
 }
 
 /// The attempt that is under way.

@@ -84,6 +84,12 @@ impl Chance {
         fate
     }
 
+    /// How long the metric source takes to answer.
+    pub(super) fn takes(&mut self) -> Duration {
+        let is_slow = self.random.chance(150);
+        Duration::from_millis(if is_slow { self.random.below(9_000) as u64 } else { 0 })
+    }
+
     /// The version that a new process finds, if it is not the newest.
     pub(super) fn snapshot(&mut self, newest: u64) -> Option<u64> {
         self.strikes(300).then(|| newest.saturating_sub(1 + self.random.below(12) as u64))

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::server::Cluster;
 use super::view::{AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, MODELS, RECORDS, ROUTES, SERVICES, path, status_of};
+use crate::api::model_deployment::VerdictKind;
 use crate::build::GENERATION;
 use crate::build::fence::FENCE;
 
@@ -46,10 +47,22 @@ fn status(deployment: &Value) -> Vec<String> {
     ];
     lines.extend(status.revisions.iter().map(|it| format!("revision {} {:?}", it.revision, it.role)));
     lines.extend(status.proven.iter().map(|it| format!("proven {}", it.revision)));
+    lines.extend(status.probation.iter().map(|it| {
+        let exposed: Vec<String> = it.exposed.iter().map(|it| it.weight.to_string()).collect();
+        let verdicts: Vec<_> = it.verdicts.iter().map(|it| (&it.metric, it.verdict)).collect();
+        let (recall, differ) = (it.recall.as_ref().map(|it| it.cause), it.images_differ.is_some());
+        let (back, ran) = (&it.fallback.revision, &it.fallback_images);
+        format!(
+            "probation of {} back to {back} {recall:?}, {exposed:?}, {verdicts:?}, ran {ran:?}, differs {differ}",
+            it.revision
+        )
+    }));
     lines.extend(status.route_contest.iter().filter(|it| it.resets >= 3).map(|_| "contested".into()));
     lines.extend(status.stable_down_since.iter().map(|_| "stable is down".into()));
     lines.extend(status.taken_back.iter().map(|it| format!("taken back {} {:?}", it.revision, it.cause)));
-    lines.extend(status.verdicts.iter().map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
+    // Whether a Pass came before the attempt ended or not depends on how long its source took.
+    let told = status.verdicts.iter().filter(|it| it.verdict != VerdictKind::Pass);
+    lines.extend(told.map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
     lines.extend(status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)));
     lines
 }

@@ -1,5 +1,7 @@
 //! What has to hold in every run: some of it at every write, the rest when the run has come to rest.
 
+mod probation;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -27,6 +29,10 @@ pub(super) struct Oracles {
     most_ready: BTreeMap<String, i64>,
     /// Failures in a row that the candidate's answers have shown, and when there were too many.
     failures: usize,
+    /// What arrives now was sent by a process that is dead.
+    pub(super) is_late: bool,
+    /// Since when an outcome that arrives late has been bad.
+    late_failure: Option<DateTime<Utc>>,
     pub(super) breached_at: Option<DateTime<Utc>>,
 }
 
@@ -73,7 +79,7 @@ impl Oracles {
     /// The operator has changed an object.
     pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, before: &Value, after: &Value) {
         if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
-            self.status(before, after);
+            self.status(cluster, before, after);
         } else if path_ == path(ROUTES, NAME) && !after.is_null() {
             self.route(cluster, before, after);
         } else if path_ == path(SERVICES, NAME) && before["spec"]["selector"] != after["spec"]["selector"] {
@@ -92,7 +98,7 @@ impl Oracles {
         }
     }
 
-    fn status(&mut self, before: &Value, after: &Value) {
+    fn status(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
         let generation = after["metadata"]["generation"].as_i64().unwrap_or(0);
         let uid = after["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         if before["spec"] != after["spec"] {
@@ -109,11 +115,12 @@ impl Oracles {
             }
         }
         for note in new.unrecorded.iter().filter(|it| is_intent(it)) {
-            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw" | "Pause") {
+            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw" | "Pause" | "Recall") {
                 self.broken(format!("{} did not wait for the trail", note.decision));
             }
         }
-        self.effects.entry(uid).or_default().extend(transition(&old, &new));
+        self.effects.entry(uid).or_default().extend(probation::decisions(&old, &new));
+        self.on_probation(cluster, &old, &new);
     }
 
     /// Requests are copied to nobody but a candidate that is shadowed.
@@ -213,10 +220,12 @@ impl Oracles {
         if let Some(number) = voids.intersection(&outcomes).next() {
             self.broken(format!("{number} took effect and was given up"));
         }
-        if let Some(attempt) = &status.attempt
-            && !outcomes.contains(&attempt.decided)
-        {
-            self.broken(format!("the last decision, {}, has no outcome on the trail", attempt.decided));
+        if let Some(attempt) = &status.attempt {
+            // What is held before it begins has nothing that could come of it.
+            let held = self.intents.get(&(uid.to_owned(), attempt.decided)).is_some_and(|it| it.1 == "HoldBack");
+            if outcomes.contains(&attempt.decided) == held {
+                self.broken(format!("the last decision, {}: outcome on the trail: {}", attempt.decided, !held));
+            }
         }
         let recorded = of(EntryKind::Intent).filter(|it| !voids.contains(&it.sequence));
         let recorded: Vec<Decision> =
@@ -247,11 +256,13 @@ fn is_intent(note: &TrailNote) -> bool {
     note.kind == EntryKind::Intent
 }
 
-/// The decision that a change of status shows.
+/// The decision about the present attempt that a change of status shows.
 fn transition(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<Decision> {
     use AttemptState::{Promoting, RollingBack, Shadowing, Shifting};
     let after = new.attempt.as_ref()?;
     let decision = match old.attempt.as_ref().filter(|it| it.id == after.id) {
+        None if after.state == RollingBack => "RollBack",
+        None if after.state == AttemptState::Failed => "HoldBack",
         None => "Start",
         Some(before) if after.state == RollingBack && before.state != RollingBack => "RollBack",
         Some(before) if after.withdrawn_from.is_some() && before.withdrawn_from.is_none() => "Withdraw",

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::wire::Wire;
 use crate::act::{Actor, Authority, EventSink};
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
+use crate::decide::Measurement;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::Registration;
@@ -53,8 +54,11 @@ impl Process {
     }
 }
 
-/// A metric source that answers as a scenario says.
-pub(super) struct Source(pub(super) Box<dyn Fn(&str) -> crate::decide::Measurement + Send + Sync>);
+/// A metric source that answers as a scenario says, when it is asked, or a while later.
+pub(super) struct Source {
+    pub(super) answer: Box<dyn Fn(&str) -> Measurement + Send + Sync>,
+    pub(super) takes: Box<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,7 +67,13 @@ impl std::fmt::Debug for Source {
 }
 
 impl Answers for Source {
-    fn now<'a>(&'a self, query: &'a str) -> BoxFuture<'a, crate::decide::Measurement> {
-        Box::pin(std::future::ready((self.0)(query)))
+    fn now<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Measurement> {
+        Box::pin(async move {
+            let takes = (self.takes)();
+            if !takes.is_zero() {
+                sleep(takes).await;
+            }
+            (self.answer)(query)
+        })
     }
 }

@@ -20,7 +20,7 @@ use super::digest;
 use super::oracles::Oracles;
 use super::others::{self, Deed};
 use super::process::{Process, Source};
-use super::scenario::{Scenario, bad};
+use super::scenario::{LATE, Scenario, bad};
 use super::server::Cluster;
 use super::stories::Seen;
 use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, View, path};
@@ -244,6 +244,10 @@ impl<'a> Run<'a> {
 
     /// A breach takes the weight away at once, where nothing else is wrong.
     fn keeps_its_promise(&mut self) {
+        if self.chance.is_none() && self.lives < 2 {
+            let (status, now) = (self.view.status(), self.view.now());
+            self.fates().oracles.called_back(&status, now);
+        }
         if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
             let status = self.view.status();
             let stable = status.stable.as_ref().map(|it| it.revision.as_str());
@@ -333,12 +337,20 @@ impl<'a> Run<'a> {
         let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
         let fates = self.fates.clone();
-        let source = Source(Box::new(move |query| {
+        let chance = self.chance.clone();
+        let takes = Box::new(move || chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes()));
+        let answer = Box::new(move |query: &str| {
             let answer = scenario(&view, query);
             let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
-            fates.lock().unwrap().oracles.answered(answer == bad(), limit, view.now());
+            let oracles = &mut fates.lock().unwrap().oracles;
+            if query.starts_with(LATE) {
+                oracles.late_answer(answer == bad(), view.now());
+            } else {
+                oracles.answered(answer == bad(), limit, view.now());
+            }
             answer
-        }));
+        });
+        let source = Source { answer, takes };
         let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
         let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
@@ -378,6 +390,7 @@ impl<'a> Run<'a> {
 
     async fn arrive(&mut self) {
         let late = self.fates().late.remove(0);
+        self.fates().oracles.is_late = true;
         match late {
             Late::Request(asked) => {
                 let about = asked.about();
@@ -389,6 +402,7 @@ impl<'a> Run<'a> {
                 self.told(format!("late: TRAIL {:?} {} → {answer:?}", entry.kind, entry.sequence));
             }
         }
+        self.fates().oracles.is_late = false;
     }
 
     /// Until something is due. A watch that broke off is back within seconds.

@@ -104,6 +104,11 @@ impl Scenario {
         for (collection, object) in &self.given {
             created(view, collection, object.clone());
         }
+        created(
+            view,
+            "/api/v1/namespaces",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        );
         let metadata = json!({"namespace": NAMESPACE, "name": NAME});
         let deployment = json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
             "metadata": metadata, "spec": self.spec});
@@ -133,6 +138,15 @@ pub(super) fn register(view: &View, name: &str, version: u8) {
 pub(super) fn guardrail() -> Value {
     json!({"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
         "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}})
+}
+
+/// What queries for outcomes that arrive late begin with.
+pub(super) const LATE: &str = "returns";
+
+/// Who was served comes back, as is known half an hour later: longer than a clock is ever wrong.
+pub(super) fn late() -> Value {
+    json!({"name": "returns", "role": "Objective", "threshold": {"max": "1%"}, "delay": "30m",
+        "prometheus": {"query": format!("{LATE}{{revision=\"{{{{ revision }}}}\"}}[{{{{ window }}}}] @ {{{{ windowEnd }}}}")}})
 }
 
 pub(super) fn good() -> Measurement {
@@ -180,6 +194,25 @@ pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&
         let text = format!("{verb}/{}/{}/{nonce}/jane", attempt.id, step_of(&attempt));
         let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
         view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+    }
+}
+
+/// `kubectl werkbank <verb>` for the attempt whose revision is on probation.
+pub(super) fn request_of_probation(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let attempt = view.status().probation.map(|it| it.attempt).unwrap_or_default();
+        let text = format!("{verb}/{attempt}/-/{nonce}/jane");
+        let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
+        view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+    }
+}
+
+/// `kubectl annotate namespace`; null takes the annotation away.
+pub(super) fn annotate_namespace(value: Value) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let patch = json!({"metadata": {"annotations": {labels::SUSPEND: value}}});
+        let (code, answer) = view.cluster.ask(Method::PATCH, &format!("/api/v1/namespaces/{NAMESPACE}"), patch);
+        assert_eq!(code, 200, "{answer}");
     }
 }
 

@@ -9,12 +9,16 @@ mod contests;
 mod counted;
 mod edits;
 mod emergencies;
+mod images;
 mod outages;
 mod people;
+mod probation;
+mod restored;
 mod returns;
 mod rollbacks;
 mod rollouts;
 mod shadows;
+mod watches;
 
 use super::scenario::{Scenario, deploy};
 
@@ -22,8 +26,9 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all()];
-    ways.into_iter().chain(others).chain(metrics).flatten().collect()
+    let metrics = [counted::all(), autoscaling::all(), watches::all()];
+    let late = [probation::all(), images::all(), restored::all()];
+    ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }
 
 /// `churn-2` is deployed once `churn-1` serves.

@@ -84,10 +84,16 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|it| it.parse().unwrap_or_else(|_| panic!("{variable} is no number: {it}")))
 }
 
-/// The scenarios, and what becomes of them without faults, found out once.
+/// The scenarios, and what becomes of them without faults, found out once; with `FROM=name`, those from this one on.
 fn all() -> &'static [(Scenario, OnceLock<Expected>)] {
     static ALL: OnceLock<Vec<(Scenario, OnceLock<Expected>)>> = OnceLock::new();
-    ALL.get_or_init(|| scenarios::all().into_iter().map(|it| (it, OnceLock::new())).collect())
+    ALL.get_or_init(|| {
+        let from = std::env::var("FROM").unwrap_or_default();
+        let them = scenarios::all().into_iter().skip_while(|it| !from.is_empty() && it.name != from);
+        let them: Vec<_> = them.map(|it| (it, OnceLock::new())).collect();
+        assert!(!them.is_empty(), "there is no scenario {from}");
+        them
+    })
 }
 
 fn of((scenario, known): &(Scenario, OnceLock<Expected>)) -> (&Scenario, &Expected) {

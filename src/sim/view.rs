@@ -98,6 +98,83 @@ impl View {
         self.cluster.ask(Method::POST, &within(MODELS), first["deployment"].clone());
     }
 
+    /// The same, from a backup that names another entry.
+    pub(super) fn again_with(&self, entry: &str) {
+        let mut first = self.cluster.get(&format!("{FLAGS}/first"));
+        first["deployment"]["spec"]["modelRef"]["name"] = entry.into();
+        self.cluster.ask(Method::POST, &within(MODELS), first["deployment"].clone());
+    }
+
+    /// Backs up the status.
+    pub(super) fn back_up(&self) {
+        let status = self.deployment()["status"].clone();
+        self.cluster.ask(Method::POST, FLAGS, json!({"metadata": {"name": "backup"}, "kept": status}));
+    }
+
+    /// Brings back the status that was backed up, as a restored etcd has it.
+    pub(super) fn restore(&self) {
+        let status = self.cluster.get(&format!("{FLAGS}/backup"))["kept"].clone();
+        let (place, version) =
+            (format!("{}/status", path(MODELS, NAME)), &self.deployment()["metadata"]["resourceVersion"]);
+        let body = json!({"metadata": {"resourceVersion": version}, "status": status});
+        let (code, answer) = self.cluster.ask(Method::PUT, &place, body);
+        assert_eq!(code, 200, "{answer}");
+    }
+
+    // ── pods ──
+
+    /// A pod of this entry's Deployment runs an image.
+    pub(super) fn runs(&self, pod: &str, revision: &str, image: &str) {
+        let labels = json!({labels::DEPLOYMENT: NAME, labels::REVISION: revision});
+        let owner = self.cluster.get(&path(DEPLOYMENTS, &labels::name(&[NAME, revision])));
+        let owner = json!({"kind": "Deployment", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]});
+        let metadata = json!({"namespace": NAMESPACE, "name": pod, "labels": labels, "ownerReferences": [owner]});
+        let container = json!({"name": "server", "image": "", "imageID": format!("registry/scorer@sha256:{}", image.repeat(32)),
+            "ready": true, "restartCount": 0});
+        // With its status: it is not seen without.
+        let pod_ = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": []},
+            "status": {"phase": "Running", "containerStatuses": [container]}});
+        self.cluster.put(&path(PODS, pod), pod_);
+    }
+
+    /// What a condition says.
+    pub(super) fn says(&self, type_: &str) -> String {
+        let all = self.status().conditions;
+        all.into_iter().find(|it| it.type_ == type_).map(|it| it.message).unwrap_or_default()
+    }
+
+    /// Whether this entry is the stable one.
+    pub(super) fn serves_of(&self, entry: &str) -> bool {
+        self.status().stable.is_some_and(|it| it.name == entry)
+    }
+
+    /// Whether the Deployment of an entry has all the pods that it asks for.
+    pub(super) fn has_pods_of(&self, entry: &str) -> bool {
+        let all = self.cluster.all(DEPLOYMENTS).into_iter().map(|(_, it)| it);
+        let mut of = all.filter(|it| self.entry_of(others::revision(it)) == entry);
+        of.any(|it| {
+            it["spec"]["replicas"].as_i64() > Some(0) && it["status"]["readyReplicas"] == it["spec"]["replicas"]
+        })
+    }
+
+    /// Whether the spec asks for what does not serve, and nothing is under way, because somebody holds it.
+    pub(super) fn is_pending(&self) -> bool {
+        let generation = self.deployment()["metadata"]["generation"].as_i64();
+        let ready = |it: &Condition| it.type_ == "Ready" && it.reason == "Suspended";
+        let status = self.status();
+        Some(status.observed_generation) == generation && status.conditions.iter().any(ready)
+    }
+
+    /// Whether the stable revision is on probation, and not called back.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.status().probation.is_some_and(|it| it.recall.is_none())
+    }
+
+    /// Whether what is gone back to has no pods any more.
+    pub(super) fn fallback_sleeps(&self) -> bool {
+        self.status().probation.is_some_and(|it| self.pods_of(&it.fallback.name) == 0)
+    }
+
     // ── what scenarios wait for ──
 
     /// Whether some condition has this reason.

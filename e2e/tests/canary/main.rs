@@ -19,4 +19,5 @@ mod rights;
 mod rollouts;
 mod scene;
 mod shadowing;
+mod stable;
 mod stories;

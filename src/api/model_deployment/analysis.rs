@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HttpQuery, LocalRef, SqlQuery};
+use super::{HttpQuery, LocalRef, SqlQuery, StableBreachAction};
 use crate::api::{DurationText, Quantity};
 
 /// The metrics that judge a revision. An analysis without a metric says so and
@@ -14,8 +14,8 @@ use crate::api::{DurationText, Quantity};
 #[x_kube(
     validation = Rule::new("has(self.none) || (has(self.metrics) && size(self.metrics) > 0) || (has(self.metricsFrom) && size(self.metricsFrom) > 0)")
         .message("analysis needs metrics or metricsFrom; a rollout without any says so: analysis: {none: \"reason\"}"),
-    validation = Rule::new("!has(self.none) || (!has(self.metrics) && !has(self.metricsFrom) && !has(self.samples))")
-        .message("analysis.none means that nothing is measured: remove it, or remove metrics, metricsFrom and samples")
+    validation = Rule::new("!has(self.none) || (!has(self.metrics) && !has(self.metricsFrom) && !has(self.samples) && !has(self.onStableBreach))")
+        .message("analysis.none means that nothing is measured: remove it, or remove metrics, metricsFrom, samples and onStableBreach")
 )]
 pub struct Analysis {
     /// Why nothing is measured. Shown in status.
@@ -41,6 +41,10 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub metrics: Vec<Metric>,
+    /// Guardrails with a threshold also watch the stable revision between rollouts. `Alert`: what breaks one is `Stalled`,
+    /// with the reason `StableBreached`. Left out: nothing is measured between rollouts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_stable_breach: Option<StableBreachAction>,
 }
 
 /// How requests are counted.

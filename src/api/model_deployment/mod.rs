@@ -6,6 +6,7 @@ mod autoscaling;
 mod probation;
 mod provider;
 mod rollout;
+mod stable_watch;
 mod status;
 mod traffic;
 mod verdict;
@@ -23,6 +24,7 @@ pub use autoscaling::Autoscaling;
 pub use probation::{Exposure, Probation, Recall};
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
+pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{
     Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RequestOutcome,
     RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,

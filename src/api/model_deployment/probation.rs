@@ -1,5 +1,7 @@
 //! A promoted revision that outcomes may still take back which arrive late.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,13 @@ pub struct Probation {
     pub baseline: String,
     /// The last proven revision: what is gone back to.
     pub fallback: EntryRef,
+    /// What the pods of `fallback` ran while it served, by container: `@sha256:…` for a digest in a repository, otherwise the
+    /// id of a local image. Only of images that its template names by tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fallback_images: BTreeMap<String, String>,
+    /// What they ran instead when the spec named `fallback` again: it is not gone back to for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_differ: Option<String>,
     /// When it was promoted.
     pub since: DateTime<Utc>,
     /// The weights whose units are judged.

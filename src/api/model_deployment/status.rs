@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Exposure, Probation, Verdict};
+use super::{Exposure, Probation, StableWatch, Verdict};
 use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
@@ -49,6 +49,9 @@ pub struct ModelDeploymentStatus {
     /// What the stable revision still has to prove by outcomes that arrive late; absent when there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probation: Option<Probation>,
+    /// What guardrails say of the stable revision between rollouts: see `analysis.onStableBreach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_watch: Option<StableWatch>,
     /// The newest verdict of each metric in this attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,

@@ -16,6 +16,7 @@ use super::images;
 use super::live;
 use super::measure;
 use super::pass::Pass;
+use super::stable_breach;
 use super::target;
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::duration::written;
@@ -50,7 +51,6 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     let ready = ready(pass, obstacle.as_ref());
     let available = available(pass);
     let stalled = stalled(pass, obstacle);
-    let recalled = pass.awaited_fallback().filter(|_| stalled.is_none());
     // Tools that know kstatus take Reconciling for "wait": not while waiting is in vain.
     let reconciling = pass
         .active()
@@ -59,7 +59,8 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         })
         .map(|attempt| under_way(pass, attempt));
     tell_of_images(pass, stalled.as_ref());
-    let reconciling = recalled.map(|(_, message)| Said::new("RollingBack", message)).or(reconciling);
+    // Whatever else is wrong: traffic is about to move.
+    let reconciling = pass.comes_back().map(|message| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let (now, suspended) = (pass.now, pass.begins_nothing());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
@@ -117,7 +118,7 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(message) = pass.contested() {
         return Some(Said::new("RouteContested", message));
     }
-    if let Some(message) = pass.mixed_candidate() {
+    if let Some(message) = pass.mixed_candidate().or_else(|| pass.not_what_was_proven()) {
         return Some(Said::new(images::DIFFER, message));
     }
     if let Some(refused) = asked(pass).find(|it| it.refused) {
@@ -131,6 +132,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     }
     if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
+    }
+    if let Some(message) = pass.stable_breach() {
+        return Some(Said::new(stable_breach::BREACHED, message));
     }
     if let Some(unknown) = pass.unknown_history() {
         return Some(Said::new(TRAIL, unknown));
@@ -151,10 +155,15 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
 fn asked<'a>(pass: &'a Pass<'_>) -> impl Iterator<Item = &'a Verdict> {
     let status = &pass.status;
     let of_attempt = measure::watched(status).map(|_| &status.verdicts);
-    of_attempt.into_iter().chain(status.probation.as_ref().map(|it| &it.verdicts)).flatten()
+    let of_stable = stable_breach::watched(pass.policy, status).map(|it| &it.verdicts);
+    of_attempt.into_iter().chain(status.probation.as_ref().map(|it| &it.verdicts)).chain(of_stable).flatten()
 }
 
 fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
+    // What is wrong besides, Stalled says.
+    if let Some((cause, message)) = pass.awaited_fallback() {
+        return (false, Said::new(format!("{cause:?}"), message));
+    }
     let at_rest = pass.active().is_none() && serves_spec(pass);
     if let Some(said) = obstacle.filter(|it| !(at_rest && passes(it))) {
         return (false, Said::new(&said.reason, &said.message));
@@ -162,9 +171,6 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
     // An attempt goes on, on what was last accepted: so an edit that waits is less than what it needs itself.
     if let Some(edit) = pass.edit().filter(|it| it.in_vain || pass.active().is_none()) {
         return (false, Said::new(edit.reason, edit.message));
-    }
-    if let Some((cause, message)) = pass.awaited_fallback() {
-        return (false, Said::new(format!("{cause:?}"), message));
     }
     if let Some(attempt) = pass.active() {
         let (reason, message) = explained(pass, attempt);
@@ -277,7 +283,7 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     {
         return Some(Said::new("RouteRejected", message));
     }
-    if let Some((_, message)) = pass.awaited_fallback().filter(|_| !pass.awaits_fallback()) {
+    if let Some((_, message)) = pass.awaited_fallback().filter(|_| pass.awaits_in_vain()) {
         let limit = written(pass.policy.progress_deadline);
         return Some(Said::new("ProgressDeadlineExceeded", format!("no progress within {limit}: {message}")));
     }

@@ -29,7 +29,7 @@ use crate::build::record;
 /// Reason: pods of the candidate run different images.
 pub(super) const DIFFER: &str = "ImagesDiffer";
 /// So many letters tell one digest from another for people.
-const TOLD: usize = 19;
+pub(super) const TOLD: usize = 19;
 /// So many images of a container are named.
 const NAMED: usize = 3;
 
@@ -56,8 +56,7 @@ impl Pass<'_> {
             return None;
         }
         // Only now: a template is read as a tree.
-        let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        let template = record::read(record).ok()?.template.value();
+        let template = self.template_of(revision)?;
         let ((container, _), digests) = mixed.into_iter().find(|((name, _), _)| is_by_tag(&template, name))?;
         let told: Vec<String> = digests.iter().take(NAMED).map(|it| it.chars().take(TOLD).collect()).collect();
         let more = if digests.len() > NAMED { " and others" } else { "" };
@@ -66,10 +65,16 @@ impl Pass<'_> {
             told.join(" and ")
         ))
     }
+
+    /// The pod template of a revision, from its record.
+    pub(super) fn template_of(&self, revision: &str) -> Option<Value> {
+        let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
+        Some(record::read(record).ok()?.template.value())
+    }
 }
 
 /// Whether the template names this container, and its image not by digest.
-fn is_by_tag(template: &Value, container: &str) -> bool {
+pub(super) fn is_by_tag(template: &Value, container: &str) -> bool {
     let lists = ["containers", "initContainers"].map(|it| template.pointer(&format!("/spec/{it}")));
     let mut all = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
     let named = all.find(|it| it.get("name").and_then(Value::as_str) == Some(container));
@@ -77,7 +82,7 @@ fn is_by_tag(template: &Value, container: &str) -> bool {
 }
 
 /// The digests that a revision's pods run, by container and by whether they are digests in a repository.
-fn images<'a>(pods: &'a [Arc<Pod>], revision: &str) -> BTreeMap<(&'a str, bool), BTreeSet<&'a str>> {
+pub(super) fn images<'a>(pods: &'a [Arc<Pod>], revision: &str) -> BTreeMap<(&'a str, bool), BTreeSet<&'a str>> {
     let mut seen = BTreeMap::<_, BTreeSet<_>>::new();
     for pod in pods.iter().filter(|pod| is_of(pod, revision) && is_alive(pod)) {
         let Some(status) = &pod.status else { continue };

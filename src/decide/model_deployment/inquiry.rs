@@ -27,7 +27,7 @@ pub struct Inquiry {
 pub struct Topic {
     /// Who is judged by it.
     pub judges: Judges,
-    /// The id of the attempt that brought the judged revision.
+    /// The id of the attempt that brought the judged revision; of the stable one its own name.
     pub attempt: String,
     /// The metric; `None` counts the candidate's requests.
     pub metric: Option<String>,
@@ -40,6 +40,8 @@ pub enum Judges {
     Attempt,
     /// A revision on probation.
     Probation,
+    /// The stable revision, between rollouts.
+    Stable,
 }
 
 /// A query that is due.

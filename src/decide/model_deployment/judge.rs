@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::counted;
 use super::inquiry::{Answered, Part, Subject};
 use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
+use super::stable_breach::{says_the_same, watches};
 use crate::api::condition;
 use crate::api::model_deployment::{Attempt, CountedPeriod, Probation, Verdict, VerdictKind};
 use crate::decide::Measurement;
@@ -117,8 +118,6 @@ impl Judged {
 }
 
 /// The verdicts on a revision on probation after these answers.
-///
-/// It may be on probation for days: what a guardrail says again, while it is watched, is no news and is not written down.
 #[must_use]
 pub fn judge_probation(
     policy: &Policy,
@@ -137,21 +136,29 @@ pub fn judge_probation(
             _ => one(rule, number(Subject::Candidate)?, number(Subject::Stable)),
         })
     };
-    let mut verdicts = follow_all(policy, &probation.verdicts, answered, now, judged);
-    let watched = policy.gating().filter_map(|rule| probation.verdicts.iter().find(|it| rule.is_of(it)));
-    for before in watched {
-        if let Some(after) = verdicts.iter_mut().find(|it| it.metric == before.metric && says_the_same(before, it)) {
+    let verdicts = follow_all(policy, &probation.verdicts, answered, now, judged);
+    without_repetition(policy, &probation.verdicts, verdicts)
+}
+
+/// The verdicts on a revision that serves alone, by what is the case now.
+#[must_use]
+pub fn judge_stable(policy: &Policy, old: &[Verdict], answered: &[&Answered], now: DateTime<Utc>) -> Vec<Verdict> {
+    let judged = |rule: &MetricRule, _: Option<&Verdict>, answer: &Answered| {
+        Some(one(rule, answer.get(Part::Value, Subject::Candidate, None)?, None))
+    };
+    without_repetition(policy, old, follow_all(policy, old, answered, now, judged))
+}
+
+/// A revision may serve for months: what a guardrail says again, while it is watched, is no news and is not written down.
+fn without_repetition(policy: &Policy, old: &[Verdict], mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    for rule in policy.metrics.iter().filter(|it| watches(it)) {
+        let Some(before) = old.iter().find(|it| rule.is_of(it)) else { continue };
+        let is_no_news = |it: &&mut Verdict| rule.is_of(it) && says_the_same(before, it, policy.tolerated(rule));
+        if let Some(after) = verdicts.iter_mut().find(is_no_news) {
             before.clone_into(after);
         }
     }
     verdicts
-}
-
-/// Whether nothing is to be told of the newer verdict, or to be done.
-fn says_the_same(before: &Verdict, after: &Verdict) -> bool {
-    let said = |it: &Verdict| (it.verdict, it.failures, it.refused, it.secret_not_readable, it.silent_since);
-    let is_later = before.time <= after.time;
-    is_later && said(before) == said(after) && (after.verdict == VerdictKind::Pass || before.message == after.message)
 }
 
 fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>) -> Judged {

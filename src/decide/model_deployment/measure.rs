@@ -13,6 +13,7 @@ use super::policy::{MetricRule, Policy};
 use super::probation;
 use super::question::Template;
 use super::request::{self, Verb};
+use super::stable_breach;
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, MetricRole, ModelDeployment};
 use crate::api::{Weight, model_deployment::ModelDeploymentStatus};
@@ -92,6 +93,7 @@ pub fn due(
     }
     let mut inquiries = of_attempt(resource, policy, status, asked, now);
     inquiries.extend(probation::due(resource, policy, status, asked, now));
+    inquiries.extend(stable_breach::due(resource, policy, status, asked, now));
     inquiries
 }
 

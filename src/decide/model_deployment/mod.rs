@@ -50,12 +50,14 @@ pub mod restored;
 mod scale;
 pub mod settle;
 mod shadow;
+mod stable_breach;
 mod suspension;
 pub mod target;
 #[cfg(test)]
 mod tests;
 mod traffic;
 pub mod transition;
+mod woken;
 
 use chrono::{DateTime, Utc};
 
@@ -78,10 +80,12 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.watch_route();
     pass.watch_stable();
     pass.transition();
+    pass.keep_images();
     pass.let_go();
     pass.forget_drained();
     pass.ask_again();
     pass.await_edit();
+    pass.keep_watch();
     pass.wake_up();
     let (ops, problem) = children::converge(&pass);
     conditions::conclude(&mut pass, problem);

@@ -34,7 +34,7 @@ pub struct Observed {
     pub children: Children,
     /// The candidate's pods, while some are awaited or missing.
     pub pods: Vec<Arc<Pod>>,
-    /// All pods of the candidate and of the stable revision.
+    /// All pods of the candidate, of the stable revision, and of what is kept to go back to.
     pub running: Vec<Arc<Pod>>,
     /// What metric sources have answered since the last pass.
     pub answered: Vec<Answered>,

@@ -248,6 +248,7 @@ impl<'a> Pass<'a> {
         }
         self.judge_attempt();
         self.judge_probation();
+        self.judge_stable();
     }
 
     fn judge_attempt(&mut self) {

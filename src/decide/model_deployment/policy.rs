@@ -12,6 +12,7 @@
 //! | `rollout.onOutage` | hold |
 //! | `analysis.interval` | 30s |
 //! | `analysis.failureLimit` | 1 |
+//! | `analysis.onStableBreach` | nothing is measured between rollouts |
 //! | `analysis.metrics[].test.alpha` | 5% |
 //!
 //! A field that cannot be read is named in [`Policy::errors`]; what can be read
@@ -27,7 +28,8 @@ use std::time::Duration;
 
 use super::inquiry::Part;
 use super::question::Template;
-use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, Step, Verdict};
+use super::stable_breach;
+use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, StableBreachAction, Step, Verdict};
 use crate::api::{DurationText, Weight};
 use crate::stats::NonInferiority;
 
@@ -62,6 +64,8 @@ pub struct Policy {
     pub samples: Option<Template>,
     /// The metrics, shared ones included.
     pub metrics: Vec<MetricRule>,
+    /// What is done when the stable revision breaks a guardrail between rollouts; `None`: it is not watched.
+    pub on_stable_breach: Option<StableBreachAction>,
     /// What could not be read.
     pub errors: Vec<Unreadable>,
 }
@@ -196,6 +200,7 @@ impl Policy {
                 .duration("analysis.interval", analysis.interval.as_ref(), 30)
                 .max(Duration::from_millis(100)),
             failure_limit: analysis.failure_limit.unwrap_or(1),
+            on_stable_breach: analysis.on_stable_breach.filter(|_| reader.can_watch(&metrics)),
             samples,
             metrics,
             errors: reader.errors,
@@ -299,6 +304,17 @@ impl Reader {
     /// One that cannot be read is none: nothing may end by it.
     fn limit(&mut self, field: &str, text: &DurationText) -> Option<Duration> {
         text.duration().map_err(|error| self.unreadable(format!("spec.{field}: {error}"))).ok()
+    }
+
+    /// Whether some metric can watch the stable revision; nobody is to think that it is watched when it is not.
+    fn can_watch(&mut self, metrics: &[MetricRule]) -> bool {
+        let can = metrics.iter().any(stable_breach::watches)
+            || self.errors.iter().any(|it| it.leaves_unjudged != Unjudged::Nothing);
+        if !can {
+            let message = "spec.analysis.onStableBreach watches nothing: give it a guardrail with a threshold and without a delay, or remove it";
+            self.unreadable(message.into());
+        }
+        can
     }
 
     fn steps(&mut self, steps: &[Step]) -> Vec<StepRule> {

@@ -17,6 +17,9 @@
 //! - Guardrails without `delay` go on, with thresholds: there is nothing left to compare with.
 //! - No answer is no proof and no breach. It is asked for once more as long as `delay`, and then not any more; the
 //!   probation stays until a person ends it. `rollout.onOutage` does not act: nothing rises meanwhile.
+//! - What takes the place of a revision on probation without steps, or in an emergency, has served nobody beside another,
+//!   so nothing can prove it. It is on probation all the same, until a person ends that or another one is proven:
+//!   what is proven stays to go back to.
 //!
 //! How it goes back is in `recall`.
 
@@ -30,12 +33,13 @@ use super::measure::{comes_first, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::request::{Request, Verb};
+use super::stable_breach::{watches, window_start};
 use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, EntryRef, Exposure, MetricRole, ModelDeployment, ModelDeploymentStatus, Probation,
-    RevisionRole, VerdictKind,
+    Attempt, AttemptState, Cause, EntryRef, Exposure, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
+    VerdictKind,
 };
 use crate::decide::EventType;
 
@@ -47,11 +51,6 @@ const LOOKS: u32 = 48;
 /// When the units that are judged had all been served.
 fn ended(probation: &Probation) -> DateTime<Utc> {
     probation.exposed.last().and_then(|it| it.until).unwrap_or(probation.since)
-}
-
-/// Whether a metric without `delay` watches on.
-fn watches(rule: &MetricRule) -> bool {
-    rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
 }
 
 fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
@@ -71,6 +70,9 @@ fn next_of(
         return None;
     }
     let newest = probation.verdicts.iter().find(|it| rule.is_of(it));
+    if rule.delay.is_some() && probation.exposed.is_empty() {
+        return None;
+    }
     let Some(delay) = rule.delay else {
         // What is no news is not in the verdict.
         let next = match newest.map(|it| it.time).max(asked.last(&topic, now)) {
@@ -133,7 +135,7 @@ pub(super) fn due(
 fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Vec<Query> {
     let whole = || {
         let began = probation.exposed.first().map_or(probation.since, |it| it.since);
-        if rule.delay.is_some() { (began, ended(probation)) } else { (probation.since, now) }
+        if rule.delay.is_some() { (began, ended(probation)) } else { (window_start(probation.since, now), now) }
     };
     let windows: Vec<(Option<usize>, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
         let each = probation.exposed.iter().enumerate();
@@ -188,21 +190,29 @@ impl Pass<'_> {
         old.is_some() && !attempt.fast_return && self.policy.late().next().is_some()
     }
 
-    /// The probation that a promotion begins. In an emergency nobody was served by both for long enough to tell.
+    /// The probation that a promotion of what is not proven begins. In an emergency nobody was served by both for long
+    /// enough to tell, and without steps nobody at all: then it is only to keep what an earlier one kept.
     pub(super) fn probation_of(&self, attempt: &Attempt, old: &EntryRef) -> Option<Probation> {
-        if !self.expects_outcomes(attempt, Some(old)) || attempt.emergency || attempt.exposed.is_empty() {
-            return None;
-        }
         let before = self.status.probation.as_ref().filter(|it| it.revision == old.revision);
         let proven = before.map(|it| &it.fallback).filter(|it| it.revision != attempt.revision);
+        let exposed = if attempt.emergency { Vec::new() } else { attempt.exposed.clone() };
+        if exposed.is_empty() && proven.is_none() {
+            return None;
+        }
         let watches_on = |it: &&_| self.policy.metrics.iter().any(|rule| rule.is_of(it) && watches(rule));
         Some(Probation {
             attempt: attempt.id.clone(),
             revision: attempt.revision.clone(),
             baseline: old.revision.clone(),
             fallback: proven.unwrap_or(old).clone(),
+            // What was kept of it stays: it may be asleep.
+            fallback_images: before
+                .filter(|_| proven.is_some())
+                .map(|it| it.fallback_images.clone())
+                .unwrap_or_default(),
+            images_differ: None,
             since: self.now,
-            exposed: attempt.exposed.clone(),
+            exposed,
             // A row of Fail does not end with the promotion.
             verdicts: self.status.verdicts.iter().filter(watches_on).cloned().collect(),
             recall: None,
@@ -235,6 +245,11 @@ impl Pass<'_> {
         }
     }
 
+    /// Why nothing can prove it, for people.
+    pub(super) fn no_outcomes(&self) -> String {
+        format!("nobody was served by two revisions, so no outcome can prove it; {}", self.ways_out())
+    }
+
     fn ways_out(&self) -> String {
         let name = self.name();
         format!(
@@ -245,18 +260,19 @@ impl Pass<'_> {
     /// Calls the last proven revision back, goes back to it, or ends the probation. Whether it goes back now: only
     /// then there is nothing else to do. A candidate that is on its way meanwhile is looked at in the same pass.
     pub(super) fn watch_probation(&mut self, request: Option<&Request>) -> bool {
+        self.watch_images();
         let Some(probation) = self.status.probation.clone() else { return false };
         if let Some(recall) = &probation.recall {
-            return self.await_fallback(&probation, recall);
+            return self.await_fallback(&probation, recall, request);
         }
         let asked = request.map(|it| it.verb);
         if let (Some(request), Some(Verb::Abort)) = (request, asked.filter(|_| self.active().is_none())) {
             self.status.handled_request = Some(request.done());
             let why = TakeBack { cause: Cause::Aborted, message: "aborted by request, on probation".into() };
-            return self.recall(&probation, &why);
+            return self.recall(&probation, &why, None);
         }
         if let Some(why) = self.late_failure(&probation) {
-            return self.recall(&probation, &why);
+            return self.recall(&probation, &why, request);
         }
         let may_end = self.trail_answers() && !self.is_settling && !self.is_taking_back(request);
         match request.filter(|it| it.verb == Verb::Promote && self.active().is_none()) {
@@ -268,7 +284,7 @@ impl Pass<'_> {
     }
 
     fn late_failure(&self, probation: &Probation) -> Option<TakeBack> {
-        if self.names(&probation.fallback.revision) {
+        if self.names(&probation.fallback.revision) && probation.images_differ.is_none() {
             let message = "the spec names the last proven revision again".to_owned();
             return Some(TakeBack { cause: Cause::Reverted, message });
         }
@@ -278,7 +294,7 @@ impl Pass<'_> {
 
     /// Whether a candidate is taken back, or loses its weight, in this pass: that does not wait for the record, and so nothing
     /// may go before it that does.
-    fn is_taking_back(&self, request: Option<&Request>) -> bool {
+    pub(super) fn is_taking_back(&self, request: Option<&Request>) -> bool {
         let aborted = request.is_some_and(|it| it.verb == Verb::Abort);
         let goes = |it: &Attempt| {
             it.state == AttemptState::RollingBack || self.take_back(it, aborted).is_some() || self.has_lost_all(it)
@@ -311,7 +327,8 @@ impl Pass<'_> {
         let passes: Option<Vec<String>> = late
             .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
             .collect();
-        let Some(passes) = passes else { return };
+        // What is not one thing is not proven.
+        let Some(passes) = passes.filter(|_| self.mixed_stable().is_none()) else { return };
         self.prove(&probation.revision);
         self.end(probation, "Prove", &passes.join(", "));
     }
@@ -338,7 +355,10 @@ impl Pass<'_> {
     pub(super) fn unproven_outcomes(&self) -> Option<String> {
         let probation = self.status.probation.as_ref()?;
         let mut waits: Vec<String> = Vec::new();
-        for (rule, delay) in self.policy.late() {
+        if probation.exposed.is_empty() {
+            waits.push(self.no_outcomes());
+        }
+        for (rule, delay) in self.policy.late().filter(|_| !probation.exposed.is_empty()) {
             let due = after(ended(probation), delay);
             let last = after(due, delay);
             let told = |at: DateTime<Utc>| at.format("%FT%TZ");
@@ -363,8 +383,9 @@ impl Pass<'_> {
             }
         }
         if waits.is_empty() {
-            // What keeps it from ending, another condition says.
-            waits.push("all outcomes are good".into());
+            // What else keeps it from ending, another condition says.
+            let mixed = self.mixed_stable().map(|it| format!(", and it is not proven before its pods are one: {it}"));
+            waits.push(format!("all outcomes are good{}", mixed.unwrap_or_default()));
         }
         Some(format!(
             "on probation: {}; revision {} is kept to go back to",

@@ -193,7 +193,9 @@ impl Pass<'_> {
     fn complete(&mut self, attempt: &Attempt) {
         let old = self.status.stable.replace(attempt.entry.clone());
         let is_proven = !attempt.emergency && !self.expects_outcomes(attempt, old.as_ref());
-        self.status.probation = old.as_ref().and_then(|old| self.probation_of(attempt, old));
+        let probation = old.as_ref().filter(|_| !is_proven).and_then(|old| self.probation_of(attempt, old));
+        let unjudged = probation.as_ref().filter(|it| it.exposed.is_empty()).map(|_| self.no_outcomes());
+        self.status.probation = probation;
         if let Some(old) = old {
             self.replaced(&old.revision);
         }
@@ -210,6 +212,9 @@ impl Pass<'_> {
             "Promote",
             format!("revision {} of entry {} serves all traffic", attempt.revision, attempt.entry.name),
         );
+        if let Some(why) = unjudged {
+            self.tell(EventType::Warning, "OutcomeUnknown", "Judge", format!("revision {}: {why}", attempt.revision));
+        }
     }
 
     /// Whether what status decided about traffic is what the gateway (or the Service) does.

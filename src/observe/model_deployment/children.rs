@@ -1,6 +1,6 @@
 //! The operator's children, as the caches show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -81,14 +81,16 @@ impl ModelDeployments {
         self.pods.find(namespace, &pods_key(name, &attempt.revision))
     }
 
-    /// All pods of the candidate and of the stable revision.
+    /// All pods of the candidate, of the stable revision, and of what is kept to go back to.
     pub(super) fn pods_running(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let Some(status) = &resource.status else { return Vec::new() };
         let candidate = status.attempt.as_ref().filter(|it| it.state.is_active()).map(|it| &it.revision);
-        let stable = status.stable.as_ref().map(|it| &it.revision).filter(|it| Some(*it) != candidate);
+        let stable = status.stable.as_ref().map(|it| &it.revision);
+        let fallback = status.probation.as_ref().map(|it| &it.fallback.revision);
+        // Each once.
+        let revisions: BTreeSet<&String> = [candidate, stable, fallback].into_iter().flatten().collect();
         let (namespace, name) = key(resource);
-        let pods = |revision: &String| self.pods.find(namespace, &pods_key(name, revision));
-        candidate.into_iter().chain(stable).flat_map(pods).collect()
+        revisions.into_iter().flat_map(|it| self.pods.find(namespace, &pods_key(name, it))).collect()
     }
 
     /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because

@@ -149,16 +149,16 @@ impl Desk {
     }
 }
 
-/// Whether anything may be measured: there is a candidate, or a revision on probation.
+/// Whether anything may be measured: there is a candidate, a revision on probation, or a stable one that is watched.
 fn measures(status: &ModelDeploymentStatus) -> bool {
-    measure::watched(status).is_some() || status.probation.is_some()
+    measure::watched(status).is_some() || status.probation.is_some() || status.stable_watch.is_some()
 }
 
 impl File {
-    /// Gives up what nobody waits for: an attempt that is over.
+    /// Gives up what nobody waits for: an attempt that is over, a revision that is not the stable one any more.
     fn close(&mut self, status: &ModelDeploymentStatus) {
         let attempts = status.attempt.iter().map(|it| &it.id).chain(status.probation.iter().map(|it| &it.attempt));
-        let attempts: Vec<&String> = attempts.collect();
+        let attempts: Vec<&String> = attempts.chain(status.stable_watch.iter().map(|it| &it.revision)).collect();
         self.tasks.retain(|topic, _| attempts.contains(&&topic.attempt));
         self.asked.keep(|topic| attempts.contains(&&topic.attempt));
     }

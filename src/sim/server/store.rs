@@ -33,10 +33,11 @@ pub(super) struct State {
     pub(super) clock: Clock,
 }
 
-/// `/apis/g/v/namespaces/n/plural/name` → `/apis/g/v/plural`, the collection over all namespaces.
+/// `/apis/g/v/namespaces/n/plural/name` → `/apis/g/v/plural`, the collection over all namespaces; of a namespace itself,
+/// that of namespaces.
 pub(super) fn collection(path: &str) -> String {
     let Some((root, rest)) = path.split_once("/namespaces/") else { return path.to_owned() };
-    format!("{root}/{}", rest.split('/').nth(1).unwrap_or_default())
+    format!("{root}/{}", rest.split('/').nth(1).unwrap_or("namespaces"))
 }
 
 fn name_of(path: &str) -> &str {

@@ -13,7 +13,7 @@ use crate::decide::Measurement;
 
 impl World {
     /// A revision's pods run these images, and of the other revision's nothing is known.
-    fn run(&mut self, revision: &str, digests: &[&str]) {
+    pub(super) fn run(&mut self, revision: &str, digests: &[&str]) {
         let pod = |digest: &&str| -> Arc<Pod> {
             let id = format!("registry/scorer@sha256:{}", digest.repeat(32));
             let container = json!({"name": "server", "image": "", "imageID": id, "ready": true, "restartCount": 0});

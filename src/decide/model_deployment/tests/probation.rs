@@ -44,7 +44,7 @@ pub(super) fn promoted() -> World {
     world
 }
 
-fn promote(world: &mut World, entry: &str) {
+pub(super) fn promote(world: &mut World, entry: &str) {
     world.deploy(entry);
     let attempts = world.status().attempts;
     for _ in 0..60 {
@@ -60,13 +60,22 @@ fn promote(world: &mut World, entry: &str) {
 
 /// `promoted`, after the old revision has lost its pods.
 pub(super) fn asleep() -> World {
+    asleep_with(|_, _| ())
+}
+
+/// As that; `runs` says what the old revision's pods ran.
+pub(super) fn asleep_with(runs: impl Fn(&mut World, &str)) -> World {
     let mut world = promoted();
+    let old = first(&world);
+    runs(&mut world, &old);
     for seconds in [600, 60] {
+        world.pass();
+        world.running.clear();
         world.advance(seconds);
         world.pass();
         world.all_is_well();
     }
-    assert_eq!(role_of(&world, &first(&world)), Some(RevisionRole::Fallback));
+    assert_eq!(role_of(&world, &old), Some(RevisionRole::Fallback));
     world
 }
 
@@ -311,6 +320,28 @@ fn a_person_can_end_a_probation_also_after_another_candidate_was_tried() {
 }
 
 #[test]
+fn a_person_takes_back_what_is_on_probation_after_another_candidate_was_tried() {
+    let mut world = asleep();
+    let promoted = world.attempt().id;
+    world.advance(1800);
+    world.deploy("churn-3");
+    (0..4).for_each(|_| {
+        world.pass();
+        world.all_is_well();
+    });
+    let mut story = Story::of("A candidate is aborted while another revision is on probation, then that", world);
+    story.world.request("abort", "n1");
+    story.pass("the candidate is aborted");
+    story.world.gateway_accepts();
+    story.pass("the gateway accepts");
+    story.world.request_for("abort", &promoted, "n2");
+    story.pass("the revision on probation is aborted too: pods first");
+    story.world.pods_ready();
+    story.pass("they are ready: all traffic goes back");
+    story.is("older-probation");
+}
+
+#[test]
 fn a_rollback_does_not_wait_for_the_record_of_what_is_proven_meanwhile() {
     let mut world = asleep();
     world.deploy("churn-3");
@@ -365,6 +396,92 @@ fn a_new_candidate_that_is_promoted_keeps_the_last_proven_revision_and_is_compar
     outcomes(&mut world, 0.02);
     settle(&mut world);
     assert_eq!(stable(&world), old);
+}
+
+/// `churn-3` gets all traffic without steps while `churn-2` is on probation.
+fn replaced_without_steps() -> World {
+    let mut world = asleep();
+    world.rollout(json!({"keepStable": "10m", "progressDeadline": "15m"}));
+    promote(&mut world, "churn-3");
+    world
+}
+
+/// As that, because no pod of `churn-2` is ready any more.
+fn replaced_in_an_emergency() -> World {
+    let mut world = asleep();
+    let late = stable(&world);
+    world.edit(|spec| spec.rollout.as_mut().unwrap().emergency_promote = Some(true));
+    world.deploy("churn-3");
+    for _ in 0..60 {
+        world.all_is_well();
+        world.pods_ready_of(&late, 0);
+        world.pass();
+        if world.attempt().state == AttemptState::Promoted {
+            assert!(world.attempt().emergency);
+            return world;
+        }
+        world.advance(30);
+    }
+    panic!("not promoted: {:#?}", world.attempt());
+}
+
+#[test]
+fn whatever_replaces_a_revision_on_probation_what_is_proven_stays_to_go_back_to() {
+    for begin in [replaced_without_steps, replaced_in_an_emergency] {
+        let old = first(&asleep());
+        let mut world = begin();
+        let third = stable(&world);
+        assert_eq!((first(&world), role_of(&world, &old)), (old.clone(), Some(RevisionRole::Fallback)));
+        assert!(!is_proven(&world, &third) && is_proven(&world, &old));
+        // Days later nobody has been asked: there was nobody who could have been served by both.
+        world.measure("hit-rate", Measurement::of(0.08));
+        for _ in 0..3 {
+            world.advance(24 * 3600);
+            settle(&mut world);
+        }
+        assert_eq!((world.status().phase, first(&world), pods(&world, &old)), (Phase::Probation, old.clone(), Some(0)));
+        assert!(world.status().probation.unwrap().verdicts.iter().all(|it| it.metric != "hit-rate"));
+        let (ready, reason, message) = condition(&world, "Ready");
+        assert!(ready && reason == "Probation" && message.contains("kubectl werkbank promote churn"), "{message}");
+        assert!(message.contains("nobody was served by two revisions"), "{message}");
+        let mut ended = world.clone();
+        ended.request_at("promote", "-", "n1");
+        settle(&mut ended);
+        assert_eq!((ended.status().probation, stable(&ended)), (None, third));
+        world.request("abort", "n1");
+        settle(&mut world);
+        assert_eq!(stable(&world), old);
+    }
+}
+
+#[test]
+fn that_nothing_can_prove_a_revision_is_told_when_it_is_promoted() {
+    let mut world = asleep();
+    world.rollout(json!({"keepStable": "10m"}));
+    world.deploy("churn-3");
+    let told = |plan: &crate::decide::Plan<_>| {
+        plan.events.iter().filter(|it| it.reason == "OutcomeUnknown" && it.type_ == EventType::Warning).count()
+    };
+    let mut times = 0;
+    for _ in 0..10 {
+        world.all_is_well();
+        times += told(&world.pass());
+        world.advance(30);
+    }
+    assert_eq!((world.attempt().state, times), (AttemptState::Promoted, 1));
+}
+
+#[test]
+fn the_next_one_that_walks_its_steps_is_judged_against_what_nothing_could_prove_and_goes_back_further() {
+    let mut world = replaced_without_steps();
+    let (old, third) = (first(&world), stable(&world));
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "keepStable": "10m"}));
+    promote(&mut world, "churn-4");
+    let probation = world.status().probation.unwrap();
+    assert_eq!((probation.baseline, probation.fallback.revision), (third, old.clone()));
+    outcomes(&mut world, 0.08);
+    settle(&mut world);
+    assert!(is_proven(&world, &stable(&world)) && world.status().probation.is_none());
 }
 
 #[test]

@@ -34,6 +34,8 @@ enum Happening {
     Measured(u8),
     /// What stories begin with: a revision is on probation.
     OnProbation,
+    /// Or the next candidate has all of the traffic, and the revision before it, which was on probation, is called back.
+    CalledBack,
     /// What the metric with `delay` answers from now on.
     Outcome(u8),
     /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, or one with `delay`.
@@ -130,6 +132,7 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
         Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
         Happening::OnProbation => *world = ON_PROBATION.clone(),
+        Happening::CalledBack => *world = CALLED_BACK.clone(),
         Happening::Outcome(kind) => world.measure("complaints", measurement(*kind)),
         Happening::Metrics(kind) => metrics(world, *kind),
         Happening::Advance(seconds) => world.advance(*seconds),
@@ -201,6 +204,7 @@ pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploy
     check_proven(world, &status);
     check_served(world, &status);
     check_probation(world, &status);
+    check_called_back(world, &status);
     // Whoever dies on the way knows nothing afterwards.
     if writes == usize::MAX {
         world.remember_what_was_asked()
@@ -265,6 +269,19 @@ fn check_probation(world: &World, status: &ModelDeploymentStatus) {
         let left = status.attempt.as_ref().map(|it| (&it.revision, it.state));
         assert_eq!(left, Some((&probation.revision, AttemptState::RollingBack)));
     }
+}
+
+/// What is called back gets nothing back: once the pods of what is proven can take all of the traffic, that has it, or
+/// a candidate that took all of it.
+fn check_called_back(world: &World, status: &ModelDeploymentStatus) {
+    let Some(probation) = status.probation.as_ref().filter(|it| it.recall.is_some()) else { return };
+    let name = labels::name(&["churn", &probation.fallback.revision]);
+    let ready = world.children.deployments.get(&name).map_or(0, |it| live::ready_pods(it));
+    let reached = world.children.deployments.contains_key(&name) && world.children.services.contains_key(&name);
+    let going_up = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack;
+    let replaced = status.attempt.as_ref().filter(going_up).is_some_and(|it| it.weight == Weight::FULL);
+    let carried = reached && ready >= Weight::FULL.capacity(world.observe().policy.replicas);
+    assert!(!carried || replaced, "{} has traffic, and is called back: {:?}", probation.revision, status.attempt);
 }
 
 /// Stable is never asked to run on fewer pods than `replicas`, and on none only where nothing is to run.
@@ -333,9 +350,10 @@ fn check_accepted(world: &World, status: &ModelDeploymentStatus, wanted: &crate:
     assert!(kept || accepted, "{:?} for {:?}", route::gateway(wanted), route::gateway(live));
 }
 
-/// Half of them begin with a revision on probation: few get there by themselves.
+/// Most of them begin with a revision on probation, or called back: few get there by themselves.
 fn story() -> impl Strategy<Value = Vec<Happening>> {
-    let begin = prop_oneof![Just(None), Just(Some(Happening::OnProbation))];
+    let called_back = Just(Some(Happening::CalledBack));
+    let begin = prop_oneof![2 => Just(None), 2 => Just(Some(Happening::OnProbation)), 1 => called_back];
     let stories = (begin, prop::collection::vec(happening(), 0..60));
     stories.prop_map(|(begin, story)| begin.into_iter().chain(story).collect())
 }
@@ -351,6 +369,24 @@ static ON_PROBATION: LazyLock<World> = LazyLock::new(|| {
         world.pass();
         world.advance(60);
     }
+    world
+});
+
+/// `churn-3` has taken all traffic from `churn-2`, which fails late.
+static CALLED_BACK: LazyLock<World> = LazyLock::new(|| {
+    let mut world = ON_PROBATION.clone();
+    world.deploy("churn-3");
+    while world.attempt().state != AttemptState::Promoting {
+        world.advance(60);
+        world.all_is_well();
+        world.pass();
+    }
+    world.all_is_well();
+    world.edit(|spec| spec.suspend = Some(true));
+    world.measure("complaints", measurement(0));
+    world.advance(1800);
+    world.pass();
+    assert!(world.status().probation.is_some_and(|it| it.recall.is_some()));
     world
 });
 
@@ -448,7 +484,7 @@ proptest! {
         whole.carry_out(&plan, usize::MAX);
         // Time stands still between the two lives.
         died.pass();
-        let counted = !matches!(story.first(), Some(Happening::OnProbation));
+        let counted = !matches!(story.first(), Some(Happening::OnProbation | Happening::CalledBack));
         prop_assert_eq!(essence(&healed(died), counted), essence(&healed(whole), counted));
     }
 

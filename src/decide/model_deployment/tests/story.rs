@@ -209,6 +209,7 @@ fn lines_of(status: &ModelDeploymentStatus) -> Vec<(String, String)> {
         }
     }
     lines.extend(status.probation.iter().flat_map(probation));
+    lines.extend(status.stable_watch.iter().flat_map(|it| verdicts_alone("watched", &it.verdicts)));
     if let Some(it) = &status.route_contest {
         let at = it.at.map(clock).unwrap_or_default();
         lines.push(("route reset".to_owned(), format!("{} times, last version {} at {at}", it.resets, it.version)));
@@ -247,14 +248,16 @@ fn probation(it: &Probation) -> Vec<(String, String)> {
     if let Some(recall) = &it.recall {
         write!(text, "; called back since {}: {:?}: {}", clock(recall.at), recall.cause, recall.message).unwrap();
     }
-    let verdict = |it: &Verdict| {
+    std::iter::once(("probation".to_owned(), text)).chain(verdicts_alone("on probation", &it.verdicts)).collect()
+}
+
+fn verdicts_alone<'a>(whose: &'a str, verdicts: &'a [Verdict]) -> impl Iterator<Item = (String, String)> + 'a {
+    verdicts.iter().map(move |it| {
         let stable = it.stable_value.as_ref().map(|value| format!(" against {value}")).unwrap_or_default();
         let value = it.value.as_deref().unwrap_or("-");
         let text = format!("{:?} {value}{stable} at {}: {}", it.verdict, clock(it.time), it.message);
-        (format!("on probation {}", it.metric), text)
-    };
-    let lines = it.verdicts.iter().map(verdict);
-    std::iter::once(("probation".to_owned(), text)).chain(lines).collect()
+        (format!("{whose} {}", it.metric), text)
+    })
 }
 
 fn attempt(it: &Attempt) -> String {

@@ -9,7 +9,9 @@ local held = paused or attempt.suspendedSince ~= nil
 local taken_back = state == "RolledBack" or state == "Failed" or (state == "Promoted" and next(status.takenBack or {}) ~= nil)
 local watched = attempt.observingSince ~= nil and (state == "Observing" or state == "Starting")
 local probation = status.probation or {}
-local on_probation = state == "Promoted" and probation.attempt == attempt.id and probation.recall == nil
+-- Also of an earlier attempt, if one that was tried since has ended: the buttons are for that then.
+local open = ended and state ~= nil and probation.attempt ~= nil and probation.recall == nil
+local on_probation = open and (state == "Promoted" or probation.attempt ~= attempt.id)
 return {
   abort = { disabled = not goes_up and not on_probation, iconClass = "fa fa-fw fa-undo" },
   pause = { disabled = not goes_up or paused, iconClass = "fa fa-fw fa-pause" },
