@@ -168,7 +168,7 @@ fn nobody_is_measured_who_is_scaled_to_zero() {
     }
     world.measure("error-rate", Measurement::of(0.5));
     two_looks(&mut world);
-    assert_eq!(reason_of(&world, "Stalled").0, false);
+    assert!(!reason_of(&world, "Stalled").0);
 }
 
 #[test]
