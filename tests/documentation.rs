@@ -10,6 +10,7 @@ use werkbank::api::artifact_failure::ArtifactFailureReason;
 
 /// CamelCase words in the sources of decisions that are no reasons.
 const NO_REASONS: &[&str] = &[
+    "Alert",
     // Condition types of our own and of others, and their statuses.
     "Available",
     "Ready",

@@ -252,6 +252,12 @@ impl<'a> Run<'a> {
             let status = self.view.status();
             let stable = status.stable.as_ref().map(|it| it.revision.as_str());
             let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
+            if candidate.is_none_or(|it| !it.state.is_active())
+                && status.probation.as_ref().is_some_and(|it| it.recall.is_none())
+            {
+                let now = self.view.now();
+                return self.fates().oracles.promised_recall(now);
+            }
             if candidate.is_none_or(|it| !it.state.is_active()) {
                 // The next one is another candidate, and nobody was asked about it yet.
                 return self.fates().oracles.forgive();

@@ -103,6 +103,8 @@ fn without_empties(value: &Value) -> Value {
 async fn a_button_is_shown_where_the_operator_takes_its_request() -> Result<()> {
     let (scripts, mut engine) = (scripts().await?, Engine::start().await?);
     let mut shown: BTreeMap<String, usize> = BTreeMap::new();
+    // Of a probation that is older than the last attempt.
+    let mut older: BTreeSet<&str> = BTreeSet::new();
     for it in situations::all()? {
         let buttons = engine.run(&scripts.discovery, &it.object)?;
         ensure!(buttons.as_object().map(serde_json::Map::len) == Some(Verb::ALL.len()), "{buttons}");
@@ -123,9 +125,12 @@ async fn a_button_is_shown_where_the_operator_takes_its_request() -> Result<()> 
             let taken = addressed(&asked, status).map(|_| ());
             ensure!(offered == taken.is_ok(), "{}: {verb}, offered: {offered}, {taken:?}", it.name);
             *shown.entry(verb.to_owned()).or_default() += usize::from(offered);
+            let present = status.attempt.as_ref().map(|it| it.id.as_str());
+            older.extend((offered && present != Some(&asked.attempt)).then_some(verb));
         }
     }
     ensure!(shown.values().all(|count| *count > 0), "never shown: {shown:?}");
+    ensure!(older.into_iter().eq(["abort", "promote"]), "what is on probation cannot be ended or taken back");
     Ok(())
 }
 

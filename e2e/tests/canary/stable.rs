@@ -5,7 +5,7 @@ use std::time::Duration;
 use werkbank::api::condition::{self, ConditionStatus};
 use werkbank::api::model_deployment::{ModelDeploymentStatus, VerdictKind};
 
-use crate::scene::{GOOD, Model, Scene, Wanted};
+use crate::scene::{GOOD, Model, Scene, Wanted, unharmed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn features_that_grow_old_under_a_stable_revision_are_told_of_and_nothing_is_written_meanwhile() {
@@ -26,12 +26,14 @@ async fn features_that_grow_old_under_a_stable_revision_are_told_of_and_nothing_
     let events = events.kubectl(["-n", model.namespace, "get", "events.events.k8s.io", "-o", "yaml"]).await.unwrap();
     assert!(String::from_utf8_lossy(&events.stdout).contains("reason: StableBreached"));
 
+    let load = model.load(50).await;
     // The repair is a rollout like any other: here of a revision that rests on newer features.
     let repaired = Wanted { version: "2", steps: "[{weight: 50%, for: 1s}]", ..GOOD };
     model.apply(&manifest(&model, &repaired, chrono::Utc::now().timestamp() + 600)).await;
     let second = |it: &ModelDeploymentStatus| it.attempts == 2 && fresh(it);
     let status = model.until("the second serves, and is watched", second).await;
     assert_eq!(stalled(&status), None);
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }
 

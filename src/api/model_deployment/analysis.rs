@@ -42,7 +42,8 @@ pub struct Analysis {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub metrics: Vec<Metric>,
     /// Guardrails with a threshold also watch the stable revision between rollouts. `Alert`: what breaks one is `Stalled`,
-    /// with the reason `StableBreached`. Left out: nothing is measured between rollouts.
+    /// with the reason `StableBreached`. `Fallback`: for `rollout.rollbackWindow` after a promotion it is on probation, and goes back to
+    /// the revision before. Left out: nothing is measured between rollouts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_stable_breach: Option<StableBreachAction>,
 }

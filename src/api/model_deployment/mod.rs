@@ -67,6 +67,8 @@ pub use verdict::{CountedPeriod, Verdict, VerdictKind};
         .message("rollout.shadow comes before rollout.steps: add steps, or remove shadow"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.steps) || has(self.analysis.samples) || !self.rollout.steps.exists(s, has(s.minSamples))")
         .message("steps with minSamples need analysis.samples: the query that counts a revision's requests"),
+    validation = Rule::new("!has(self.analysis.onStableBreach) || self.analysis.onStableBreach != 'Fallback' || (has(self.rollout) && has(self.rollout.rollbackWindow))")
+        .message("analysis.onStableBreach: Fallback needs rollout.rollbackWindow: for so long after a promotion the revision before is kept to go back to"),
     validation = Rule::new("!has(self.rollout) || !has(self.rollout.onOutage) || !has(self.analysis.none)")
         .message("rollout.onOutage needs metrics: with analysis.none there is no source that could be out"),
     validation = Rule::new("has(self.analysis.none) || (has(self.rollout) && has(self.rollout.steps) && size(self.rollout.steps) > 0)")

@@ -22,7 +22,7 @@ pub struct Exposure {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// A stable revision that metrics with `delay` have still to judge.
+/// A stable revision that metrics with `delay` have still to judge, or that guardrails may still take back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probation {
@@ -48,6 +48,9 @@ pub struct Probation {
     /// The newest verdict of each metric that judges it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
+    /// Guardrails may call it back until then at least: see `analysis.onStableBreach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
     /// It is to go back, once the pods of `fallback` are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<Recall>,

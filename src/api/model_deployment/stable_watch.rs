@@ -11,6 +11,8 @@ use super::Verdict;
 pub enum StableBreachAction {
     /// Say so: `Stalled=True` with the reason `StableBreached`, and an Event.
     Alert,
+    /// For `rollout.rollbackWindow` after a promotion go back to the revision before, which is kept for it; later, say so.
+    Fallback,
 }
 
 /// What guardrails say of the stable revision between rollouts.

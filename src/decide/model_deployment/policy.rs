@@ -217,6 +217,12 @@ impl Policy {
         self.metrics.iter().filter_map(|it| Some((it, it.delay?)))
     }
 
+    /// How long after a promotion a breach goes back; `None`: it does not.
+    #[must_use]
+    pub fn fallback_window(&self) -> Option<Duration> {
+        self.rollback_window.filter(|_| self.on_stable_breach == Some(StableBreachAction::Fallback))
+    }
+
     /// The metrics that must not be violated, ever.
     pub fn guardrails(&self) -> impl Iterator<Item = &MetricRule> {
         self.gating().filter(|it| it.role == MetricRole::Guardrail)

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!               every late metric is Pass           ──► proven; what was kept goes
-//!  Probation ── `promote`, or no late metric is left ──► ended, not proven; what was kept goes
+//!  Probation ── `promote`, or nothing judges it     ──► ended, not proven; what was kept goes
 //!               Fail, a guardrail, abort, revert    ──► recall: pods of the last proven one ──► RollingBack ──► RolledBack
 //! ```
 //!
@@ -20,6 +20,9 @@
 //! - What takes the place of a revision on probation without steps, or in an emergency, has served nobody beside another,
 //!   so nothing can prove it. It is on probation all the same, until a person ends that or another one is proven:
 //!   what is proven stays to go back to.
+//!
+//! - With `analysis.onStableBreach: Fallback` every promotion begins a probation: for `rollout.rollbackWindow` guardrails may
+//!   call it back, and it is proven when they have let it be and say Pass at the end.
 //!
 //! How it goes back is in `recall`.
 
@@ -187,7 +190,8 @@ impl Pass<'_> {
 
     /// Whether metrics judge it later, after it took the place of `old`.
     pub(super) fn expects_outcomes(&self, attempt: &Attempt, old: Option<&EntryRef>) -> bool {
-        old.is_some() && !attempt.fast_return && self.policy.late().next().is_some()
+        let judges = self.policy.late().next().is_some() || self.policy.fallback_window().is_some();
+        old.is_some() && !attempt.fast_return && judges
     }
 
     /// The probation that a promotion of what is not proven begins. In an emergency nobody was served by both for long
@@ -196,7 +200,9 @@ impl Pass<'_> {
         let before = self.status.probation.as_ref().filter(|it| it.revision == old.revision);
         let proven = before.map(|it| &it.fallback).filter(|it| it.revision != attempt.revision);
         let exposed = if attempt.emergency { Vec::new() } else { attempt.exposed.clone() };
-        if exposed.is_empty() && proven.is_none() {
+        let may_be_proven = !attempt.emergency && (self.policy.late().next().is_none() || !exposed.is_empty());
+        let until = self.policy.fallback_window().filter(|_| may_be_proven).map(|it| after(self.now, it));
+        if exposed.is_empty() && until.is_none() && proven.is_none() {
             return None;
         }
         let watches_on = |it: &&_| self.policy.metrics.iter().any(|rule| rule.is_of(it) && watches(rule));
@@ -215,6 +221,7 @@ impl Pass<'_> {
             exposed,
             // A row of Fail does not end with the promotion.
             verdicts: self.status.verdicts.iter().filter(watches_on).cloned().collect(),
+            until,
             recall: None,
         })
     }
@@ -314,11 +321,28 @@ impl Pass<'_> {
         self.end(probation, "EndProbation", "promote was requested: it is not proven");
     }
 
+    /// Until when guardrails may call it back, as the spec is now.
+    fn callable_until(&self, probation: &Probation) -> Option<DateTime<Utc>> {
+        probation.until.filter(|_| self.policy.fallback_window().is_some())
+    }
+
+    /// What guardrails say at the end of the time in which they may call it back; `None`: not yet, or not all is well.
+    fn kept_guardrails(&self, probation: &Probation) -> Option<Vec<String>> {
+        let Some(until) = self.callable_until(probation) else { return Some(Vec::new()) };
+        let newest = |rule: &MetricRule| {
+            let pass = probation.verdicts.iter().find(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass)?;
+            Some(format!("{} Pass {}", pass.metric, pass.value.as_deref().unwrap_or("-")))
+        };
+        let watching = self.policy.metrics.iter().filter(|it| watches(it));
+        watching.map(newest).collect::<Option<_>>().filter(|_| until <= self.now)
+    }
+
     fn end_if_over(&mut self, probation: &Probation) {
         let mut late = self.policy.late().peekable();
-        if late.peek().is_none() {
-            return self.end(probation, "EndProbation", "no metric has a delay any more: it is not proven");
+        if late.peek().is_none() && self.callable_until(probation).is_none() {
+            return self.end(probation, "EndProbation", "nothing judges it any more: it is not proven");
         }
+        let Some(kept) = self.kept_guardrails(probation) else { return };
         let passed = |(rule, delay): &(&MetricRule, Duration)| {
             let due = after(ended(probation), *delay);
             let newest = probation.verdicts.iter().find(|it| rule.is_of(it) && it.time >= due);
@@ -326,6 +350,7 @@ impl Pass<'_> {
         };
         let passes: Option<Vec<String>> = late
             .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
+            .chain(kept.into_iter().map(Some))
             .collect();
         // What is not one thing is not proven.
         let Some(passes) = passes.filter(|_| self.mixed_stable().is_none()) else { return };
@@ -348,15 +373,36 @@ impl Pass<'_> {
     pub(super) fn wake_for_probation(&mut self) {
         let deadline = self.recalled_until().filter(|at| *at > self.now);
         let measured = next(self.policy, &self.status, &self.observed.asked, self.now);
-        deadline.into_iter().chain(measured).for_each(|at| self.look_again(at));
+        let callable = self.status.probation.as_ref().and_then(|it| self.callable_until(it));
+        let ends = callable.filter(|at| *at > self.now);
+        deadline.into_iter().chain(measured).chain(ends).for_each(|at| self.look_again(at));
+    }
+
+    /// What guardrails may still say of it, for people; empty when nothing is open.
+    fn unkept_guardrails(&self, probation: &Probation, until: DateTime<Utc>) -> String {
+        if until > self.now {
+            return format!("its guardrails may take it back until {}", until.format("%FT%TZ"));
+        }
+        let open = self.policy.metrics.iter().filter(|it| watches(it)).filter_map(|rule| {
+            match probation.verdicts.iter().find(|it| rule.is_of(it)) {
+                Some(it) if it.verdict == VerdictKind::Pass => None,
+                Some(it) => Some(format!("{} is {:?}: {}", it.metric, it.verdict, it.message)),
+                None => Some(format!("{} has not been measured", rule.name)),
+            }
+        });
+        open.collect::<Vec<_>>().join("; ")
     }
 
     /// What a revision on probation still has to prove, for people.
     pub(super) fn unproven_outcomes(&self) -> Option<String> {
         let probation = self.status.probation.as_ref()?;
         let mut waits: Vec<String> = Vec::new();
-        if probation.exposed.is_empty() {
+        let callable = self.callable_until(probation);
+        if probation.exposed.is_empty() && (callable.is_none() || self.policy.late().next().is_some()) {
             waits.push(self.no_outcomes());
+        }
+        if let Some(until) = callable {
+            waits.push(self.unkept_guardrails(probation, until));
         }
         for (rule, delay) in self.policy.late().filter(|_| !probation.exposed.is_empty()) {
             let due = after(ended(probation), delay);
@@ -382,6 +428,7 @@ impl Pass<'_> {
                 )),
             }
         }
+        waits.retain(|it| !it.is_empty());
         if waits.is_empty() {
             // What else keeps it from ending, another condition says.
             let mixed = self.mixed_stable().map(|it| format!(", and it is not proven before its pods are one: {it}"));

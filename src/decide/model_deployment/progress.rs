@@ -194,7 +194,8 @@ impl Pass<'_> {
         let old = self.status.stable.replace(attempt.entry.clone());
         let is_proven = !attempt.emergency && !self.expects_outcomes(attempt, old.as_ref());
         let probation = old.as_ref().filter(|_| !is_proven).and_then(|old| self.probation_of(attempt, old));
-        let unjudged = probation.as_ref().filter(|it| it.exposed.is_empty()).map(|_| self.no_outcomes());
+        let unjudged =
+            probation.as_ref().filter(|it| it.exposed.is_empty() && it.until.is_none()).map(|_| self.no_outcomes());
         self.status.probation = probation;
         if let Some(old) = old {
             self.replaced(&old.revision);

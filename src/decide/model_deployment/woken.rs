@@ -1,4 +1,4 @@
-//! What comes up again after it slept may not be what went to sleep.
+//! What comes up again after it slept may not be what went to sleep: pods of the last proven revision.
 //!
 //! The last proven revision loses its pods once `rollout.keepStable` is over. If a tag of its template is pushed over
 //! meanwhile, the pods that come up run something that nobody has proven, and all of them the same: nothing differs
@@ -56,7 +56,7 @@ impl Pass<'_> {
             let other = digests.into_iter().map(|it| kept(in_repository, it)).find(|it| it != before)?;
             (before.starts_with('@') == in_repository).then(|| {
                 format!(
-                    "pods of revision {revision} run {} for container {container}, and ran {} when it was proven: its tag was pushed over while they were gone",
+                    "pods of revision {revision} run {} for container {container}, and ran {} when it was proven: its tag was pushed over since",
                     told(&other),
                     told(before)
                 )

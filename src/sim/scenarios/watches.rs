@@ -18,6 +18,15 @@ fn broken(view: &View, query: &str) -> Measurement {
     if view.has("broken") && asked_of(view, query) == "churn-1" { bad() } else { good() }
 }
 
+/// `churn-2` breaks it while `broken` is set; what was promoted goes back to the revision before for half an hour.
+fn falling_back(name: &'static str) -> Scenario {
+    let spec = json!({"analysis": {"interval": "8m", "metrics": [guardrail()], "onStableBreach": "Fallback"},
+        "rollout": {"steps": [{"weight": "50%", "for": "2m"}], "rollbackWindow": "30m"}});
+    canary(name)
+        .spec(spec)
+        .metrics(|view, query| if view.has("broken") && asked_of(view, query) == "churn-2" { bad() } else { good() })
+}
+
 fn is_told(view: &View) -> bool {
     let status = view.status();
     let stalled = condition::find(&status.conditions, "Stalled");
@@ -40,6 +49,11 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.serves("churn-1"), |it| it.set("broken"))
             .when(is_told, deploy("churn-2"))
             .until(|it| it.serves("churn-2") && !is_told(it)),
+        falling_back("a_stable_breach_falls_back")
+            .when(|it| it.serves("churn-2"), |it| it.set("broken"))
+            .until(|it| it.serves("churn-1") && it.status().probation.is_none()),
+        falling_back("a_promoted_revision_keeps_its_guardrails")
+            .until(|it| it.serves("churn-2") && it.status().probation.is_none()),
         watched(canary("a_promoted_revision_is_watched")).until(|it| {
             let watch = it.status().stable_watch;
             it.serves("churn-2") && watch.is_some_and(|it| !it.verdicts.is_empty())

@@ -416,6 +416,12 @@ pub(super) fn healed(mut world: World) -> World {
     world
 }
 
+/// Passes until nothing is written any more, while time and everybody else stand still.
+fn still(mut world: World) -> World {
+    assert!((0..50).any(|_| is_nothing(&world.pass())), "it does not come to rest: {:#?}", world.status());
+    world
+}
+
 /// A world without the times and counters that depend on how it got there.
 /// How many attempts it took depends on how it got there, too, where pods of a fallback may come up before or after
 /// the next candidate has begun: `counted` says that it does not.
@@ -486,6 +492,21 @@ proptest! {
         died.pass();
         let counted = !matches!(story.first(), Some(Happening::OnProbation | Happening::CalledBack));
         prop_assert_eq!(essence(&healed(died), counted), essence(&healed(whole), counted));
+    }
+
+    /// How many attempts it takes, too: here nothing comes between the two lives and what they do next.
+    #[test]
+    fn dying_after_any_write_of_a_pass_changes_nothing_if_nothing_else_happens(story in story(), writes in 0_usize..10) {
+        let world = world_after(&story);
+        let whole = world.clone();
+        let plan = world.decide();
+        let [mut died, mut whole] = [world, whole];
+        died.carry_out(&plan, writes);
+        died.restart();
+        whole.carry_out(&plan, usize::MAX);
+        let [died, whole] = [still(died), still(whole)];
+        prop_assert_eq!(essence(&died, true), essence(&whole, true));
+        prop_assert_eq!(essence(&healed(died), true), essence(&healed(whole), true));
     }
 
     #[test]

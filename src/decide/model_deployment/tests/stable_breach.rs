@@ -7,7 +7,7 @@ use serde_json::json;
 use super::story::Story;
 use super::world::{World, guardrail, is_nothing};
 use crate::api::condition::{self, ConditionStatus};
-use crate::api::model_deployment::{Cause, VerdictKind};
+use crate::api::model_deployment::{Cause, Phase, RevisionRole, VerdictKind};
 use crate::decide::{EventType, Measurement};
 
 /// `serving`, with the guardrail watching between rollouts.
@@ -169,6 +169,84 @@ fn nobody_is_measured_who_is_scaled_to_zero() {
     world.measure("error-rate", Measurement::of(0.5));
     two_looks(&mut world);
     assert!(!reason_of(&world, "Stalled").0);
+}
+
+/// `serving`, where a breach within an hour of a promotion goes back; the old pods stay for a minute.
+fn falling_back() -> World {
+    let mut world = World::serving();
+    world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "keepStable": "1m", "rollbackWindow": "1h"}));
+    world.analysis(json!({"metrics": [guardrail()], "onStableBreach": "Fallback"}));
+    rest(&mut world);
+    world.deploy("churn-2");
+    for _ in 0..10 {
+        rest(&mut world);
+    }
+    assert_eq!(world.status().phase, Phase::Probation, "{:#?}", world.status());
+    world
+}
+
+fn rest(world: &mut World) {
+    world.pass();
+    world.all_is_well();
+    world.advance(30);
+}
+
+#[test]
+fn a_breach_soon_after_a_promotion_goes_back_to_the_revision_before_which_has_no_pods_by_then() {
+    let mut world = falling_back();
+    world.advance(600);
+    for _ in 0..3 {
+        rest(&mut world);
+    }
+    let first = world.status().probation.unwrap().fallback.revision;
+    assert!(world.status().revisions.iter().any(|it| it.revision == first && it.role == RevisionRole::Fallback));
+    let mut story = Story::of("stable-fallback", world);
+    story.world.measure("error-rate", Measurement::of(0.5));
+    story.pass("a breach is one more Fail than is tolerated");
+    story.world.advance(30);
+    story.pass("pods first");
+    story.world.all_is_well();
+    story.pass("and then the traffic");
+    story.world.all_is_well();
+    story.pass("the gateway has accepted it");
+    story.is("stable-fallback");
+}
+
+#[test]
+fn whatever_keeps_its_guardrails_for_the_window_is_proven_and_watched_on() {
+    let mut world = falling_back();
+    let second = world.status().stable.unwrap().revision;
+    assert!(world.status().proven.iter().all(|it| it.revision != second));
+    let message = |world: &World| condition::find(&world.status().conditions, "Ready").unwrap().message.clone();
+    assert!(message(&world).contains("its guardrails may take it back until"), "{}", message(&world));
+    world.advance(3600);
+    // Whoever says nothing at the end proves nothing.
+    world.measure("error-rate", Measurement::NoData("no series".into()));
+    world.pass();
+    assert!(message(&world).contains("error-rate is NoData: no series"), "{}", message(&world));
+    assert_eq!(world.status().phase, Phase::Probation);
+    for _ in 0..3 {
+        rest(&mut world);
+    }
+    assert_eq!((world.status().probation, reason_of(&world, "Ready")), (None, (true, "Stable".into())));
+    assert!(world.status().proven.iter().any(|it| it.revision == second));
+    world.measure("error-rate", Measurement::of(0.5));
+    two_looks(&mut world);
+    assert_eq!(reason_of(&world, "Stalled"), (true, "StableBreached".into()), "now it is told of");
+}
+
+#[test]
+fn a_spec_without_fallback_ends_the_time_in_which_guardrails_may_call_back() {
+    let mut world = falling_back();
+    world.analysis(json!({"metrics": [guardrail()], "onStableBreach": "Alert"}));
+    for _ in 0..3 {
+        rest(&mut world);
+    }
+    let status = world.status();
+    assert_eq!(
+        (status.probation, status.stable_watch.map(|it| it.revision)),
+        (None, status.stable.map(|it| it.revision))
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::probation::{asleep_with, condition, first, outcomes, pods, settle, stable};
+use super::probation::{asleep_with, condition, first, is_proven, outcomes, pods, promote, settle, stable};
 use super::world::World;
 use crate::api::model_deployment::{Cause, Phase};
 use crate::decide::{Event, EventType, Measurement};
@@ -27,10 +27,6 @@ fn wakes(world: &mut World, image: &str) -> Vec<Event> {
         }
     }
     events
-}
-
-fn is_proven(world: &World, revision: &str) -> bool {
-    world.status().proven.iter().any(|it| it.revision == revision)
 }
 
 fn warned(events: &[Event]) -> usize {
@@ -120,7 +116,7 @@ fn a_spec_that_names_it_again_is_not_followed_to_other_images() {
 fn what_is_kept_of_it_outlives_another_promotion() {
     let mut world = asleep();
     let kept = world.status().probation.unwrap().fallback_images;
-    super::probation::promote(&mut world, "churn-3");
+    promote(&mut world, "churn-3");
     assert_eq!(world.status().probation.unwrap().fallback_images, kept);
 }
 
