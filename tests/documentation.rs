@@ -31,6 +31,14 @@ const NO_REASONS: &[&str] = &[
     "HTTPRoute",
     "ModelDeployment",
     "Service",
+    // What the Job controller calls an end, and the kubelet a container that does not start.
+    "Complete",
+    "DeadlineExceeded",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
     // What the kubelet calls a container that is merely early.
     "ContainerCreating",
     "PodInitializing",
@@ -47,9 +55,10 @@ const NO_REASONS: &[&str] = &[
     "Prove",
     "EndProbation",
     "Judge",
-    // What events say was done about requests, and about pods that differ.
+    // What events say was done about requests, about pods that differ, and about a stable revision that fails.
     "Request",
     "Hold",
+    "Alert",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

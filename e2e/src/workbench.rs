@@ -51,6 +51,8 @@ impl Options {
 pub const OPERATOR_IMAGE: (&str, &str) = ("ghcr.io/werkbank-dev/werkbank", "local");
 /// The image of the example's model server.
 pub const MODEL_SERVER_IMAGE: &str = "werkbank.dev/model-server:local";
+/// An image with a shell and this machine's tools: what stands for a program that judges.
+pub const SHELL_IMAGE: &str = "werkbank.dev/shell:local";
 /// `controllerName` of the GatewayClass that is served.
 pub const GATEWAY_CONTROLLER: &str = "werkbank.dev/workbench";
 /// Where the operator is installed.
@@ -233,7 +235,8 @@ async fn start_node(control_plane: &ControlPlane, server: &str, restarts: node::
         NodeOptions::new("workbench", node::AddressBlock::new(PODS, block), dir, server, control_plane.ca_pem())
             .label("topology.kubernetes.io/region", REGION)
             .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
-            .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?));
+            .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?))
+            .image(SHELL_IMAGE, Image::new("/bin/sh"));
     options.backoff = restarts;
     NodeAgent::start(control_plane.client(), options).await.context("cannot start the node")
 }

@@ -6,6 +6,7 @@
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::Error;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -196,7 +197,9 @@ fn over(kind: ChildKind, mut body: Value) -> Patch<Value> {
         }
         // Custom resources know no such directive, and need none: the spec of a route is lists, which a merge
         // replaces. The other kinds are never changed.
-        ChildKind::HttpRoute | ChildKind::ConfigMap | ChildKind::Revision => return Patch::Merge(body),
+        ChildKind::HttpRoute | ChildKind::ConfigMap | ChildKind::Revision | ChildKind::Job => {
+            return Patch::Merge(body);
+        }
     }
     Patch::Strategic(body)
 }
@@ -219,6 +222,7 @@ fn collection(kind: ChildKind, namespace: &str) -> Request {
         ChildKind::Autoscaler => HorizontalPodAutoscaler::url_path(&(), namespace),
         ChildKind::Service => Service::url_path(&(), namespace),
         ChildKind::HttpRoute => HttpRoute::url_path(&(), namespace),
+        ChildKind::Job => Job::url_path(&(), namespace),
     })
 }
 
@@ -234,6 +238,7 @@ fn body(child: &Child) -> Result<Value, Error> {
         Child::Autoscaler(child) => serde_json::to_value(child),
         Child::Service(child) => serde_json::to_value(child),
         Child::HttpRoute(child) => serde_json::to_value(child),
+        Child::Job(child) => serde_json::to_value(child),
     };
     body.map_err(Error::SerdeError)
 }

@@ -11,6 +11,8 @@ use crate::text::hex::hex;
 pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
 /// On everything that belongs to one revision, pods included.
 pub const REVISION: &str = "werkbank.dev/revision";
+/// On a Job that computes a metric's number, and on its pod: the metric.
+pub const METRIC: &str = "werkbank.dev/metric";
 /// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
 pub const REQUEST: &str = "werkbank.dev/request";
 /// On a Namespace: `"true"` suspends every ModelDeployment in it.

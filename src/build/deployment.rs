@@ -3,7 +3,6 @@
 //! The template is kept as JSON until the last moment, and then compared with what Kubernetes' types made of it:
 //! a field they do not know would be lost without a word, so [`write`] refuses it.
 
-mod place;
 mod template;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{APPLIED, GENERATION, Owner, annotation, metadata, selector, unknown};
+use super::{APPLIED, GENERATION, Owner, annotation, metadata, place, selector, unknown};
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
 use crate::api::gateway::HttpRoute;
@@ -98,6 +99,8 @@ pub enum Child {
     Service(Box<Service>),
     /// The weights.
     HttpRoute(Box<HttpRoute>),
+    /// What computes the number of a metric.
+    Job(Box<Job>),
 }
 
 /// The kinds of [`Child`].
@@ -115,6 +118,8 @@ pub enum ChildKind {
     Service,
     /// `gateway.networking.k8s.io/v1` HTTPRoute.
     HttpRoute,
+    /// `batch/v1` Job.
+    Job,
 }
 
 impl ChildKind {
@@ -128,6 +133,7 @@ impl ChildKind {
             Self::Autoscaler => "HorizontalPodAutoscaler",
             Self::Service => "Service",
             Self::HttpRoute => "HTTPRoute",
+            Self::Job => "Job",
         }
     }
 }
@@ -143,6 +149,7 @@ impl Child {
             Self::Autoscaler(_) => ChildKind::Autoscaler,
             Self::Service(_) => ChildKind::Service,
             Self::HttpRoute(_) => ChildKind::HttpRoute,
+            Self::Job(_) => ChildKind::Job,
         }
     }
 
@@ -156,6 +163,7 @@ impl Child {
             Self::Autoscaler(child) => &child.metadata,
             Self::Service(child) => &child.metadata,
             Self::HttpRoute(child) => &child.metadata,
+            Self::Job(child) => &child.metadata,
         };
         metadata.name.as_deref().unwrap_or_default()
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
 use kube::core::PartialObjectMeta;
@@ -68,6 +69,7 @@ pub struct ModelDeployments {
     autoscalers: Cache<HorizontalPodAutoscaler>,
     services: Cache<Service>,
     routes: Cache<HttpRoute>,
+    jobs: Cache<Job>,
     pods: Cache<Pod>,
     namespaces: Cache<NamespaceMeta>,
     desk: Desk,

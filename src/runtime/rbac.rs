@@ -97,6 +97,12 @@ pub const OPERATOR: Role = Role {
             "How many pods each revision has at least, where `autoscaling` decides the rest; it goes when that is taken from the spec.",
         ),
         rule(
+            "batch",
+            "jobs",
+            &["create", "delete", "list", "watch"],
+            "What computes the number of a metric of provider `job`; it goes when it is judged.",
+        ),
+        rule(
             CORE,
             "services",
             OWN,
@@ -108,7 +114,12 @@ pub const OPERATOR: Role = Role {
             &["create", "get", "list", "watch"],
             "Read: shared metrics and what a template refers to. Written: only the immutable copies of each revision.",
         ),
-        rule(CORE, "pods", &["list", "watch"], "Why a revision's pods do not come up; pods are never written."),
+        rule(
+            CORE,
+            "pods",
+            &["list", "watch"],
+            "Why a revision's pods do not come up, and what a metric's Job has said; pods are never written.",
+        ),
         rule(
             "gateway.networking.k8s.io",
             "httproutes",

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::others::jobs;
 use super::server::Cluster;
 use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, weights};
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
 use crate::api::{Weight, model_deployment::TrailNote};
 use crate::audit::{Entry, EntryKind};
+use crate::build::job::{PURPOSE, Purpose};
 
 /// A decision as status and trail both tell it: attempt, what, to which weight.
 type Decision = (String, String, String);
@@ -84,6 +86,24 @@ impl Oracles {
             self.route(cluster, before, after);
         } else if path_ == path(SERVICES, NAME) && before["spec"]["selector"] != after["spec"]["selector"] {
             self.switch(cluster, &after["spec"]["selector"]);
+        } else if path_.contains("/jobs/") && before.is_null() {
+            self.job(cluster, after);
+        }
+    }
+
+    /// Of each metric and side one Job at a time; and no Service selects its pods.
+    fn job(&mut self, cluster: &Cluster, job: &Value) {
+        let what = |it: &Value| {
+            let text = it["metadata"]["annotations"][PURPOSE].as_str().unwrap_or_default();
+            let it: Purpose = serde_json::from_str(text).unwrap();
+            (it.attempt, it.on_probation, it.metric, it.digest, format!("{:?}", it.subject))
+        };
+        let same = jobs::all(cluster).into_iter().filter(|(_, it)| !jobs::is_over(it) && what(it) == what(job));
+        if same.count() > 1 {
+            self.broken(format!("two Jobs at a time for {:?}", what(job)));
+        }
+        if !job["spec"]["template"]["metadata"]["labels"][labels::REVISION].is_null() {
+            self.broken("a Service selects the pods of a Job");
         }
     }
 
@@ -189,6 +209,10 @@ impl Oracles {
         }
         if !status.unrecorded.is_empty() {
             self.broken(format!("{} decisions are not recorded at rest", status.unrecorded.len()));
+        }
+        let is_judged = status.attempt.as_ref().is_some_and(|it| it.state.is_active()) || status.probation.is_some();
+        if !is_judged && !jobs::all(cluster).is_empty() {
+            self.broken("a Job is left that judges nobody");
         }
         let named: BTreeSet<String> = status.revisions.iter().map(|it| labels::name(&[NAME, &it.revision])).collect();
         for (path, object) in &all {

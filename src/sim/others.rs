@@ -1,5 +1,7 @@
 //! Whoever else works in a cluster, each as far as a rollout notices: the Deployment controller (pods come up), the
-//! autoscaler's (its bounds are kept), the gateway (routes are accepted), the garbage collector. One thing at a time, when the scheduler says so.
+//! autoscaler's (its bounds are kept), the gateway (routes are accepted), the Job controller, the garbage collector. One thing at a time, when the scheduler says so.
+
+pub(super) mod jobs;
 
 use std::collections::BTreeSet;
 
@@ -7,8 +9,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::server::Cluster;
-use super::view::{AUTOSCALERS, DEPLOYMENTS, ROUTES, path};
+use super::view::{AUTOSCALERS, DEPLOYMENTS, JOBS, ROUTES, path};
 use crate::api::labels;
+use jobs::Jobs;
 
 /// Something that somebody else can do now.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,8 @@ pub(super) enum Deed {
     Scale(String, i64),
     /// The gateway looks at this route.
     Gateway(String),
+    /// The Job controller or a kubelet looks at this Job.
+    Job(String),
     /// The garbage collector takes this object.
     Collect(String),
 }
@@ -27,7 +32,7 @@ pub(super) enum Deed {
 pub(super) type Pods<'a> = &'a dyn Fn(&Value, i64) -> i64;
 
 /// Everything that others can do now.
-pub(super) fn deeds(cluster: &Cluster, pods: Pods<'_>) -> Vec<Deed> {
+pub(super) fn deeds(cluster: &Cluster, pods: Pods<'_>, jobs: Jobs<'_>) -> Vec<Deed> {
     let deployments = cluster.all(DEPLOYMENTS).into_iter();
     let deployments = deployments.filter(|(_, it)| pods_status(it, pods) != it["status"]);
     let routes = cluster.all(ROUTES).into_iter();
@@ -41,7 +46,9 @@ pub(super) fn deeds(cluster: &Cluster, pods: Pods<'_>) -> Vec<Deed> {
     let orphans = all.iter().filter(|(_, it)| is_orphan(it)).map(|(path, _)| Deed::Collect(path.clone()));
     let deeds = deployments.map(|(path, _)| Deed::Pods(path)).chain(routes.map(|(path, _)| Deed::Gateway(path)));
     let scales = cluster.all(AUTOSCALERS).into_iter().filter_map(|(_, it)| scale(cluster, &it));
-    deeds.chain(scales).chain(orphans).collect()
+    let waiting = cluster.all(JOBS).into_iter().filter(|(_, it)| jobs::is_waiting(cluster, it, jobs));
+    let waiting = waiting.map(|(path, _)| Deed::Job(path));
+    deeds.chain(scales).chain(waiting).chain(orphans).collect()
 }
 
 /// Load never changes by itself: an autoscaler keeps its bounds, and leaves a Deployment alone that says 0.
@@ -54,7 +61,7 @@ fn scale(cluster: &Cluster, autoscaler: &Value) -> Option<Deed> {
 }
 
 /// Does it.
-pub(super) fn act(cluster: &Cluster, deed: &Deed, pods: Pods<'_>) {
+pub(super) fn act(cluster: &Cluster, deed: &Deed, pods: Pods<'_>, jobs: Jobs<'_>) {
     match deed {
         Deed::Pods(path) => {
             let status = pods_status(&cluster.get(path), pods);
@@ -68,6 +75,7 @@ pub(super) fn act(cluster: &Cluster, deed: &Deed, pods: Pods<'_>) {
                 set_status(cluster, path, &status);
             }
         }
+        Deed::Job(path) => jobs::act(cluster, path, jobs),
         Deed::Collect(path) => drop(cluster.ask(Method::DELETE, path, Value::Null)),
     }
 }

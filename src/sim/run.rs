@@ -291,7 +291,8 @@ impl<'a> Run<'a> {
         steps.extend(awake.into_iter().map(|(number, key)| Step::Pass(number, key)));
         if self.deeds.0 != cluster.version() {
             let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
-            self.deeds = (cluster.version(), others::deeds(cluster, &pods));
+            let jobs = |it: &_| (self.scenario.jobs)(&self.view, it);
+            self.deeds = (cluster.version(), others::deeds(cluster, &pods, &jobs));
         }
         steps.extend(self.deeds.1.iter().cloned().map(Step::Other));
         steps.extend((!self.fates().late.is_empty()).then_some(Step::Late));
@@ -331,7 +332,8 @@ impl<'a> Run<'a> {
                     self.fates().oracles.pods(path, &known, lags);
                 }
                 let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
-                others::act(&self.view.cluster, &deed, &pods);
+                let jobs = |it: &_| (self.scenario.jobs)(&self.view, it);
+                others::act(&self.view.cluster, &deed, &pods, &jobs);
                 self.told(format!("{deed:?}"));
             }
             Step::Late => self.arrive().await,

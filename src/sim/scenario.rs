@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::others;
+use super::others::{self, jobs::JobEnd};
 use super::stories::Story;
 use super::view::{ENTRIES, MODELS, NAME, NAMESPACE, View, path, within};
 use crate::api::labels;
@@ -20,6 +20,8 @@ pub(super) struct Act {
 pub(super) type Metrics = fn(&View, &str) -> Measurement;
 /// How many of the wanted pods of an entry come up.
 type PodsOf = fn(&View, &str, i64) -> i64;
+/// How a Job ends.
+type JobsOf = fn(&View, &Value) -> JobEnd;
 
 /// See the module. By default: `churn` on entry `churn-1` of four, 4 pods behind a gateway, steps 5 % and 50 %, one
 /// guardrail that everybody keeps.
@@ -30,6 +32,7 @@ pub(super) struct Scenario {
     pub(super) acts: Vec<Act>,
     pub(super) metrics: Metrics,
     pods: PodsOf,
+    pub(super) jobs: JobsOf,
 }
 
 impl Scenario {
@@ -45,7 +48,8 @@ impl Scenario {
         });
         let (given, acts) = (Vec::new(), Vec::new());
         let all = |_: &View, _: &str, wanted| wanted;
-        Self { name, spec, given, acts, metrics: |_, _| good(), pods: all }
+        let jobs = |_: &View, _: &Value| JobEnd::Says(r#"{"value": 0.93}"#);
+        Self { name, spec, given, acts, metrics: |_, _| good(), pods: all, jobs }
     }
 
     /// The spec it begins with differs by this merge patch.
@@ -93,6 +97,11 @@ impl Scenario {
 
     pub(super) fn pods(mut self, pods: PodsOf) -> Self {
         self.pods = pods;
+        self
+    }
+
+    pub(super) fn jobs(mut self, jobs: JobsOf) -> Self {
+        self.jobs = jobs;
         self
     }
 

@@ -10,6 +10,7 @@ mod counted;
 mod edits;
 mod emergencies;
 mod images;
+mod jobs;
 mod outages;
 mod people;
 mod probation;
@@ -27,7 +28,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
     let metrics = [counted::all(), autoscaling::all(), watches::all()];
-    let late = [probation::all(), images::all(), restored::all()];
+    let late = [probation::all(), images::all(), restored::all(), jobs::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }
 

@@ -27,6 +27,7 @@ pub(super) const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
 pub(super) const MODELS: &str = "/apis/werkbank.dev/v1alpha1/modeldeployments";
 pub(super) const ENTRIES: &str = "/apis/werkbank.dev/v1alpha1/modelregistryentries";
 
+pub(super) const JOBS: &str = "/apis/batch/v1/jobs";
 pub(super) const PODS: &str = "/api/v1/pods";
 /// What scenarios remember; the operator does not look there.
 const FLAGS: &str = "/apis/sim/v1/namespaces/crm/flags";

@@ -7,6 +7,7 @@ mod crashes;
 mod gateway_api;
 mod gateway_edit;
 mod images;
+mod jobs;
 mod late;
 mod leaders;
 mod outages;

@@ -21,6 +21,7 @@ use werkbank_e2e::rights::{Account, Right, Scope, compare, forbidden, shipped};
 use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options};
 
 use crate::autoscaling::autoscaled;
+use crate::jobs::{GOOD_NUMBER, judged};
 use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, foreign, revision_of, unharmed};
 
 const OPERATOR: Account<'_> = Account { namespace: OPERATOR_NAMESPACE, name: "werkbank" };
@@ -117,7 +118,8 @@ async fn a_canary_and_the_end_of_its_route(scene: &Scene) {
     promoted(model, &with_rules(&GOOD)).await;
     let load = model.load(20).await;
     let short = Wanted { version: "2", steps: "[{weight: 50%}]", ..GOOD };
-    promoted(model, &with_rules(&short)).await;
+    // A Job is created and, when it has said its number, deleted.
+    promoted(model, &judged(&with_rules(&short), GOOD_NUMBER)).await;
     model.until("the old revision is gone", |it| it.revisions.len() == 1).await;
     model.apply(&with_rules(&Wanted { version: "3", steps: "[{weight: 50%, for: 10m}]", ..GOOD })).await;
     model.until_observing("50%").await;

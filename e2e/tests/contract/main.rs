@@ -175,7 +175,7 @@ fn status_is_apart(cluster: &ApiServer) -> Result<()> {
     run(cluster, &[PATCH, &["-p", r#"{"status":{"phase":"Stable"}}"#]].concat())?;
     ensure!(deployment(cluster)?.get("status").is_none(), "a write to the resource wrote its status");
     let status = json!({"spec": {"replicas": 7}, "status": {
-        "phase": "Observing", "candidate": "aold", "weight": "5%", "selector": "werkbank.dev/deployment=churn-api",
+        "phase": "Observing", "candidate": "aold", "weight": "5%", "selector": "werkbank.dev/deployment=churn-api,werkbank.dev/revision",
         "replicas": 4, "stable": {"revision": "anew", "name": "churn-2026-11", "uid": "u"},
         "conditions": [{"type": "Ready", "status": "False", "reason": "Observing", "message": "watching 5%",
             "lastTransitionTime": "2026-11-24T00:00:00Z", "observedGeneration": 1}],
@@ -217,7 +217,7 @@ fn scale_works(cluster: &ApiServer) -> Result<()> {
     let path = "/apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/churn-api/scale";
     let scale: Value = serde_json::from_str(&run(cluster, &["get", "--raw", path])?)?;
     ensure!(at(&scale, "/spec/replicas") == 5, "{scale}");
-    let expected = json!({"replicas": 4, "selector": "werkbank.dev/deployment=churn-api"});
+    let expected = json!({"replicas": 4, "selector": "werkbank.dev/deployment=churn-api,werkbank.dev/revision"});
     ensure!(*at(&scale, "/status") == expected, "{scale}");
     ensure!(at(&deployment(cluster)?, "/spec/replicas") == 5, "the spec does not show it");
     Ok(())

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HttpQuery, LocalRef, SqlQuery, StableBreachAction};
+use super::{HttpQuery, JobQuery, LocalRef, SqlQuery, StableBreachAction};
 use crate::api::{DurationText, Quantity};
 
 /// The metrics that judge a revision. An analysis without a metric says so and
@@ -69,17 +69,17 @@ pub struct MetricsSource {
 /// What a metrics ConfigMap holds under `metrics.yaml`.
 pub type ConfigMapMetrics = Vec<Metric>;
 
-/// One measurement and what is expected of it: a number (`prometheus`, `http` or `sql`) within a `threshold` or as in
+/// One measurement and what is expected of it: a number (`prometheus`, `http`, `sql` or `job`) within a `threshold` or as in
 /// `compare`, or counts (`proportion` or `mean`) with a `test`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("[has(self.threshold), has(self.compare), has(self.test)].filter(it, it).size() == 1")
         .message("a metric needs exactly one of threshold, compare and test"),
-    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
-        .message("a metric needs exactly one of prometheus, http, sql, proportion and mean"),
+    validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql), has(self.job), has(self.proportion), has(self.mean)].filter(it, it).size() == 1")
+        .message("a metric needs exactly one of prometheus, http, sql, job, proportion and mean"),
     validation = Rule::new("has(self.test) == (has(self.proportion) || has(self.mean))")
-        .message("proportion and mean are judged by test; prometheus, http and sql, by threshold or compare"),
+        .message("proportion and mean are judged by test; prometheus, http, sql and job, by threshold or compare"),
     validation = Rule::new("!has(self.compare) || !has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
         .message("a metric with compare must name {{ revision }} in sql.query: without it, candidate and stable give the same number"),
     validation = Rule::new("!has(self.compare) || !has(self.prometheus) || self.prometheus.query.contains('revision')")
@@ -107,6 +107,9 @@ pub struct Metric {
     /// A query that a database answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlQuery>,
+    /// A Job that computes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobQuery>,
     /// Successes among trials: a hit rate, an error rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proportion: Option<Proportion>,
@@ -155,7 +158,7 @@ pub struct Mean {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("[has(self.prometheus), has(self.http), has(self.sql)].filter(it, it).size() == 1")
-        .message("a count needs exactly one of prometheus, http and sql"),
+        .message("a count needs exactly one of prometheus, http and sql; a Job gives one number, for threshold or compare"),
     validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*revision')")
         .message("a count is one revision's: name {{ revision }} in sql.query"),
     validation = Rule::new("!has(self.sql) || self.sql.query.matches('[{][{%][^}]*window')")

@@ -22,7 +22,7 @@ pub use analysis::{
 };
 pub use autoscaling::Autoscaling;
 pub use probation::{Exposure, Probation, Recall};
-pub use provider::{HttpHeader, HttpMethod, HttpQuery, SecretKeyRef, SecretValue, SqlQuery};
+pub use provider::{HttpHeader, HttpMethod, HttpQuery, JobQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{

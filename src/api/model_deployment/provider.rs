@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::DurationText;
+use crate::api::{DurationText, PodTemplate};
 
 /// A request that is answered with JSON.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,19 @@ pub struct SqlQuery {
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
     /// How long to wait for the answer, connecting included; 5s when left out, from 100ms to 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<DurationText>,
+}
+
+/// A Kubernetes Job that computes the number: one for each side that is asked about, one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobQuery {
+    /// Its pod template: metadata (labels, annotations) and spec. No variables in it; every container gets them as WERKBANK_NAMESPACE,
+    /// WERKBANK_DEPLOYMENT, WERKBANK_REVISION, WERKBANK_SUBJECT (Candidate or Stable), WERKBANK_WINDOW, WERKBANK_WINDOW_START
+    /// and WERKBANK_WINDOW_END. The first container ends with exit code 0 and leaves `{"value": 0.93}` in its termination message.
+    pub template: PodTemplate,
+    /// How long it may take, from its creation to its end; 10m when left out, from 1s to 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<DurationText>,
 }

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::place::{Object, list, object, objects};
 use crate::api::artifact::{self, ArtifactUri};
 use crate::api::revision::RevisionRecord;
+use crate::build::place::{Object, list, objects};
+use crate::build::pod::{existing, quantities_to_text, stay_in_region};
 
 /// Where the artifact is in every container.
 pub const MODEL_DIRECTORY: &str = "/werkbank/model";
@@ -24,18 +25,13 @@ pub(super) fn complete(spec: &mut Object, record: &RevisionRecord) -> Result<(),
     let in_template = |error| format!("spec.template.spec.{error}");
     hand_over(spec, record, artifact::model_path(&uri, MODEL_DIRECTORY)).map_err(in_template)?;
     fetch_first(spec, record).map_err(in_template)?;
-    stay_in_region(spec, record).map_err(in_template)?;
+    stay_in_region(spec, &record.node_labels).map_err(in_template)?;
     quantities_to_text(spec);
     Ok(())
 }
 
 fn has_name(value: &Value, name: &str) -> bool {
     value.get("name").and_then(Value::as_str) == Some(name)
-}
-
-/// What is in the list at `key` so far.
-fn existing<'a>(spec: &'a mut Object, key: &str) -> impl Iterator<Item = &'a mut Value> {
-    spec.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 fn claim_names(spec: &mut Object) -> Result<(), String> {
@@ -132,50 +128,6 @@ fn fetch_first(spec: &mut Object, record: &RevisionRecord) -> Result<(), String>
     }
     list(spec, "initContainers")?.insert(0, container);
     Ok(())
-}
-
-/// The region as required node affinity, in addition to what the user requires.
-fn stay_in_region(spec: &mut Object, record: &RevisionRecord) -> Result<(), String> {
-    if record.node_labels.is_empty() {
-        return Ok(());
-    }
-    let (mut place, mut path) = (spec, String::new());
-    for key in ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"] {
-        place = object(place, key).map_err(|error| format!("{path}{error}"))?;
-        path += key;
-        path.push('.');
-    }
-    let in_place = |error| format!("{path}{error}");
-    let terms = list(place, "nodeSelectorTerms").map_err(in_place)?;
-    if terms.is_empty() {
-        terms.push(json!({}));
-    }
-    let wanted = record.node_labels.iter();
-    let wanted: Vec<Value> =
-        wanted.map(|(key, values)| json!({"key": key, "operator": "In", "values": values})).collect();
-    // Terms are alternatives: the region belongs into each.
-    for (index, term) in objects(place, "nodeSelectorTerms").map_err(in_place)?.into_iter().enumerate() {
-        let expressions = list(term, "matchExpressions");
-        expressions
-            .map_err(|error| in_place(format!("nodeSelectorTerms[{index}].{error}")))?
-            .extend(wanted.iter().cloned());
-    }
-    Ok(())
-}
-
-/// `cpu: 1` is valid in YAML, but Kubernetes' types spell quantities as text.
-fn quantities_to_text(spec: &mut Object) {
-    for key in ["initContainers", "containers"] {
-        for container in existing(spec, key) {
-            for kind in ["requests", "limits"] {
-                let amounts =
-                    container.get_mut("resources").and_then(|it| it.get_mut(kind)).and_then(Value::as_object_mut);
-                for amount in amounts.into_iter().flat_map(|it| it.values_mut()).filter(|it| it.is_number()) {
-                    *amount = amount.to_string().into();
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     // What the API server has against an autoscaler, it has against nothing else.
     work.autoscalers();
     work.proposal();
+    work.jobs();
     (work.ops, work.problem)
 }
 
@@ -70,8 +71,9 @@ impl Work<'_> {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
             self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
-        // A proposal is in nobody's way.
-        if let (Some(refused), None) = (self.pass.observed.memory.refused.clone(), self.pass.refused_proposal()) {
+        // A proposal is in nobody's way, and neither is a Job.
+        let refused = self.pass.observed.memory.refused.clone().filter(|it| !it.starts_with("Job "));
+        if let (Some(refused), None) = (refused, self.pass.refused_proposal()) {
             self.blocked(
                 "ChildRefused",
                 format!(

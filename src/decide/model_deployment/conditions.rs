@@ -318,7 +318,8 @@ fn summarise(pass: &mut Pass<'_>, generation: i64) {
     pass.status.weight = active.as_ref().map(|it| it.weight).filter(|it| *it > Weight::NONE);
     pass.status.candidate = active.map(|it| it.revision);
     pass.status.replicas = pass.observed.children.deployments.values().map(|it| live::serving_pods(it)).sum();
-    pass.status.selector = format!("{}={}", labels::DEPLOYMENT, pass.name());
+    // A Job of a metric carries the first label, too, and is no pod to scale by.
+    pass.status.selector = format!("{}={},{}", labels::DEPLOYMENT, pass.name(), labels::REVISION);
 }
 
 fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {

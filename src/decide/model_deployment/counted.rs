@@ -80,7 +80,7 @@ fn counts<'a>(rule: &MetricRule, answer: impl Fn(Part) -> Option<&'a Measurement
         Some(Measurement::NoData(why)) => {
             let nothing = match template {
                 Template::Prometheus(_) => "add `or vector(0)` to the query",
-                Template::Http(_) => "let the answer say so",
+                Template::Http(_) | Template::Job(_) => "let the answer say so",
                 Template::Sql(_) => "let the query count, or COALESCE(…, 0)",
             };
             Err(Measurement::NoData(format!(

@@ -151,7 +151,8 @@ pub fn judge_stable(policy: &Policy, old: &[Verdict], answered: &[&Answered], no
 
 /// A revision may serve for months: what a guardrail says again, while it is watched, is no news and is not written down.
 fn without_repetition(policy: &Policy, old: &[Verdict], mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
-    for rule in policy.metrics.iter().filter(|it| watches(it)) {
+    // A Job goes when its verdict is there.
+    for rule in policy.metrics.iter().filter(|it| watches(it) && !it.is_job()) {
         let Some(before) = old.iter().find(|it| rule.is_of(it)) else { continue };
         let is_no_news = |it: &&mut Verdict| rule.is_of(it) && says_the_same(before, it, policy.tolerated(rule));
         if let Some(after) = verdicts.iter_mut().find(is_no_news) {

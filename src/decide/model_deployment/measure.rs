@@ -64,14 +64,14 @@ fn topics<'a>(policy: &'a Policy, attempt: &'a Attempt) -> impl Iterator<Item = 
     samples.into_iter().chain(asked(policy, attempt).map(|it| topic(attempt, Some(&it.name))))
 }
 
-/// The metrics that are asked for in the attempt's present state: an objective is judged by a whole step's weight,
+/// The metrics that are asked for in the attempt's present state, those aside that Jobs answer: an objective is judged by a whole step's weight,
 /// and counts are those of one weight, in effect (copies are not drawn).
 fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
     let objectives = attempt.state == AttemptState::Observing;
     let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
     let due =
         move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
-    policy.gating().filter(due)
+    policy.gating().filter(|it| !it.is_job()).filter(due)
 }
 
 /// The inquiries that are due at `now`.

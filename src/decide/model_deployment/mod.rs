@@ -34,6 +34,7 @@ mod emergency;
 pub mod hold;
 mod images;
 pub mod inquiry;
+mod job;
 pub mod judge;
 mod kept;
 pub mod live;
@@ -85,6 +86,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.forget_drained();
     pass.ask_again();
     pass.await_edit();
+    pass.wake_for_jobs();
     pass.keep_watch();
     pass.wake_up();
     let (ops, problem) = children::converge(&pass);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use super::inquiry::{Answered, Asked};
@@ -67,6 +68,17 @@ pub struct Children {
     pub proposed: Option<Arc<HttpRoute>>,
     /// Whether the cluster has the Gateway API.
     pub gateway_api: bool,
+    /// What computes metrics' numbers.
+    pub jobs: BTreeMap<String, LiveJob>,
+}
+
+/// A Job with its pods, whose containers say the number.
+#[derive(Debug, Clone, Default)]
+pub struct LiveJob {
+    /// The Job.
+    pub job: Arc<Job>,
+    /// Its pods: one, if nobody else meddles.
+    pub pods: Vec<Arc<Pod>>,
 }
 
 /// What the loop remembers between passes and a decision needs.

@@ -246,25 +246,32 @@ impl<'a> Pass<'a> {
         if let Some(probation) = self.status.probation.as_mut() {
             probation.verdicts.retain(|it| judge::is_wanted(self.policy, it));
         }
-        self.judge_attempt();
-        self.judge_probation();
+        let jobs = self.said_by_jobs();
+        self.judge_attempt(&jobs);
+        self.judge_probation(&jobs);
         self.judge_stable();
     }
 
-    fn judge_attempt(&mut self) {
+    fn judge_attempt(&mut self, jobs: &[Answered]) {
         let Some(attempt) = measure::watched(&self.status) else { return };
         let about = |it: &&Answered| {
             let topic = &it.inquiry.topic;
             topic.judges == Judges::Attempt && topic.attempt == attempt.id
         };
-        let answered: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
-        let Some(newest) = answered.iter().map(|it| it.began).max() else { return };
+        let asked: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
+        // Jobs have their own times; the next round does not wait for them.
+        let newest = asked.iter().map(|it| it.began).max();
+        let answered: Vec<&Answered> = asked.into_iter().chain(jobs.iter().filter(about)).collect();
+        if answered.is_empty() {
+            return;
+        }
         let (verdicts, samples) = judge::judge(self.policy, attempt, &self.status.verdicts, &answered, self.now);
         self.status.verdicts = verdicts;
         let now = self.now;
         self.change(|it| {
             // What is later than now is of a clock that was set back since.
-            it.measured_at = it.measured_at.filter(|at| *at <= now).max(Some(newest));
+            it.measured_at =
+                if newest.is_some() { it.measured_at.filter(|at| *at <= now).max(newest) } else { it.measured_at };
             it.samples = samples.or(it.samples);
         });
     }

@@ -56,12 +56,12 @@ fn ended(probation: &Probation) -> DateTime<Utc> {
     probation.exposed.last().and_then(|it| it.until).unwrap_or(probation.since)
 }
 
-fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
+pub(super) fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
     Topic { judges: Judges::Probation, attempt: probation.attempt.clone(), metric: Some(rule.name.clone()) }
 }
 
 /// When a metric is to be asked about a revision on probation; `None`: never, not any more, or it is being asked.
-fn next_of(
+pub(super) fn next_of(
     policy: &Policy,
     probation: &Probation,
     rule: &MetricRule,
@@ -100,7 +100,7 @@ fn is_settled(verdict: VerdictKind) -> bool {
 }
 
 /// The probation in which something is still to be measured.
-fn open(status: &ModelDeploymentStatus) -> Option<&Probation> {
+pub(super) fn open(status: &ModelDeploymentStatus) -> Option<&Probation> {
     status.probation.as_ref().filter(|it| it.recall.is_none())
 }
 
@@ -112,7 +112,8 @@ pub(super) fn next(
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let probation = open(status)?;
-    policy.metrics.iter().filter_map(|rule| next_of(policy, probation, rule, asked, now)).min()
+    let sources = policy.metrics.iter().filter(|rule| !rule.is_job());
+    sources.filter_map(|rule| next_of(policy, probation, rule, asked, now)).min()
 }
 
 /// The inquiries that are due about a revision on probation.
@@ -131,20 +132,22 @@ pub(super) fn due(
         digest: rule.digest.clone(),
         queries: queries(resource, probation, rule, now),
     };
-    policy.metrics.iter().filter(is_due).map(inquiry).collect()
+    policy.metrics.iter().filter(|rule| !rule.is_job()).filter(is_due).map(inquiry).collect()
+}
+
+/// From when to when a metric looks that is asked at this moment.
+pub(super) fn window(probation: &Probation, rule: &MetricRule, at: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let began = probation.exposed.first().map_or(probation.since, |it| it.since);
+    if rule.delay.is_some() { (began, ended(probation)) } else { (window_start(probation.since, at), at) }
 }
 
 /// All that one metric asks: of its whole window, of each weight where it counts, or of now.
 fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule, now: DateTime<Utc>) -> Vec<Query> {
-    let whole = || {
-        let began = probation.exposed.first().map_or(probation.since, |it| it.since);
-        if rule.delay.is_some() { (began, ended(probation)) } else { (window_start(probation.since, now), now) }
-    };
     let windows: Vec<(Option<usize>, DateTime<Utc>, DateTime<Utc>)> = if rule.test().is_some() {
         let each = probation.exposed.iter().enumerate();
         each.map(|(index, it)| (Some(index), it.since, it.until.unwrap_or(probation.since))).collect()
     } else {
-        let (began, ended) = whole();
+        let (began, ended) = window(probation, rule, now);
         vec![(None, began, ended)]
     };
     let mut queries = Vec::new();
@@ -227,13 +230,13 @@ impl Pass<'_> {
     }
 
     /// Turns answers about a revision on probation into verdicts.
-    pub(super) fn judge_probation(&mut self) {
+    pub(super) fn judge_probation(&mut self, jobs: &[Answered]) {
         let Some(probation) = open(&self.status) else { return };
         let about = |it: &&Answered| {
             let topic = &it.inquiry.topic;
             topic.judges == Judges::Probation && topic.attempt == probation.attempt
         };
-        let answered: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
+        let answered: Vec<&Answered> = self.observed.answered.iter().chain(jobs).filter(about).collect();
         if answered.is_empty() {
             return;
         }

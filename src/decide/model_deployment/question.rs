@@ -4,6 +4,7 @@
 //! told before anything is measured.
 
 mod http;
+mod job;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ pub use sql::SqlQuestion;
 use super::inquiry::Part;
 use super::measure::VARIABLES;
 use crate::api::DurationText;
-use crate::api::model_deployment::{Count, HttpQuery, Metric, PrometheusQuery, SecretKeyRef, SqlQuery};
+use crate::api::model_deployment::{Count, HttpQuery, JobQuery, Metric, PrometheusQuery, SecretKeyRef, SqlQuery};
+use crate::build::job::Task;
 use crate::text::query::{self, TemplateError};
 
 /// How long an answer is waited for, unless said otherwise.
@@ -34,6 +36,8 @@ pub enum Template {
     Http(Box<HttpQuery>),
     /// A statement.
     Sql(Box<SqlQuery>),
+    /// A Job.
+    Job(Box<JobQuery>),
 }
 
 /// A question, all variables filled in.
@@ -45,6 +49,8 @@ pub enum Question {
     Http(Box<HttpQuestion>),
     /// A statement, for the database that the user names.
     Sql(Box<SqlQuestion>),
+    /// A Job that is to be created.
+    Job(Box<Task>),
 }
 
 /// The field of a metric that cannot be used, and why.
@@ -63,13 +69,18 @@ pub struct Unusable {
 /// It does not ask exactly one provider.
 pub fn of(metric: &Metric) -> Result<Vec<(Part, Template)>, &'static str> {
     let number = Template::of(metric.prometheus.as_ref(), metric.http.as_ref(), metric.sql.as_ref());
+    let number = match (number, &metric.job) {
+        (number, None) => number,
+        (Asked::Never, Some(it)) => Asked::Once(Template::Job(Box::new(it.clone()))),
+        (_, Some(_)) => Asked::Several,
+    };
     match (number, &metric.proportion, &metric.mean) {
         (Asked::Once(number), None, None) => Ok(vec![(Part::Value, number)]),
         (Asked::Never, Some(it), None) => counts([(Part::Successes, &it.successes), (Part::Trials, &it.trials)]),
         (Asked::Never, None, Some(it)) => {
             counts([(Part::Sum, &it.sum), (Part::SumSquares, &it.sum_squares), (Part::Count, &it.count)])
         }
-        _ => Err("a metric needs exactly one of prometheus, http, sql, proportion and mean"),
+        _ => Err("a metric needs exactly one of prometheus, http, sql, job, proportion and mean"),
     }
 }
 
@@ -80,7 +91,9 @@ fn counts<const N: usize>(counts: [(Part, &Count); N]) -> Result<Vec<(Part, Temp
         count.sql.as_ref(),
     ) {
         Asked::Once(template) => Ok((part, template)),
-        Asked::Never | Asked::Several => Err("a count needs exactly one of prometheus, http and sql"),
+        Asked::Never | Asked::Several => Err(
+            "a count needs exactly one of prometheus, http and sql; a Job gives one number, for threshold or compare",
+        ),
     };
     counts.into_iter().map(one).collect()
 }
@@ -110,6 +123,7 @@ impl Template {
             Self::Prometheus(_) => "prometheus",
             Self::Http(_) => "http",
             Self::Sql(_) => "sql",
+            Self::Job(_) => "job",
         }
     }
 
@@ -119,7 +133,10 @@ impl Template {
     /// What to correct.
     pub fn check(&self) -> Result<(), Unusable> {
         let stand_ins = VARIABLES.iter().map(|name| (*name, "1".to_owned())).collect();
-        self.fill_in(&stand_ins).map(drop)
+        match self {
+            Self::Job(it) => job::check(it, &stand_ins),
+            _ => self.fill_in(&stand_ins).map(drop),
+        }
     }
 
     /// The question about one revision.
@@ -134,6 +151,7 @@ impl Template {
             }
             Self::Http(it) => http::fill_in(it, variables).map(|it| Question::Http(Box::new(it))),
             Self::Sql(it) => sql::fill_in(it, variables).map(|it| Question::Sql(Box::new(it))),
+            Self::Job(it) => job::fill_in(it, variables).map(|it| Question::Job(Box::new(it))),
         }
     }
 
@@ -144,6 +162,8 @@ impl Template {
             Self::Prometheus(query) => vec![query],
             Self::Http(it) => [&it.url, &it.json_path].into_iter().chain(&it.body).collect(),
             Self::Sql(it) => vec![&it.query],
+            // It is told all of them.
+            Self::Job(_) => return true,
         };
         texts.into_iter().any(|text| query::uses(text, variable) != Ok(false))
     }

@@ -2,7 +2,7 @@
 //!
 //! Nobody has deployed anything, and yet it breaks a guardrail: a feature is gone, customers have changed, a
 //! database is slow. With `analysis.onStableBreach` the guardrails go on watching it, those that can be judged without another
-//! revision: a threshold, and no `delay`. Queries look back an hour at most: the time since the last promotion would blunt them.
+//! revision: a threshold, and no `delay`. Jobs do not: one every half minute, for months, is no watch. Queries look back an hour at most: the time since the last promotion would blunt them.
 //!
 //! During an attempt they judge its candidate instead, and on probation the revision that is on probation. A breach, `failureLimit` + 1
 //! Fail in a row, lasts until there is a Pass again: no data does not acquit. It is in nobody's way: what is deployed next
@@ -68,7 +68,7 @@ fn next_of(
 /// When the stable revision is to be measured next.
 fn next(policy: &Policy, status: &ModelDeploymentStatus, asked: &Asked, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let watch = watched(policy, status)?;
-    let rules = policy.metrics.iter().filter(|it| watches(it));
+    let rules = policy.metrics.iter().filter(|it| watches(it) && !it.is_job());
     rules.filter_map(|rule| next_of(policy, watch, rule, asked, now)).min()
 }
 
@@ -93,7 +93,7 @@ pub(super) fn due(
         let queries = rule.queries.iter().map(query).collect();
         Inquiry { topic: topic(watch, rule), digest: rule.digest.clone(), queries }
     };
-    policy.metrics.iter().filter(|it| watches(it)).filter(is_due).map(inquiry).collect()
+    policy.metrics.iter().filter(|it| watches(it) && !it.is_job()).filter(is_due).map(inquiry).collect()
 }
 
 impl Pass<'_> {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 
-use super::watches::pods_key;
+use super::watches::{pods_key, pods_of_job_key};
 use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
@@ -15,7 +15,7 @@ use crate::api::model_deployment::AttemptState;
 use crate::build::{self, record};
 use crate::decide::ChildKind;
 use crate::decide::model_deployment::live;
-use crate::decide::model_deployment::observed::Children;
+use crate::decide::model_deployment::observed::{Children, LiveJob};
 use crate::runtime::PassMemory;
 
 impl ModelDeployments {
@@ -41,7 +41,18 @@ impl ModelDeployments {
         for revision in resource.status.iter().flat_map(|status| &status.revisions) {
             self.belongings(&mut found, namespace, &labels::name(&[name, &revision.revision]), uid);
         }
+        found.children.jobs = self.live_jobs(namespace, name, uid);
         (found.children, found.foreign)
+    }
+
+    /// The Jobs of this deployment's metrics, by name.
+    fn live_jobs(&self, namespace: &str, name: &str, uid: &str) -> BTreeMap<String, LiveJob> {
+        let ours = self.jobs.find(namespace, name).into_iter().filter(|it| is_owned_by(it.as_ref(), uid));
+        let with_pods = ours.map(|job| {
+            let key = pods_of_job_key(job.metadata.uid.as_deref().unwrap_or_default());
+            (job.name_any(), LiveJob { pods: self.pods.find(namespace, &key), job })
+        });
+        with_pods.collect()
     }
 
     /// The record of a revision, and what belongs to it.
@@ -152,7 +163,7 @@ fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
 fn api_resource(kind: &str) -> Option<ApiResource> {
     let (group, version) = match kind {
         kind if kind == ChildKind::Revision.name() || kind == ChildKind::Deployment.name() => ("apps", "v1"),
-        // Not ConfigMaps: their cache holds all of them, and shows soon whose it is.
+        // Not ConfigMaps: their cache holds all of them, and shows soon whose it is. Nor Jobs, whose names nobody guesses.
         kind if kind == ChildKind::Service.name() => ("", "v1"),
         kind if kind == ChildKind::Autoscaler.name() => ("autoscaling", "v2"),
         kind if kind == ChildKind::HttpRoute.name() => ("gateway.networking.k8s.io", "v1"),

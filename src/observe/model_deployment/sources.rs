@@ -50,6 +50,8 @@ impl Sources {
             Ok(Question::Sql(question)) => {
                 self.ask_database(namespace, secrets, question).await.unwrap_or_else(|measurement| measurement)
             }
+            // A Job is a child, and what it says is observed with the other children.
+            Ok(Question::Job(_)) => Measurement::NoData("a Job is not asked from here".into()),
             Err(error) => Measurement::Refused(format!("the query cannot be rendered: {error}")),
         }
     }

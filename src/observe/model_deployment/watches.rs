@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodStatus, PodTemplateSpec};
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
@@ -21,6 +22,9 @@ use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, NamespaceMeta, Queue, Watch, Watchable};
+
+/// The kind that owns the pods of Jobs.
+const JOB: &str = "Job";
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
@@ -42,6 +46,10 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         .wakes(&queue, move |namespace| all_within(&deployments, &namespace.name_any()));
     let pods =
         Watch::<Pod>::new(labelled()).trim(forget_all_but_containers).index(|pod| pod_key(pod).into_iter().collect());
+    let jobs = children::<Job>()
+        .trim(forget_all_but_end)
+        .only_when(is_news_of_job)
+        .index(|it| it.labels().get(labels::DEPLOYMENT).cloned().into_iter().collect());
     let machine = ModelDeployments {
         client: registration.client.clone(),
         entries,
@@ -52,6 +60,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
+        jobs: registration.watches.add(jobs.wakes(&queue, deployment_of)),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
@@ -77,7 +86,15 @@ pub(super) fn pods_key(deployment: &str, revision: &str) -> String {
     format!("{deployment}/{revision}")
 }
 
+/// What the pods of a Job are found by.
+pub(super) fn pods_of_job_key(uid: &str) -> String {
+    format!("job/{uid}")
+}
+
 fn pod_key(pod: &Pod) -> Option<String> {
+    if let Some(job) = pod.owner_references().iter().find(|it| it.kind == JOB) {
+        return Some(pods_of_job_key(&job.uid));
+    }
     let label = |name| pod.labels().get(name);
     Some(pods_key(label(labels::DEPLOYMENT)?, label(labels::REVISION)?))
 }
@@ -167,18 +184,43 @@ fn forget_measurements(autoscaler: &mut HorizontalPodAutoscaler) {
     autoscaler.status = None;
 }
 
+/// Of a Job matters what it is for, which is an annotation, and how it ended.
+fn forget_all_but_end(job: &mut Job) {
+    job.spec = None;
+    let Some(JobStatus { mut conditions, .. }) = job.status.take() else { return };
+    conditions.iter_mut().for_each(|all| all.retain(|it| it.status == "True"));
+    conditions = conditions.filter(|it| !it.is_empty());
+    job.status = Some(JobStatus { conditions, ..JobStatus::default() });
+}
+
+/// Its controller counts pods in it, too.
+fn is_news_of_job(before: Option<&Job>, after: &Job) -> bool {
+    let told = |it: &Job| (it.status.clone().unwrap_or_default(), it.metadata.deletion_timestamp.is_some());
+    before.is_none_or(|before| told(before) != told(after))
+}
+
 /// Of a pod matters whose it is, whether it ends or cannot be scheduled, and of its containers which image they run and
 /// why they do not start: a fifth of what there is.
 fn forget_all_but_containers(pod: &mut Pod) {
     pod.spec = None;
-    let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, .. } =
+    let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, owner_references, .. } =
         std::mem::take(&mut pod.metadata);
+    // Whose a Job's pod is, its owner says: a Job of the same name may be another one.
+    let owner_references = owner_references.filter(|all| all.iter().any(|it| it.kind == JOB));
     let ours = |labels: BTreeMap<String, String>| {
         labels.into_iter().filter(|(key, _)| [labels::DEPLOYMENT, labels::REVISION].contains(&key.as_str())).collect()
     };
     let labels = labels.map(ours);
-    pod.metadata =
-        ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, ..ObjectMeta::default() };
+    pod.metadata = ObjectMeta {
+        namespace,
+        name,
+        uid,
+        resource_version,
+        deletion_timestamp,
+        labels,
+        owner_references,
+        ..ObjectMeta::default()
+    };
     let Some(PodStatus { phase, mut conditions, mut container_statuses, mut init_container_statuses, .. }) =
         pod.status.take()
     else {
@@ -264,6 +306,34 @@ mod tests {
         let size = |it: &Pod| serde_json::to_string(it).unwrap().len();
         let whole = size(&serde_json::from_value(pod()).unwrap());
         assert!(size(&it) * 2 < whole, "{} of {whole}", size(&it));
+    }
+
+    #[test]
+    fn a_pod_of_a_job_is_found_by_the_very_job_and_not_among_those_of_a_revision() {
+        let mut pod = pod();
+        pod["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "churn-auc", "uid": "job-1", "controller": true}]);
+        let mut it: Pod = serde_json::from_value(pod).unwrap();
+        forget_all_but_containers(&mut it);
+        assert_eq!(pod_key(&it), Some(pods_of_job_key("job-1")));
+    }
+
+    #[test]
+    fn of_a_job_is_kept_what_it_is_for_and_how_it_ended_and_nothing_else_is_news() {
+        let job = |active: i32, ended: &str| {
+            let mut it: Job = serde_json::from_value(json!({
+                "metadata": {"name": "churn-auc", "annotations": {"werkbank.dev/measures": "{}"}},
+                "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "judge"}]}}},
+                "status": {"active": active, "conditions": [{"type": "Complete", "status": ended}]},
+            }))
+            .unwrap();
+            forget_all_but_end(&mut it);
+            it
+        };
+        let (began, goes_on, ended) = (job(0, "False"), job(1, "False"), job(1, "True"));
+        assert!(began.spec.is_none() && began.annotations().len() == 1);
+        assert!(is_news_of_job(None, &began) && !is_news_of_job(Some(&began), &goes_on));
+        assert!(is_news_of_job(Some(&goes_on), &ended));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::Request;
 use kube::client::Body;
 use serde_json::Value;
 
+use super::super::others::jobs::JobEnd;
 use super::super::others::{self, Deed};
 use super::Cluster;
 
@@ -43,9 +44,9 @@ impl shared::Server for Cluster {
     }
 
     fn wait(&mut self) {
-        let deeds = others::deeds(self, &|_, wanted| wanted);
+        let deeds = others::deeds(self, &|_, wanted| wanted, &|_| JobEnd::Runs);
         let collects = deeds.iter().filter(|it| matches!(it, Deed::Collect(_)));
-        collects.for_each(|it| others::act(self, it, &|_, wanted| wanted));
+        collects.for_each(|it| others::act(self, it, &|_, wanted| wanted, &|_| JobEnd::Runs));
     }
 }
 

@@ -26,7 +26,8 @@ const ALPHA: f64 = 0.05;
 /// Below this it would never find anything.
 const LEAST_ALPHA: f64 = 1e-6;
 const NO_BOUND: &str = "there is no bound that could be violated; give one";
-const WHO_JUDGES: &str = "proportion and mean are judged by test; prometheus, http and sql, by threshold or compare";
+const WHO_JUDGES: &str =
+    "proportion and mean are judged by test; prometheus, http, sql and job, by threshold or compare";
 
 impl Reader {
     /// A later metric replaces an earlier one of the same name, readable or not.
@@ -107,6 +108,11 @@ impl Reader {
                 return;
             }
         };
+        if metric.job.is_some() && !is_label(&metric.name) {
+            let why = "a metric with job names a Job and a label: lower-case letters, digits and - in its name";
+            self.not_a_metric(&field, metric, why);
+            return;
+        }
         let bounds = self.bounds(&field, metric, &queries);
         let delay = metric.delay.as_ref().and_then(|it| self.delay(&field, metric, it, &queries));
         for (part, template) in &queries {
@@ -249,6 +255,12 @@ impl Reader {
     fn unjudged(&mut self, leaves_unjudged: Unjudged, message: String) {
         self.errors.push(Unreadable { reason: "InvalidSpec", message, leaves_unjudged });
     }
+}
+
+/// What the API server asks of a metric's name in a spec.
+fn is_label(name: &str) -> bool {
+    let letters = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    !name.is_empty() && name.bytes().all(letters) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// A name that nobody has checked, for a message.

@@ -161,7 +161,7 @@ fn a_test_that_cannot_be_is_named_with_what_is_wrong() {
             with("/proportion/successes/prometheus/query", json!("q{{ revison }}")),
             "correct proportion.successes.prometheus.query",
         ),
-        (both, "exactly one of prometheus, http, sql, proportion and mean"),
+        (both, "exactly one of prometheus, http, sql, job, proportion and mean"),
         (bounded, "exactly one of threshold, compare and test"),
         (number, "proportion and mean are judged by test"),
     ];
@@ -263,6 +263,33 @@ fn what_a_config_map_has_no_schema_for_is_refused_here() {
     ] {
         let policy = shared(&json!([entry]).to_string(), &[]);
         assert_eq!((policy.metrics.len(), policy.errors.len()), (0, 1), "{entry}: {:?}", policy.errors);
+    }
+}
+
+#[test]
+fn a_job_gives_one_number_and_is_named_by_its_metric() {
+    let job = json!({"template": {"spec": {"containers": [{"name": "judge", "image": "registry/judge:1"}]}}});
+    let judged = |name: &str, bounds: Value, job: &Value| {
+        let mut metric = json!({"name": name, "role": "Guardrail", "job": job});
+        metric.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
+        shared(&json!([metric]).to_string(), &[])
+    };
+    let (threshold, compare) =
+        (json!({"threshold": {"min": "80%"}}), json!({"compare": {"to": "Stable", "minRatio": "0.9"}}));
+    for bounds in [&threshold, &compare, &json!({"threshold": {"min": "80%"}, "delay": "24h"})] {
+        let policy = judged("holdout-auc", bounds.clone(), &job);
+        assert!(policy.errors.is_empty() && policy.metrics[0].is_job(), "{:?}", policy.errors);
+    }
+    let mut ours = job.clone();
+    ours["template"]["spec"]["containers"][0]["env"] = json!([{"name": "WERKBANK_REVISION", "value": "r"}]);
+    let test = json!({"test": {"direction": "HigherIsBetter", "nonInferiorityMargin": "1pp"}});
+    for (policy, message) in [
+        (judged("Holdout AUC", threshold.clone(), &job), "lower-case letters, digits and - in its name"),
+        (judged("a", test, &job), "prometheus, http, sql and job, by threshold or compare"),
+        (judged("a", threshold, &ours), "WERKBANK_REVISION is the operator's"),
+    ] {
+        assert!(policy.errors[0].message.contains(message), "{message}: {:?}", policy.errors);
+        assert!(policy.metrics.is_empty() && !policy.can_judge());
     }
 }
 

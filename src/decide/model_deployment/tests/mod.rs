@@ -14,6 +14,7 @@ mod explore;
 mod first_deployment;
 mod gateway;
 mod images;
+mod jobs;
 mod kept;
 mod obstacles;
 mod pause;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::jobs::{compared_by_jobs, job, judged_by_a_job};
 use super::world::{World, guardrail, is_nothing};
 use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, ModelDeploymentStatus, Recall, RevisionRole, RevisionStatus, Verdict, VerdictKind,
@@ -14,8 +15,9 @@ use crate::api::model_deployment::{
 use crate::api::{Weight, labels};
 use crate::build::route;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
-use crate::decide::model_deployment::{hold, live, observed::Observed, request};
-use crate::decide::{Child, Measurement, Op, Plan};
+use crate::decide::model_deployment::inquiry::Subject;
+use crate::decide::model_deployment::{hold, live, measure, observed::Observed, request};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan};
 
 /// Something that happens to a world.
 #[derive(Debug, Clone)]
@@ -38,8 +40,12 @@ enum Happening {
     CalledBack,
     /// What the metric with `delay` answers from now on.
     Outcome(u8),
-    /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, or one with `delay`.
+    /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, one with `delay`, or Jobs.
     Metrics(u8),
+    /// The Jobs that are under way end: with a good number, a bad one, none, or by crashing.
+    JobsEnd(u8),
+    /// Somebody deletes the Jobs.
+    JobsGone,
     Advance(i64),
     Request(&'static str, u8),
     /// `spec.suspend` is set.
@@ -71,7 +77,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(GatewayRejects),
         5 => (0_u8..8).prop_map(Measured),
         2 => (0_u8..8).prop_map(Outcome),
-        2 => (0_u8..7).prop_map(Metrics),
+        3 => (0_u8..10).prop_map(Metrics),
+        4 => (0_u8..5).prop_map(JobsEnd),
+        1 => Just(JobsGone),
         6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
         3 => (prop::sample::select(&["abort", "retry", "pause", "resume", "promote", "promote"][..]), any::<u8>())
             .prop_map(|(verb, nonce)| Request(verb, nonce)),
@@ -135,6 +143,8 @@ fn happen(world: &mut World, it: &Happening) {
         Happening::CalledBack => *world = CALLED_BACK.clone(),
         Happening::Outcome(kind) => world.measure("complaints", measurement(*kind)),
         Happening::Metrics(kind) => metrics(world, *kind),
+        Happening::JobsEnd(kind) => jobs_end(world, *kind),
+        Happening::JobsGone => world.children.jobs.clear(),
         Happening::Advance(seconds) => world.advance(*seconds),
         Happening::Request(verb, nonce) => {
             if let Some(attempt) = world.status().attempt {
@@ -155,11 +165,47 @@ fn metrics(world: &mut World, kind: u8) {
         1 => json!({"metrics": [{"name": "error-rate", "role": "Objective", "threshold": {"max": "1%"},
             "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}}]}),
         2 => json!({"none": "checked by hand"}),
-        5.. => json!({"metrics": [guardrail(), late()]}),
+        5 | 6 => json!({"metrics": [guardrail(), late()]}),
+        7.. => json!({"metrics": [guardrail(), judged_by_a_job("Objective"), compared_by_jobs(), {
+            "name": "returns", "role": "Guardrail", "delay": "30m", "threshold": {"min": "80%"}, "job": job()}]}),
         _ => shared,
     });
     let list = if kind == 3 { Ok(json!([guardrail()]).to_string()) } else { Err("there is no ConfigMap http".into()) };
     world.shared_metrics.insert("http".into(), list);
+}
+
+fn jobs_end(world: &mut World, kind: u8) {
+    let message = match kind {
+        0 => r#"{"value": 0.93}"#,
+        1 => r#"{"value": 0.1}"#,
+        2 => "{}",
+        3 => "no JSON",
+        _ => return world.jobs_crash(1),
+    };
+    world.jobs_say(Subject::Candidate, message);
+    world.jobs_say(Subject::Stable, message);
+}
+
+/// Of each metric and side at most one Job is under way, they come after everything else, and none outlives what it is for.
+fn check_jobs(world: &World, plan: &Plan<ModelDeploymentStatus>) {
+    let mut under_way: Vec<String> =
+        world.jobs_under_way().iter().map(|(_, it)| format!("{} {} {:?}", it.attempt, it.metric, it.subject)).collect();
+    let all = under_way.len();
+    under_way.sort_unstable();
+    under_way.dedup();
+    assert_eq!(under_way.len(), all, "{:#?}", world.jobs());
+    let is_of_a_job = |op: &Op| match op {
+        Op::Create(child) | Op::Apply(child, _) => child.kind() == ChildKind::Job,
+        Op::Delete(kind, ..) => *kind == ChildKind::Job,
+    };
+    assert!(plan.ops.is_sorted_by_key(is_of_a_job), "{:#?}", plan.ops);
+    let status = world.status();
+    let attempt = measure::watched(&status).map(|it| it.id.clone());
+    let probation = status.probation.filter(|it| it.recall.is_none()).map(|it| it.attempt);
+    for (name, it) in world.jobs() {
+        let judged = if it.on_probation { &probation } else { &attempt };
+        assert_eq!(Some(&it.attempt), judged.as_ref(), "{name} judges nobody");
+    }
 }
 
 /// Complaints stay below 1 %, and take half an hour to arrive.
@@ -213,6 +259,7 @@ pub(super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploy
     }
     world.carry_out(&plan, writes);
     if writes == usize::MAX && world.memory.lost.is_empty() {
+        check_jobs(world, &plan);
         check_asked_for(world, &status);
     }
     plan
@@ -416,12 +463,6 @@ pub(super) fn healed(mut world: World) -> World {
     world
 }
 
-/// Passes until nothing is written any more, while time and everybody else stand still.
-fn still(mut world: World) -> World {
-    assert!((0..50).any(|_| is_nothing(&world.pass())), "it does not come to rest: {:#?}", world.status());
-    world
-}
-
 /// A world without the times and counters that depend on how it got there.
 /// How many attempts it took depends on how it got there, too, where pods of a fallback may come up before or after
 /// the next candidate has begun: `counted` says that it does not.
@@ -492,21 +533,6 @@ proptest! {
         died.pass();
         let counted = !matches!(story.first(), Some(Happening::OnProbation | Happening::CalledBack));
         prop_assert_eq!(essence(&healed(died), counted), essence(&healed(whole), counted));
-    }
-
-    /// How many attempts it takes, too: here nothing comes between the two lives and what they do next.
-    #[test]
-    fn dying_after_any_write_of_a_pass_changes_nothing_if_nothing_else_happens(story in story(), writes in 0_usize..10) {
-        let world = world_after(&story);
-        let whole = world.clone();
-        let plan = world.decide();
-        let [mut died, mut whole] = [world, whole];
-        died.carry_out(&plan, writes);
-        died.restart();
-        whole.carry_out(&plan, usize::MAX);
-        let [died, whole] = [still(died), still(whole)];
-        prop_assert_eq!(essence(&died, true), essence(&whole, true));
-        prop_assert_eq!(essence(&healed(died), true), essence(&healed(whole), true));
     }
 
     #[test]

@@ -149,6 +149,17 @@ impl Story {
             let state = acceptance::route_state(route);
             line("HTTPRoute proposed".into(), format!("{}{}; {state:?}", parents(route), mirrored(route)));
         }
+        for (name, it) in &world.children.jobs {
+            let mut ended =
+                it.job.status.iter().flat_map(|it| it.conditions.iter().flatten()).map(|it| it.type_.clone());
+            let said = it.pods.iter().map(|pod| {
+                let status = serde_json::to_value(&pod.status).unwrap();
+                let it = &status["containerStatuses"][0]["state"]["terminated"];
+                format!(", exit code {}, said {}", it["exitCode"], it["message"])
+            });
+            let said = said.collect::<String>();
+            line(format!("Job {name}"), format!("{}{said}", ended.next().unwrap_or_else(|| "under way".into())));
+        }
         for pod in &world.pods {
             line("pod of the candidate".into(), serde_json::to_string(&pod.status).unwrap());
         }
@@ -344,6 +355,10 @@ fn content(child: &Child) -> String {
         Child::ConfigMap(it) => format!(": {:?}", it.data.clone().unwrap_or_default()),
         Child::Autoscaler(it) => format!(": {}", bounds(it)),
         Child::Revision(it) => format!(": ordinal {}", it.revision),
+        Child::Job(it) => {
+            let purpose = build::job::purpose(&it.metadata).unwrap();
+            format!(": {} of the {:?}, about {}", purpose.metric, purpose.subject, clock(purpose.moment))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! uid and resourceVersion, and lets a test say when pods are ready, routes accepted, time passed.
 
 mod cluster;
+mod jobs;
 mod sources;
 mod users;
 
@@ -23,7 +24,7 @@ use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
 use crate::build::{deployment, route};
-use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
+use crate::decide::model_deployment::observed::{Children, LiveJob, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{decide, settle, target};
@@ -288,6 +289,7 @@ impl World {
             ChildKind::Service => children.services.get(name).map(|it| it.metadata.clone()),
             ChildKind::HttpRoute if name == "churn" => children.route.as_ref().map(|it| it.metadata.clone()),
             ChildKind::HttpRoute => children.proposed.as_ref().map(|it| it.metadata.clone()),
+            ChildKind::Job => children.jobs.get(name).map(|it| it.job.metadata.clone()),
         }
     }
 
@@ -349,6 +351,10 @@ impl World {
                 }
                 *live = Some(Arc::new(*it));
             }
+            Child::Job(mut it) => {
+                it.metadata = metadata(&it.metadata);
+                children.jobs.insert(name, LiveJob { job: Arc::new(*it), pods: Vec::new() });
+            }
         }
     }
 
@@ -358,6 +364,7 @@ impl World {
             ChildKind::HttpRoute if name == "churn" => children.route = None,
             ChildKind::HttpRoute => children.proposed = None,
             ChildKind::Autoscaler => drop(children.autoscalers.remove(name)),
+            ChildKind::Job => drop(children.jobs.remove(name)),
             ChildKind::Revision => {
                 // Garbage collection takes what the record owns.
                 let uid = children.records.remove(name).and_then(|it| it.metadata.uid.clone());

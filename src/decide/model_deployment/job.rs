@@ -1,0 +1,221 @@
+//! Metrics whose number a Kubernetes Job computes.
+//!
+//! A Job is a child, and what it has said is observed with the other children: nobody waits for it. Of each metric and
+//! side at most one is under way. The next one begins `analysis.interval` after the last one began, and not before that
+//! has ended. What a Job says is about the moment it was created for, and so is the verdict. It is deleted when its number is
+//! in status, when the attempt ends and when the metric is changed; one that crashed stays until the next begins, for
+//! people to read its log.
+//!
+//! Its name comes from when it was due, as status tells, so that a process which does not see it yet cannot make another.
+
+mod answer;
+mod make;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::inquiry::{Answered, Asked, Inquiry, Judges, Part, Query, Subject, Topic};
+use super::observed::LiveJob;
+use super::pass::Pass;
+use super::policy::{MetricRule, Policy};
+use super::question::{Question, Template};
+use super::stable_breach::watches;
+use super::{measure, probation};
+use crate::api::duration::after;
+use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeploymentStatus, Probation, Verdict};
+use crate::build::job::{self, Purpose};
+use crate::decide::Measurement;
+
+/// A metric of provider `job`, and whom it judges at this moment.
+struct Assignment<'a> {
+    rule: &'a MetricRule,
+    topic: Topic,
+    /// Revisions to look at.
+    sides: Vec<(Subject, &'a str)>,
+    /// What was said last.
+    newest: Option<&'a Verdict>,
+    window: Window<'a>,
+    /// When the next one is due; `None`: not in this state.
+    due: Option<DateTime<Utc>>,
+    /// What begins earlier proves nothing.
+    not_before: DateTime<Utc>,
+}
+
+/// From when to when a Job looks.
+enum Window<'a> {
+    /// From then on, to the moment it is about.
+    Since(DateTime<Utc>),
+    /// As the other metrics of this revision do.
+    Of(&'a Probation),
+}
+
+/// All metrics that Jobs answer, with this status.
+fn assignments<'a>(policy: &'a Policy, status: &'a ModelDeploymentStatus, now: DateTime<Utc>) -> Vec<Assignment<'a>> {
+    let of_attempt = measure::watched(status).into_iter().flat_map(|attempt| {
+        let rules = policy.gating().filter(|it| it.is_job());
+        rules.filter_map(move |rule| of_attempt(policy, status, attempt, rule, now))
+    });
+    let on_probation = probation::open(status).into_iter().flat_map(|it| {
+        let rules = policy.metrics.iter().filter(|rule| rule.is_job() && (rule.delay.is_some() || watches(rule)));
+        rules.map(move |rule| of_probation(policy, it, rule, now))
+    });
+    of_attempt.chain(on_probation).collect()
+}
+
+fn of_attempt<'a>(
+    policy: &Policy,
+    status: &'a ModelDeploymentStatus,
+    attempt: &'a Attempt,
+    rule: &'a MetricRule,
+    now: DateTime<Utc>,
+) -> Option<Assignment<'a>> {
+    let stable = status.stable.as_ref()?;
+    let newest = status.verdicts.iter().find(|it| rule.is_of(it));
+    // A Job takes a while, and one that begins before the clock ends no step: it waits for the clock, if that starts soon.
+    let soon = after(attempt.entered_at, policy.interval);
+    let earliest = attempt.observing_since.map_or(soon, |since| since.min(now));
+    let due = match newest.map(|it| it.time) {
+        // The clock was set back: what it said then says nothing of now.
+        Some(at) if at > now => now,
+        Some(at) => after(at, policy.interval).max(earliest),
+        None => earliest,
+    };
+    let asked = attempt.state == AttemptState::Observing || rule.role != MetricRole::Objective;
+    let since = attempt.observing_since.unwrap_or(attempt.entered_at);
+    Some(Assignment {
+        rule,
+        topic: Topic { judges: Judges::Attempt, attempt: attempt.id.clone(), metric: Some(rule.name.clone()) },
+        sides: sides(rule, &attempt.revision, &stable.revision),
+        newest,
+        window: Window::Since(since),
+        due: asked.then_some(due),
+        not_before: since,
+    })
+}
+
+fn of_probation<'a>(policy: &Policy, it: &'a Probation, rule: &'a MetricRule, now: DateTime<Utc>) -> Assignment<'a> {
+    Assignment {
+        rule,
+        topic: probation::topic(it, rule),
+        sides: sides(rule, &it.revision, &it.baseline),
+        newest: it.verdicts.iter().find(|verdict| rule.is_of(verdict)),
+        window: Window::Of(it),
+        due: probation::next_of(policy, it, rule, &Asked::default(), now),
+        not_before: DateTime::<Utc>::MIN_UTC,
+    }
+}
+
+fn sides<'a>(rule: &MetricRule, candidate: &'a str, stable: &'a str) -> Vec<(Subject, &'a str)> {
+    let stable = rule.compares().then_some((Subject::Stable, stable));
+    [Some((Subject::Candidate, candidate)), stable].into_iter().flatten().collect()
+}
+
+impl Assignment<'_> {
+    fn is_of(&self, purpose: &Purpose) -> bool {
+        let judges = if purpose.on_probation { Judges::Probation } else { Judges::Attempt };
+        let same = self.topic.judges == judges && self.topic.attempt == purpose.attempt;
+        same && self.rule.name == purpose.metric && self.rule.digest == purpose.digest
+    }
+
+    /// Whether what began at this moment is judged, or overtaken.
+    fn is_judged(&self, moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.newest.is_some_and(|it| it.time == moment || moment < it.time && it.time <= now)
+    }
+
+    /// The Jobs that work for it, by the moment they are about.
+    fn under_way<'j>(
+        &self,
+        jobs: &'j [(LiveJob, Purpose)],
+        now: DateTime<Utc>,
+    ) -> BTreeMap<DateTime<Utc>, Vec<&'j (LiveJob, Purpose)>> {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for it in jobs.iter().filter(|(_, purpose)| self.is_of(purpose) && !self.is_judged(purpose.moment, now)) {
+            all.entry(it.1.moment).or_default().push(it);
+        }
+        all
+    }
+
+    /// What Jobs of one moment have said, if each of them has.
+    fn answered(&self, jobs: &[&(LiveJob, Purpose)], moment: DateTime<Utc>, now: DateTime<Utc>) -> Option<Answered> {
+        let limit = jobs.iter().map(|(_, purpose)| answer::limit(purpose)).max()?;
+        let of_side = |(subject, _): &(Subject, &str)| match jobs.iter().find(|(_, it)| it.subject == *subject) {
+            Some((live, purpose)) => answer::of(live, purpose, now),
+            None => {
+                (limit <= now).then(|| Measurement::ProviderError(format!("the Job for {subject:?} did not begin")))
+            }
+        };
+        let measurements: Option<Vec<Measurement>> = self.sides.iter().map(of_side).collect();
+        let query = |(subject, _): &(Subject, &str)| Query {
+            part: Part::Value,
+            subject: *subject,
+            exposure: None,
+            question: self.question(&BTreeMap::new()),
+        };
+        let queries = self.sides.iter().map(query).collect();
+        let inquiry = Inquiry { topic: self.topic.clone(), digest: self.rule.digest.clone(), queries };
+        Some(Answered { inquiry, began: moment, measurements: measurements? })
+    }
+
+    fn question(&self, variables: &BTreeMap<&str, String>) -> Result<Question, String> {
+        let (_, template) = self.rule.queries.first().ok_or("it asks nothing")?;
+        template.fill_in(variables).map_err(|error| error.to_string())
+    }
+
+    /// The moment that a Job is about which begins now: the same for as long as the next one is not due, so that one which the
+    /// API server refuses is the same each time it is tried.
+    fn moment(&self, due: DateTime<Utc>, interval: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
+        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let missed = (now - due).num_milliseconds() / interval;
+        let passed = TimeDelta::try_milliseconds(missed.saturating_mul(interval)).unwrap_or_default();
+        let last = due.checked_add_signed(passed).unwrap_or(due);
+        last.max(self.not_before).min(now)
+    }
+}
+
+impl Pass<'_> {
+    fn live_jobs(&self) -> Vec<(LiveJob, Purpose)> {
+        let jobs = self.observed.children.jobs.values();
+        jobs.filter_map(|it| Some((it.clone(), job::purpose(&it.job.metadata)?))).collect()
+    }
+
+    /// What Jobs have said that is not judged yet.
+    pub(super) fn said_by_jobs(&self) -> Vec<Answered> {
+        let jobs = self.live_jobs();
+        let mut said = Vec::new();
+        for it in assignments(self.policy, &self.status, self.now) {
+            let under_way = it.under_way(&jobs, self.now);
+            said.extend(under_way.into_iter().filter_map(|(moment, jobs)| it.answered(&jobs, moment, self.now)));
+        }
+        said
+    }
+
+    /// When time says something about a Job, or it is time for the next.
+    pub(super) fn wake_for_jobs(&mut self) {
+        let jobs = self.live_jobs();
+        let mut times = Vec::new();
+        for it in assignments(self.policy, &self.status, self.now) {
+            let under_way = it.under_way(&jobs, self.now);
+            let limits = under_way.values().flatten().map(|(live, purpose)| match answer::has_ended(live) {
+                // Its pod is awaited.
+                true => after(self.now, Duration::from_secs(1)),
+                false => answer::limit(purpose),
+            });
+            let limits: Vec<_> = limits.collect();
+            if limits.is_empty() {
+                times.extend(it.due.filter(|at| *at > self.now));
+            }
+            times.extend(limits.into_iter().filter(|at| *at > self.now));
+        }
+        times.into_iter().for_each(|at| self.look_again(at));
+    }
+}
+
+impl MetricRule {
+    /// Whether Jobs compute its number.
+    #[must_use]
+    pub fn is_job(&self) -> bool {
+        matches!(self.queries.first(), Some((_, Template::Job(_))))
+    }
+}

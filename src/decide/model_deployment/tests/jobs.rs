@@ -1,0 +1,394 @@
+//! Numbers that Jobs compute.
+
+use serde_json::{Value, json};
+
+use super::story::Story;
+use super::world::{World, guardrail, is_nothing};
+use crate::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, Phase, Verdict, VerdictKind};
+use crate::decide::model_deployment::inquiry::Subject::{Candidate, Stable};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan};
+
+const GOOD: &str = r#"{"value": 0.93}"#;
+const BAD: &str = r#"{"value": 0.5}"#;
+
+pub(super) fn job() -> Value {
+    json!({"template": {"spec": {"containers": [{"name": "judge", "image": "registry/judge:1"}]}}, "timeout": "5m"})
+}
+
+/// The area under the curve of a holdout, at least 80 %.
+pub(super) fn judged_by_a_job(role: &str) -> Value {
+    json!({"name": "holdout-auc", "role": role, "threshold": {"min": "80%"}, "job": job()})
+}
+
+/// Not much less than the stable revision's.
+pub(super) fn compared_by_jobs() -> Value {
+    json!({"name": "lift", "role": "Guardrail", "compare": {"to": "Stable", "minRatio": "0.9"}, "job": job()})
+}
+
+/// `churn-2` is watched at 5 % since this very moment, and judged by this as well.
+fn watched(metric: Value) -> World {
+    let mut world = World::serving();
+    world.analysis(json!({"metrics": [guardrail(), metric]}));
+    world.deploy("churn-2");
+    for _ in 0..4 {
+        world.pass();
+        world.all_is_well();
+    }
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Observing, "{:#?}", world.attempt());
+    world
+}
+
+fn verdict(world: &World, metric: &str) -> Option<Verdict> {
+    world.status().verdicts.into_iter().find(|it| it.metric == metric)
+}
+
+fn auc(world: &World) -> VerdictKind {
+    verdict(world, "holdout-auc").expect("a verdict").verdict
+}
+
+fn created(plan: &Plan<ModelDeploymentStatus>) -> Vec<String> {
+    let jobs = plan.ops.iter().filter_map(|op| match op {
+        Op::Create(child @ Child::Job(_)) => Some(child.name().to_owned()),
+        _ => None,
+    });
+    jobs.collect()
+}
+
+fn later(world: &mut World, seconds: i64) -> Plan<ModelDeploymentStatus> {
+    world.advance(seconds);
+    world.pass()
+}
+
+#[test]
+fn a_candidate_is_promoted_on_the_word_of_its_jobs() {
+    let mut story = Story::of(
+        "Jobs compute an objective; each is deleted when its number is judged",
+        watched(judged_by_a_job("Objective")),
+    );
+    story.pass("a Job is under way");
+    story.world.advance(60);
+    story.pass("it takes its time, and the guardrail does not wait for it");
+    story.world.jobs_say(Candidate, GOOD);
+    story.pass("it has ended");
+    story.world.advance(540);
+    story.pass("the time of the step is over, and the next Job is due");
+    let mut world = story.world.clone();
+    story.is("job-promotes");
+    for _ in 0..80 {
+        world.all_is_well();
+        world.jobs_say(Candidate, GOOD);
+        later(&mut world, 30);
+    }
+    assert_eq!(world.status().phase, Phase::Stable);
+    assert_eq!(world.status().stable.unwrap().name, "churn-2");
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn a_candidate_is_rolled_back_when_its_jobs_say_so() {
+    let mut story = Story::of(
+        "A Job computes a guardrail, and it is breached twice in a row",
+        watched(judged_by_a_job("Guardrail")),
+    );
+    story.world.jobs_say(Candidate, BAD);
+    story.pass("the first Job says no");
+    story.world.advance(30);
+    story.pass("the next one begins");
+    story.world.jobs_say(Candidate, BAD);
+    story.pass("it says no, too");
+    assert_eq!(story.world.attempt().cause, Some(Cause::GuardrailBreached));
+    assert_eq!(story.world.jobs(), []);
+    story.is("job-breaches");
+}
+
+#[test]
+fn a_job_that_crashes_is_no_breach_and_stays_for_people_until_the_next_begins() {
+    let mut story = Story::of("A Job crashes: no verdict, the weight is held", watched(judged_by_a_job("Guardrail")));
+    story.world.jobs_crash(3);
+    story.pass("it ended with exit code 3");
+    story.world.advance(30);
+    story.pass("the next one begins");
+    let mut world = story.world.clone();
+    story.is("job-crashes");
+    for _ in 0..40 {
+        world.all_is_well();
+        world.jobs_crash(1);
+        later(&mut world, 30);
+        assert!(world.jobs().len() <= 2, "{:#?}", world.jobs());
+    }
+    let attempt = world.attempt();
+    assert_eq!((attempt.state, attempt.weight.to_string()), (AttemptState::Observing, "5%".into()));
+    assert_eq!(verdict(&world, "holdout-auc").unwrap().failures, 0);
+    world.jobs_say(Candidate, GOOD);
+    world.pass();
+    assert_eq!(auc(&world), VerdictKind::Pass);
+}
+
+#[test]
+fn crashes_count_as_silence_for_whom_that_is_an_outage() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "1h"}], "onOutage": {"after": "2m", "do": "Rollback"}}));
+    for _ in 0..8 {
+        world.all_is_well();
+        world.jobs_crash(1);
+        later(&mut world, 30);
+    }
+    assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn the_next_job_begins_an_interval_after_the_last_and_not_before_it_ended() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    let first = world.jobs();
+    assert_eq!(first.len(), 1);
+    assert_eq!(created(&later(&mut world, 29)), [""; 0]);
+    assert_eq!(created(&later(&mut world, 61)), [""; 0], "it takes three intervals");
+    assert_eq!(world.jobs(), first);
+    world.jobs_say(Candidate, GOOD);
+    let plan = world.pass();
+    assert_eq!(verdict(&world, "holdout-auc").unwrap().time, first[0].1.moment, "it is about the moment it began");
+    assert_eq!(created(&plan).len(), 1, "and the next one is late already");
+    let second = world.jobs();
+    assert_eq!(second.len(), 1, "{second:#?}");
+    assert_eq!(second[0].1.moment, world.now, "what was missed is not made up for");
+    world.jobs_say(Candidate, GOOD);
+    assert_eq!(created(&world.pass()), [""; 0]);
+    assert_eq!(world.jobs(), []);
+    assert_eq!(created(&later(&mut world, 29)), [""; 0]);
+    assert_eq!(created(&later(&mut world, 1)).len(), 1);
+}
+
+#[test]
+fn a_job_waits_for_the_clock_if_that_starts_soon_and_only_one_that_began_after_it_ends_the_step() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    assert_eq!(Some(world.jobs()[0].1.moment), world.attempt().observing_since);
+    world.jobs_say(Candidate, GOOD);
+    while world.attempt().weight.to_string() == "5%" {
+        world.gateway_accepts();
+        world.pods_ready();
+        world.jobs_say(Candidate, GOOD);
+        later(&mut world, 60);
+    }
+    assert_eq!(world.attempt().state, AttemptState::Shifting);
+    world.jobs_say(Candidate, GOOD);
+    world.pass();
+    assert_eq!(world.jobs_under_way(), [], "the clock has not started");
+    later(&mut world, 30);
+    let early = world.jobs_under_way();
+    assert_eq!(early.len(), 1, "a guardrail does not wait for ever");
+    world.all_is_well();
+    later(&mut world, 1);
+    let since = world.attempt().observing_since.expect("the clock has started");
+    world.advance(600);
+    world.jobs_say(Candidate, GOOD);
+    world.measure("error-rate", Measurement::of(0.001));
+    world.pass();
+    assert!(verdict(&world, "holdout-auc").unwrap().time < since);
+    assert_eq!(world.attempt().state, AttemptState::Observing, "it proves nothing about this weight");
+    world.jobs_say(Candidate, GOOD);
+    world.pass();
+    assert_ne!(world.attempt().state, AttemptState::Observing, "{:#?}", world.status().verdicts);
+}
+
+#[test]
+fn a_comparison_is_one_job_for_each_side_about_the_same_moment() {
+    let mut world = watched(compared_by_jobs());
+    let jobs = world.jobs();
+    assert_eq!(jobs.len(), 2, "{jobs:#?}");
+    assert_eq!(jobs[0].1.moment, jobs[1].1.moment);
+    let (stable, candidate) = (world.status().stable.unwrap().revision, world.attempt().revision);
+    assert_eq!(world.told(&jobs[0].0, "WERKBANK_REVISION"), candidate);
+    assert_eq!(world.told(&jobs[1].0, "WERKBANK_REVISION"), stable);
+    assert_eq!(world.told(&jobs[1].0, "WERKBANK_SUBJECT"), "Stable");
+    assert_eq!(world.told(&jobs[0].0, "WERKBANK_WINDOW_END"), jobs[0].1.moment.timestamp().to_string());
+    world.jobs_say(Candidate, r#"{"value": 0.5}"#);
+    assert!(is_nothing(&world.pass()), "the other one is awaited");
+    world.jobs_say(Stable, r#"{"value": 0.5}"#);
+    world.pass();
+    let judged = verdict(&world, "lift").unwrap();
+    assert_eq!((judged.verdict, judged.stable_value.as_deref()), (VerdictKind::Pass, Some("0.5")));
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn a_side_whose_job_is_missing_is_asked_about_the_same_moment() {
+    let mut world = watched(compared_by_jobs());
+    let jobs = world.jobs();
+    world.jobs_say(Candidate, GOOD);
+    world.children.jobs.remove(&jobs[1].0);
+    later(&mut world, 7);
+    assert_eq!(world.jobs(), jobs);
+    world.children.jobs.remove(&jobs[1].0);
+    later(&mut world, 300);
+    let judged = verdict(&world, "lift").unwrap();
+    assert_eq!(judged.verdict, VerdictKind::ProviderError, "{judged:?}");
+}
+
+#[test]
+fn whoever_dies_before_the_caches_show_the_job_makes_the_same_again_and_no_other() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    let first = world.jobs();
+    let seen = std::mem::take(&mut world.children.jobs);
+    world.advance(100);
+    let again = created(&world.decide());
+    assert_eq!(again, [first[0].0.clone()], "the API server refuses a second of that name");
+    world.children.jobs = seen;
+    assert_eq!(created(&world.decide()), [""; 0]);
+}
+
+#[test]
+fn a_verdict_that_was_not_written_is_found_again() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.jobs_say(Candidate, BAD);
+    let plan = world.decide();
+    world.carry_out(&plan, 0);
+    world.restart();
+    assert_eq!(verdict(&world, "holdout-auc"), None);
+    world.pass();
+    world.pass();
+    let judged = verdict(&world, "holdout-auc").unwrap();
+    assert_eq!((judged.verdict, judged.failures), (VerdictKind::Fail, 1), "once");
+}
+
+#[test]
+fn a_job_that_does_not_end_is_given_up_after_its_time() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    assert!(later(&mut world, 299).requeue.is_some_and(|it| it.as_secs() <= 1), "its limit is waited for");
+    assert_eq!(verdict(&world, "holdout-auc"), None);
+    let first = world.jobs();
+    later(&mut world, 1);
+    let judged = verdict(&world, "holdout-auc").unwrap();
+    assert_eq!(judged.verdict, VerdictKind::ProviderError);
+    assert!(judged.message.contains("did not end within 5m"), "{}", judged.message);
+    assert_ne!(world.jobs(), first);
+}
+
+#[test]
+fn a_refused_job_is_told_and_stands_in_nobodys_way() {
+    let mut world = watched(json!({"name": "alone", "role": "Guardrail", "threshold": {"min": "80%"}, "job": job()}));
+    let metrics = json!({"metrics": [guardrail(), judged_by_a_job("Guardrail"), compared_by_jobs()]});
+    world.analysis(metrics);
+    let wanted = created(&world.decide());
+    assert_eq!(wanted.len(), 3);
+    for refused in &wanted {
+        world.memory.refused = Some(format!("Job {refused}: exceeded quota: jobs"));
+        let again = created(&world.decide());
+        assert_eq!((again.len(), again.last()), (3, Some(refused)), "all others come first");
+    }
+    let plan = world.decide();
+    let said = plan.status.unwrap().conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap();
+    assert_eq!(said.reason, "JobRefused");
+    assert!(said.message.contains("exceeded quota: jobs; raise the quota"), "{}", said.message);
+    // The Jobs are never created; the other guardrail watches.
+    for _ in 0..2 {
+        world.measure("error-rate", Measurement::of(0.5));
+        world.advance(30);
+        let mut plan = world.decide();
+        plan.ops.retain(|op| !matches!(op, Op::Create(Child::Job(_))));
+        world.remember_what_was_asked();
+        world.carry_out(&plan, usize::MAX);
+    }
+    assert_eq!(world.attempt().cause, Some(Cause::GuardrailBreached));
+}
+
+#[test]
+fn abort_waits_for_no_job_and_takes_it_along() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.request("abort", "n1");
+    let plan = world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+    assert!(matches!(plan.ops.first(), Some(Op::Apply(Child::HttpRoute(_), _))), "{:?}", plan.ops);
+    assert!(matches!(plan.ops.last(), Some(Op::Delete(ChildKind::Job, ..))), "{:?}", plan.ops);
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn a_changed_metric_has_another_job() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    let first = world.jobs();
+    let mut changed = judged_by_a_job("Guardrail");
+    changed["threshold"]["min"] = "70%".into();
+    world.analysis(json!({"metrics": [guardrail(), changed]}));
+    world.pass();
+    let second = world.jobs();
+    assert_eq!(second.len(), 1);
+    assert_ne!(first[0].0, second[0].0);
+    world.analysis(json!({"metrics": [guardrail()]}));
+    world.pass();
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn a_suspended_candidate_is_judged_on_and_a_paused_one_too() {
+    for hold in ["suspend", "pause"] {
+        let mut world = watched(judged_by_a_job("Guardrail"));
+        match hold {
+            "suspend" => world.edit(|spec| spec.suspend = Some(true)),
+            _ => world.request_at("pause", "0", "n1"),
+        }
+        for _ in 0..3 {
+            world.jobs_say(Candidate, BAD);
+            later(&mut world, 30);
+        }
+        assert_eq!(world.attempt().cause, Some(Cause::GuardrailBreached), "{hold}");
+    }
+}
+
+#[test]
+fn its_pods_stay_in_the_region() {
+    let mut world = watched(guardrail());
+    let nodes = [("topology.kubernetes.io/region".to_owned(), vec!["eu-1".to_owned()])].into();
+    world.settings.regions = [("eu".to_owned(), nodes)].into();
+    world.analysis(json!({"metrics": [guardrail(), judged_by_a_job("Guardrail")]}));
+    world.resource.spec.region = Some("eu".into());
+    let job = |world: &World| {
+        let all = world.decide().ops;
+        let mut jobs = all.into_iter().filter_map(|op| match op {
+            Op::Create(Child::Job(job)) => Some(serde_json::to_string(&job).unwrap()),
+            _ => None,
+        });
+        jobs.next()
+    };
+    assert!(job(&world).is_none_or(|it| it.contains("eu-1")));
+    world.resource.spec.region = Some("moon".into());
+    assert_eq!(job(&world), None, "nobody knows where its data may go");
+}
+
+/// Returns within an hour, by a Job.
+fn promoted_with_a_late_job() -> World {
+    let mut world = watched(
+        json!({"name": "returns", "role": "Objective", "delay": "1h", "threshold": {"min": "80%"}, "job": job()}),
+    );
+    while world.status().probation.is_none() {
+        world.all_is_well();
+        later(&mut world, 60);
+        assert_eq!(world.jobs(), [], "it gates no step");
+    }
+    world.all_is_well();
+    world.pass();
+    world
+}
+
+#[test]
+fn a_revision_on_probation_is_judged_by_a_job_about_its_window() {
+    for (message, phase) in [(GOOD, Phase::Stable), (BAD, Phase::RollingBack)] {
+        let mut world = promoted_with_a_late_job();
+        let probation = world.status().probation.unwrap();
+        let window = (probation.exposed[0].since, probation.exposed.last().unwrap().until.unwrap());
+        while world.jobs().is_empty() {
+            world.all_is_well();
+            later(&mut world, 60);
+            assert!(world.now < window.1 + chrono::TimeDelta::hours(2), "no Job");
+        }
+        let (name, purpose) = world.jobs()[0].clone();
+        assert!(purpose.on_probation && world.now >= window.1 + chrono::TimeDelta::hours(1));
+        assert_eq!(world.told(&name, "WERKBANK_WINDOW_START"), window.0.timestamp().to_string());
+        assert_eq!(world.told(&name, "WERKBANK_WINDOW_END"), window.1.timestamp().to_string());
+        world.jobs_say(Candidate, message);
+        world.pass();
+        assert_eq!(world.status().phase, phase, "{:#?}", world.status().probation);
+        assert_eq!(world.jobs(), []);
+    }
+}
