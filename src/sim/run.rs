@@ -149,6 +149,7 @@ impl<'a> Run<'a> {
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::default());
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
+            struck: false,
             plan,
             late,
             oracles,
@@ -248,7 +249,7 @@ impl<'a> Run<'a> {
             let (status, now) = (self.view.status(), self.view.now());
             self.fates().oracles.called_back(&status, now);
         }
-        if self.chance.is_none() && self.lives < 2 && self.fates().oracles.breached_at.is_some() {
+        if self.chance.is_none() && !self.fates().struck && self.fates().oracles.breached_at.is_some() {
             let status = self.view.status();
             let stable = status.stable.as_ref().map(|it| it.revision.as_str());
             let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);

@@ -15,6 +15,7 @@ use super::view::{NAMESPACE, View};
 #[path = "../../tests/stories/mod.rs"]
 mod shared;
 
+use shared::plot::asked_about;
 pub(super) use shared::{Answered, Seen, Story};
 use shared::{Moment, Now, Request, difference, kept, transcript};
 
@@ -22,7 +23,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Entries whose errors are above what the guardrail allows, and such whose pods never become ready.
+/// Metrics that are bad of an entry, and entries whose pods never become ready.
 const BREAKS: &str = "breaks-";
 const NEVER_READY: &str = "never-ready-";
 
@@ -53,10 +54,11 @@ fn scenario(story: &Story) -> Scenario {
         };
         scenario = scenario.when(is_now(act.when), what);
     }
-    let metrics = |view: &View, query: &str| match view.has(&format!("{BREAKS}{}", asked_of(view, query))) {
-        true => bad(),
-        false => good(),
-    };
+    let metrics =
+        |view: &View, query: &str| match view.has(&format!("{BREAKS}{}", asked_about(query, &asked_of(view, query)))) {
+            true => bad(),
+            false => good(),
+        };
     let pods = |view: &View, entry: &str, wanted| match view.has(&format!("{NEVER_READY}{entry}")) {
         true => 0,
         false => wanted,

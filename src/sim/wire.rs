@@ -56,6 +56,8 @@ pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
 pub(super) struct Fates {
     /// Writes so far.
     pub(super) writes: usize,
+    /// Whether some write did not simply arrive.
+    pub(super) struck: bool,
     pub(super) plan: Plan,
     pub(super) late: Vec<Late>,
     pub(super) oracles: Oracles,
@@ -102,6 +104,7 @@ impl Wire {
         fates.writes += 1;
         let number = fates.writes;
         let fate = (fates.plan)(number, about);
+        fates.struck |= fate != Fate::Arrives;
         fates.told.push(match fate {
             Fate::Arrives => format!("{number}. {about}"),
             fate => format!("{number}. {about}: {fate:?}"),

@@ -75,8 +75,11 @@ pub(crate) enum Deed {
     Edit(Value),
     /// `kubectl werkbank <verb>` for the present attempt.
     Ask(String),
-    /// From now on this entry's errors are above what its guardrail allows.
-    Breaks(String),
+    /// From now on this metric, `errors` or `returns`, is bad of this entry.
+    Breaks {
+        metric: String,
+        entry: String,
+    },
     Create(Value),
     /// Edits an object by a merge patch; `{stable}` and `{candidate}` in a name are revisions.
     Patch {
@@ -142,6 +145,15 @@ impl Story {
     }
 }
 
+fn broken(metric: &str, entry: &str) -> String {
+    format!("{metric}-{entry}")
+}
+
+/// What would have to be broken for a query of this entry to tell of it.
+pub(crate) fn asked_about(query: &str, entry: &str) -> String {
+    broken(query.split('{').next().unwrap_or_default(), entry)
+}
+
 impl Moment {
     pub(crate) fn is_now(&self, now: &Now<'_>) -> bool {
         if self.gone == Some(true) {
@@ -174,9 +186,9 @@ impl Moment {
 }
 
 impl Deed {
-    /// The entry that gets bad by it.
-    pub(crate) fn breaks(&self) -> Option<&str> {
-        if let Self::Breaks(entry) = self { Some(entry) } else { None }
+    /// The metric and the entry that get bad by it, as one word.
+    pub(crate) fn breaks(&self) -> Option<String> {
+        if let Self::Breaks { metric, entry } = self { Some(broken(metric, entry)) } else { None }
     }
 
     /// What is asked of the API server for it, if anything is.
@@ -185,7 +197,7 @@ impl Deed {
         let own = || place("ModelDeployment", namespace, NAME);
         let (status, patch) = (&now.deployment["status"], "PATCH");
         Some(match self {
-            Self::Breaks(_) => return None,
+            Self::Breaks { .. } => return None,
             Self::Edit(spec) => Request { method: patch, path: own(), body: json!({"spec": spec}) },
             Self::Ask(verb) => {
                 let attempt = &status["attempt"];

@@ -86,7 +86,7 @@ impl Stage {
         let mut known = self.ask(Request::create(namespace, story.deployment())).await;
         for (number, act) in story.then.iter().enumerate() {
             let deployment = self.until(story, &act.when, &known, number).await?;
-            act.what.breaks().into_iter().for_each(|entry| self.broken.add(namespace, entry));
+            act.what.breaks().into_iter().for_each(|it| self.broken.add(namespace, it));
             if let Some(request) = act.what.request(number, &Now { namespace, deployment: &deployment }) {
                 known = self.ask(request).await;
             }

@@ -19,19 +19,20 @@ use tokio::task::JoinSet;
 use werkbank::api::labels;
 
 use super::shared::Story;
+use super::shared::plot::asked_about;
 use super::sightings::Sightings;
 
-/// Entries whose errors are above what the guardrail allows, by namespace.
+/// What is bad of which entry, by namespace.
 #[derive(Clone, Default)]
 pub(super) struct Broken(Arc<Mutex<BTreeSet<(String, String)>>>);
 
 impl Broken {
-    pub(super) fn add(&self, namespace: &str, entry: &str) {
-        self.0.lock().unwrap().insert((namespace.to_owned(), entry.to_owned()));
+    pub(super) fn add(&self, namespace: &str, what: String) {
+        self.0.lock().unwrap().insert((namespace.to_owned(), what));
     }
 
-    fn has(&self, namespace: &str, entry: &str) -> bool {
-        self.0.lock().unwrap().contains(&(namespace.to_owned(), entry.to_owned()))
+    fn has(&self, namespace: &str, what: String) -> bool {
+        self.0.lock().unwrap().contains(&(namespace.to_owned(), what))
     }
 }
 
@@ -62,7 +63,7 @@ async fn answer(State((sightings, broken)): State<(Sightings, Broken)>, form: St
     let query = &form["query"];
     let label = |name: &str| query.split(&format!("{name}=\"")).nth(1).and_then(|it| it.split('"').next()).unwrap();
     let entry = sightings.entry_of(label("namespace"), label("revision")).unwrap_or_default();
-    let value = if broken.has(label("namespace"), &entry) { "0.5" } else { "0.001" };
+    let value = if broken.has(label("namespace"), asked_about(query, &entry)) { "0.5" } else { "0.001" };
     let result = json!([{"metric": {}, "value": [0, value]}]);
     json!({"status": "success", "data": {"resultType": "vector", "result": result}}).to_string()
 }
