@@ -73,6 +73,9 @@ fn essence(object: &Value) -> Value {
     if let Some(annotations) = annotations.as_object_mut() {
         annotations.retain(|key, _| key != GENERATION && key != FENCE && !key.starts_with("somebody/"));
     }
+    if annotations.as_object().is_some_and(serde_json::Map::is_empty) {
+        annotations = Value::Null;
+    }
     let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
     let owners: Vec<Value> = owners.map(|it| json!([it["kind"], it["name"]])).collect();
     let mut essence = json!({"labels": metadata["labels"], "annotations": annotations, "owners": owners,

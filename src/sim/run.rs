@@ -419,7 +419,13 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
         let next = if self.is_blind() { next.min(now + Duration::from_secs(1)) } else { next };
-        sleep_until(next.max(now + Duration::from_millis(1))).await;
+        let next = next.max(now + Duration::from_millis(1));
+        // A source that is slow wakes somebody before that.
+        while Instant::now() < next && self.awake.is_empty() {
+            let step = if self.chance.is_some() { Duration::from_secs(1) } else { next - now };
+            sleep_until(next.min(Instant::now() + step)).await;
+            self.notice();
+        }
     }
 
     async fn suffer(&mut self, mischief: Mischief) {

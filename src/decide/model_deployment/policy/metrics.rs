@@ -26,6 +26,8 @@ const ALPHA: f64 = 0.05;
 /// Below this it would never find anything.
 const LEAST_ALPHA: f64 = 1e-6;
 const NO_BOUND: &str = "there is no bound that could be violated; give one";
+/// Whoever may write ConfigMaps may not run pods for that.
+const NOT_SHARED: &str = "a job runs any image that it names, so it cannot be shared; move it to spec.analysis.metrics";
 const WHO_JUDGES: &str =
     "proportion and mean are judged by test; prometheus, http, sql and job, by threshold or compare";
 
@@ -78,12 +80,14 @@ impl Reader {
         };
         for (index, entry) in entries.into_iter().enumerate() {
             let name = entry.get("name").and_then(|it| it.as_str()).map(str::to_owned);
-            match serde_yaml::from_value::<Metric>(entry) {
+            let read = serde_yaml::from_value::<Metric>(entry)
+                .map_err(|error| format!("{error}; write it as in spec.analysis.metrics"))
+                .and_then(|metric| if metric.job.is_some() { Err(NOT_SHARED.to_owned()) } else { Ok(metric) });
+            match read {
                 Ok(metric) => self.metric(field, &metric, metrics),
                 Err(error) => {
                     let called = name.as_deref().map(brief).unwrap_or_default();
-                    let message =
-                        format!("{field}, entry {}{called}: {error}; write it as in spec.analysis.metrics", index + 1);
+                    let message = format!("{field}, entry {}{called}: {error}", index + 1);
                     if let Some(name) = &name {
                         self.replace(name, metrics);
                     }

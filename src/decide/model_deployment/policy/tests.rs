@@ -267,6 +267,20 @@ fn what_a_config_map_has_no_schema_for_is_refused_here() {
 }
 
 #[test]
+fn a_job_is_part_of_a_deployment_and_not_of_a_shared_list() {
+    let job = "{name: a, role: Guardrail, threshold: {max: 1%}, \
+        job: {template: {spec: {containers: [{name: judge, image: registry/judge:1}]}}}}";
+    let policy = shared(
+        &format!("- {job}\n- {{name: b, role: Guardrail, threshold: {{max: 1%}}, prometheus: {{query: q}}}}"),
+        &[],
+    );
+    assert_eq!(maxima(&policy), [("b", Some(0.01))]);
+    let told = &policy.errors[0];
+    assert_eq!(told.leaves_unjudged, Unjudged::Metric("a".into()));
+    assert!(told.message.ends_with("so it cannot be shared; move it to spec.analysis.metrics"), "{told:?}");
+}
+
+#[test]
 fn a_job_gives_one_number_and_is_named_by_its_metric() {
     let job = json!({"template": {"spec": {"containers": [{"name": "judge", "image": "registry/judge:1"}]}}});
     let judged = |name: &str, bounds: Value, job: &Value| {
