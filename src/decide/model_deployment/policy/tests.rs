@@ -286,7 +286,7 @@ fn a_job_gives_one_number_and_is_named_by_its_metric() {
     let judged = |name: &str, bounds: Value, job: &Value| {
         let mut metric = json!({"name": name, "role": "Guardrail", "job": job});
         metric.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
-        shared(&json!([metric]).to_string(), &[])
+        read(json!({}), json!({"metrics": [metric]}), &[])
     };
     let (threshold, compare) =
         (json!({"threshold": {"min": "80%"}}), json!({"compare": {"to": "Stable", "minRatio": "0.9"}}));
