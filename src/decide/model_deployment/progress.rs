@@ -159,7 +159,11 @@ impl Pass<'_> {
 
     fn observe_step(&mut self, attempt: &Attempt) {
         let now = self.now;
-        self.change(|it| (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now)));
+        self.change(|it| {
+            (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now));
+            // What was counted while the weight was on its way is of the one before.
+            it.samples = None;
+        });
         self.expose();
         self.outcome("Shift", &format!("the gateway accepted {}", attempt.weight));
         // A step that asks for nothing ends in the next pass.

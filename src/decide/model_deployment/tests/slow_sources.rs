@@ -127,3 +127,37 @@ fn answers_about_an_attempt_that_is_over_judge_nothing() {
     world.pass();
     assert_eq!(world.status(), before);
 }
+
+#[test]
+fn requests_that_were_counted_at_one_weight_prove_nothing_at_the_next() {
+    let mut world = World::mid_canary();
+    world.steps(json!([{"weight": "5%", "minSamples": 100}, {"weight": "50%", "minSamples": 100}]));
+    let samples = json!({"prometheus": {"query": "requests{revision=\"{{ revision }}\"}"}});
+    world.analysis(json!({"metrics": [guardrail()], "samples": samples}));
+    world.measure("samples", Measurement::of(150.0));
+    for _ in 0..6 {
+        world.advance(30);
+        world.pass();
+        if world.attempt().weight.to_string() == "50%" {
+            break;
+        }
+        world.pods_ready();
+    }
+    assert_eq!((world.attempt().state, world.attempt().weight.to_string()), (AttemptState::Shifting, "50%".into()));
+    // A round while the gateway has not accepted it yet counts requests, too; and then counting is slow.
+    world.advance(30);
+    world.pass();
+    world.answers_slowly("samples");
+    for _ in 0..4 {
+        world.advance(30);
+        world.all_is_well();
+        world.pass();
+    }
+    let verdict = world.status().verdicts.remove(0);
+    assert_eq!((world.attempt().state, world.attempt().weight.to_string()), (AttemptState::Observing, "50%".into()));
+    assert_eq!(verdict.verdict, VerdictKind::Inconclusive, "{verdict:?}");
+    world.arrives("samples");
+    world.advance(30);
+    world.pass();
+    assert_ne!(world.attempt().state, AttemptState::Observing, "150 of them have been counted at 50 %");
+}

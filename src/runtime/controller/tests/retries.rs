@@ -99,3 +99,18 @@ async fn a_kind_that_this_api_server_does_not_serve_yet_strands_nobody() {
     sleep(seconds(20)).await;
     assert_eq!(bed.cluster.get(&path("a"))["status"]["step"], 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_learns_whether_the_one_before_wrote_all_that_it_meant_to() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let bed = led(&["a"], 1, move |_, memory| {
+        told.lock().unwrap().push(memory.got_through);
+        Box::pin(async { Ok(Plan { status: Some(json!({"step": 1})), ..Plan::default() }) })
+    })
+    .await;
+    bed.cluster.faults(|about| about.ends_with("/status").then_some(Fault::Refused(409)));
+    sleep(seconds(20)).await;
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard.len() > 2 && heard[0] && heard[1..].iter().all(|it| !it), "{heard:?}");
+}

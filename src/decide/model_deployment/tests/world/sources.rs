@@ -8,6 +8,9 @@ use crate::decide::model_deployment::inquiry::{Answered, Asked, Inquiry, Part, Q
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::policy::Policy;
 
+/// What counts requests is called so here.
+const SAMPLES: &str = "samples";
+
 /// What they say, and what a process that asks them remembers.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Sources {
@@ -27,7 +30,7 @@ impl World {
 
     /// What is under way about this metric is answered.
     pub(in super::super) fn arrives(&mut self, metric: &str) {
-        let of_metric = |it: &mut Answered| it.inquiry.topic.metric.as_deref() == Some(metric);
+        let of_metric = |it: &mut Answered| it.inquiry.topic.metric.as_deref().unwrap_or(SAMPLES) == metric;
         self.sources.arrived.extend(self.sources.under_way.extract_if(.., of_metric));
     }
 
@@ -55,7 +58,7 @@ impl World {
         for inquiry in measure::due(&self.resource, &policy, &self.status(), &after.asked, self.now) {
             let (topic, answer) = (inquiry.topic.clone(), self.answer(inquiry));
             after.asked.begins(topic.clone(), self.now);
-            if topic.metric.as_ref().is_some_and(|it| after.slow.contains(it)) {
+            if after.slow.contains(topic.metric.as_deref().unwrap_or(SAMPLES)) {
                 after.under_way.push(answer);
             } else {
                 after.asked.ends(&topic);
@@ -66,7 +69,7 @@ impl World {
     }
 
     fn answer(&self, inquiry: Inquiry) -> Answered {
-        let metric = inquiry.topic.metric.as_deref().unwrap_or("samples");
+        let metric = inquiry.topic.metric.as_deref().unwrap_or(SAMPLES);
         let of = |metric: String, side| self.sources.answers.get(&(metric, side)).cloned();
         let one = |query: &Query| {
             if let Err(error) = &query.question {
