@@ -250,6 +250,20 @@ fn a_spec_without_fallback_ends_the_time_in_which_guardrails_may_call_back() {
 }
 
 #[test]
+fn a_mistake_in_the_spec_ends_no_probation_and_lets_nothing_go() {
+    let mut world = falling_back();
+    let before = world.status().probation.unwrap();
+    let objective = json!({"name": "clicks", "role": "Objective", "threshold": {"min": "5%"},
+        "prometheus": {"query": "clicks{revision=\"{{ revision }}\"}"}});
+    world.analysis(json!({"metrics": [objective], "onStableBreach": "Fallback"}));
+    for _ in 0..3 {
+        rest(&mut world);
+    }
+    assert_eq!(reason_of(&world, "Stalled"), (true, "InvalidSpec".into()));
+    assert_eq!(world.status().probation.map(|it| it.fallback), Some(before.fallback));
+}
+
+#[test]
 fn an_event_tells_when_a_breach_begins_and_when_it_ends() {
     let mut world = watched();
     let mut told = Vec::new();
