@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::question::Question;
+use super::question::{Question, Template};
 use crate::decide::Measurement;
 
 /// All that one metric asks at one moment.
@@ -34,6 +34,14 @@ pub struct Topic {
     pub metric: Option<String>,
 }
 
+impl Topic {
+    /// A metric, or the counting of requests.
+    #[must_use]
+    pub fn of(judges: Judges, attempt: &str, metric: Option<&str>) -> Self {
+        Self { judges, attempt: attempt.to_owned(), metric: metric.map(str::to_owned) }
+    }
+}
+
 /// Who is judged by an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Judges {
@@ -56,6 +64,21 @@ pub struct Query {
     pub exposure: Option<usize>,
     /// What to ask, or why the template cannot be filled in.
     pub question: Result<Question, String>,
+}
+
+impl Query {
+    /// The query that a template makes of these variables.
+    #[must_use]
+    pub fn of(
+        part: Part,
+        template: &Template,
+        subject: Subject,
+        exposure: Option<usize>,
+        variables: &BTreeMap<&str, String>,
+    ) -> Self {
+        let question = template.fill_in(variables).map_err(|error| error.to_string());
+        Self { part, subject, exposure, question }
+    }
 }
 
 /// One of the numbers that make a metric.
@@ -111,6 +134,13 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// Whether it judges what this attempt has brought.
+    #[must_use]
+    pub fn is_about(&self, judges: Judges, attempt: &str) -> bool {
+        let topic = &self.inquiry.topic;
+        topic.judges == judges && topic.attempt == attempt
+    }
+
     /// The answer about this number.
     #[must_use]
     pub fn get(&self, part: Part, subject: Subject, exposure: Option<usize>) -> Option<&Measurement> {

@@ -86,8 +86,8 @@ fn of_attempt<'a>(
     let since = attempt.observing_since.unwrap_or(attempt.entered_at);
     Some(Assignment {
         rule,
-        topic: Topic { judges: Judges::Attempt, attempt: attempt.id.clone(), metric: Some(rule.name.clone()) },
-        sides: sides(rule, &attempt.revision, &stable.revision),
+        topic: measure::topic(attempt, Some(&rule.name)),
+        sides: rule.sides(&attempt.revision, &stable.revision).collect(),
         newest,
         window: Window::Since(since),
         due: asked.then_some(due),
@@ -99,17 +99,12 @@ fn of_probation<'a>(policy: &Policy, it: &'a Probation, rule: &'a MetricRule, no
     Assignment {
         rule,
         topic: probation::topic(it, rule),
-        sides: sides(rule, &it.revision, &it.baseline),
+        sides: rule.sides(&it.revision, &it.baseline).collect(),
         newest: it.verdicts.iter().find(|verdict| rule.is_of(verdict)),
         window: Window::Of(it),
         due: probation::next_of(policy, it, rule, &Asked::default(), now),
         not_before: DateTime::<Utc>::MIN_UTC,
     }
-}
-
-fn sides<'a>(rule: &MetricRule, candidate: &'a str, stable: &'a str) -> Vec<(Subject, &'a str)> {
-    let stable = rule.compares().then_some((Subject::Stable, stable));
-    [Some((Subject::Candidate, candidate)), stable].into_iter().flatten().collect()
 }
 
 impl Assignment<'_> {

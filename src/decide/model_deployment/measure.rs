@@ -11,7 +11,6 @@ use chrono::{DateTime, Utc};
 use super::inquiry::{Asked, Inquiry, Judges, Part, Query, Subject, Topic};
 use super::policy::{MetricRule, Policy};
 use super::probation;
-use super::question::Template;
 use super::request::{self, Verb};
 use super::stable_breach;
 use crate::api::duration;
@@ -54,8 +53,8 @@ pub fn next(
     })
 }
 
-fn topic(attempt: &Attempt, metric: Option<&str>) -> Topic {
-    Topic { judges: Judges::Attempt, attempt: attempt.id.clone(), metric: metric.map(str::to_owned) }
+pub(super) fn topic(attempt: &Attempt, metric: Option<&str>) -> Topic {
+    Topic::of(Judges::Attempt, &attempt.id, metric)
 }
 
 /// All that is asked for in the attempt's present state.
@@ -111,23 +110,20 @@ fn of_attempt(
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
     let candidate = variables(resource, &attempt.revision, start, now);
     let baseline = variables(resource, &stable.revision, start, now);
-    let ask = |part, template: &Template, subject| {
-        let variables = if subject == Subject::Stable { &baseline } else { &candidate };
-        Query { part, subject, exposure: None, question: template.fill_in(variables).map_err(|it| it.to_string()) }
-    };
     let samples = policy.samples.iter().map(|template| Inquiry {
         topic: topic(attempt, None),
         digest: String::new(),
-        queries: vec![ask(Part::Value, template, Subject::Candidate)],
+        queries: vec![Query::of(Part::Value, template, Subject::Candidate, None, &candidate)],
     });
     let metrics = asked(policy, attempt).map(|metric| {
-        let subjects = [Some(Subject::Candidate), metric.compares().then_some(Subject::Stable)];
-        let of_one = |subject| metric.queries.iter().map(move |(part, template)| (*part, template, subject));
-        let queries = subjects.into_iter().flatten().flat_map(of_one);
+        let of_side = |(subject, _)| {
+            let variables = if subject == Subject::Stable { &baseline } else { &candidate };
+            metric.queries.iter().map(move |(part, it)| Query::of(*part, it, subject, None, variables))
+        };
         Inquiry {
             topic: topic(attempt, Some(&metric.name)),
             digest: metric.digest.clone(),
-            queries: queries.map(|(part, template, subject)| ask(part, template, subject)).collect(),
+            queries: metric.sides(&attempt.revision, &stable.revision).flat_map(of_side).collect(),
         }
     });
     samples.chain(metrics).filter(|it| !before.is_under_way(&it.topic)).collect()

@@ -246,6 +246,9 @@ impl<'a> Pass<'a> {
         if let Some(probation) = self.status.probation.as_mut() {
             probation.verdicts.retain(|it| judge::is_wanted(self.policy, it));
         }
+        if let Some(watch) = self.status.stable_watch.as_mut() {
+            watch.verdicts.retain(|it| judge::is_wanted(self.policy, it));
+        }
         let jobs = self.said_by_jobs();
         self.judge_attempt(&jobs);
         self.judge_probation(&jobs);
@@ -254,10 +257,7 @@ impl<'a> Pass<'a> {
 
     fn judge_attempt(&mut self, jobs: &[Answered]) {
         let Some(attempt) = measure::watched(&self.status) else { return };
-        let about = |it: &&Answered| {
-            let topic = &it.inquiry.topic;
-            topic.judges == Judges::Attempt && topic.attempt == attempt.id
-        };
+        let about = |it: &&Answered| it.is_about(Judges::Attempt, &attempt.id);
         let asked: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
         // Jobs have their own times; the next round does not wait for them.
         let newest = asked.iter().map(|it| it.began).max();
@@ -270,8 +270,9 @@ impl<'a> Pass<'a> {
         let now = self.now;
         self.change(|it| {
             // What is later than now is of a clock that was set back since.
-            it.measured_at =
-                if newest.is_some() { it.measured_at.filter(|at| *at <= now).max(newest) } else { it.measured_at };
+            if newest.is_some() {
+                it.measured_at = it.measured_at.filter(|at| *at <= now).max(newest);
+            }
             it.samples = samples.or(it.samples);
         });
     }

@@ -26,7 +26,7 @@ pub use metrics::MOST_METRICS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::inquiry::Part;
+use super::inquiry::{Part, Subject};
 use super::question::Template;
 use super::stable_breach;
 use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, StableBreachAction, Step, Verdict};
@@ -276,6 +276,12 @@ impl MetricRule {
     #[must_use]
     pub fn compares(&self) -> bool {
         !matches!(self.bounds, Bounds::Threshold { .. })
+    }
+
+    /// The revisions that it looks at.
+    pub fn sides<'a>(&self, candidate: &'a str, stable: &'a str) -> impl Iterator<Item = (Subject, &'a str)> + use<'a> {
+        let stable = self.compares().then_some((Subject::Stable, stable));
+        [Some((Subject::Candidate, candidate)), stable].into_iter().flatten()
     }
 
     /// Whether a verdict is about this metric as it is now.

@@ -20,7 +20,6 @@
 //! - What takes the place of a revision on probation without steps, or in an emergency, has served nobody beside another,
 //!   so nothing can prove it. It is on probation all the same, until a person ends that or another one is proven:
 //!   what is proven stays to go back to.
-//!
 //! - With `analysis.onStableBreach: Fallback` every promotion begins a probation: for `rollout.rollbackWindow` guardrails may
 //!   call it back, and it is proven when they have let it be and say Pass at the end.
 //!
@@ -30,13 +29,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::inquiry::{Answered, Asked, Inquiry, Judges, Query, Subject, Topic};
+use super::inquiry::{Answered, Asked, Inquiry, Judges, Query, Topic};
 use super::judge;
 use super::measure::{comes_first, variables};
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::request::{Request, Verb};
-use super::stable_breach::{watches, window_start};
+use super::stable_breach::{next_look, watches, window_start};
 use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::duration::{after, written};
@@ -57,7 +56,7 @@ fn ended(probation: &Probation) -> DateTime<Utc> {
 }
 
 pub(super) fn topic(probation: &Probation, rule: &MetricRule) -> Topic {
-    Topic { judges: Judges::Probation, attempt: probation.attempt.clone(), metric: Some(rule.name.clone()) }
+    Topic::of(Judges::Probation, &probation.attempt, Some(&rule.name))
 }
 
 /// When a metric is to be asked about a revision on probation; `None`: never, not any more, or it is being asked.
@@ -77,13 +76,7 @@ pub(super) fn next_of(
         return None;
     }
     let Some(delay) = rule.delay else {
-        // What is no news is not in the verdict.
-        let next = match newest.map(|it| it.time).max(asked.last(&topic, now)) {
-            // The clock was set back: what it said then says nothing of now.
-            Some(at) if at <= now => after(at, policy.interval),
-            _ => now,
-        };
-        return watches(rule).then_some(next);
+        return watches(rule).then(|| next_look(policy, newest.map(|it| it.time), &topic, asked, now));
     };
     let due = after(ended(probation), delay);
     let Some(newest) = newest.filter(|it| it.time >= due) else { return Some(due) };
@@ -152,16 +145,9 @@ fn queries(resource: &ModelDeployment, probation: &Probation, rule: &MetricRule,
     };
     let mut queries = Vec::new();
     for (exposure, began, ended) in windows {
-        let sides = [
-            Some((Subject::Candidate, &probation.revision)),
-            rule.compares().then_some((Subject::Stable, &probation.baseline)),
-        ];
-        for (subject, revision) in sides.into_iter().flatten() {
+        for (subject, revision) in rule.sides(&probation.revision, &probation.baseline) {
             let variables = variables(resource, revision, began, ended);
-            queries.extend(rule.queries.iter().map(|(part, template)| {
-                let question = template.fill_in(&variables).map_err(|error| error.to_string());
-                Query { part: *part, subject, exposure, question }
-            }));
+            queries.extend(rule.queries.iter().map(|(part, it)| Query::of(*part, it, subject, exposure, &variables)));
         }
     }
     queries
@@ -232,10 +218,7 @@ impl Pass<'_> {
     /// Turns answers about a revision on probation into verdicts.
     pub(super) fn judge_probation(&mut self, jobs: &[Answered]) {
         let Some(probation) = open(&self.status) else { return };
-        let about = |it: &&Answered| {
-            let topic = &it.inquiry.topic;
-            topic.judges == Judges::Probation && topic.attempt == probation.attempt
-        };
+        let about = |it: &&Answered| it.is_about(Judges::Probation, &probation.attempt);
         let answered: Vec<&Answered> = self.observed.answered.iter().chain(jobs).filter(about).collect();
         if answered.is_empty() {
             return;

@@ -2,7 +2,8 @@
 //!
 //! Nobody has deployed anything, and yet it breaks a guardrail: a feature is gone, customers have changed, a
 //! database is slow. With `analysis.onStableBreach` the guardrails go on watching it, those that can be judged without another
-//! revision: a threshold, and no `delay`. Jobs do not: one every half minute, for months, is no watch. Queries look back an hour at most: the time since the last promotion would blunt them.
+//! revision: a threshold, and no `delay`. Jobs do not: one every half minute, for months, is no watch. Queries look back
+//! an hour at most: the time since the last promotion would blunt them.
 //!
 //! During an attempt they judge its candidate instead, and on probation the revision that is on probation. A breach, `failureLimit` + 1
 //! Fail in a row, lasts until there is a Pass again: no data does not acquit. It is in nobody's way: what is deployed next
@@ -31,6 +32,11 @@ pub(super) fn watches(rule: &MetricRule) -> bool {
     rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
 }
 
+/// The metrics that do so at any time; Jobs do only on probation.
+pub(super) fn watching(policy: &Policy) -> impl Iterator<Item = &MetricRule> {
+    policy.metrics.iter().filter(|it| watches(it) && !it.is_job())
+}
+
 /// The beginning of what is looked at of a revision that has served since then.
 pub(super) fn window_start(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     since.max(now.checked_sub_signed(WINDOW).unwrap_or(since))
@@ -44,7 +50,7 @@ pub(super) fn watched<'a>(policy: &Policy, status: &'a ModelDeploymentStatus) ->
 }
 
 fn topic(watch: &StableWatch, rule: &MetricRule) -> Topic {
-    Topic { judges: Judges::Stable, attempt: watch.revision.clone(), metric: Some(rule.name.clone()) }
+    Topic::of(Judges::Stable, &watch.revision, Some(&rule.name))
 }
 
 /// When a metric is to be asked; `None` while it is being asked.
@@ -59,17 +65,27 @@ fn next_of(
     if asked.is_under_way(&topic) {
         return None;
     }
-    let newest = watch.verdicts.iter().find(|it| rule.is_of(it)).map(|it| it.time).unwrap_or(watch.since);
+    let newest = watch.verdicts.iter().find(|it| rule.is_of(it)).map_or(watch.since, |it| it.time);
+    Some(next_look(policy, Some(newest), &topic, asked, now))
+}
+
+/// When to look again at a revision that serves alone: `newest` is of the newest verdict, in which what is no news is not.
+pub(super) fn next_look(
+    policy: &Policy,
+    newest: Option<DateTime<Utc>>,
+    topic: &Topic,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
     // What a clock said that was set back since says nothing of now.
-    let last = Some(newest).filter(|at| *at <= now).max(asked.last(&topic, now));
-    Some(last.map_or(now, |at| after(at, policy.interval)))
+    let last = newest.filter(|at| *at <= now).max(asked.last(topic, now));
+    last.map_or(now, |at| after(at, policy.interval))
 }
 
 /// When the stable revision is to be measured next.
 fn next(policy: &Policy, status: &ModelDeploymentStatus, asked: &Asked, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let watch = watched(policy, status)?;
-    let rules = policy.metrics.iter().filter(|it| watches(it) && !it.is_job());
-    rules.filter_map(|rule| next_of(policy, watch, rule, asked, now)).min()
+    watching(policy).filter_map(|rule| next_of(policy, watch, rule, asked, now)).min()
 }
 
 /// The inquiries that are due about the stable revision.
@@ -83,28 +99,27 @@ pub(super) fn due(
     let Some(watch) = watched(policy, status) else { return Vec::new() };
     let variables = variables(resource, &watch.revision, window_start(watch.since, now), now);
     let is_due = |rule: &&MetricRule| next_of(policy, watch, rule, asked, now).is_some_and(|at| at <= now);
-    let inquiry = |rule: &MetricRule| {
-        let query = |(part, template): &(_, super::question::Template)| Query {
-            part: *part,
-            subject: Subject::Candidate,
-            exposure: None,
-            question: template.fill_in(&variables).map_err(|error| error.to_string()),
-        };
-        let queries = rule.queries.iter().map(query).collect();
-        Inquiry { topic: topic(watch, rule), digest: rule.digest.clone(), queries }
+    let inquiry = |rule: &MetricRule| Inquiry {
+        topic: topic(watch, rule),
+        digest: rule.digest.clone(),
+        queries: rule
+            .queries
+            .iter()
+            .map(|(part, it)| Query::of(*part, it, Subject::Candidate, None, &variables))
+            .collect(),
     };
-    policy.metrics.iter().filter(|it| watches(it) && !it.is_job()).filter(is_due).map(inquiry).collect()
+    watching(policy).filter(is_due).map(inquiry).collect()
 }
 
 impl Pass<'_> {
     /// Turns answers about the stable revision into verdicts, and tells when a breach begins or ends.
     pub(super) fn judge_stable(&mut self) {
         let Some(watch) = watched(self.policy, &self.status) else { return };
-        let about = |it: &&Answered| {
-            let topic = &it.inquiry.topic;
-            topic.judges == Judges::Stable && topic.attempt == watch.revision
-        };
+        let about = |it: &&Answered| it.is_about(Judges::Stable, &watch.revision);
         let answered: Vec<&Answered> = self.observed.answered.iter().filter(about).collect();
+        if answered.is_empty() {
+            return;
+        }
         let before = self.stable_breach();
         let verdicts = judge::judge_stable(self.policy, &watch.verdicts, &answered, self.now);
         let revision = watch.revision.clone();

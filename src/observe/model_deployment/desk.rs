@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::credentials::Secrets;
 use super::key;
@@ -59,7 +59,7 @@ struct Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        AbortHandle::abort(&self.handle.abort_handle());
+        self.handle.abort();
     }
 }
 
