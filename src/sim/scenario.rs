@@ -190,9 +190,7 @@ pub(super) fn deploy(entry: &'static str) -> impl Fn(&View) + Send + Sync {
 pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().attempt.map(|it| it.id).unwrap_or_default();
-        let text = format!("{verb}/{attempt}/0/n1/jane");
-        let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
-        view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+        annotate(view, &format!("{verb}/{attempt}/0/n1/jane"));
     }
 }
 
@@ -200,9 +198,7 @@ pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
 pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().attempt.unwrap();
-        let text = format!("{verb}/{}/{}/{nonce}/jane", attempt.id, step_of(&attempt));
-        let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
-        view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+        annotate(view, &format!("{verb}/{}/{}/{nonce}/jane", attempt.id, step_of(&attempt)));
     }
 }
 
@@ -210,10 +206,13 @@ pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&
 pub(super) fn request_of_probation(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().probation.map(|it| it.attempt).unwrap_or_default();
-        let text = format!("{verb}/{attempt}/-/{nonce}/jane");
-        let patch = json!({"metadata": {"annotations": {labels::REQUEST: text}}});
-        view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
+        annotate(view, &format!("{verb}/{attempt}/-/{nonce}/jane"));
     }
+}
+
+fn annotate(view: &View, request: &str) {
+    let patch = json!({"metadata": {"annotations": {labels::REQUEST: request}}});
+    view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
 }
 
 /// `kubectl annotate namespace`; null takes the annotation away.

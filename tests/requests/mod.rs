@@ -54,6 +54,29 @@ pub(crate) struct Asked {
     pub(crate) body: Value,
 }
 
+impl Asked {
+    fn is_watch(&self) -> bool {
+        self.method == "WATCH"
+    }
+
+    /// As HTTP has it; `lasts` is added to the query of a watch.
+    pub(crate) fn request(&self, lasts: &str) -> http::Request<Vec<u8>> {
+        let (method, uri) = match self.is_watch() {
+            true => ("GET", format!("{}&watch=true{lasts}", self.uri)),
+            false => (self.method.as_str(), self.uri.clone()),
+        };
+        let body = if self.body.is_null() { Vec::new() } else { serde_json::to_vec(&self.body).unwrap() };
+        let request = http::Request::builder().method(method).uri(uri);
+        request.header("content-type", self.content_type).header("accept", self.accept).body(body).unwrap()
+    }
+
+    /// The events of a watch, if it was one and was answered.
+    pub(crate) fn events(&self, code: u16, text: &str) -> Option<Value> {
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        (self.is_watch() && code == 200).then(|| text.lines().map(read).collect())
+    }
+}
+
 /// Whoever answers.
 pub(crate) trait Server {
     /// Whether it is the one in memory.

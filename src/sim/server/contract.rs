@@ -4,7 +4,6 @@ use std::path::Path;
 
 use axum::body::BodyDataStream;
 use futures::{FutureExt, StreamExt};
-use http::Request;
 use kube::client::Body;
 use serde_json::Value;
 
@@ -21,22 +20,11 @@ impl shared::Server for Cluster {
     const IS_IN_MEMORY: bool = true;
 
     fn ask(&mut self, asked: &Asked) -> (u16, Value) {
-        let watches = asked.method == "WATCH";
-        let (method, uri) = match watches {
-            true => ("GET", format!("{}&watch=true", asked.uri)),
-            false => (asked.method.as_str(), asked.uri.clone()),
-        };
-        let body = if asked.body.is_null() { Vec::new() } else { serde_json::to_vec(&asked.body).unwrap() };
-        let request = Request::builder().method(method).uri(uri);
-        let request = request.header("content-type", asked.content_type).header("accept", asked.accept);
-        let served = self.clone().serve(request.body(Body::from(body)).unwrap());
+        let served = self.clone().serve(asked.request("").map(Body::from));
         let answer = served.now_or_never().unwrap().unwrap();
         let (code, stream) = (answer.status().as_u16(), answer.into_body().into_data_stream());
         let text = said(stream);
-        if watches && code == 200 {
-            return (code, text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect());
-        }
-        (code, serde_json::from_str(&text).unwrap())
+        (code, asked.events(code, &text).unwrap_or_else(|| serde_json::from_str(&text).unwrap()))
     }
 
     fn forget(&mut self) {

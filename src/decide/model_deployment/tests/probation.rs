@@ -282,11 +282,7 @@ fn what_is_compared_with_the_stable_revision_is_not_asked_when_that_has_no_traff
 fn a_new_candidate_that_is_taken_back_leaves_the_revision_on_probation_where_it_is() {
     let mut world = asleep();
     let (old, late) = (first(&world), stable(&world));
-    world.deploy("churn-3");
-    for _ in 0..4 {
-        world.pass();
-        world.all_is_well();
-    }
+    world.begins("churn-3");
     assert_eq!(world.attempt().weight.to_string(), "5%");
     world.request("abort", "n1");
     settle(&mut world);
@@ -344,11 +340,7 @@ fn a_person_takes_back_what_is_on_probation_after_another_candidate_was_tried() 
 #[test]
 fn a_rollback_does_not_wait_for_the_record_of_what_is_proven_meanwhile() {
     let mut world = asleep();
-    world.deploy("churn-3");
-    for _ in 0..4 {
-        world.pass();
-        world.all_is_well();
-    }
+    world.begins("churn-3");
     world.measure("hit-rate", Measurement::of(0.06));
     world.measure("error-rate", Measurement::of(0.2));
     let failures = |world: &World| world.status().verdicts.iter().map(|it| it.failures).max().unwrap_or_default();

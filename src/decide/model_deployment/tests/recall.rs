@@ -149,11 +149,7 @@ fn an_entry_that_vanishes_does_not_change_where_it_goes_back_to() {
 fn a_candidate_without_pods_loses_its_weight_in_the_very_pass_in_which_the_revision_before_it_fails_late() {
     let mut world = asleep();
     world.advance(1800);
-    world.deploy("churn-3");
-    for _ in 0..4 {
-        world.pass();
-        world.all_is_well();
-    }
+    world.begins("churn-3");
     let candidate = world.attempt().revision;
     world.measure("hit-rate", Measurement::of(0.02));
     world.pods_ready_of(&candidate, 0);
@@ -167,11 +163,7 @@ fn a_candidate_without_pods_loses_its_weight_in_the_very_pass_in_which_the_revis
 fn a_late_failure_takes_a_new_candidate_back_too_and_it_begins_anew_from_what_is_proven() {
     let mut story = Story::of("A late failure while the next candidate is on its way", asleep());
     story.world.advance(1800);
-    story.world.deploy("churn-3");
-    for _ in 0..4 {
-        story.world.pass();
-        story.world.all_is_well();
-    }
+    story.world.begins("churn-3");
     story.world.measure("hit-rate", Measurement::of(0.02));
     story.world.advance(1800);
     story.pass("the outcomes of the stable revision are bad: pods first, and nothing advances");

@@ -98,11 +98,7 @@ fn whoever_loses_all_of_the_traffic_while_the_revision_before_it_is_called_back_
 fn a_candidate_that_is_aborted_when_the_fallback_has_just_come_up_does_not_begin_anew() {
     let mut world = asleep();
     world.advance(1800);
-    world.deploy("churn-3");
-    for _ in 0..4 {
-        world.pass();
-        world.all_is_well();
-    }
+    world.begins("churn-3");
     let (old, third) = (first(&world), world.attempt().revision);
     world.measure("hit-rate", Measurement::of(0.02));
     world.advance(1800);

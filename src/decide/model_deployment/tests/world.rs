@@ -117,11 +117,7 @@ impl World {
     /// `serving`, after `churn-2` has been deployed and watched at 5 % for 30 s.
     pub(super) fn mid_canary() -> Self {
         let mut world = Self::serving();
-        world.deploy("churn-2");
-        for _ in 0..4 {
-            world.pass();
-            world.all_is_well();
-        }
+        world.begins("churn-2");
         world.advance(30);
         world.pass();
         assert_eq!(world.attempt().weight.to_string(), "5%", "{:#?}", world.attempt());

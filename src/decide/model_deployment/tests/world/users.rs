@@ -18,6 +18,15 @@ impl World {
         self.edit(|spec| spec.model_ref.name = entry.into());
     }
 
+    /// Deploys it, until the gateway has accepted its first weight.
+    pub(in crate::decide::model_deployment::tests) fn begins(&mut self, entry: &str) {
+        self.deploy(entry);
+        for _ in 0..4 {
+            self.pass();
+            self.all_is_well();
+        }
+    }
+
     pub(in crate::decide::model_deployment::tests) fn steps(&mut self, steps: Value) {
         self.edit(|spec| spec.rollout.get_or_insert_default().steps = from(steps));
     }
