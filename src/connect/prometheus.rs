@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
@@ -21,6 +22,9 @@ use crate::decide::Measurement;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer read; one number needs a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// Queries at a time: more than the 20 that a Prometheus works on by itself (its `query.max-concurrency`), so that it is
+/// never idle, and few enough that waiting for it is not waiting in its queue, where time counts as silence.
+const AT_A_TIME: usize = 32;
 /// How much of Prometheus' own error text is passed on.
 const MAX_ERROR_CHARS: usize = 300;
 
@@ -42,6 +46,7 @@ pub struct Prometheus {
     client: reqwest::Client,
     endpoint: Url,
     outage: Arc<Outage>,
+    places: Arc<Semaphore>,
 }
 
 /// The address cannot be one of a Prometheus.
@@ -77,11 +82,13 @@ impl Prometheus {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(PrometheusError::Client)?;
-        Ok(Self { client, endpoint, outage: Arc::default() })
+        Ok(Self { client, endpoint, outage: Arc::default(), places: Arc::new(Semaphore::new(AT_A_TIME)) })
     }
 
     /// Evaluates a query at a time; `None` is the server's now.
     pub async fn query(&self, query: &str, at: Option<DateTime<Utc>>) -> Measurement {
+        // Only ever closed with this client.
+        let _place = self.places.acquire().await.ok();
         let began = Instant::now();
         if let Err(silent_for) = self.outage.admit(began) {
             let told = outage::told(silent_for);

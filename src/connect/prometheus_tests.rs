@@ -1,3 +1,6 @@
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::any;
@@ -123,6 +126,27 @@ async fn the_query_and_time_arrive_as_a_form() {
         vector(&["7"])
     });
     assert_eq!(ask(Router::new().route("/api/v1/query", answer)).await, Measurement::Value(7.0));
+}
+
+#[tokio::test]
+async fn no_more_queries_than_it_works_on_are_sent_at_a_time() {
+    let (began, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let counts = Arc::new((began, most));
+    let seen = counts.clone();
+    let answer = any(async move || {
+        let (now, most) = &*seen;
+        most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        now.fetch_sub(1, SeqCst);
+        vector(&["7"])
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let prometheus = Prometheus::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let all = futures::future::join_all((0..3 * AT_A_TIME).map(|_| prometheus.query("q", None))).await;
+    server.abort();
+    assert!(all.iter().all(|it| *it == Measurement::Value(7.0)), "{all:?}");
+    assert_eq!(counts.1.load(SeqCst), AT_A_TIME);
 }
 
 #[tokio::test]

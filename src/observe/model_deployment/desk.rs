@@ -5,6 +5,9 @@
 //! which most sources have answered, and then goes on with what there is; an answer that comes later wakes the
 //! next one. At most one inquiry about each metric is under way.
 //!
+//! Those about stable revisions, of which there may be thousands at rest, give way to those about revisions that are on
+//! their way: there are only a few at a time, and no pass waits long for them.
+//!
 //! What is here is forgotten at a restart; everything is then asked once more.
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
@@ -22,13 +26,17 @@ use super::key;
 use super::sources::Sources;
 use crate::api::ModelDeployment;
 use crate::api::model_deployment::ModelDeploymentStatus;
-use crate::decide::model_deployment::inquiry::{Answered, Asked, Inquiry, Topic};
+use crate::decide::model_deployment::inquiry::{Answered, Asked, Inquiry, Judges, Topic};
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::policy::Policy;
 use crate::runtime::Waker;
 
 /// How long a pass waits for the answers to what it asks. Prometheus takes milliseconds.
 const MOMENT: Duration = Duration::from_millis(250);
+/// And where nothing hangs on it: thousands of stable revisions that a slow source watches must leave passes to the others.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Inquiries about stable revisions at a time.
+const WATCHERS: usize = 16;
 
 /// Namespace and name.
 type Key = (String, String);
@@ -37,6 +45,7 @@ type Key = (String, String);
 pub(super) struct Desk {
     sources: Arc<Sources>,
     waker: Waker<ModelDeployment>,
+    watchers: Arc<Semaphore>,
     files: Mutex<HashMap<Key, File>>,
 }
 
@@ -80,7 +89,8 @@ impl Drop for Wakes {
 
 impl Desk {
     pub(super) fn new(sources: Sources, waker: Waker<ModelDeployment>) -> Self {
-        Self { sources: Arc::new(sources), waker, files: Mutex::default() }
+        let watchers = Arc::new(Semaphore::new(WATCHERS));
+        Self { sources: Arc::new(sources), waker, watchers, files: Mutex::default() }
     }
 
     /// Asks all that is due, and hands over what has been answered since the last pass. If that one did not `get_through`,
@@ -131,8 +141,13 @@ impl Desk {
     fn begin(&self, key: &Key, file: &mut File, inquiry: Inquiry, secrets: Arc<Secrets>, began: DateTime<Utc>) {
         let (topic, late) = (inquiry.topic.clone(), Arc::new(AtomicBool::new(false)));
         let (sources, answers) = (self.sources.clone(), file.sender.clone());
+        let watchers = Some(self.watchers.clone()).filter(|_| topic.judges == Judges::Stable);
         let wakes = Wakes { waker: self.waker.clone(), key: key.clone(), late: late.clone() };
         let handle = tokio::spawn(async move {
+            let _place = match watchers {
+                Some(places) => places.acquire_owned().await.ok(),
+                None => None,
+            };
             let namespace = &wakes.key.0;
             let questions = inquiry.queries.iter().map(|query| sources.ask(namespace, &secrets, query));
             let measurements = join_all(questions).await;
@@ -183,13 +198,15 @@ impl File {
 
     /// Waits a moment for the answers about these topics. Who has not answered then wakes the next pass.
     async fn wait_for(&mut self, begun: &[Topic]) {
+        let is_urgent = begun.iter().any(|it| it.judges != Judges::Stable);
+        let moment = if is_urgent { MOMENT } else { GLANCE };
         let all = async {
             while begun.iter().any(|topic| self.tasks.contains_key(topic)) {
                 let Some(answer) = self.answers.recv().await else { return };
                 self.file(answer);
             }
         };
-        if tokio::time::timeout(MOMENT, all).await.is_ok() {
+        if tokio::time::timeout(moment, all).await.is_ok() {
             return;
         }
         self.tasks.values().for_each(|it| it.late.store(true, Ordering::SeqCst));

@@ -89,6 +89,17 @@ impl Scene {
         Self { desk, queue, gate, let_in, resource, now }
     }
 
+    /// The same metrics watch the stable revision, and nothing is rolled out.
+    fn at_rest(mut self) -> Self {
+        let analysis = &mut self.resource.spec.analysis;
+        analysis.on_stable_breach = Some(serde_json::from_value(json!("Alert")).unwrap());
+        let status = self.resource.status.as_mut().unwrap();
+        status.attempt = None;
+        status.stable_watch = Some(serde_json::from_value(json!({"revision": "r1", "since": self.now})).unwrap());
+        self.seconds_pass(30);
+        self
+    }
+
     async fn pass_after(&self, got_through: bool) -> (Vec<String>, Asked) {
         let policy = Policy::read(&self.resource.spec, &BTreeMap::new());
         let (answered, asked) = self.desk.ask(&self.resource, &policy, got_through, self.now).await;
@@ -150,6 +161,21 @@ async fn a_slow_one_is_waited_for_a_moment_and_wakes_the_next_pass() {
     assert_eq!(scene.pass().await, ["slow at 0"]);
     let slow = scene.gate.asked.lock().unwrap().iter().filter(|it| it.starts_with("slow")).count();
     assert_eq!(slow, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_watches_stable_revisions_takes_few_places_and_no_pass_waits_long_for_it() {
+    let names: Vec<String> = (0..WATCHERS + 4).map(|it| format!("slow{it}")).collect();
+    let mut scene = Scene::of(&names.iter().map(String::as_str).collect::<Vec<_>>()).at_rest();
+    let began = Instant::now();
+    assert_eq!((scene.pass().await, began.elapsed()), (Vec::new(), GLANCE));
+    let asked = |scene: &Scene| scene.gate.asked.lock().unwrap().len();
+    assert_eq!(asked(&scene), WATCHERS, "the others wait for a place");
+    scene.let_in.send(true).unwrap();
+    a_moment_later().await;
+    assert_eq!(asked(&scene), WATCHERS + 4);
+    assert!(scene.is_woken());
+    assert_eq!(scene.pass().await.len(), WATCHERS + 4);
 }
 
 #[tokio::test(start_paused = true)]
