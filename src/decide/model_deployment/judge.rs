@@ -137,7 +137,7 @@ pub fn judge_probation(
         })
     };
     let verdicts = follow_all(policy, &probation.verdicts, answered, now, judged);
-    without_repetition(policy, &probation.verdicts, verdicts)
+    without_repetition(policy, &probation.verdicts, verdicts, probation.until)
 }
 
 /// The verdicts on a revision that serves alone, by what is the case now.
@@ -146,15 +146,23 @@ pub fn judge_stable(policy: &Policy, old: &[Verdict], answered: &[&Answered], no
     let judged = |rule: &MetricRule, _: Option<&Verdict>, answer: &Answered| {
         Some(one(rule, answer.get(Part::Value, Subject::Candidate, None)?, None))
     };
-    without_repetition(policy, old, follow_all(policy, old, answered, now, judged))
+    without_repetition(policy, old, follow_all(policy, old, answered, now, judged), None)
 }
 
-/// A revision may serve for months: what a guardrail says again, while it is watched, is no news and is not written down.
-fn without_repetition(policy: &Policy, old: &[Verdict], mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
+/// A revision may serve for months: what a guardrail says again, while it is watched, is no news and is not written down,
+/// except what it says first at the moment that counts.
+fn without_repetition(
+    policy: &Policy,
+    old: &[Verdict],
+    mut verdicts: Vec<Verdict>,
+    counts: Option<DateTime<Utc>>,
+) -> Vec<Verdict> {
     // A Job goes when its verdict is there.
     for rule in watching(policy) {
         let Some(before) = old.iter().find(|it| rule.is_of(it)) else { continue };
-        let is_no_news = |it: &&mut Verdict| rule.is_of(it) && says_the_same(before, it, policy.tolerated(rule));
+        let is_first = |it: &Verdict| counts.is_some_and(|at| before.time < at && at <= it.time);
+        let is_no_news =
+            |it: &&mut Verdict| rule.is_of(it) && says_the_same(before, it, policy.tolerated(rule)) && !is_first(it);
         if let Some(after) = verdicts.iter_mut().find(is_no_news) {
             before.clone_into(after);
         }

@@ -200,7 +200,7 @@ impl Policy {
                 .duration("analysis.interval", analysis.interval.as_ref(), 30)
                 .max(Duration::from_millis(100)),
             failure_limit: analysis.failure_limit.unwrap_or(1),
-            on_stable_breach: analysis.on_stable_breach.filter(|_| reader.can_watch(&metrics)),
+            on_stable_breach: analysis.on_stable_breach.filter(|it| reader.can_watch(*it, &metrics)),
             samples,
             metrics,
             errors: reader.errors,
@@ -319,12 +319,15 @@ impl Reader {
     }
 
     /// Whether some metric can watch the stable revision; nobody is to think that it is watched when it is not.
-    fn can_watch(&mut self, metrics: &[MetricRule]) -> bool {
-        let can = metrics.iter().any(stable_breach::watches)
-            || self.errors.iter().any(|it| it.leaves_unjudged != Unjudged::Nothing);
+    fn can_watch(&mut self, action: StableBreachAction, metrics: &[MetricRule]) -> bool {
+        let (can, which) = match action {
+            StableBreachAction::Alert => (metrics.iter().any(stable_breach::watches_on), " that no Job computes"),
+            // For the time in which it may be called back Jobs judge, too.
+            StableBreachAction::Fallback => (metrics.iter().any(stable_breach::watches), ""),
+        };
+        let can = can || self.errors.iter().any(|it| it.leaves_unjudged != Unjudged::Nothing);
         if !can {
-            let message = "spec.analysis.onStableBreach watches nothing: give it a guardrail with a threshold and without a delay, or remove it";
-            self.unreadable(message.into());
+            self.unreadable(format!("spec.analysis.onStableBreach watches nothing: give it a guardrail with a threshold and without a delay{which}, or remove it"));
         }
         can
     }

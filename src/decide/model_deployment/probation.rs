@@ -21,7 +21,7 @@
 //!   so nothing can prove it. It is on probation all the same, until a person ends that or another one is proven:
 //!   what is proven stays to go back to.
 //! - With `analysis.onStableBreach: Fallback` every promotion begins a probation: for `rollout.rollbackWindow` guardrails may
-//!   call it back, and it is proven when they have let it be and say Pass at the end.
+//!   call it back, and it is proven when they have let it be and say Pass once that is over.
 //!
 //! How it goes back is in `recall`.
 
@@ -41,7 +41,7 @@ use crate::api::Weight;
 use crate::api::duration::{after, written};
 use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryRef, Exposure, ModelDeployment, ModelDeploymentStatus, Probation, RevisionRole,
-    VerdictKind,
+    Verdict, VerdictKind,
 };
 use crate::decide::EventType;
 
@@ -86,6 +86,11 @@ pub(super) fn next_of(
     }
     let again = after(newest.time, policy.interval.max(delay / LOOKS)).min(last);
     Some(if newest.time > now { now.max(due) } else { again })
+}
+
+fn told_of_pass(verdict: &Verdict) -> Option<String> {
+    let value = verdict.value.as_deref().unwrap_or("-");
+    (verdict.verdict == VerdictKind::Pass).then(|| format!("{} Pass {value}", verdict.metric))
 }
 
 fn is_settled(verdict: VerdictKind) -> bool {
@@ -312,15 +317,24 @@ impl Pass<'_> {
         probation.until.filter(|_| self.policy.fallback_window().is_some())
     }
 
-    /// What guardrails say at the end of the time in which they may call it back; `None`: not yet, or not all is well.
+    /// What guardrails have said since the time is over in which they may call it back.
+    fn last_words<'a>(
+        &'a self,
+        probation: &'a Probation,
+        until: DateTime<Utc>,
+    ) -> impl Iterator<Item = (&'a MetricRule, Option<&'a Verdict>)> {
+        let newest = move |rule: &_| {
+            let said = |it: &&Verdict| MetricRule::is_of(rule, it) && (until..=self.now).contains(&it.time);
+            probation.verdicts.iter().find(said)
+        };
+        self.policy.metrics.iter().filter(|it| watches(it)).map(move |it| (it, newest(it)))
+    }
+
+    /// The guardrails that let it be, for people; `None`: not yet, or not all is well.
     fn kept_guardrails(&self, probation: &Probation) -> Option<Vec<String>> {
         let Some(until) = self.callable_until(probation) else { return Some(Vec::new()) };
-        let newest = |rule: &MetricRule| {
-            let pass = probation.verdicts.iter().find(|it| rule.is_of(it) && it.verdict == VerdictKind::Pass)?;
-            Some(format!("{} Pass {}", pass.metric, pass.value.as_deref().unwrap_or("-")))
-        };
-        let watching = self.policy.metrics.iter().filter(|it| watches(it));
-        watching.map(newest).collect::<Option<_>>().filter(|_| until <= self.now)
+        let passed = |(_, said): (&_, Option<&Verdict>)| said.and_then(told_of_pass);
+        self.last_words(probation, until).map(passed).collect::<Option<_>>().filter(|_| until <= self.now)
     }
 
     fn end_if_over(&mut self, probation: &Probation) {
@@ -335,13 +349,9 @@ impl Pass<'_> {
         let Some(kept) = self.kept_guardrails(probation) else { return };
         let passed = |(rule, delay): &(&MetricRule, Duration)| {
             let due = after(ended(probation), *delay);
-            let newest = probation.verdicts.iter().find(|it| rule.is_of(it) && it.time >= due);
-            newest.filter(|it| it.verdict == VerdictKind::Pass)
+            told_of_pass(probation.verdicts.iter().find(|it| rule.is_of(it) && it.time >= due)?)
         };
-        let passes: Option<Vec<String>> = late
-            .map(|it| passed(&it).map(|it| format!("{} Pass {}", it.metric, it.value.as_deref().unwrap_or("-"))))
-            .chain(kept.into_iter().map(Some))
-            .collect();
+        let passes: Option<Vec<String>> = late.map(|it| passed(&it)).chain(kept.into_iter().map(Some)).collect();
         // What is not one thing is not proven.
         let Some(passes) = passes.filter(|_| self.mixed_stable().is_none()) else { return };
         self.prove(&probation.revision);
@@ -373,12 +383,10 @@ impl Pass<'_> {
         if until > self.now {
             return format!("its guardrails may take it back until {}", until.format("%FT%TZ"));
         }
-        let open = self.policy.metrics.iter().filter(|it| watches(it)).filter_map(|rule| {
-            match probation.verdicts.iter().find(|it| rule.is_of(it)) {
-                Some(it) if it.verdict == VerdictKind::Pass => None,
-                Some(it) => Some(format!("{} is {:?}: {}", it.metric, it.verdict, it.message)),
-                None => Some(format!("{} has not been measured", rule.name)),
-            }
+        let open = self.last_words(probation, until).filter_map(|(rule, said)| match said {
+            Some(it) if it.verdict == VerdictKind::Pass => None,
+            Some(it) => Some(format!("{} is {:?}: {}", it.metric, it.verdict, it.message)),
+            None => Some(format!("{} has not been measured since {}", rule.name, until.format("%FT%TZ"))),
         });
         open.collect::<Vec<_>>().join("; ")
     }

@@ -32,9 +32,14 @@ pub(super) fn watches(rule: &MetricRule) -> bool {
     rule.delay.is_none() && rule.role == MetricRole::Guardrail && !rule.compares()
 }
 
-/// The metrics that do so at any time; Jobs do only on probation.
+/// Whether it does so at any time: Jobs do only on probation.
+pub(super) fn watches_on(rule: &MetricRule) -> bool {
+    watches(rule) && !rule.is_job()
+}
+
+/// The metrics that do so at any time.
 pub(super) fn watching(policy: &Policy) -> impl Iterator<Item = &MetricRule> {
-    policy.metrics.iter().filter(|it| watches(it) && !it.is_job())
+    policy.metrics.iter().filter(|it| watches_on(it))
 }
 
 /// The beginning of what is looked at of a revision that has served since then.

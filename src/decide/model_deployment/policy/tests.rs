@@ -34,6 +34,23 @@ fn what_is_left_out_has_the_documented_default() {
 }
 
 #[test]
+fn a_stable_revision_is_not_said_to_be_watched_where_only_jobs_could() {
+    let job = json!({"name": "auc", "role": "Guardrail", "threshold": {"min": "80%"},
+        "job": {"template": {"spec": {"containers": [{"name": "judge", "image": "registry/judge:1"}]}}}});
+    let wanted = |action: &str, metrics: Value| {
+        let policy = read(json!({}), json!({"onStableBreach": action, "metrics": metrics}), &[]);
+        (
+            policy.on_stable_breach.is_some(),
+            policy.errors.into_iter().map(|it| it.message).collect::<Vec<_>>().join("; "),
+        )
+    };
+    let (watches, why) = wanted("Alert", json!([job]));
+    assert!(!watches && why.contains("without a delay that no Job computes, or remove it"), "{why}");
+    assert_eq!(wanted("Alert", json!([job, metric("errors", "1%")])), (true, String::new()));
+    assert_eq!(wanted("Fallback", json!([job])), (true, String::new()), "on probation Jobs judge, too");
+}
+
+#[test]
 fn hold_on_outage_is_no_rollback() {
     let after = |action: &str| {
         read(json!({"onOutage": {"after": "5m", "do": action}}), json!({"none": "x"}), &[]).rollback_on_outage

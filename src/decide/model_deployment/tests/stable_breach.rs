@@ -236,6 +236,43 @@ fn whatever_keeps_its_guardrails_for_the_window_is_proven_and_watched_on() {
 }
 
 #[test]
+fn what_guardrails_said_before_the_window_was_over_proves_nothing() {
+    let mut world = falling_back();
+    world.measure("error-rate", Measurement::of(0.001));
+    rest(&mut world);
+    // Nobody looked for hours; what is there is from before.
+    world.advance(9000);
+    world.measure("error-rate", Measurement::of(0.5));
+    let mut silent = world.clone();
+    silent.measure("error-rate", Measurement::ProviderError("it is away".into()));
+    for (it, expected) in [(&mut world, "error-rate is Fail"), (&mut silent, "error-rate is ProviderError")] {
+        it.pass();
+        assert_eq!(it.status().phase, Phase::Probation);
+        let message = condition::find(&it.status().conditions, "Ready").unwrap().message.clone();
+        assert!(message.contains(expected), "{message}");
+    }
+    // A Pass that is no news while it is watched is news once the window is over.
+    world.measure("error-rate", Measurement::of(0.001));
+    for _ in 0..2 {
+        rest(&mut world);
+    }
+    assert_eq!(world.status().probation, None);
+}
+
+#[test]
+fn a_pass_that_says_the_same_as_before_proves_it_when_the_window_is_over() {
+    let mut world = falling_back();
+    world.measure("error-rate", Measurement::of(0.001));
+    for _ in 0..140 {
+        rest(&mut world);
+        if world.status().probation.is_none() {
+            return;
+        }
+    }
+    panic!("{:#?}", world.status().probation);
+}
+
+#[test]
 fn a_spec_without_fallback_ends_the_time_in_which_guardrails_may_call_back() {
     let mut world = falling_back();
     world.analysis(json!({"metrics": [guardrail()], "onStableBreach": "Alert"}));
