@@ -43,4 +43,4 @@ pub use memory::{PassMemory, Refusal, TrailOutage};
 pub use metrics::Metrics;
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, start_logging};
-pub use watch::{Cache, NamespaceMeta, Queue, Scope, Waker, Watch, WatchEnded, Watchable, Watches};
+pub use watch::{Cache, Loss, NamespaceMeta, Queue, Scope, Waker, Watch, WatchEnded, Watchable, Watches};

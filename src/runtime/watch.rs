@@ -42,6 +42,7 @@ use driver::Driver;
 use index::{Index, Keys};
 use intake::Intake;
 pub use queue::{Queue, Waker};
+pub use standing::Loss;
 use standing::Need;
 pub(super) use standing::Standing;
 
@@ -65,6 +66,10 @@ pub enum Scope {
 type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;
 /// Whether a change is told, from what an object was, if it was, to what it is.
 type News<K> = Box<dyn Fn(Option<&K>, &K) -> bool + Send + Sync>;
+/// What there is not where Namespaces may not be read.
+const WITHOUT_NAMESPACES: Loss =
+    Loss { what: "the annotation werkbank.dev/suspend of the Namespace is not seen", role: "ClusterRole" };
+
 /// Where one kind is looked for in one scope, and what is selected there.
 type Place<K> = (Api<Guarded<K>>, watcher::Config);
 
@@ -184,6 +189,12 @@ impl<K: Watchable> Cache<K> {
     pub fn is_available(&self, namespace: &str) -> bool {
         self.standing.borrow().is_served(self.kind, namespace)
     }
+
+    /// Whether the operator may not read this kind in the namespace: then the cache shows what was once there.
+    #[must_use]
+    pub fn is_forbidden(&self, namespace: &str) -> bool {
+        self.standing.borrow().is_forbidden(self.kind, namespace)
+    }
 }
 
 /// Answers for one cached kind what it knows of an object; `None` outside: not watched.
@@ -246,12 +257,17 @@ impl Watches {
     where
         K: Watchable + Resource<Scope = NamespaceResourceScope>,
     {
-        let client = self.client.clone();
-        let place = |scope: Option<&str>| match scope {
-            None => Api::all(client.clone()),
-            Some(namespace) => Api::namespaced(client.clone(), namespace),
-        };
+        let place = self.places();
         self.add_at(watch, Need::Needed, |scope, config| (place(scope), config))
+    }
+
+    /// As [`Self::add`], of a kind that decisions can do without: where it may not be read, that is the loss.
+    pub fn add_welcome<K>(&mut self, watch: Watch<K>, loss: Loss) -> Cache<K>
+    where
+        K: Watchable + Resource<Scope = NamespaceResourceScope>,
+    {
+        let place = self.places();
+        self.add_at(watch, Need::Welcome(loss), |scope, config| (place(scope), config))
     }
 
     /// Adds the watch of the Namespaces themselves: each is found in itself, as `get(name, name)`. They are told one
@@ -264,10 +280,22 @@ impl Watches {
             namespace.metadata.namespace.clone_from(&namespace.metadata.name);
         };
         let watch = Watch { trim: Box::new(at_home), ..watch };
-        self.add_at(watch, Need::Welcome, |scope, config| {
+        self.add_at(watch, Need::Welcome(WITHOUT_NAMESPACES), |scope, config| {
             let named = |name: &str| config.clone().fields(&format!("metadata.name={name}"));
             (api.clone(), scope.map_or_else(|| config.clone(), named))
         })
+    }
+
+    /// Where objects of a kind are: everywhere, or in one namespace.
+    fn places<K>(&self) -> impl Fn(Option<&str>) -> Api<K> + use<K>
+    where
+        K: Watchable + Resource<Scope = NamespaceResourceScope>,
+    {
+        let client = self.client.clone();
+        move |scope| match scope {
+            None => Api::all(client.clone()),
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+        }
     }
 
     fn add_at<K: Watchable>(

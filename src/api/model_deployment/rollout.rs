@@ -84,7 +84,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnOutage {
-    /// How long the source may be silent before `do`.
+    /// How long the source may be silent before `do`, from a question to one that is asked so much later.
     pub after: DurationText,
     /// Hold the weight, or roll back.
     #[serde(rename = "do")]

@@ -37,8 +37,13 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
     // of all something that is wrong with the stable revision, or with pods that are to come back.
     let back = pass.is_on_the_way_back();
+    // A Job waits for nothing else, and nothing else for a Job: so they come last, or after what was refused before.
+    let jobs_first = !back && pass.observed.memory.refused.is_some() && pass.refused_job().is_none();
     if back {
         work.traffic();
+    }
+    if jobs_first {
+        work.jobs();
     }
     for revision in &pass.status.revisions {
         work.revision(revision);
@@ -49,7 +54,9 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     // What the API server has against an autoscaler, it has against nothing else.
     work.autoscalers();
     work.proposal();
-    work.jobs();
+    if !jobs_first {
+        work.jobs();
+    }
     (work.ops, work.problem)
 }
 
@@ -71,8 +78,15 @@ impl Work<'_> {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
             self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
-        // A proposal is in nobody's way, and neither is a Job.
-        let refused = self.pass.observed.memory.refused.clone().filter(|it| !it.starts_with("Job "));
+        if let Some((name, said)) = self.pass.refused_job() {
+            // One that cannot be had is a source that does not answer.
+            if self.children.jobs.contains_key(name) {
+                self.blocked("ChildRefused", format!("the API server refuses to delete Job {name}: {said}; give the operator's role what it lacks (`helm upgrade` does)"));
+            }
+            return;
+        }
+        // A proposal is in nobody's way.
+        let refused = self.pass.observed.memory.refused.clone();
         if let (Some(refused), None) = (refused, self.pass.refused_proposal()) {
             self.blocked(
                 "ChildRefused",

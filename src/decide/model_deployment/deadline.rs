@@ -7,6 +7,7 @@
 //! | proof, in a step that nobody holds | `observingSince`, `heldUntil` | `maxStepTime` | `StepTimeExceeded` |
 //! | pods or a route, for the next weight | `enteredAt` | `progressDeadline` | `ProgressDeadlineExceeded` |
 //!
+//! The silence of a source lasts from a question to a later one: one that takes long to be given up is no outage by itself.
 //! There is a deadline only while something is missing. What takes an attempt back and what wakes the operator
 //! is this one list: so none is slept through, and none that has passed in vain wakes anybody again.
 
@@ -69,7 +70,11 @@ impl Pass<'_> {
     fn answer(&self, attempt: &Attempt) -> Option<Deadline> {
         let limit = self.policy.rollback_on_outage?;
         let asked = self.status.verdicts.iter().filter(|it| self.policy.metrics.iter().any(|rule| rule.is_of(it)));
-        let silent = asked.filter_map(|it| Some((it.silent_since?, format!("{}: no answer", it.metric), &it.message)));
+        // That it was silent once, and nobody has asked since, is no long silence: a source is asked again before it counts.
+        let silent = asked.filter_map(|it| {
+            let since = it.silent_since.filter(|since| after(*since, limit) <= it.time)?;
+            Some((since, format!("{}: no answer", it.metric), &it.message))
+        });
         let unread = || {
             let missing = self.policy.missing_list()?;
             Some((attempt.unjudged_since?, "the metrics cannot be read".to_owned(), &missing.message))

@@ -3,8 +3,9 @@
 //! A Job is a child, and what it has said is observed with the other children: nobody waits for it. Of each metric and
 //! side at most one is under way. The next one begins `analysis.interval` after the last one began, and not before that
 //! has ended. What a Job says is about the moment it was created for, and so is the verdict. It is deleted when its number is
-//! in status, when the attempt ends and when the metric is changed; one that crashed stays until the next begins, for
-//! people to read its log.
+//! in status, when the attempt ends and when the metric is changed; one that crashed stays until the next has ended, for
+//! people to read its log. One that cannot be had, because the API server refuses it or the operator may not see Jobs, is a
+//! source that does not answer.
 //!
 //! Its name comes from when it was due, as status tells, so that a process which does not see it yet cannot make another.
 
@@ -25,7 +26,7 @@ use super::stable_breach::watches;
 use super::{measure, probation};
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeploymentStatus, Probation, Verdict};
-use crate::build::job::{self, Purpose};
+use crate::build::job::{self, Purpose, Task};
 use crate::decide::Measurement;
 
 /// A metric of provider `job`, and whom it judges at this moment.
@@ -132,14 +133,23 @@ impl Assignment<'_> {
         all
     }
 
-    /// What Jobs of one moment have said, if each of them has.
-    fn answered(&self, jobs: &[&(LiveJob, Purpose)], moment: DateTime<Utc>, now: DateTime<Utc>) -> Option<Answered> {
-        let limit = jobs.iter().map(|(_, purpose)| answer::limit(purpose)).max()?;
+    /// What Jobs of one moment have said, if each of them has. `unavailable` says why one that is missing does not come.
+    fn answered(
+        &self,
+        jobs: &[&(LiveJob, Purpose)],
+        moment: DateTime<Utc>,
+        unavailable: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Option<Answered> {
+        let limit = jobs.iter().map(|(live, purpose)| answer::limit(live, purpose)).max();
+        let missing = |subject| {
+            let overdue = || format!("the Job for {subject:?} did not begin");
+            let is_overdue = limit.is_some_and(|at| at <= now);
+            unavailable.map(str::to_owned).or_else(|| is_overdue.then(overdue)).map(Measurement::ProviderError)
+        };
         let of_side = |(subject, _): &(Subject, &str)| match jobs.iter().find(|(_, it)| it.subject == *subject) {
             Some((live, purpose)) => answer::of(live, purpose, now),
-            None => {
-                (limit <= now).then(|| Measurement::ProviderError(format!("the Job for {subject:?} did not begin")))
-            }
+            None => missing(*subject),
         };
         let measurements: Option<Vec<Measurement>> = self.sides.iter().map(of_side).collect();
         let query = |(subject, _): &(Subject, &str)| Query {
@@ -151,6 +161,20 @@ impl Assignment<'_> {
         let queries = self.sides.iter().map(query).collect();
         let inquiry = Inquiry { topic: self.topic.clone(), digest: self.rule.digest.clone(), queries };
         Some(Answered { inquiry, began: moment, measurements: measurements? })
+    }
+
+    /// What one of its Jobs is for.
+    fn purpose(&self, subject: Subject, moment: DateTime<Utc>, task: &Task) -> Option<Purpose> {
+        Some(Purpose {
+            attempt: self.topic.attempt.clone(),
+            on_probation: self.topic.judges == Judges::Probation,
+            metric: self.rule.name.clone(),
+            digest: self.rule.digest.clone(),
+            subject,
+            moment,
+            timeout_seconds: task.seconds(),
+            container: job::speaker(&task.template)?,
+        })
     }
 
     fn question(&self, variables: &BTreeMap<&str, String>) -> Result<Question, String> {
@@ -180,10 +204,38 @@ impl Pass<'_> {
         let jobs = self.live_jobs();
         let mut said = Vec::new();
         for it in assignments(self.policy, &self.status, self.now) {
-            let under_way = it.under_way(&jobs, self.now);
-            said.extend(under_way.into_iter().filter_map(|(moment, jobs)| it.answered(&jobs, moment, self.now)));
+            let mut under_way = it.under_way(&jobs, self.now);
+            if let (Some(due), true) = (it.due.filter(|at| *at <= self.now), under_way.is_empty()) {
+                under_way.insert(it.moment(due, self.policy.interval, self.now), Vec::new());
+            }
+            for (moment, jobs) in under_way {
+                let unavailable = self.unavailable(&it, moment);
+                said.extend(it.answered(&jobs, moment, unavailable.as_deref(), self.now));
+            }
         }
         said
+    }
+
+    /// Why a Job of this moment that is missing does not come, if that is known.
+    fn unavailable(&self, it: &Assignment<'_>, moment: DateTime<Utc>) -> Option<String> {
+        if self.observed.children.jobs_hidden {
+            return Some(
+                "the operator may not list and watch Jobs here; grant both to its ServiceAccount (`helm upgrade` does)"
+                    .into(),
+            );
+        }
+        let (refused, said) = self.refused_job()?;
+        let Ok(Question::Job(task)) = it.question(&BTreeMap::new()) else { return None };
+        let due = it.due.unwrap_or(moment);
+        let name = |subject| Some(job::name(self.resource, &it.purpose(subject, moment, &task)?, due));
+        let is_its = it.sides.iter().any(|(subject, _)| name(*subject).as_deref() == Some(refused));
+        is_its
+            .then(|| format!("the API server refuses Job {refused}: {said}; raise the quota, or correct job.template"))
+    }
+
+    /// The Job that the API server refused last, if that was the last that it refused, and what it said.
+    pub(super) fn refused_job(&self) -> Option<(&str, &str)> {
+        self.observed.memory.refused.as_deref()?.strip_prefix("Job ")?.split_once(": ")
     }
 
     /// When time says something about a Job, or it is time for the next.
@@ -195,7 +247,7 @@ impl Pass<'_> {
             let limits = under_way.values().flatten().map(|(live, purpose)| match answer::has_ended(live) {
                 // Its pod is awaited.
                 true => after(self.now, Duration::from_secs(1)),
-                false => answer::limit(purpose),
+                false => answer::limit(live, purpose),
             });
             let limits: Vec<_> = limits.collect();
             if limits.is_empty() {

@@ -70,6 +70,8 @@ pub struct Children {
     pub gateway_api: bool,
     /// What computes metrics' numbers.
     pub jobs: BTreeMap<String, LiveJob>,
+    /// Whether the operator may not see Jobs in this namespace.
+    pub jobs_hidden: bool,
 }
 
 /// A Job with its pods, whose containers say the number.

@@ -41,7 +41,10 @@ impl ModelDeployments {
         for revision in resource.status.iter().flat_map(|status| &status.revisions) {
             self.belongings(&mut found, namespace, &labels::name(&[name, &revision.revision]), uid);
         }
-        found.children.jobs = self.live_jobs(namespace, name, uid);
+        found.children.jobs_hidden = self.jobs.is_forbidden(namespace);
+        if !found.children.jobs_hidden {
+            found.children.jobs = self.live_jobs(namespace, name, uid);
+        }
         (found.children, found.foreign)
     }
 

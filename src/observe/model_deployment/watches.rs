@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Pod, PodStatus, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -21,10 +22,10 @@ use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
-use crate::runtime::{Cache, NamespaceMeta, Queue, Watch, Watchable};
+use crate::runtime::{Cache, Loss, NamespaceMeta, Queue, Watch, Watchable};
 
-/// The kind that owns the pods of Jobs.
-const JOB: &str = "Job";
+/// What there is not where Jobs may not be read; all else goes on.
+const WITHOUT_JOBS: Loss = Loss { what: "metrics of provider job are not judged", role: "Role" };
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
@@ -60,7 +61,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
         autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
-        jobs: registration.watches.add(jobs.wakes(&queue, deployment_of)),
+        jobs: registration.watches.add_welcome(jobs.wakes(&queue, deployment_of), WITHOUT_JOBS),
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
@@ -91,8 +92,13 @@ pub(super) fn pods_of_job_key(uid: &str) -> String {
     format!("job/{uid}")
 }
 
+/// As the controller of Jobs writes it.
+fn is_job(owner: &OwnerReference) -> bool {
+    owner.kind == "Job" && owner.api_version == "batch/v1" && owner.controller == Some(true)
+}
+
 fn pod_key(pod: &Pod) -> Option<String> {
-    if let Some(job) = pod.owner_references().iter().find(|it| it.kind == JOB) {
+    if let Some(job) = pod.owner_references().iter().find(|it| is_job(it)) {
         return Some(pods_of_job_key(&job.uid));
     }
     let label = |name| pod.labels().get(name);
@@ -206,7 +212,7 @@ fn forget_all_but_containers(pod: &mut Pod) {
     let ObjectMeta { namespace, name, uid, resource_version, deletion_timestamp, labels, owner_references, .. } =
         std::mem::take(&mut pod.metadata);
     // Whose a Job's pod is, its owner says: a Job of the same name may be another one.
-    let owner_references = owner_references.filter(|all| all.iter().any(|it| it.kind == JOB));
+    let owner_references = owner_references.filter(|all| all.iter().any(is_job));
     let ours = |labels: BTreeMap<String, String>| {
         labels.into_iter().filter(|(key, _)| [labels::DEPLOYMENT, labels::REVISION].contains(&key.as_str())).collect()
     };
@@ -313,9 +319,15 @@ mod tests {
         let mut pod = pod();
         pod["metadata"]["ownerReferences"] =
             json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "churn-auc", "uid": "job-1", "controller": true}]);
-        let mut it: Pod = serde_json::from_value(pod).unwrap();
+        let mut it: Pod = serde_json::from_value(pod.clone()).unwrap();
         forget_all_but_containers(&mut it);
         assert_eq!(pod_key(&it), Some(pods_of_job_key("job-1")));
+        for (field, value) in [("controller", json!(false)), ("apiVersion", json!("example.com/v1"))] {
+            let mut claimed = pod.clone();
+            claimed["metadata"]["ownerReferences"][0][field] = value;
+            let it: Pod = serde_json::from_value(claimed).unwrap();
+            assert_ne!(pod_key(&it), Some(pods_of_job_key("job-1")), "{field}");
+        }
     }
 
     #[test]

@@ -6,8 +6,6 @@
 
 use std::fmt::Write as _;
 
-use crate::api::labels;
-
 /// What is known of one kind in one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -27,7 +25,16 @@ pub(super) enum Need {
     /// None is made without it.
     Needed,
     /// They are made without it where it may not be read.
-    Welcome,
+    Welcome(Loss),
+}
+
+/// What there is not where a kind may not be read without which decisions are made, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// What is not done.
+    pub what: &'static str,
+    /// The kind of role that gives the right back.
+    pub role: &'static str,
 }
 
 /// All kinds in all scopes.
@@ -79,10 +86,18 @@ impl Standing {
         self.kinds.get(kind).map_or(0, |it| it.phases.iter().filter(|it| **it == phase).count())
     }
 
+    /// Whether a kind may not be read in this namespace.
+    pub(super) fn is_forbidden(&self, kind: usize, namespace: &str) -> bool {
+        self.phase(kind, namespace) == Some(Phase::Forbidden)
+    }
+
     /// Whether the cluster serves a kind, as far as known in this namespace.
     pub(super) fn is_served(&self, kind: usize, namespace: &str) -> bool {
-        let phase = |scope: usize| self.kinds.get(kind).and_then(|it| it.phases.get(scope));
-        self.scope_of(namespace).and_then(phase).is_none_or(|phase| *phase != Phase::Unserved)
+        self.phase(kind, namespace) != Some(Phase::Unserved)
+    }
+
+    fn phase(&self, kind: usize, namespace: &str) -> Option<Phase> {
+        self.kinds.get(kind)?.phases.get(self.scope_of(namespace)?).copied()
     }
 
     /// Whether the caches show all that a decision in this namespace rests on.
@@ -99,7 +114,7 @@ impl Standing {
     fn is_complete(&self, scope: usize) -> bool {
         let complete = |kind: &Kind| match kind.phases.get(scope) {
             Some(Phase::Listed | Phase::Unserved) => true,
-            Some(Phase::Forbidden) => kind.need == Need::Welcome,
+            Some(Phase::Forbidden) => matches!(kind.need, Need::Welcome(_)),
             Some(Phase::Filling) | None => false,
         };
         self.kinds.iter().all(complete)
@@ -119,16 +134,14 @@ impl Standing {
             let _ = writeln!(report, "the caches are not filled yet: {}", filling.join(", "));
         }
         for (scope, namespace) in self.scopes.iter().enumerate() {
-            let forbidden = |need| {
-                let all = self.kinds.iter().filter(|it| it.need == need);
-                let forbidden = all.filter(|it| it.phases.get(scope) == Some(&Phase::Forbidden));
-                forbidden.map(|it| it.resource.as_str()).collect::<Vec<_>>().join(", ")
-            };
-            for need in [Need::Needed, Need::Welcome] {
-                let resources = forbidden(need);
-                if !resources.is_empty() {
-                    let _ = writeln!(report, "{}", remedy(need, namespace.as_deref(), &resources));
-                }
+            let forbidden = self.kinds.iter().filter(|it| it.phases.get(scope) == Some(&Phase::Forbidden));
+            let (needed, welcome): (Vec<_>, Vec<_>) = forbidden.partition(|it| it.need == Need::Needed);
+            let needed: Vec<&str> = needed.into_iter().map(|it| it.resource.as_str()).collect();
+            if !needed.is_empty() {
+                let _ = writeln!(report, "{}", remedy(Need::Needed, namespace.as_deref(), &needed.join(", ")));
+            }
+            for it in welcome {
+                let _ = writeln!(report, "{}", remedy(it.need, namespace.as_deref(), &it.resource));
             }
         }
         report
@@ -137,19 +150,17 @@ impl Standing {
 
 /// What to do about resources that may not be read in a namespace, or in the cluster.
 pub(super) fn remedy(need: Need, namespace: Option<&str>, resources: &str) -> String {
-    match namespace {
-        // The only kind of which that is so.
-        _ if need == Need::Welcome => format!(
-            "the annotation {} of {} is not seen: the operator may not list and watch {resources}; grant both to its \
-             ServiceAccount in a ClusterRole (`helm upgrade` does)",
-            labels::SUSPEND,
-            namespace.map_or_else(|| "namespaces".to_owned(), |it| format!("namespace {it}"))
+    match (need, namespace) {
+        (Need::Welcome(Loss { what, role }), _) => format!(
+            "{what}{}: the operator may not list and watch {resources}; grant both to its ServiceAccount in a {role} \
+             (`helm upgrade` does)",
+            namespace.map(|it| format!(" in namespace {it}")).unwrap_or_default()
         ),
-        Some(namespace) => format!(
+        (Need::Needed, Some(namespace)) => format!(
             "namespace {namespace} is left out: the operator may not list and watch {resources} there; bind its role in the \
              namespace again (`helm upgrade` does), or take the namespace from watchNamespaces"
         ),
-        None => format!(
+        (Need::Needed, None) => format!(
             "nothing is run: the operator may not list and watch {resources}; grant both to its ServiceAccount \
              (`helm upgrade` does)"
         ),
@@ -213,16 +224,21 @@ mod tests {
     #[test]
     fn what_is_only_welcome_is_waited_for_and_done_without_where_it_may_not_be_read() {
         let mut standing = Standing::new(vec![Some("crm".into())]);
-        let (deployments, namespaces) =
-            (standing.add("deployments", "apps", Need::Needed), standing.add("namespaces", "", Need::Welcome));
+        let loss = |what| Need::Welcome(Loss { what, role: "Role" });
+        let deployments = standing.add("deployments", "apps", Need::Needed);
+        let namespaces = standing.add("namespaces", "", loss("suspension is not seen"));
+        let jobs = standing.add("jobs", "batch", loss("metrics of provider job are not judged"));
         standing.set(deployments, 0, Listed);
+        standing.set(jobs, 0, Listed);
         assert!(!standing.covers("crm") && !standing.is_ready(), "it may come yet");
         standing.set(namespaces, 0, Forbidden);
-        assert!(standing.covers("crm") && standing.is_ready());
+        assert!(standing.covers("crm") && standing.is_ready() && standing.is_forbidden(namespaces, "crm"));
+        standing.set(jobs, 0, Forbidden);
         assert_eq!(
             standing.report(),
-            "the annotation werkbank.dev/suspend of namespace crm is not seen: the operator may not list and watch \
-             namespaces; grant both to its ServiceAccount in a ClusterRole (`helm upgrade` does)\n"
+            "suspension is not seen in namespace crm: the operator may not list and watch namespaces; grant both to its \
+             ServiceAccount in a Role (`helm upgrade` does)\nmetrics of provider job are not judged in namespace crm: the \
+             operator may not list and watch jobs.batch; grant both to its ServiceAccount in a Role (`helm upgrade` does)\n"
         );
     }
 }

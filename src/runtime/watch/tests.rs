@@ -212,7 +212,12 @@ async fn without_a_right_to_namespaces_everything_else_goes_on_and_it_is_said() 
     watches.start().await.unwrap();
     assert!(watches.sights().cover("crm") && services.get("crm", "one").is_some());
     let report = watches.standing().borrow().report();
-    assert!(report.starts_with("the annotation werkbank.dev/suspend of namespaces is not seen"), "{report}");
+    assert!(
+        report.starts_with(
+            "the annotation werkbank.dev/suspend of the Namespace is not seen: the operator may not list and watch"
+        ),
+        "{report}"
+    );
     assert!(metrics.text().unwrap().contains("werkbank_watch_forbidden{kind=\"Namespace\"} 1\n"));
     server.holds(ALL_NAMESPACES, "", &["crm"]);
     server.serves(ALL_NAMESPACES);

@@ -29,9 +29,12 @@ struct End {
     at: Option<DateTime<Utc>>,
 }
 
-/// When a Job that has not ended is given up.
-pub(super) fn limit(purpose: &Purpose) -> DateTime<Utc> {
-    after(purpose.moment, Duration::from_secs(purpose.timeout_seconds))
+/// When a Job that has not ended is given up. It may have been created a while after the moment that it is about.
+pub(super) fn limit(live: &LiveJob, purpose: &Purpose) -> DateTime<Utc> {
+    let created = live.job.metadata.creation_timestamp.as_ref();
+    let created = created.and_then(|at| DateTime::from_timestamp(at.0.as_second(), 0));
+    let began = created.map_or(purpose.moment, |at| at.max(purpose.moment));
+    after(began, Duration::from_secs(purpose.timeout_seconds))
 }
 
 /// Whether its controller says that it has ended.
@@ -44,9 +47,16 @@ pub(super) fn of(live: &LiveJob, purpose: &Purpose, now: DateTime<Utc>) -> Optio
     let name = live.job.metadata.name.as_deref().unwrap_or_default();
     let Some(end) = end(live) else {
         let stuck = live.pods.iter().find_map(|it| stuck(it));
-        let why = stuck.or_else(|| (limit(purpose) <= now).then(|| overdue(live, purpose)))?;
+        let why = stuck.or_else(|| (limit(live, purpose) <= now).then(|| overdue(live, purpose)))?;
         return Some(Measurement::ProviderError(format!("Job {name}: {why}")));
     };
+    // Which of them is the Job's own, nobody can tell.
+    if live.pods.len() > 1 {
+        let pods = live.pods.len();
+        return Some(Measurement::Refused(format!(
+            "Job {name}: {pods} pods say that it owns them, and it makes one; see who else creates pods in this namespace"
+        )));
+    }
     let spoken = live.pods.iter().find_map(|pod| terminated(pod, &purpose.container));
     let said = match spoken {
         Some(it) if end.well && it.exit_code == 0 => read(it.message.as_deref(), &purpose.container),
@@ -57,9 +67,9 @@ pub(super) fn of(live: &LiveJob, purpose: &Purpose, now: DateTime<Utc>) -> Optio
     Some(match said {
         Measurement::Refused(why) => Measurement::Refused(format!("Job {name}: {why}")),
         Measurement::NoData(why) => Measurement::NoData(format!("Job {name}: {why}")),
-        Measurement::ProviderError(why) => {
-            Measurement::ProviderError(format!("Job {name}: {why}; kubectl logs job/{name} until the next one begins"))
-        }
+        Measurement::ProviderError(why) => Measurement::ProviderError(format!(
+            "Job {name}: {why}; kubectl logs job/{name} until the next one has ended"
+        )),
         other => other,
     })
 }

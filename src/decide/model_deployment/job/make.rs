@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Assignment, Window, answer, assignments};
 use crate::build::job::{self, Purpose, Task};
 use crate::decide::model_deployment::children::Work;
-use crate::decide::model_deployment::inquiry::{Judges, Subject};
+use crate::decide::model_deployment::inquiry::Subject;
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::observed::LiveJob;
 use crate::decide::model_deployment::probation;
@@ -15,10 +15,13 @@ use crate::decide::model_deployment::question::Question;
 use crate::decide::{Child, ChildKind, Measurement};
 
 impl Work<'_> {
-    /// Deletes what is judged or not wanted any more, and creates what is due. What the API server has against a Job, it has
-    /// against nothing else: so they come last, and the one that it refused last comes after all others.
+    /// Deletes what is judged or not wanted any more, and creates what is due.
     pub(in crate::decide::model_deployment) fn jobs(&mut self) {
         let pass = self.pass;
+        // Who does not see them would make them again and again.
+        if pass.observed.children.jobs_hidden {
+            return;
+        }
         let (jobs, now) = (pass.live_jobs(), pass.now);
         let assignments = assignments(pass.policy, &pass.status, now);
         let mut stays: Vec<&LiveJob> = Vec::new();
@@ -26,9 +29,10 @@ impl Work<'_> {
         for it in &assignments {
             let under_way = it.under_way(&jobs, now);
             let due = it.due.filter(|at| *at <= now);
+            stays.extend(crashed(it, &jobs, now));
             if let Some((moment, present)) = under_way.first_key_value() {
                 stays.extend(present.iter().map(|(live, _)| live));
-                let ends = present.iter().map(|(_, purpose)| answer::limit(purpose)).max();
+                let ends = present.iter().map(|(live, purpose)| answer::limit(live, purpose)).max();
                 let missing =
                     it.sides.iter().filter(|side| present.iter().all(|(_, purpose)| purpose.subject != side.0));
                 let due = it.due.unwrap_or(*moment);
@@ -36,8 +40,6 @@ impl Work<'_> {
             } else if let Some(due) = due {
                 let moment = it.moment(due, pass.policy.interval, now);
                 wanted.extend(it.sides.iter().map(|side| (it, *side, moment, due)));
-            } else {
-                stays.extend(crashed(it, &jobs, now));
             }
         }
         for (live, _) in &jobs {
@@ -45,11 +47,10 @@ impl Work<'_> {
                 self.delete(ChildKind::Job, &live.job.metadata);
             }
         }
-        let mut made = Vec::new();
         for (it, side, moment, due) in wanted {
-            made.extend(self.job(it, side, moment, due));
+            let made = self.job(it, side, moment, due);
+            made.into_iter().for_each(|it| self.create(it));
         }
-        self.begin(made);
     }
 
     fn job(
@@ -75,16 +76,7 @@ impl Work<'_> {
         let Ok(Question::Job(task)) = it.question(&variables) else { return None };
         let mut task = Task::clone(&task);
         task.variables.push((job::SUBJECT.into(), format!("{subject:?}")));
-        let purpose = Purpose {
-            attempt: it.topic.attempt.clone(),
-            on_probation: it.topic.judges == Judges::Probation,
-            metric: it.rule.name.clone(),
-            digest: it.rule.digest.clone(),
-            subject,
-            moment,
-            timeout_seconds: task.seconds(),
-            container: job::speaker(&task.template)?,
-        };
+        let purpose = it.purpose(subject, moment, &task)?;
         match job::write(pass.resource, &purpose, &task, &nodes, due) {
             Ok(job) if self.children.jobs.contains_key(job.metadata.name.as_deref().unwrap_or_default()) => None,
             Ok(job) => Some(Child::Job(Box::new(job))),
@@ -94,25 +86,9 @@ impl Work<'_> {
             }
         }
     }
-
-    fn begin(&mut self, mut made: Vec<Child>) {
-        made.sort_by(|one, other| one.name().cmp(other.name()));
-        let refused = self.pass.observed.memory.refused.clone();
-        let refused = refused.as_deref().and_then(|it| it.strip_prefix("Job ")?.split_once(": "));
-        if let Some((name, said)) = refused {
-            // Each gets its turn.
-            let after = made.iter().position(|it| it.name() > name).unwrap_or(0);
-            made.rotate_left(after);
-            self.blocked(
-                "JobRefused",
-                format!("the API server refuses Job {name}: {said}; raise the quota, or correct the job.template of its metric"),
-            );
-        }
-        made.into_iter().for_each(|it| self.create(it));
-    }
 }
 
-/// Those that ended without a number, for people to read their logs.
+/// Those that ended without a number, for people to read their logs until there is a newer verdict.
 fn crashed<'j>(
     it: &Assignment<'_>,
     jobs: &'j [(LiveJob, Purpose)],

@@ -103,12 +103,14 @@ fn a_candidate_is_rolled_back_when_its_jobs_say_so() {
 }
 
 #[test]
-fn a_job_that_crashes_is_no_breach_and_stays_for_people_until_the_next_begins() {
+fn a_job_that_crashes_is_no_breach_and_stays_for_people_until_the_next_has_ended() {
     let mut story = Story::of("A Job crashes: no verdict, the weight is held", watched(judged_by_a_job("Guardrail")));
     story.world.jobs_crash(3);
     story.pass("it ended with exit code 3");
     story.world.advance(30);
     story.pass("the next one begins");
+    story.world.jobs_say(Candidate, GOOD);
+    story.pass("it has ended, and both go");
     let mut world = story.world.clone();
     story.is("job-crashes");
     for _ in 0..40 {
@@ -135,6 +137,38 @@ fn crashes_count_as_silence_for_whom_that_is_an_outage() {
         later(&mut world, 30);
     }
     assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
+    assert_eq!(world.jobs(), []);
+}
+
+#[test]
+fn a_single_job_that_hangs_is_no_outage_but_two_in_a_row_are() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "1h"}], "onOutage": {"after": "2m", "do": "Rollback"}}));
+    let given_up = |world: &mut World| {
+        for _ in 0..10 {
+            assert_eq!(world.attempt().cause, None);
+            world.all_is_well();
+            later(world, 30);
+        }
+        auc(world)
+    };
+    assert_eq!(given_up(&mut world), VerdictKind::ProviderError, "its timeout is longer than onOutage.after");
+    assert_eq!(given_up(&mut world), VerdictKind::ProviderError);
+    assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
+}
+
+#[test]
+fn a_job_that_ran_longer_than_the_interval_keeps_its_log_until_the_next_has_ended() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    let first = world.jobs()[0].0.clone();
+    world.advance(100);
+    world.jobs_crash(3);
+    world.pass();
+    let all: Vec<String> = world.jobs().into_iter().map(|it| it.0).collect();
+    assert!(all.len() == 2 && all.contains(&first), "the next one is late already: {all:?}");
+    assert!(verdict(&world, "holdout-auc").unwrap().message.contains("exit code 3"));
+    world.jobs_say(Candidate, GOOD);
+    world.pass();
     assert_eq!(world.jobs(), []);
 }
 
@@ -266,29 +300,83 @@ fn a_job_that_does_not_end_is_given_up_after_its_time() {
 }
 
 #[test]
-fn a_refused_job_is_told_and_stands_in_nobodys_way() {
+fn a_refused_job_is_a_source_that_does_not_answer_and_stands_in_nobodys_way() {
     let mut world = watched(json!({"name": "alone", "role": "Guardrail", "threshold": {"min": "80%"}, "job": job()}));
-    let metrics = json!({"metrics": [guardrail(), judged_by_a_job("Guardrail"), compared_by_jobs()]});
-    world.analysis(metrics);
+    world.analysis(json!({"metrics": [guardrail(), judged_by_a_job("Guardrail"), compared_by_jobs()]}));
     let wanted = created(&world.decide());
     assert_eq!(wanted.len(), 3);
     for refused in &wanted {
+        let mut world = world.clone();
         world.memory.refused = Some(format!("Job {refused}: exceeded quota: jobs"));
-        let again = created(&world.decide());
-        assert_eq!((again.len(), again.last()), (3, Some(refused)), "all others come first");
+        let (metric, others) = if refused.contains("lift") { ("lift", 1) } else { ("holdout-auc", 2) };
+        assert_eq!(created(&world.pass()).len(), others, "{refused}: the others' turn");
+        let verdict = verdict(&world, metric).unwrap();
+        assert_eq!((verdict.verdict, verdict.silent_since), (VerdictKind::ProviderError, Some(world.now)));
+        assert!(verdict.message.contains("exceeded quota: jobs; raise the quota"), "{}", verdict.message);
+        assert_eq!(created(&later(&mut world, 29)), [""; 0], "it is asked for again when it is due again");
+        assert_eq!(created(&later(&mut world, 1)).len(), 3 - others);
     }
-    let plan = world.decide();
-    let said = plan.status.unwrap().conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap();
-    assert_eq!(said.reason, "JobRefused");
-    assert!(said.message.contains("exceeded quota: jobs; raise the quota"), "{}", said.message);
-    // The Jobs are never created; the other guardrail watches.
-    for _ in 0..2 {
-        world.measure("error-rate", Measurement::of(0.5));
+}
+
+#[test]
+fn a_job_that_cannot_be_deleted_is_told() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.jobs_say(Candidate, GOOD);
+    world.memory.refused = Some(format!("Job {}: no right", world.jobs()[0].0));
+    let conditions = world.decide().status.unwrap().conditions;
+    let said = conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap();
+    assert_eq!(said.reason, "ChildRefused");
+    assert!(said.message.contains("to delete Job churn-holdout-auc"), "{}", said.message);
+}
+
+#[test]
+fn jobs_that_are_refused_for_long_are_an_outage() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "1h"}], "onOutage": {"after": "2m", "do": "Rollback"}}));
+    world.jobs_say(Candidate, GOOD);
+    world.pass();
+    for _ in 0..5 {
+        assert_eq!(world.attempt().cause, None);
+        world.all_is_well();
         world.advance(30);
-        let mut plan = world.decide();
-        plan.ops.retain(|op| !matches!(op, Op::Create(Child::Job(_))));
-        world.remember_what_was_asked();
-        world.carry_out(&plan, usize::MAX);
+        // The API server refuses each, and the loop decides again at once.
+        let refused = created(&world.decide());
+        assert_eq!(refused.len(), 1);
+        world.memory.refused = Some(format!("Job {}: exceeded quota: jobs", refused[0]));
+        world.pass();
+        world.memory.refused = None;
+    }
+    assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
+}
+
+#[test]
+fn a_job_waits_for_no_other_child_that_is_refused() {
+    let mut world = watched(guardrail());
+    world.edit(|spec| spec.replicas = Some(9));
+    world.analysis(json!({"metrics": [guardrail(), judged_by_a_job("Guardrail")]}));
+    world.memory.refused = Some("Deployment churn-s1-0: exceeded quota: pods".into());
+    let plan = world.decide();
+    assert!(matches!(plan.ops.first(), Some(Op::Create(Child::Job(_)))), "{:?}", plan.ops);
+    assert!(plan.ops.len() > 1);
+    // But weight 0 waits for nothing.
+    world.request("abort", "n1");
+    let plan = world.decide();
+    assert!(matches!(plan.ops.first(), Some(Op::Apply(Child::HttpRoute(_), _))), "{:?}", plan.ops);
+}
+
+#[test]
+fn where_jobs_may_not_be_seen_none_is_made_or_deleted_and_all_else_goes_on() {
+    let mut world = watched(judged_by_a_job("Guardrail"));
+    world.children.jobs_hidden = true;
+    world.children.jobs.clear();
+    for value in [0.001, 0.5, 0.5] {
+        world.all_is_well();
+        world.measure("error-rate", Measurement::of(value));
+        let plan = later(&mut world, 30);
+        assert!(plan.ops.iter().all(|op| !matches!(op, Op::Create(Child::Job(_)) | Op::Delete(ChildKind::Job, ..))));
+        let auc = verdict(&world, "holdout-auc").unwrap();
+        assert_eq!(auc.verdict, VerdictKind::ProviderError);
+        assert!(auc.message.contains("may not list and watch Jobs"), "{}", auc.message);
     }
     assert_eq!(world.attempt().cause, Some(Cause::GuardrailBreached));
 }

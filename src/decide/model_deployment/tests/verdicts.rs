@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::{World, guardrail};
-use crate::api::model_deployment::AttemptState;
+use crate::api::model_deployment::{AttemptState, Cause};
 use crate::decide::Measurement;
 use crate::decide::model_deployment::inquiry::Asked;
 use crate::decide::model_deployment::measure;
@@ -225,8 +225,33 @@ fn a_silent_source_rolls_back_where_that_is_declared() {
     story.world.advance(299);
     story.pass("for 4 min 59 s");
     story.world.advance(1);
-    story.pass("for 5 min");
+    story.pass("for 5 min, as far as anybody knows: it was asked a second ago");
+    story.world.advance(29);
+    story.pass("asked after 5 min, it is silent still");
     story.is("prometheus-silent-on-outage");
+}
+
+#[test]
+fn a_source_that_is_seldom_asked_is_asked_again_before_its_silence_counts() {
+    let mut world = World::mid_canary();
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "onOutage": {"after": "1m", "do": "Rollback"}}));
+    let mut analysis = serde_json::to_value(&world.resource.spec.analysis).unwrap();
+    analysis["interval"] = "5m".into();
+    world.analysis(analysis);
+    world.measure("error-rate", Measurement::ProviderError("a restart of a few seconds".into()));
+    world.advance(300);
+    world.pass();
+    world.advance(299);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Observing, "who was away at that moment may be back");
+    let mut back = world.clone();
+    back.measure("error-rate", Measurement::of(0.001));
+    for it in [&mut world, &mut back] {
+        it.advance(1);
+        it.pass();
+    }
+    assert_eq!(back.attempt().cause, None);
+    assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_crash_is_no_verdict_and_says_how_it_ended_whatever_it_has_written() {
     let why = error(failed("BackoffLimitExceeded", &[ended_with(3, r#"{"value": 0.1}"#)], 61));
     assert_eq!(
         why,
-        "Job churn-j: container judge ended with exit code 3, Error; kubectl logs job/churn-j until the next one begins"
+        "Job churn-j: container judge ended with exit code 3, Error; kubectl logs job/churn-j until the next one has ended"
     );
     let odd = json!({"containerStatuses": [container("judge", json!({"terminated": {"exitCode": 1, "reason": "mail jane@example.com"}}))]});
     assert!(error(failed("BackoffLimitExceeded", &[odd], 61)).contains("exit code 1, without a reason"));
@@ -123,6 +123,27 @@ fn an_image_that_does_not_come_is_told_at_once() {
     assert_eq!(of(&waiting("ContainerCreating"), &purpose(), at(1)), None);
     let why = error(of(&waiting("ImagePullBackOff"), &purpose(), at(1)));
     assert_eq!(why, "Job churn-j: container judge waits, ImagePullBackOff; correct it in job.template");
+}
+
+#[test]
+fn of_two_pods_that_claim_to_be_its_own_neither_is_believed() {
+    let pods = [ended_with(0, r#"{"value": 0.99}"#), ended_with(0, r#"{"value": 0.5}"#)];
+    let said = of(&live(condition("Complete", "CompletionsReached"), &pods), &purpose(), at(61));
+    let Some(Measurement::Refused(why)) = said else { panic!("{said:?}") };
+    assert!(why.starts_with("Job churn-j: 2 pods say that it owns them"), "{why}");
+}
+
+#[test]
+fn its_time_begins_when_it_is_created_if_that_is_later_than_its_moment() {
+    let mut live = live(json!([]), &[]);
+    assert_eq!(limit(&live, &purpose()), at(600));
+    for (created, ends) in [(-5, 600), (0, 600), (29, 629)] {
+        let metadata = json!({"name": "churn-j", "creationTimestamp": at(created)});
+        Arc::make_mut(&mut live.job).metadata = serde_json::from_value(metadata).unwrap();
+        assert_eq!(limit(&live, &purpose()), at(ends), "{created}");
+        assert_eq!(of(&live, &purpose(), at(ends - 1)), None);
+        assert!(of(&live, &purpose(), at(ends)).is_some());
+    }
 }
 
 proptest! {
