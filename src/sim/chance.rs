@@ -15,6 +15,8 @@ pub(super) enum Mischief {
     Cut(String),
     /// It breaks off for so long that it has to list anew.
     Expire(String),
+    /// The right to it is lost for so long.
+    Forbid(String, Duration),
     /// It says how far it is.
     Bookmark(String),
     /// The operator's clock is set wrong by so many milliseconds.
@@ -108,12 +110,15 @@ impl Chance {
             return None;
         }
         let collection = watched.get(self.random.pick(&watched)).cloned();
-        match (self.random.below(5), collection) {
+        match (self.random.below(6), collection) {
             (0, _) | (_, None) => Some(Mischief::Death),
             (1, Some(collection)) => Some(Mischief::Cut(collection)),
             (2, Some(collection)) => Some(Mischief::Expire(collection)),
             (3, Some(_)) => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
-            (_, Some(collection)) => Some(Mischief::Cut(collection)),
+            (4, Some(collection)) => Some(Mischief::Cut(collection)),
+            (_, Some(collection)) => {
+                Some(Mischief::Forbid(collection, Duration::from_secs(1 + self.random.below(180) as u64)))
+            }
         }
     }
 }

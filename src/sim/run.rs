@@ -62,6 +62,8 @@ pub(super) struct Ended {
     pub(super) violations: Vec<String>,
     /// Writes of the operator, the trail's among them.
     pub(super) writes: usize,
+    /// Those to the API server: `PUT /path`.
+    pub(super) wrote: Vec<String>,
     /// Passes of the deployment.
     pub(super) passes: usize,
     pub(super) trace: Vec<String>,
@@ -134,6 +136,10 @@ struct Run<'a> {
     deeds: (u64, Vec<Deed>),
     /// How many kinds a process watches.
     watched: usize,
+    /// Until when the right to one of them is lost.
+    forbidden_until: Option<Instant>,
+    /// By when it has certainly noticed that it is given back.
+    sees_from: Option<Instant>,
 }
 
 impl<'a> Run<'a> {
@@ -149,6 +155,7 @@ impl<'a> Run<'a> {
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::default());
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
+            forbidden: None,
             struck: false,
             plan,
             late,
@@ -178,6 +185,8 @@ impl<'a> Run<'a> {
             looked: 0,
             deeds: (0, Vec::new()),
             watched: 0,
+            forbidden_until: None,
+            sees_from: None,
         }
     }
 
@@ -227,7 +236,9 @@ impl<'a> Run<'a> {
         let digest = digest::of(&self.view.cluster);
         let fates = self.fates.lock().unwrap();
         let violations = fates.oracles.violations.clone();
-        Ended { digest, violations, writes: fates.writes, passes: self.passes, trace: self.trace.clone(), fingerprint }
+        let wrote = fates.answered.iter().map(|it| format!("{} {}", it.method, it.path)).collect();
+        let (writes, passes, trace) = (fates.writes, self.passes, self.trace.clone());
+        Ended { digest, violations, writes, wrote, passes, trace, fingerprint }
     }
 
     /// People act as soon as what they wait for is there.
@@ -271,6 +282,9 @@ impl<'a> Run<'a> {
 
     /// Who was woken, and whether the process has died.
     fn notice(&mut self) {
+        if self.forbidden_until.is_some_and(|at| at <= Instant::now()) {
+            self.give_the_right_back();
+        }
         if self.process.as_ref().is_some_and(|it| !it.wire.is_alive()) {
             self.process = None;
             (self.awake, self.due, self.waits) = Default::default();
@@ -341,7 +355,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whoever starts waits for every kind.
+    fn give_the_right_back(&mut self) {
+        if self.forbidden_until.take().is_some() {
+            self.view.cluster.forbid(None);
+            self.sees_from = Some(Instant::now() + Duration::from_mins(1));
+            self.told("the right is given back".into());
+        }
+    }
+
     async fn start(&mut self) {
+        self.give_the_right_back();
         self.lives += 1;
         let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
@@ -391,6 +415,9 @@ impl<'a> Run<'a> {
             self.last = seen;
         }
         self.waits.remove(&place);
+        // The loop wakes everybody when the caches are whole again, which takes a moment.
+        let is_blind = self.is_blind() || self.sees_from.is_some_and(|at| Instant::now() < at);
+        let wait = wait.or_else(|| is_blind.then_some(Duration::from_secs(5)));
         if let Some(wait) = wait {
             self.waits.insert(place.clone(), wait);
             self.due.insert(place, Instant::now() + wait);
@@ -414,10 +441,24 @@ impl<'a> Run<'a> {
         self.fates().oracles.is_late = false;
     }
 
+    /// A right that is missing is told, whoever looks at the status.
+    fn is_told(&mut self) {
+        let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
+        let status = self.view.status();
+        let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
+        let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
+        if !told.any(|it| it.contains("the API server refuses")) {
+            self.fates().oracles.broken(format!("nobody is told that it is refused: {forbidden}"));
+        }
+    }
+
     /// Until something is due. A watch that broke off is back within seconds.
     async fn pass_time(&mut self) {
         let now = Instant::now();
         let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
+        if next - now > Duration::from_secs(1) {
+            self.is_told();
+        }
         let next = if self.is_blind() { next.min(now + Duration::from_secs(1)) } else { next };
         let next = next.max(now + Duration::from_millis(1));
         // A source that is slow wakes somebody before that.
@@ -441,6 +482,11 @@ impl<'a> Run<'a> {
             Mischief::Expire(collection) => {
                 cluster.cut(collection);
                 cluster.compact();
+            }
+            Mischief::Forbid(collection, time) => {
+                self.give_the_right_back();
+                cluster.forbid(Some(collection));
+                self.forbidden_until = Some(Instant::now() + *time);
             }
             Mischief::Bookmark(collection) => cluster.bookmark(collection),
             Mischief::Clock(wrong_by) => self.wrong_by.store(*wrong_by, Ordering::SeqCst),

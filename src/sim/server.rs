@@ -112,6 +112,12 @@ impl Cluster {
         self.lock().faults = None;
     }
 
+    /// This collection may not be listed or watched any more; `None`: each may be, again.
+    pub(crate) fn forbid(&self, collection: Option<&str>) {
+        self.lock().forbidden = collection.map(str::to_owned);
+        collection.into_iter().for_each(|it| self.cut(it));
+    }
+
     /// Objects are created at the time this clock tells.
     pub(crate) fn goes_by(&self, clock: Clock) {
         self.lock().clock = clock;
@@ -130,6 +136,9 @@ impl Cluster {
 
     /// A request as it came.
     pub(crate) fn answer(&self, asked: &Asked) -> Response<Answer> {
+        if !asked.is_write() && self.lock().forbidden.as_ref() == Some(&asked.path) {
+            return reply(refusal(403, reason(403), ""));
+        }
         if asked.is_watch() {
             return Response::new(self.lock().watch(asked));
         }

@@ -2,6 +2,7 @@
 //!
 //! What fails prints the command that does it again, and that prints every step.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -20,6 +21,7 @@ struct Expected {
     digest: Vec<String>,
     writes: usize,
     passes: usize,
+    rights: BTreeSet<String>,
 }
 
 /// How often a scenario at rest is looked at again: `LOOKS=100`, for which the fast loop has no time.
@@ -30,7 +32,8 @@ fn looks() -> usize {
 fn expected(scenario: &Scenario) -> Expected {
     let ended = natural(scenario, no_faults(), looks());
     let (violations, fingerprint) = (ended.violations, ended.fingerprint);
-    Expected { violations, fingerprint, digest: ended.digest, writes: ended.writes, passes: ended.passes }
+    let rights = ended.wrote.iter().map(|it| right(it)).collect();
+    Expected { violations, fingerprint, digest: ended.digest, writes: ended.writes, passes: ended.passes, rights }
 }
 
 /// What is wrong with a run, and how to see it again.
@@ -182,6 +185,45 @@ fn a_storm_of_conflicts_is_answered_with_no_storm_of_writes() {
     none(&complaints, some.len());
 }
 
+/// Refusals until the right is given back.
+const REFUSALS: usize = 4;
+
+/// The right that a write takes: its verb, and the collection or what is below it.
+fn right(write: &str) -> String {
+    let is_named = !write.starts_with("POST ");
+    let (place, below) = write.strip_suffix("/status").map_or((write, ""), |it| (it, "/status"));
+    let collection = if is_named { place.rsplit_once('/').map_or(place, |it| it.0) } else { place };
+    format!("{collection}{below}")
+}
+
+fn without_right(scenario: &Scenario, wanted: &str) -> Ended {
+    let (wanted, mut left) = (wanted.to_owned(), REFUSALS);
+    let plan = move |_, about: &str| {
+        let strikes = left > 0 && right(about) == wanted;
+        left -= usize::from(strikes);
+        if strikes { Fate::Refused(403) } else { Fate::Arrives }
+    };
+    natural(scenario, Box::new(plan), 2)
+}
+
+/// Each right to write that each scenario takes; with `SWEEP` unset some.
+#[test]
+fn a_right_that_is_missing_for_a_while_is_told_and_changes_nothing_in_the_end() {
+    let rights = |it: &'static (Scenario, OnceLock<Expected>)| of(it).1.rights.iter().map(move |right| (it, right));
+    spread(all(), |it| {
+        of(it);
+        None
+    });
+    let every = number("SWEEP").map_or(97, |it| it.div_ceil(3).max(1)) as usize;
+    let work: Vec<_> = all().iter().flat_map(rights).step_by(every).collect();
+    let complaints = spread(&work, |(it, right)| {
+        let (scenario, expected) = of(it);
+        complaint(scenario, expected, &without_right(scenario, right), &format!("RIGHT='{right}'"))
+    });
+    println!("{} scenarios, {} rights", all().len(), work.len());
+    none(&complaints, work.len());
+}
+
 /// What has once gone wrong: the scenario, the write, which of them, and what became of it.
 const SEEN: [(&str, &str, usize, Fate); 1] = [(
     "no_failure_tolerated",
@@ -220,7 +262,7 @@ fn whatever_order_and_whatever_goes_wrong_a_run_ends_where_it_should() {
     none(&complaints, seeds.len());
 }
 
-/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `STORM`; the scenario alone, without faults.
+/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `STORM`, or `RIGHT`; the scenario alone, without faults.
 #[test]
 fn again() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
@@ -232,6 +274,7 @@ fn again() {
         (Some(seed), _) => seeded(scenario, seed),
         (None, Some(write)) => dying(scenario, write as usize, side),
         (None, None) if number("STORM").is_some() => in_a_storm(scenario, expected),
+        (None, None) if let Ok(right) = std::env::var("RIGHT") => without_right(scenario, &right),
         (None, None) => natural(scenario, no_faults(), 1),
     };
     println!("{}\n{}\ntrace {}", ended.trace.join("\n"), ended.digest.join("\n"), ended.fingerprint);

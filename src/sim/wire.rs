@@ -56,6 +56,8 @@ pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
 pub(super) struct Fates {
     /// Writes so far.
     pub(super) writes: usize,
+    /// The write to a child that was last refused for want of a right, until it gets through.
+    pub(super) forbidden: Option<String>,
     /// Whether some write did not simply arrive.
     pub(super) struck: bool,
     pub(super) plan: Plan,
@@ -105,6 +107,12 @@ impl Wire {
         let number = fates.writes;
         let fate = (fates.plan)(number, about);
         fates.struck |= fate != Fate::Arrives;
+        let is_child = !about.starts_with("TRAIL") && !about.contains("/modeldeployments/");
+        if fate == Fate::Refused(403) && is_child {
+            fates.forbidden = Some(about.to_owned());
+        } else if fates.forbidden.as_deref() == Some(about) {
+            fates.forbidden = None;
+        }
         fates.told.push(match fate {
             Fate::Arrives => format!("{number}. {about}"),
             fate => format!("{number}. {about}: {fate:?}"),

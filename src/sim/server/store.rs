@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) is_by_hand: bool,
     pub(super) writes: Vec<String>,
     pub(super) faults: Option<Faults>,
+    /// The collection that may not be listed or watched.
+    pub(super) forbidden: Option<String>,
     pub(super) clock: Clock,
 }
 
