@@ -9,7 +9,8 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use super::Verbatim;
 
 /// API group of Gateways and routes.
 pub const GROUP: &str = "gateway.networking.k8s.io";
@@ -31,21 +32,21 @@ pub const GROUP: &str = "gateway.networking.k8s.io";
 pub struct HttpRouteSpec {
     /// The Gateways the route attaches to, as the user wrote them.
     #[serde(default)]
-    pub parent_refs: Vec<Value>,
+    pub parent_refs: Verbatim,
     /// Host names; always written, also when empty, so that a write over the route
     /// takes one away again.
     #[serde(default)]
     pub hostnames: Vec<String>,
     /// The user's rules with the operator's `backendRefs`.
     #[serde(default)]
-    pub rules: Vec<Value>,
+    pub rules: Verbatim,
 }
 
 impl HttpRouteSpec {
     /// The Gateways by field; none for what is no reference (the API server takes no such route).
     #[must_use]
     pub fn parents(&self) -> Vec<Option<ParentRef>> {
-        self.parent_refs.iter().map(|it| serde_json::from_value(it.clone()).ok()).collect()
+        self.parent_refs.list().into_iter().map(|it| serde_json::from_value(it).ok()).collect()
     }
 }
 

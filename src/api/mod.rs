@@ -19,6 +19,7 @@ pub mod model_registry_entry;
 pub mod pod_template;
 pub mod quantity;
 pub mod revision;
+pub mod verbatim;
 pub mod weight;
 
 pub use condition::Condition;
@@ -27,4 +28,5 @@ pub use model_deployment::ModelDeployment;
 pub use model_registry_entry::ModelRegistryEntry;
 pub use pod_template::PodTemplate;
 pub use quantity::Quantity;
+pub use verbatim::Verbatim;
 pub use weight::{Weight, WeightText};

@@ -81,7 +81,8 @@ pub fn proposed_name(name: &str) -> String {
 }
 
 fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Vec<Value>) -> HttpRoute {
-    let spec = HttpRouteSpec { parent_refs: gateway.parent_refs.clone(), hostnames: gateway.hostnames.clone(), rules };
+    let (parent_refs, hostnames) = (gateway.parent_refs.clone().into(), gateway.hostnames.clone());
+    let spec = HttpRouteSpec { parent_refs, hostnames, rules: rules.into() };
     let mut annotations = applied(&json!(spec));
     annotations.insert(GATEWAY.into(), json!(gateway).to_string());
     let metadata =
@@ -143,9 +144,11 @@ pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
     [APPLIED, GATEWAY].into_iter().all(|key| annotation(&live.metadata, key) == annotation(&wanted.metadata, key))
         && live.spec.hostnames == wanted.spec.hostnames
         && parents(live) == parents(wanted)
-        && weights(live) == weights(wanted)
-        && ports(live) == ports(wanted)
-        && mirrors(live) == mirrors(wanted)
+        && is_routed_alike(&live.spec.rules.list(), &wanted.spec.rules.list())
+}
+
+fn is_routed_alike(live: &[Value], wanted: &[Value]) -> bool {
+    weights_of(live) == weights_of(wanted) && ports(live) == ports(wanted) && mirrors(live) == mirrors(wanted)
 }
 
 /// Whether the live route was applied from the wanted one, and somebody has edited it since.
@@ -154,14 +157,14 @@ pub fn is_edited(live: &HttpRoute, wanted: &HttpRoute) -> bool {
     annotation(&live.metadata, APPLIED) == annotation(&wanted.metadata, APPLIED) && !same(live, wanted)
 }
 
-fn ports(route: &HttpRoute) -> Vec<Option<i64>> {
-    let backends = route.spec.rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
+fn ports(rules: &[Value]) -> Vec<Option<i64>> {
+    let backends = rules.iter().filter_map(|rule| rule.get("backendRefs")?.as_array()).flatten();
     backends.map(|it| it.get("port").and_then(Value::as_i64)).collect()
 }
 
 /// Per rule, where requests are copied to, and how many of a hundred; a cluster whose Gateway API knows no
 /// `percent` drops it, and would copy all.
-fn mirrors(route: &HttpRoute) -> Vec<Vec<(Option<&str>, Option<i64>)>> {
+fn mirrors(rules: &[Value]) -> Vec<Vec<(Option<&str>, Option<i64>)>> {
     fn mirror(filter: &Value) -> Option<(Option<&str>, Option<i64>)> {
         let mirror = filter.get("requestMirror")?;
         Some((
@@ -170,7 +173,7 @@ fn mirrors(route: &HttpRoute) -> Vec<Vec<(Option<&str>, Option<i64>)>> {
         ))
     }
     let filters = |rule| Value::get(rule, "filters").and_then(Value::as_array).into_iter().flatten();
-    route.spec.rules.iter().map(|rule| filters(rule).filter_map(mirror).collect()).collect()
+    rules.iter().map(|rule| filters(rule).filter_map(mirror).collect()).collect()
 }
 
 fn parents(route: &HttpRoute) -> Vec<Option<ParentRef>> {
@@ -181,6 +184,10 @@ fn parents(route: &HttpRoute) -> Vec<Option<ParentRef>> {
 /// Per rule, the backends' names and weights.
 #[must_use]
 pub fn weights(route: &HttpRoute) -> Vec<Vec<(String, i64)>> {
+    weights_of(&route.spec.rules.list())
+}
+
+fn weights_of(rules: &[Value]) -> Vec<Vec<(String, i64)>> {
     let backend = |it: &Value| {
         (
             it.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -193,7 +200,7 @@ pub fn weights(route: &HttpRoute) -> Vec<Vec<(String, i64)>> {
             .map(|all| all.iter().map(backend).collect())
             .unwrap_or_default()
     };
-    route.spec.rules.iter().map(backends).collect()
+    rules.iter().map(backends).collect()
 }
 
 #[cfg(test)]

@@ -275,18 +275,24 @@ fn every_rule_of_a_route_has_the_same_weights() {
     let route = routed(json!([{"matches": [{"path": {"value": "/a"}}]}, {"timeouts": {"request": "2s"}}]));
     let weights = vec![("churn-aaaaaaaaaa".to_owned(), 7500), ("churn-bbbbbbbbbb".to_owned(), 2500)];
     assert_eq!(route::weights(&route), [weights.clone(), weights]);
-    assert_eq!(route.spec.rules[0]["matches"][0]["path"]["value"], "/a");
-    assert_eq!(routed(json!([])).spec.rules.len(), 1);
+    assert_eq!(route.spec.rules.list()[0]["matches"][0]["path"]["value"], "/a");
+    assert_eq!(routed(json!([])).spec.rules.list().len(), 1);
+}
+
+fn edit_rule(route: &mut HttpRoute, edit: impl FnOnce(&mut Value)) {
+    let mut rules = route.spec.rules.list();
+    edit(&mut rules[0]);
+    route.spec.rules = rules.into();
 }
 
 #[test]
 fn a_route_edited_by_somebody_else_is_not_the_same() {
     let wanted = routed(json!([]));
     for edit in [
-        |it: &mut HttpRoute| it.spec.rules[0]["backendRefs"][1]["weight"] = json!(10_000),
-        |it: &mut HttpRoute| it.spec.rules[0]["backendRefs"][0]["port"] = json!(8081),
+        |it: &mut HttpRoute| edit_rule(it, |rule| rule["backendRefs"][1]["weight"] = json!(10_000)),
+        |it: &mut HttpRoute| edit_rule(it, |rule| rule["backendRefs"][0]["port"] = json!(8081)),
         |it: &mut HttpRoute| it.spec.hostnames = vec!["other".into()],
-        |it: &mut HttpRoute| it.spec.parent_refs = vec![json!({"name": "other"})],
+        |it: &mut HttpRoute| it.spec.parent_refs = vec![json!({"name": "other"})].into(),
         |it: &mut HttpRoute| it.metadata.annotations = None,
     ] {
         let mut live = wanted.clone();
@@ -294,7 +300,7 @@ fn a_route_edited_by_somebody_else_is_not_the_same() {
         assert!(!route::same(&live, &wanted));
     }
     let mut live = wanted.clone();
-    live.spec.rules[0]["matches"] = json!([{"path": {"type": "PathPrefix", "value": "/"}}]);
+    edit_rule(&mut live, |rule| rule["matches"] = json!([{"path": {"type": "PathPrefix", "value": "/"}}]));
     assert!(route::same(&live, &wanted), "the API server's defaults");
 }
 

@@ -41,8 +41,8 @@ proptest! {
     #[test]
     fn no_request_takes_a_proposal(rules in rules()) {
         let route = propose(&resource(), &asked(json!([{"name": "g"}]), rules), backend(), None);
-        prop_assert!(!route.spec.rules.is_empty());
-        for rule in &route.spec.rules {
+        prop_assert!(!route.spec.rules.list().is_empty());
+        for rule in &route.spec.rules.list() {
             let matches = rule["matches"].as_array().unwrap();
             prop_assert!(!matches.is_empty(), "no match means every request: {rule}");
             for it in matches {
@@ -70,7 +70,7 @@ fn a_proposal_asks_the_same_gateways_for_the_same_hosts_and_rules_under_another_
     assert_eq!(proposal.metadata.owner_references, true_one.metadata.owner_references);
     assert_eq!(proposal.spec.parent_refs, true_one.spec.parent_refs);
     assert_eq!(proposal.spec.hostnames, true_one.spec.hostnames);
-    assert_eq!(proposal.spec.rules[0]["filters"], true_one.spec.rules[0]["filters"]);
+    assert_eq!(proposal.spec.rules.list()[0]["filters"], true_one.spec.rules.list()[0]["filters"]);
     assert_eq!(weights(&proposal), weights(&true_one));
 }
 
@@ -79,7 +79,7 @@ fn a_section_or_namespace_that_somebody_edits_is_seen_and_the_api_servers_defaul
     let wanted = write(&resource(), &asked(json!([{"name": "g"}]), json!([])), &[backend()], None);
     let live = |parent: Value| {
         let mut live = wanted.clone();
-        live.spec.parent_refs = vec![parent];
+        live.spec.parent_refs = vec![parent].into();
         same(&live, &wanted)
     };
     assert!(live(json!({"name": "g", "group": "gateway.networking.k8s.io", "kind": "Gateway"})));

@@ -12,8 +12,10 @@ use crate::decide::{Child, Measurement, Op, Plan};
 /// Who it is gives the last backend another weight.
 fn edit(world: &mut World) {
     world.edit_route(|spec| {
-        let backends = spec.rules[0]["backendRefs"].as_array_mut().unwrap();
+        let mut rules = spec.rules.list();
+        let backends = rules[0]["backendRefs"].as_array_mut().unwrap();
         backends.last_mut().unwrap()["weight"] = json!(7777);
+        spec.rules = rules.into();
     });
 }
 
@@ -46,9 +48,11 @@ fn progress_read_from_the_live_route_jumps_to_100_percent() {
     let mut world = World::mid_canary();
     let revision = world.attempt().revision;
     world.edit_route(|spec| {
-        let backends = spec.rules[0]["backendRefs"].as_array_mut().unwrap();
+        let mut rules = spec.rules.list();
+        let backends = rules[0]["backendRefs"].as_array_mut().unwrap();
         let last = backends.pop().unwrap();
         *backends = vec![json!({"name": last["name"], "port": last["port"], "weight": 10_000})];
+        spec.rules = rules.into();
     });
     assert!(resets(&world.pass()));
     let attempt = world.attempt();

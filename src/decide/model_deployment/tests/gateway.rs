@@ -83,7 +83,7 @@ fn a_rollback_does_not_wait_for_an_edit() {
     let plan = story.pass("breached twice: weight 0 is the first write");
     let [Op::Apply(Child::HttpRoute(route), _), ..] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
     assert_eq!(route.metadata.name.as_deref(), Some("churn"));
-    assert_eq!(route.spec.parent_refs, [json!({"name": "internal", "namespace": "infra"})]);
+    assert_eq!(route.spec.parent_refs.list(), [json!({"name": "internal", "namespace": "infra"})]);
     story.world.gateway_accepts();
     story.pass("the Gateway accepts weight 0");
     story.is("gateway-edit-rollback");
@@ -111,10 +111,10 @@ fn a_gateway_that_is_made_later_is_taken_then() {
     story.world.advance(15 * 60);
     story.pass("nobody has answered for as long as progressDeadline");
     let proposed = story.world.children.proposed.as_mut().map(std::sync::Arc::make_mut).unwrap();
-    proposed.spec.parent_refs = vec![json!({"name": "internal"})];
+    proposed.spec.parent_refs = vec![json!({"name": "internal"})].into();
     story.world.gateway_accepts();
     let proposed = story.world.children.proposed.as_mut().map(std::sync::Arc::make_mut).unwrap();
-    proposed.spec.parent_refs = vec![json!({"name": "tomorrow", "namespace": "infra"})];
+    proposed.spec.parent_refs = vec![json!({"name": "tomorrow", "namespace": "infra"})].into();
     proposed.status.as_mut().unwrap().parents[0].parent_ref =
         super::world::from(json!({"name": "tomorrow", "namespace": "infra"}));
     story.pass("the Gateway is created and accepts");

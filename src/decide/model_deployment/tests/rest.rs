@@ -51,7 +51,9 @@ fn children_of_an_earlier_incarnation_are_not_ours() {
 fn a_route_that_somebody_edits_is_put_back() {
     let mut world = World::mid_canary();
     let route = std::sync::Arc::make_mut(world.children.route.as_mut().unwrap());
-    route.spec.rules[0]["backendRefs"][1]["weight"] = json!(10_000);
+    let mut rules = route.spec.rules.list();
+    rules[0]["backendRefs"][1]["weight"] = json!(10_000);
+    route.spec.rules = rules.into();
     route.metadata.resource_version = Some("9999".into());
     let mut story = Story::of("Somebody sets the candidate's weight by hand", world);
     story.pass("the live route does not say what status says");

@@ -34,7 +34,7 @@ fn shadowing() -> World {
 
 /// Of each backend that copies go to, how many percent.
 fn copies(world: &World) -> Vec<i64> {
-    let rules = &world.children.route.as_ref().unwrap().spec.rules;
+    let rules = world.children.route.as_ref().unwrap().spec.rules.list();
     let filters = rules[0]["filters"].as_array().into_iter().flatten();
     filters.filter_map(|it| it["requestMirror"]["percent"].as_i64()).collect()
 }

@@ -364,7 +364,8 @@ fn content(child: &Child) -> String {
 
 /// Who gets copies of requests.
 fn mirrored(it: &crate::api::gateway::HttpRoute) -> String {
-    let filters = it.spec.rules.iter().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
+    let filters = it.spec.rules.list();
+    let filters = filters.iter().filter_map(|rule| rule.get("filters")?.as_array()).flatten();
     let copy = |filter: &Value| {
         let mirror = filter.get("requestMirror")?;
         Some(format!(", {}% copied to {}", mirror["percent"], mirror["backendRef"]["name"].as_str()?))

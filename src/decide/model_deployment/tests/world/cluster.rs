@@ -67,7 +67,7 @@ impl World {
     ) {
         let routes = [&mut self.children.route, &mut self.children.proposed];
         for route in routes.into_iter().flatten().map(Arc::make_mut) {
-            let parents: Vec<Value> = route.spec.parent_refs.iter().filter_map(|parent| {
+            let parents: Vec<Value> = route.spec.parent_refs.list().iter().filter_map(|parent| {
                 let answer = |status: &str, reason: &str, message: &str| {
                     let condition = |type_: &str| {
                         json!({"type": type_, "status": status, "reason": reason, "message": message,
