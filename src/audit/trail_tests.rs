@@ -112,13 +112,18 @@ async fn the_history_of_a_name_goes_over_all_its_uids_the_newest_first_and_not_w
     let of = |uid: &str, sequence| Entry { uid: uid.into(), ..entry(EntryKind::Intent, sequence, "Shift") };
     let last = LONGEST_HISTORY as i64;
     for sequence in 1..=last {
-        trail.append(&of("first", sequence)).await.unwrap();
+        trail.append(&of("f-first", sequence)).await.unwrap();
     }
-    trail.append(&of("second", 1)).await.unwrap();
-    trail.append(&Entry { name: "churn-b".into(), ..of("third", 1) }).await.unwrap();
+    // Uids are random: whichever sorts first, the newest is the one that was written last.
+    for (ordinal, uid) in ["a-second", "z-third", "b-fourth"].into_iter().enumerate() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        trail.append(&of(uid, 1)).await.unwrap();
+        trail.append(&Entry { name: "churn-b".into(), ..of("another", ordinal as i64 + 1) }).await.unwrap();
+    }
     let history = trail.history("crm", "churn").await.unwrap();
     assert_eq!(history.len(), LONGEST_HISTORY);
-    assert_eq!((&history[0], &history[1]), (&of("second", 1), &of("first", last)));
+    let newest = [of("b-fourth", 1), of("z-third", 1), of("a-second", 1), of("f-first", last)];
+    assert_eq!(history[..4], newest);
     assert_eq!(trail.history("crm", "chu").await, Ok(vec![]));
 }
 

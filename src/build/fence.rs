@@ -23,3 +23,27 @@ pub fn raise(metadata: &mut ObjectMeta, decision: i64) {
 pub fn stands(live: &ObjectMeta, wanted: &ObjectMeta) -> bool {
     annotation(wanted, FENCE).is_none_or(|it| annotation(live, FENCE) == Some(it))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_fence_of_this_very_decision_stands() {
+        let fenced = |decision: Option<i64>| {
+            let mut metadata = ObjectMeta::default();
+            decision.into_iter().for_each(|it| raise(&mut metadata, it));
+            metadata
+        };
+        for (live, wanted, expected) in [
+            (None, None, true),
+            (Some(4), None, true),
+            (None, Some(4), false),
+            (Some(4), Some(4), true),
+            // One of an earlier rollback stops no write that was sent after it.
+            (Some(4), Some(9), false),
+        ] {
+            assert_eq!(stands(&fenced(live), &fenced(wanted)), expected, "{live:?}, {wanted:?}");
+        }
+    }
+}

@@ -65,6 +65,15 @@ mod tests {
         Period::new(share, candidate, stable).unwrap()
     }
 
+    #[test]
+    fn a_draw_is_called_wrong_when_chance_alone_does_so_once_in_a_thousand_and_not_before() {
+        // One in 325, and one in 1,400.
+        for (candidate, is_wrong) in [(60.0, false), (57.0, true)] {
+            let it = [period(0.05, candidate, 2_000.0 - candidate)];
+            assert_eq!(is_mismatch(&it), is_wrong, "evidence {}", log_evidence(&it).exp());
+        }
+    }
+
     /// By scipy, from binomial probabilities.
     #[test]
     fn evidence_is_that_computed_elsewhere() {

@@ -346,6 +346,20 @@ mod tests {
     }
 
     #[test]
+    fn a_look_without_counts_forgets_nothing_that_earlier_weights_have_shown() {
+        let policy = policy("HigherIsBetter", "2pp", "proportion");
+        let proven = look(&policy, &[], "50%", 0, &[1_000.0, 10_000.0], &[1_000.0, 10_000.0]);
+        let counts = [10.0, 100.0];
+        let sides = [([f64::NAN, 100.0], counts, NoData), (counts, [10.0, f64::NAN], Inconclusive)];
+        for (candidate, stable, expected) in sides {
+            let unknown = look(&policy, std::slice::from_ref(&proven), "100%", 9, &candidate, &stable);
+            assert_eq!((unknown.verdict, &unknown.periods), (expected, &proven.periods));
+            let again = look(&policy, &[unknown], "100%", 9, &[0.0, 5_000.0], &[0.0, 0.0]);
+            assert_eq!((again.verdict, again.periods.len()), (Pass, 2));
+        }
+    }
+
+    #[test]
     fn counts_in_status_that_nobody_can_read_prove_nothing() {
         let policy = policy("HigherIsBetter", "2pp", "proportion");
         let mut proven = look(&policy, &[], "50%", 0, &[1_000.0, 10_000.0], &[1_000.0, 10_000.0]);

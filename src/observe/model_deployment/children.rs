@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
@@ -50,7 +51,7 @@ impl ModelDeployments {
 
     /// The Jobs of this deployment's metrics, by name.
     fn live_jobs(&self, namespace: &str, name: &str, uid: &str) -> BTreeMap<String, LiveJob> {
-        let ours = self.jobs.find(namespace, name).into_iter().filter(|it| is_owned_by(it.as_ref(), uid));
+        let ours = owned_jobs(self.jobs.find(namespace, name), uid);
         let with_pods = ours.map(|job| {
             let key = pods_of_job_key(job.metadata.uid.as_deref().unwrap_or_default());
             (job.name_any(), LiveJob { pods: self.pods.find(namespace, &key), job })
@@ -159,6 +160,11 @@ impl Found {
     }
 }
 
+/// A copy that somebody made of one has its label and says what it measures, and is not ours.
+fn owned_jobs(found: Vec<Arc<Job>>, uid: &str) -> impl Iterator<Item = Arc<Job>> {
+    found.into_iter().filter(move |it| is_owned_by(it.as_ref(), uid))
+}
+
 fn is_owned_by(object: &impl Resource, uid: &str) -> bool {
     object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
@@ -186,6 +192,19 @@ mod tests {
         let object = json!({"metadata": {"name": "churn-a", "labels": {labels::DEPLOYMENT: "churn"}, "ownerReferences":
             [{"apiVersion": "apps/v1", "kind": "ControllerRevision", "name": "churn-a", "uid": owner}]}});
         Some(Arc::new(serde_json::from_value(object).unwrap()))
+    }
+
+    #[test]
+    fn a_copy_of_a_job_is_neither_believed_nor_deleted() {
+        let job = |name: &str, owner: Option<&str>| -> Arc<Job> {
+            let owners = owner.map(|uid| json!([{"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment", "name": "churn", "uid": uid}]));
+            let metadata = json!({"name": name, "labels": {labels::DEPLOYMENT: "churn"}, "ownerReferences": owners,
+                "annotations": {"werkbank.dev/measures": "{}"}});
+            Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+        };
+        let found = vec![job("ours", Some("now")), job("copied", None), job("of-before", Some("before"))];
+        let names: Vec<String> = owned_jobs(found, "now").map(|it| it.name_any()).collect();
+        assert_eq!(names, ["ours"]);
     }
 
     #[test]

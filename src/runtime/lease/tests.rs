@@ -68,6 +68,20 @@ fn a_renewal_starts_the_others_wait_anew() {
 }
 
 #[test]
+fn a_lease_lasts_as_long_as_its_holder_has_said_whatever_others_are_told() {
+    let now = Instant::now();
+    let (_, mut lease) = led_by_a(now);
+    lease.spec.as_mut().unwrap().lease_duration_seconds = Some(60);
+    let mut b = elector("b");
+    b.observe(Some(lease.clone()), now);
+    assert!(b.claim(now + seconds(59), WALL).is_none(), "an upgrade shortens it to 15 s");
+    assert!(b.claim(now + seconds(60), WALL).is_some());
+    lease.spec.as_mut().unwrap().lease_duration_seconds = Some(5);
+    b.observe(Some(stored(lease, "2")), now + seconds(100));
+    assert!(b.claim(now + seconds(105), WALL).is_some());
+}
+
+#[test]
 fn wall_clocks_decide_nothing() {
     let now = Instant::now();
     let (_, mut lease) = led_by_a(now);

@@ -7,6 +7,7 @@
 mod autoscaling;
 mod canary;
 mod capacity;
+mod causes;
 mod contest;
 mod deadlines;
 mod emergency;

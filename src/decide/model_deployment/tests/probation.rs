@@ -385,6 +385,16 @@ fn a_new_candidate_that_is_promoted_keeps_the_last_proven_revision_and_is_compar
     assert_eq!((probation.baseline, probation.fallback.revision), (second.clone(), old.clone()));
     assert_eq!(role_of(&world, &old), Some(RevisionRole::Fallback));
     assert!(!is_proven(&world, &second), "it was replaced before its outcomes were there");
+    let mut compared = world.clone();
+    compared.analysis(json!({"metrics": [guardrail(), tested()]}));
+    compared.advance(3600);
+    let policy = Policy::read(&compared.resource.spec, &compared.shared_metrics);
+    let due = measure::due(&compared.resource, &policy, &compared.status(), &Asked::default(), compared.now);
+    let queries = due.iter().filter(|it| it.topic.metric.as_deref() == Some("hit-rate")).flat_map(|it| &it.queries);
+    let of_stable: Vec<String> =
+        queries.filter(|it| it.subject == Subject::Stable).map(|it| format!("{:?}", it.question)).collect();
+    assert!(!of_stable.is_empty());
+    assert!(of_stable.iter().all(|it| it.contains(&second) && !it.contains(&old)), "{of_stable:?}");
     outcomes(&mut world, 0.02);
     settle(&mut world);
     assert_eq!(stable(&world), old);

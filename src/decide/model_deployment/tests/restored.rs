@@ -3,6 +3,7 @@
 use super::story::Story;
 use super::world::World;
 use crate::api::model_deployment::{AttemptState, Cause};
+use crate::audit::{Entry, EntryKind};
 use crate::decide::Measurement;
 
 /// `churn-2` was watched at 5 %, breached, and has been taken back.
@@ -68,6 +69,31 @@ fn what_a_person_had_tried_again_since_is_not_held() {
     world.restore();
     world.come_to_rest();
     assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+#[test]
+fn what_another_of_that_name_gave_up_hides_no_rollback_of_the_same_number() {
+    let mut world = rolled_back();
+    let is_rollback = |it: &Entry| it.kind == EntryKind::Intent && it.decision == "RollBack";
+    let rollback = world.trail.newest_first().into_iter().find(is_rollback).unwrap();
+    world.advance(60);
+    // It lost all its intents to conflicts, up to that number.
+    for sequence in 1..=rollback.sequence {
+        for kind in [EntryKind::Intent, EntryKind::Void] {
+            let given_up = Entry {
+                kind,
+                uid: "0000-between".into(),
+                sequence,
+                decision: "Start".into(),
+                revision: "r9".into(),
+                ..rollback.clone()
+            };
+            world.trail.append(&given_up).unwrap();
+        }
+    }
+    world.restore();
+    world.come_to_rest();
+    assert_eq!(world.attempt().cause, Some(Cause::PreviouslyRolledBack));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
 
 use super::*;
+use crate::audit::{Entry, EntryKind};
+use crate::runtime::PassMemory;
 
 const MAPS: &str = "/api/v1/namespaces/crm/configmaps";
 
@@ -113,4 +115,44 @@ async fn a_pass_learns_whether_the_one_before_wrote_all_that_it_meant_to() {
     sleep(seconds(20)).await;
     let heard = heard.lock().unwrap().clone();
     assert!(heard.len() > 2 && heard[0] && heard[1..].iter().all(|it| !it), "{heard:?}");
+}
+
+/// Who offers an entry to a trail that is away ends there, before status and ops: so passes in between have to know.
+#[tokio::test(start_paused = true)]
+async fn while_the_trail_is_away_each_try_is_followed_by_a_pass_that_knows_it() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let _bed = led(&["a"], 1, move |_, memory: PassMemory| {
+        let outage = memory.trail_outage;
+        let tries = outage.is_none_or(|it| it.last_tried.elapsed() >= seconds(10));
+        told.lock().unwrap().push((tries, outage.map(|it| it.since)));
+        let entries = if tries { vec![unrecorded()] } else { Vec::new() };
+        Box::pin(async move { Ok(Plan { entries, requeue: Some(seconds(10)), ..Plan::default() }) })
+    })
+    .await;
+    sleep(seconds(60)).await;
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().filter(|(tries, _)| *tries).count() >= 4, "{seen:?}");
+    assert!(seen.windows(2).all(|two| !(two[0].0 && two[1].0)), "{seen:?}");
+    let first = seen.iter().find_map(|(_, since)| *since);
+    assert!(seen.iter().skip(1).all(|(_, since)| *since == first), "it has been away since then: {seen:?}");
+}
+
+fn unrecorded() -> Entry {
+    Entry {
+        kind: EntryKind::Intent,
+        subject_kind: "Probe".into(),
+        namespace: "crm".into(),
+        name: "a".into(),
+        uid: "a".into(),
+        generation: 1,
+        attempt: String::new(),
+        sequence: 1,
+        decision: bed::UNRECORDED.into(),
+        reason: String::new(),
+        revision: String::new(),
+        weight: String::new(),
+        time: chrono::DateTime::UNIX_EPOCH,
+        lease_epoch: 7,
+    }
 }
