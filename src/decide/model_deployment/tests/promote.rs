@@ -168,3 +168,23 @@ fn guardrails_watch_a_promotion_that_was_asked_for() {
     }
     assert_eq!(world.attempt().cause, Some(Cause::GuardrailBreached));
 }
+
+#[test]
+fn pods_for_all_of_the_traffic_are_awaited_from_the_request_on() {
+    let mut world = measured(Measurement::of(0.001));
+    world.steps(json!([{"weight": "5%", "for": "10m"}, {"weight": "50%", "for": "10m"}]));
+    // The step ends, and pods for the next one do not come.
+    world.advance(600);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+    world.advance(14 * 60);
+    world.request("promote", "n1");
+    world.pass();
+    assert_eq!((world.handled().outcome, world.attempt().cause), (RequestOutcome::Done, None));
+    world.advance(14 * 60);
+    world.pass();
+    assert_eq!(world.attempt().cause, None, "nobody had asked for all of them before");
+    world.advance(60);
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::ProgressDeadlineExceeded));
+}
