@@ -54,7 +54,7 @@ async fn an_edit_the_gateway_refuses_takes_no_request_away_and_stops_no_rollback
 
     edit(&model, &GOOD, HTTP).await;
     model.until("the corrected edit is in effect", |it| says(it, "Ready", "Stable", &[])).await;
-    assert_eq!(route(&scene, "scores").await.unwrap().spec.parent_refs[0]["sectionName"], "http");
+    assert_eq!(route(&scene, "scores").await.unwrap().spec.parent_refs.list()[0]["sectionName"], "http");
 
     unharmed(&load.stop().await.unwrap());
     scene.end().await;
