@@ -85,9 +85,13 @@ impl Work<'_> {
             }
             return;
         }
-        // A proposal is in nobody's way.
-        let refused = self.pass.observed.memory.refused.clone();
-        if let (Some(refused), None) = (refused, self.pass.refused_proposal()) {
+        let Some(refused) = self.pass.observed.memory.refused.clone() else { return };
+        if self.pass.refused_proposal().is_some() {
+            // As long as it is asked for, whoever waits for it says so, and it is in nobody's way. Then it is to be deleted.
+            if self.pass.edit().is_none() {
+                self.blocked("ChildRefused", format!("the API server refuses to delete what is not needed any more, {refused}; give the operator's role what it lacks (`helm upgrade` does)"));
+            }
+        } else {
             self.blocked(
                 "ChildRefused",
                 format!(
