@@ -11,4 +11,4 @@ pub mod model_registry_entry;
 mod plan;
 
 pub use measurement::Measurement;
-pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition};
+pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition, Refusal};

@@ -6,6 +6,7 @@
 //! any two of its writes is repaired by deciding again: ops are derived from
 //! the status that was written before them, never from the live children.
 
+use std::fmt;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
@@ -135,6 +136,32 @@ impl ChildKind {
             Self::HttpRoute => "HTTPRoute",
             Self::Job => "Job",
         }
+    }
+}
+
+/// A write the API server will not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kind of the object, as Kubernetes spells it.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The API server's message.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Whether it is about this child.
+    #[must_use]
+    pub fn is_of(&self, kind: ChildKind, name: &str) -> bool {
+        self.kind == kind.name() && self.name == name
+    }
+}
+
+/// As people read it.
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}: {}", self.kind, self.name, self.message)
     }
 }
 

@@ -126,7 +126,7 @@ impl Machine for ModelDeployments {
                     .filter(|outage| outage.last_tried.elapsed() < TRAIL_REST)
                     .map(|outage| outage.since),
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
-                refused: memory.refusal.as_ref().map(|it| format!("{} {}: {}", it.kind, it.name, it.message)),
+                refused: memory.refusal.clone(),
             },
             history,
             settings: self.settings.clone(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::expectations::Expectations;
 use crate::audit::Entry;
-use crate::decide::Op;
+use crate::decide::{Op, Refusal};
 
 /// The part of the memory that observing may use.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,17 +46,6 @@ pub struct TrailOutage {
 pub(super) struct HeldBack {
     pub(super) op: Op,
     pub(super) until: Instant,
-}
-
-/// A write the API server will not have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Kind of the object.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// The API server's message.
-    pub message: String,
 }
 
 /// All that is remembered of one uid.

@@ -39,7 +39,7 @@ pub use guard::Guarded;
 pub use health::{Health, serve};
 pub use lease::{Leadership, LeaseError, LeaseOptions};
 pub use machine::{Machine, ObserveError};
-pub use memory::{PassMemory, Refusal, TrailOutage};
+pub use memory::{PassMemory, TrailOutage};
 pub use metrics::Metrics;
 pub use shutdown::Shutdown;
 pub use telemetry::{LogFormat, start_logging};

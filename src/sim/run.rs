@@ -23,12 +23,14 @@ use super::process::{Process, Source};
 use super::scenario::{LATE, Scenario, bad};
 use super::server::Cluster;
 use super::stories::Seen;
-use super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, View, path};
+use super::view::{DEPLOYMENTS, NAME, NAMESPACE, View};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
 use crate::audit::ObjectStoreTrail;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
+
+mod promises;
 
 /// More steps than any run needs.
 const TOO_MANY: usize = 2_000;
@@ -254,32 +256,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A breach takes the weight away at once, where nothing else is wrong.
-    fn keeps_its_promise(&mut self) {
-        if self.chance.is_none() && self.lives < 2 {
-            let (status, now) = (self.view.status(), self.view.now());
-            self.fates().oracles.called_back(&status, now);
-        }
-        if self.chance.is_none() && !self.fates().struck && self.fates().oracles.breached_at.is_some() {
-            let status = self.view.status();
-            let stable = status.stable.as_ref().map(|it| it.revision.as_str());
-            let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
-            if candidate.is_none_or(|it| !it.state.is_active())
-                && status.probation.as_ref().is_some_and(|it| it.recall.is_none())
-            {
-                let now = self.view.now();
-                return self.fates().oracles.promised_recall(now);
-            }
-            if candidate.is_none_or(|it| !it.state.is_active()) {
-                // The next one is another candidate, and nobody was asked about it yet.
-                return self.fates().oracles.forgive();
-            }
-            let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
-            let now = self.view.now();
-            self.fates().oracles.promised(weight, now);
-        }
-    }
-
     /// Who was woken, and whether the process has died.
     fn notice(&mut self) {
         if self.forbidden_until.is_some_and(|at| at <= Instant::now()) {
@@ -441,17 +417,6 @@ impl<'a> Run<'a> {
         self.fates().oracles.is_late = false;
     }
 
-    /// A right that is missing is told, whoever looks at the status.
-    fn is_told(&mut self) {
-        let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
-        let status = self.view.status();
-        let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
-        let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
-        if !told.any(|it| it.contains("the API server refuses")) {
-            self.fates().oracles.broken(format!("nobody is told that it is refused: {forbidden}"));
-        }
-    }
-
     /// Until something is due. A watch that broke off is back within seconds.
     async fn pass_time(&mut self) {
         let now = Instant::now();
@@ -511,25 +476,5 @@ impl<'a> Run<'a> {
         let is_active = status.attempt.is_some_and(|it| it.state.is_active());
         let drains = status.revisions.iter().any(|it| it.role == RevisionRole::Draining);
         self.view.deployment().is_null() || (!drains && self.quiet > if is_active { 3 } else { 0 })
-    }
-
-    /// However often it is looked at, nothing is written.
-    async fn stays_at_rest(&mut self, forced: usize) {
-        let before = (self.view.cluster.version(), self.fates().writes);
-        let (kinds, passes) = ([ENTRIES, MODELS], self.passes);
-        for _ in 0..forced {
-            for number in 0..kinds.len() {
-                let all = self.process.as_ref().map(|it| it.hands[number].all()).unwrap_or_default();
-                for key in all {
-                    self.pass(number, key).await;
-                }
-            }
-        }
-        self.passes = passes;
-        let after = (self.view.cluster.version(), self.fates().writes);
-        if before != after {
-            let place = path(MODELS, NAME);
-            self.fates().oracles.broken(format!("{forced} passes at rest wrote: {before:?} → {after:?} ({place})"));
-        }
     }
 }

@@ -34,6 +34,7 @@ pub struct Problem {
 pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
     work.name_taken();
+    work.refused();
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
     // of all something that is wrong with the stable revision, or with pods that are to come back.
     let back = pass.is_on_the_way_back();
@@ -78,27 +79,21 @@ impl Work<'_> {
             let (kind, name) = child.split_once('/').unwrap_or(("object", child));
             self.blocked("ChildNameTaken", format!("there is already a {kind} {name} that does not belong to this ModelDeployment; if an earlier one of this name left it behind, garbage collection removes it; otherwise delete it, or rename this ModelDeployment"));
         }
-        if let Some((name, said)) = self.pass.refused_job() {
-            // One that cannot be had is a source that does not answer.
-            if self.children.jobs.contains_key(name) {
-                self.blocked("ChildRefused", format!("the API server refuses to delete Job {name}: {said}; give the operator's role what it lacks (`helm upgrade` does)"));
-            }
-            return;
-        }
-        let Some(refused) = self.pass.observed.memory.refused.clone() else { return };
-        if self.pass.refused_proposal().is_some() {
-            // As long as it is asked for, whoever waits for it says so, and it is in nobody's way. Then it is to be deleted.
-            if self.pass.edit().is_none() {
-                self.blocked("ChildRefused", format!("the API server refuses to delete what is not needed any more, {refused}; give the operator's role what it lacks (`helm upgrade` does)"));
-            }
-        } else {
-            self.blocked(
-                "ChildRefused",
-                format!(
-                    "the API server refuses a child: {refused}; correct spec.template, spec.autoscaling or spec.traffic"
-                ),
-            );
-        }
+    }
+
+    /// What the API server has against a child. That a Job or a proposal cannot be had is said by whoever waits for it, and in
+    /// nobody's way; nobody waits for one to go.
+    fn refused(&mut self) {
+        let Some(refused) = &self.pass.observed.memory.refused else { return };
+        let (is_job, is_proposal) = (self.pass.refused_job().is_some(), self.pass.refused_proposal().is_some());
+        let goes =
+            is_job && self.children.jobs.contains_key(&refused.name) || is_proposal && self.pass.edit().is_none();
+        let (what, remedy) = match (goes, is_job || is_proposal) {
+            (true, _) => ("to delete ", "give the operator's role what it lacks (`helm upgrade` does)"),
+            (false, true) => return,
+            (false, false) => ("a child: ", "correct spec.template, spec.autoscaling or spec.traffic"),
+        };
+        self.blocked("ChildRefused", format!("the API server refuses {what}{refused}; {remedy}"));
     }
 
     fn is_taken(&self, kind: ChildKind, name: &str) -> bool {

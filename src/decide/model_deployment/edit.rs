@@ -19,12 +19,13 @@ use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
 use super::pass::Pass;
-use super::traffic;
+use super::{live, traffic};
 use crate::api::Weight;
 use crate::api::duration::{self, after};
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::Gateway;
 use crate::build::route::{self, Backend};
+use crate::decide::ChildKind;
 
 /// Where an edit stands that is not in effect.
 pub(super) struct Edit {
@@ -134,8 +135,11 @@ impl<'a> Pass<'a> {
     /// What the API server has against the proposal.
     pub(super) fn refused_proposal(&self) -> Option<String> {
         let refused = self.observed.memory.refused.as_ref()?;
-        let said = refused.strip_prefix(&format!("HTTPRoute {}: ", route::proposed_name(self.name())))?;
-        Some(format!("the API server refuses the edit of spec.traffic.gateway: {said}; correct it: {MEANWHILE}"))
+        let said = &refused.message;
+        let is_its = refused.is_of(ChildKind::HttpRoute, &route::proposed_name(self.name()));
+        is_its.then(|| {
+            format!("the API server refuses the edit of spec.traffic.gateway: {said}; correct it: {MEANWHILE}")
+        })
     }
 
     /// Looks again when an edit has waited too long for an answer.
@@ -149,6 +153,5 @@ impl<'a> Pass<'a> {
 }
 
 fn proposed_at(proposed: &HttpRoute) -> Option<DateTime<Utc>> {
-    let created = proposed.metadata.creation_timestamp.as_ref()?;
-    DateTime::from_timestamp(created.0.as_second(), 0)
+    live::moment(proposed.metadata.creation_timestamp.as_ref())
 }

@@ -27,7 +27,7 @@ use super::{measure, probation};
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeploymentStatus, Probation, Verdict};
 use crate::build::job::{self, Purpose, Task};
-use crate::decide::Measurement;
+use crate::decide::{ChildKind, Measurement, Refusal};
 
 /// A metric of provider `job`, and whom it judges at this moment.
 struct Assignment<'a> {
@@ -224,18 +224,18 @@ impl Pass<'_> {
                     .into(),
             );
         }
-        let (refused, said) = self.refused_job()?;
+        let Refusal { name: refused, message: said, .. } = self.refused_job()?;
         let Ok(Question::Job(task)) = it.question(&BTreeMap::new()) else { return None };
         let due = it.due.unwrap_or(moment);
         let name = |subject| Some(job::name(self.resource, &it.purpose(subject, moment, &task)?, due));
-        let is_its = it.sides.iter().any(|(subject, _)| name(*subject).as_deref() == Some(refused));
+        let is_its = it.sides.iter().any(|(subject, _)| name(*subject).as_ref() == Some(refused));
         is_its
             .then(|| format!("the API server refuses Job {refused}: {said}; raise the quota, or correct job.template"))
     }
 
-    /// The Job that the API server refused last, if that was the last that it refused, and what it said.
-    pub(super) fn refused_job(&self) -> Option<(&str, &str)> {
-        self.observed.memory.refused.as_deref()?.strip_prefix("Job ")?.split_once(": ")
+    /// What the API server refused last, if that was a Job.
+    pub(super) fn refused_job(&self) -> Option<&Refusal> {
+        self.observed.memory.refused.as_ref().filter(|it| it.kind == ChildKind::Job.name())
     }
 
     /// When time says something about a Job, or it is time for the next.

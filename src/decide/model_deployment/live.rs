@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::artifact_failure::ArtifactFailure;
 use crate::api::labels;
@@ -93,9 +94,14 @@ fn fetch_problem(container: &ContainerStatus, since: DateTime<Utc>) -> Option<Po
     })
 }
 
-/// Kubernetes tells time in whole seconds.
+/// What Kubernetes tells of time: whole seconds.
+pub(super) fn moment(told: Option<&Time>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(told?.0.as_second(), 0)
+}
+
+/// Of the same second nobody knows.
 fn is_before(ended: &ContainerStateTerminated, since: DateTime<Utc>) -> bool {
-    ended.finished_at.as_ref().is_some_and(|it| it.0.as_second() < since.timestamp())
+    moment(ended.finished_at.as_ref()).is_some_and(|it| it.timestamp() < since.timestamp())
 }
 
 fn container_problem(container: &ContainerStatus) -> Option<PodProblem> {

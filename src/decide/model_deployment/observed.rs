@@ -16,6 +16,7 @@ use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
 use crate::audit::Entry;
+use crate::decide::Refusal;
 
 /// Everything read from the cluster and the metric source for one pass.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +95,8 @@ pub struct Memory {
     pub trail_unavailable_since: Option<DateTime<Utc>>,
     /// Names of our children that belong to somebody else, as `Kind/name`.
     pub foreign_children: Vec<String>,
-    /// What the API server said when it refused a child, with the child's `Kind/name`.
-    pub refused: Option<String>,
+    /// The last write that the API server refused.
+    pub refused: Option<Refusal>,
 }
 
 /// The operator's own configuration, as far as decisions depend on it.

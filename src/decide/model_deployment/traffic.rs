@@ -121,9 +121,8 @@ fn fence(pass: &Pass<'_>) -> Option<i64> {
 fn may_come_late(pass: &Pass<'_>, kind: ChildKind) -> bool {
     let had_weight = |it: &&Attempt| it.taken_from.or(it.withdrawn_from).is_some();
     let memory = &pass.observed.memory;
-    let (kind, name) = (kind.name(), pass.name());
-    let taken = memory.foreign_children.contains(&format!("{kind}/{name}"));
-    let refused = memory.refused.as_ref().is_some_and(|it| it.starts_with(&format!("{kind} {name}:")));
+    let taken = memory.foreign_children.contains(&format!("{}/{}", kind.name(), pass.name()));
+    let refused = memory.refused.as_ref().is_some_and(|it| it.is_of(kind, pass.name()));
     pass.active().filter(had_weight).is_some() && !taken && !refused
 }
 

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::{Loop, NOT_LEADING, identity};
 use crate::act::{End, Report};
 use crate::audit::Entry;
-use crate::decide::{Op, Plan};
+use crate::decide::{Op, Plan, Refusal};
 use crate::runtime::backoff;
 use crate::runtime::expectations::{Seen, Sight};
 use crate::runtime::memory::{HeldBack, Memory};
 use crate::runtime::metrics::Kind;
-use crate::runtime::{Machine, Refusal, TrailOutage};
+use crate::runtime::{Machine, TrailOutage};
 
 /// The watch event of a write wakes the resource; this is for when it does not come.
 const GLANCE: Duration = Duration::from_millis(250);

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::api::duration::{after, written};
 use crate::build::job::Purpose;
 use crate::decide::Measurement;
+use crate::decide::model_deployment::live;
 use crate::decide::model_deployment::observed::LiveJob;
 
 /// More is no number.
@@ -31,8 +32,7 @@ struct End {
 
 /// When a Job that has not ended is given up. It may have been created a while after the moment that it is about.
 pub(super) fn limit(live: &LiveJob, purpose: &Purpose) -> DateTime<Utc> {
-    let created = live.job.metadata.creation_timestamp.as_ref();
-    let created = created.and_then(|at| DateTime::from_timestamp(at.0.as_second(), 0));
+    let created = live::moment(live.job.metadata.creation_timestamp.as_ref());
     let began = created.map_or(purpose.moment, |at| at.max(purpose.moment));
     after(began, Duration::from_secs(purpose.timeout_seconds))
 }
@@ -82,7 +82,7 @@ fn end(live: &LiveJob) -> Option<End> {
     Some(End {
         well: it.type_ == "Complete",
         reason: word(it.reason.as_deref()),
-        at: it.last_transition_time.as_ref().and_then(|at| DateTime::from_timestamp(at.0.as_second(), 0)),
+        at: live::moment(it.last_transition_time.as_ref()),
     })
 }
 

@@ -6,6 +6,7 @@ use super::story::Story;
 use super::world::{World, from};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
 use crate::api::model_deployment::{AttemptState, Cause};
+use crate::decide::ChildKind;
 
 /// A story in which the first deployment waits for its pods.
 fn starting(title: &str) -> Story {
@@ -186,7 +187,7 @@ fn what_cannot_come_into_being_is_not_awaited_when_a_first_deployment_is_taken_b
         let mut world = World::new();
         world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
         if refused {
-            world.memory.refused = Some("Service churn: admission webhook denied the request".into());
+            world.refuses(ChildKind::Service, "churn", "admission webhook denied the request");
         } else {
             world.memory.foreign_children.push("Service/churn".into());
         }

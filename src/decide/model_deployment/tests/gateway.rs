@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::story::Story;
 use super::world::World;
-use crate::decide::{Child, Measurement, Op};
+use crate::decide::{Child, ChildKind, Measurement, Op};
 
 /// What all worlds begin with, in another section of the Gateway.
 fn section(name: &str) -> Value {
@@ -128,8 +128,8 @@ fn an_edit_the_api_server_refuses_is_told_and_lets_weights_through() {
     let mut story = Story::of("An edit that the API server refuses (422)", world);
     let plan = story.world.decide();
     assert!(matches!(plan.ops.as_slice(), [Op::Create(Child::HttpRoute(_))]), "{:?}", plan.ops);
-    story.world.memory.refused =
-        Some("HTTPRoute churn.proposed: spec.rules[0].filters[0].type: Unsupported value".into());
+    let said = "spec.rules[0].filters[0].type: Unsupported value";
+    story.world.refuses(ChildKind::HttpRoute, "churn.proposed", said);
     story.pass("the proposal was refused");
     story.world.children.proposed = None;
     story.world.request("abort", "1");

@@ -307,7 +307,7 @@ fn a_refused_job_is_a_source_that_does_not_answer_and_stands_in_nobodys_way() {
     assert_eq!(wanted.len(), 3);
     for refused in &wanted {
         let mut world = world.clone();
-        world.memory.refused = Some(format!("Job {refused}: exceeded quota: jobs"));
+        world.refuses(ChildKind::Job, refused, "exceeded quota: jobs");
         let (metric, others) = if refused.contains("lift") { ("lift", 1) } else { ("holdout-auc", 2) };
         assert_eq!(created(&world.pass()).len(), others, "{refused}: the others' turn");
         let verdict = verdict(&world, metric).unwrap();
@@ -322,7 +322,8 @@ fn a_refused_job_is_a_source_that_does_not_answer_and_stands_in_nobodys_way() {
 fn a_job_that_cannot_be_deleted_is_told() {
     let mut world = watched(judged_by_a_job("Guardrail"));
     world.jobs_say(Candidate, GOOD);
-    world.memory.refused = Some(format!("Job {}: no right", world.jobs()[0].0));
+    let job = world.jobs()[0].0.clone();
+    world.refuses(ChildKind::Job, &job, "no right");
     let conditions = world.decide().status.unwrap().conditions;
     let said = conditions.into_iter().find(|it| it.type_ == "Stalled").unwrap();
     assert_eq!(said.reason, "ChildRefused");
@@ -342,7 +343,7 @@ fn jobs_that_are_refused_for_long_are_an_outage() {
         // The API server refuses each, and the loop decides again at once.
         let refused = created(&world.decide());
         assert_eq!(refused.len(), 1);
-        world.memory.refused = Some(format!("Job {}: exceeded quota: jobs", refused[0]));
+        world.refuses(ChildKind::Job, &refused[0], "exceeded quota: jobs");
         world.pass();
         world.memory.refused = None;
     }
@@ -354,7 +355,7 @@ fn a_job_waits_for_no_other_child_that_is_refused() {
     let mut world = watched(guardrail());
     world.edit(|spec| spec.replicas = Some(9));
     world.analysis(json!({"metrics": [guardrail(), judged_by_a_job("Guardrail")]}));
-    world.memory.refused = Some("Deployment churn-s1-0: exceeded quota: pods".into());
+    world.refuses(ChildKind::Deployment, "churn-s1-0", "exceeded quota: pods");
     let plan = world.decide();
     assert!(matches!(plan.ops.first(), Some(Op::Create(Child::Job(_)))), "{:?}", plan.ops);
     assert!(plan.ops.len() > 1);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::story::Story;
 use super::world::World;
 use crate::api::revision::ConfigMapContent;
-use crate::decide::Measurement;
+use crate::decide::{ChildKind, Measurement};
 
 fn content(text: &str) -> ConfigMapContent {
     ConfigMapContent { data: [("rules.json".to_owned(), text.to_owned())].into(), ..ConfigMapContent::default() }
@@ -196,7 +196,7 @@ fn a_refused_child_is_told_in_the_api_servers_words() {
     (0..2).for_each(|_| drop(world.pass()));
     let name = format!("churn-{}", world.attempt().revision);
     world.children.deployments.remove(&name);
-    world.memory.refused = Some(format!("Deployment {name}: spec.template.spec.containers[0].image: Required value"));
+    world.refuses(ChildKind::Deployment, &name, "spec.template.spec.containers[0].image: Required value");
     let mut story = Story::of("The API server refuses a child (422)", world);
     story.pass("the Deployment was refused");
     story.world.deploy("churn-1");

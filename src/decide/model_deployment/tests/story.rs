@@ -167,7 +167,7 @@ impl Story {
         let since = memory.trail_unavailable_since.map(|at| format!("since {}", clock(at)));
         line("trail unavailable".into(), since.unwrap_or_default());
         line("names taken by others".into(), memory.foreign_children.join(", "));
-        line("refused".into(), memory.refused.clone().unwrap_or_default());
+        line("refused".into(), memory.refused.as_ref().map(ToString::to_string).unwrap_or_default());
         line("Gateway API".into(), (if world.children.gateway_api { "" } else { "missing" }).into());
         lines.retain(|(_, value)| !value.is_empty());
         lines

@@ -28,7 +28,7 @@ use crate::decide::model_deployment::observed::{Children, LiveJob, Memory, Obser
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{decide, settle, target};
-use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal};
 
 /// Noon of an ordinary day; stories tell time from here.
 pub(super) fn noon() -> DateTime<Utc> {

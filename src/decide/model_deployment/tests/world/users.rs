@@ -14,6 +14,12 @@ impl World {
         self.edit(|spec| spec.template = PodTemplate::new(&template).unwrap());
     }
 
+    /// The API server has refused a write of this child, and nothing has got through since.
+    pub(in crate::decide::model_deployment::tests) fn refuses(&mut self, kind: ChildKind, name: &str, message: &str) {
+        let (kind, name, message) = (kind.name().to_owned(), name.to_owned(), message.to_owned());
+        self.memory.refused = Some(Refusal { kind, name, message });
+    }
+
     pub(in crate::decide::model_deployment::tests) fn deploy(&mut self, entry: &str) {
         self.edit(|spec| spec.model_ref.name = entry.into());
     }
