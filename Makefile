@@ -26,6 +26,7 @@ demo: ## A churn model on real data: rolled back, then promoted, each promise ch
 # More of the simulation than the fast loop has time for: about four minutes more on two cores.
 test: export LOOKS = 100
 test: export SWEEP = 47
+test: export SIDES = 4
 test: export SEEDS = 1000
 test: check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::others::copies;
 use super::random::Random;
 use super::server::Cluster;
 use super::wire::Fate;
@@ -19,6 +20,8 @@ pub(super) enum Mischief {
     Forbid(String, Duration),
     /// It says how far it is.
     Bookmark(String),
+    /// Somebody makes a copy of one of the operator's objects.
+    Copy(String),
     /// The operator's clock is set wrong by so many milliseconds.
     Clock(i64),
     /// Time passes although something could happen.
@@ -30,9 +33,8 @@ pub(super) struct Chance {
     random: Random,
     /// How much may still go wrong.
     left: usize,
-    /// Writes to the API server, and to the trail, that fail in a row.
+    /// Writes to the API server that fail in a row.
     storm: (usize, Fate),
-    outage: usize,
 }
 
 impl Chance {
@@ -40,7 +42,7 @@ impl Chance {
         let mut random = Random::of(seed);
         // Some runs have no faults, only another order.
         let left = random.below(8);
-        Self { random, left, storm: (0, Fate::Arrives), outage: 0 }
+        Self { random, left, storm: (0, Fate::Arrives) }
     }
 
     pub(super) fn pick<T>(&mut self, steps: &[T]) -> usize {
@@ -56,9 +58,10 @@ impl Chance {
     /// What becomes of a write.
     pub(super) fn fate(&mut self, about: &str) -> Fate {
         if about.starts_with("TRAIL") {
-            if self.outage > 0 || self.strikes(20) {
-                self.outage = self.outage.checked_sub(1).unwrap_or_else(|| self.random.below(5));
-                return Fate::Refused(503);
+            if self.strikes(20) {
+                let most = [2, 20, 200];
+                let most = most[self.random.pick(&most)];
+                return Fate::TrailGoes(self.random.below(most) as u64);
             }
         } else if self.storm.0 > 0 {
             self.storm.0 -= 1;
@@ -92,6 +95,11 @@ impl Chance {
         Duration::from_millis(if is_slow { self.random.below(9_000) as u64 } else { 0 })
     }
 
+    /// Whether it does not answer this time.
+    pub(super) fn is_silent(&mut self) -> bool {
+        self.strikes(20)
+    }
+
     /// The version that a new process finds, if it is not the newest.
     pub(super) fn snapshot(&mut self, newest: u64) -> Option<u64> {
         self.strikes(300).then(|| newest.saturating_sub(1 + self.random.below(12) as u64))
@@ -110,12 +118,17 @@ impl Chance {
             return None;
         }
         let collection = watched.get(self.random.pick(&watched)).cloned();
-        match (self.random.below(6), collection) {
+        match (self.random.below(7), collection) {
             (0, _) | (_, None) => Some(Mischief::Death),
             (1, Some(collection)) => Some(Mischief::Cut(collection)),
             (2, Some(collection)) => Some(Mischief::Expire(collection)),
             (3, Some(_)) => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
             (4, Some(collection)) => Some(Mischief::Cut(collection)),
+            (5, Some(_)) => {
+                let originals = copies::originals(cluster);
+                let copied = originals.get(self.random.pick(&originals)).cloned();
+                Some(copied.map_or(Mischief::Death, Mischief::Copy))
+            }
             (_, Some(collection)) => {
                 Some(Mischief::Forbid(collection, Duration::from_secs(1 + self.random.below(180) as u64)))
             }

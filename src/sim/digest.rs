@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::others::copies::is_copy;
 use super::server::Cluster;
 use super::view::{AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, MODELS, RECORDS, ROUTES, SERVICES, path, status_of};
 use crate::api::model_deployment::VerdictKind;
@@ -17,7 +18,7 @@ use crate::build::fence::FENCE;
 pub(super) fn of(cluster: &Cluster) -> Vec<String> {
     let mut lines = status(&cluster.get(&path(MODELS, super::view::NAME)));
     for collection in [RECORDS, CONFIG_MAPS, DEPLOYMENTS, AUTOSCALERS, SERVICES, ROUTES] {
-        for (path, object) in cluster.all(collection) {
+        for (path, object) in cluster.all(collection).into_iter().filter(|(_, it)| !is_copy(it)) {
             lines.push(format!("{path}: {}", essence(&object)));
         }
     }
@@ -60,8 +61,9 @@ fn status(deployment: &Value) -> Vec<String> {
     lines.extend(status.route_contest.iter().filter(|it| it.resets >= 3).map(|_| "contested".into()));
     lines.extend(status.stable_down_since.iter().map(|_| "stable is down".into()));
     lines.extend(status.taken_back.iter().map(|it| format!("taken back {} {:?}", it.revision, it.cause)));
-    // Whether a Pass came before the attempt ended or not depends on how long its source took.
-    let told = status.verdicts.iter().filter(|it| it.verdict != VerdictKind::Pass);
+    // Whether a Pass came before the attempt ended, or a source was away just then, depends on when it was asked.
+    let by_chance = [VerdictKind::Pass, VerdictKind::ProviderError];
+    let told = status.verdicts.iter().filter(|it| !by_chance.contains(&it.verdict));
     lines.extend(told.map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
     lines.extend(status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)));
     lines

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::others::copies::is_copy;
 use super::others::jobs;
 use super::server::Cluster;
 use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, weights};
@@ -39,7 +40,7 @@ pub(super) struct Oracles {
 }
 
 /// From the answer that makes a breach to the write of weight 0. A run with faults is not held to it.
-const PROMISE: TimeDelta = TimeDelta::seconds(1);
+pub(super) const PROMISE: TimeDelta = TimeDelta::seconds(1);
 
 impl Oracles {
     pub(super) fn broken(&mut self, what: impl Into<String>) {
@@ -71,15 +72,18 @@ impl Oracles {
         (self.failures, self.breached_at) = (0, None);
     }
 
-    /// Whether weight 0 is due since a breach, and not there: for runs in which nothing else goes wrong.
-    pub(super) fn promised(&mut self, candidates_weight: f64, now: DateTime<Utc>) {
-        if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > PROMISE) {
+    /// Whether weight 0 is due since a breach, and not there.
+    pub(super) fn promised(&mut self, candidates_weight: f64, promise: TimeDelta, now: DateTime<Utc>) {
+        if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > promise) {
             self.broken(format!("a breach at {at} and still {candidates_weight} % at {now}"));
         }
     }
 
     /// The operator has changed an object.
     pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, before: &Value, after: &Value) {
+        if is_copy(before) {
+            self.broken(format!("{path_} is somebody's copy, and was written"));
+        }
         if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
             self.status(cluster, before, after);
         } else if path_ == path(ROUTES, NAME) && !after.is_null() {
@@ -214,12 +218,16 @@ impl Oracles {
         if !is_judged && !jobs::all(cluster).is_empty() {
             self.broken("a Job is left that judges nobody");
         }
-        let named: BTreeSet<String> = status.revisions.iter().map(|it| labels::name(&[NAME, &it.revision])).collect();
+        let all_named = cluster.all(MODELS).into_iter().flat_map(|(_, it)| {
+            let name = it["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            status_of(&it).revisions.into_iter().map(move |it| labels::name(&[&name, &it.revision]))
+        });
+        let named: BTreeSet<String> = all_named.collect();
         for (path, object) in &all {
             let is_of_a_revision = !object["metadata"]["labels"][labels::REVISION].is_null();
             let owner = object["metadata"]["ownerReferences"][0]["name"].as_str().unwrap_or_default();
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            if is_of_a_revision && !named.contains(name) && !named.contains(owner) {
+            if is_of_a_revision && !is_copy(object) && !named.contains(name) && !named.contains(owner) {
                 self.broken(format!("{path} belongs to no revision that is alive"));
             }
         }

@@ -1,6 +1,7 @@
 //! Whoever else works in a cluster, each as far as a rollout notices: the Deployment controller (pods come up), the
 //! autoscaler's (its bounds are kept), the gateway (routes are accepted), the Job controller, the garbage collector. One thing at a time, when the scheduler says so.
 
+pub(super) mod copies;
 pub(super) mod jobs;
 
 use std::collections::BTreeSet;

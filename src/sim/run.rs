@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::{Chance, Mischief};
 use super::digest;
-use super::oracles::Oracles;
-use super::others::{self, Deed};
+use super::oracles::{Oracles, PROMISE};
+use super::others::{self, Deed, copies};
 use super::process::{Process, Source};
 use super::scenario::{LATE, Scenario, bad};
 use super::server::Cluster;
@@ -27,6 +27,7 @@ use super::view::{DEPLOYMENTS, NAME, NAMESPACE, View};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
 use crate::audit::ObjectStoreTrail;
+use crate::decide::Measurement;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
 
@@ -158,7 +159,8 @@ impl<'a> Run<'a> {
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
             forbidden: None,
-            struck: false,
+            trail_is_away_until: None,
+            promise: Some(PROMISE),
             plan,
             late,
             oracles,
@@ -348,7 +350,11 @@ impl<'a> Run<'a> {
         let fates = self.fates.clone();
         let chance = self.chance.clone();
         let takes = Box::new(move || chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes()));
+        let silent = self.chance.clone();
         let answer = Box::new(move |query: &str| {
+            if silent.as_ref().is_some_and(|it| it.lock().unwrap().is_silent()) {
+                return Measurement::ProviderError("it was away for a moment".into());
+            }
             let answer = scenario(&view, query);
             let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
             let oracles = &mut fates.lock().unwrap().oracles;
@@ -454,6 +460,7 @@ impl<'a> Run<'a> {
                 self.forbidden_until = Some(Instant::now() + *time);
             }
             Mischief::Bookmark(collection) => cluster.bookmark(collection),
+            Mischief::Copy(path) => copies::copy(&cluster, path),
             Mischief::Clock(wrong_by) => self.wrong_by.store(*wrong_by, Ordering::SeqCst),
             Mischief::Pause(pause) => sleep(*pause).await,
         }

@@ -11,6 +11,7 @@ mod edits;
 mod emergencies;
 mod images;
 mod jobs;
+mod neighbours;
 mod outages;
 mod people;
 mod probation;
@@ -27,7 +28,7 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all(), watches::all()];
+    let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all()];
     let late = [probation::all(), images::all(), restored::all(), jobs::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }

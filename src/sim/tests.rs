@@ -185,6 +185,43 @@ fn a_storm_of_conflicts_is_answered_with_no_storm_of_writes() {
     none(&complaints, some.len());
 }
 
+/// Longer than the loop's patience with it, and than a step.
+const AWAY: u64 = 150;
+
+/// The trail is away from this write on, and the next write to a child fails once.
+fn without_trail(scenario: &Scenario, from: usize) -> Ended {
+    let mut is_still_to_fail = true;
+    let plan = move |number, about: &str| {
+        let is_child = !about.starts_with("TRAIL") && !about.contains("/modeldeployments/");
+        if number == from {
+            return Fate::TrailGoes(AWAY);
+        }
+        let fails = number > from && is_child && is_still_to_fail;
+        is_still_to_fail &= !fails;
+        if fails { Fate::Refused(500) } else { Fate::Arrives }
+    };
+    natural(scenario, Box::new(plan), 2)
+}
+
+/// What a breach demands does not wait for the trail, whatever else fails; all other decisions do, and are taken
+/// when it is back.
+#[test]
+fn a_trail_that_is_away_for_minutes_delays_no_rollback_and_changes_nothing_in_the_end() {
+    spread(all(), |it| {
+        of(it);
+        None
+    });
+    let every = number("SWEEP").unwrap_or(199) as usize;
+    let writes = |it: &'static (Scenario, OnceLock<Expected>)| (1..=of(it).1.writes).map(move |write| (it, write));
+    let work: Vec<_> = all().iter().flat_map(writes).step_by(every.max(1)).collect();
+    let complaints = spread(&work, |(it, write)| {
+        let (scenario, expected) = of(it);
+        complaint(scenario, expected, &without_trail(scenario, *write), &format!("AWAY={write}"))
+    });
+    println!("{} scenarios, {} outages", all().len(), work.len());
+    none(&complaints, work.len());
+}
+
 /// Refusals until the right is given back.
 const REFUSALS: usize = 4;
 
@@ -262,7 +299,7 @@ fn whatever_order_and_whatever_goes_wrong_a_run_ends_where_it_should() {
     none(&complaints, seeds.len());
 }
 
-/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `STORM`, or `RIGHT`; the scenario alone, without faults.
+/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `AWAY`, or `STORM`, or `RIGHT`; the scenario alone, without faults.
 #[test]
 fn again() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
@@ -273,6 +310,7 @@ fn again() {
     let ended = match (number("SEED"), number("WRITE")) {
         (Some(seed), _) => seeded(scenario, seed),
         (None, Some(write)) => dying(scenario, write as usize, side),
+        (None, None) if let Some(write) = number("AWAY") => without_trail(scenario, write as usize),
         (None, None) if number("STORM").is_some() => in_a_storm(scenario, expected),
         (None, None) if let Ok(right) = std::env::var("RIGHT") => without_right(scenario, &right),
         (None, None) => natural(scenario, no_faults(), 1),

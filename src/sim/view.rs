@@ -5,6 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::others;
+use super::others::copies::is_copy;
 use super::server::Cluster;
 use crate::api::Condition;
 use crate::api::condition::ConditionStatus;
@@ -149,7 +150,7 @@ impl View {
 
     /// Whether the Deployment of an entry has all the pods that it asks for.
     pub(super) fn has_pods_of(&self, entry: &str) -> bool {
-        let all = self.cluster.all(DEPLOYMENTS).into_iter().map(|(_, it)| it);
+        let all = self.cluster.all(DEPLOYMENTS).into_iter().map(|(_, it)| it).filter(|it| !is_copy(it));
         let mut of = all.filter(|it| self.entry_of(others::revision(it)) == entry);
         of.any(|it| {
             it["spec"]["replicas"].as_i64() > Some(0) && it["status"]["readyReplicas"] == it["spec"]["replicas"]
@@ -207,7 +208,7 @@ impl View {
 
     /// How many pods the Deployment of an entry asks for.
     pub(super) fn pods_of(&self, entry: &str) -> i64 {
-        let all = self.cluster.all(DEPLOYMENTS).into_iter();
+        let all = self.cluster.all(DEPLOYMENTS).into_iter().filter(|(_, it)| !is_copy(it));
         let of = |it: &Value| self.entry_of(others::revision(it)) == entry;
         all.filter(|(_, it)| of(it)).filter_map(|(_, it)| it["spec"]["replicas"].as_i64()).sum()
     }

@@ -6,13 +6,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::Body as Answer;
+use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
+use tokio::time::Instant;
 use tower::{BoxError, service_fn};
 
 use super::oracles::Oracles;
@@ -41,6 +44,8 @@ pub(super) enum Fate {
     Twice,
     /// Somebody else has written the object in the meantime.
     Overtaken,
+    /// It arrives, unless it was for the trail: that is away from now on, for so many seconds.
+    TrailGoes(u64),
 }
 
 /// Something that was sent before its process died.
@@ -58,8 +63,10 @@ pub(super) struct Fates {
     pub(super) writes: usize,
     /// The write to a child that was last refused for want of a right, until it gets through.
     pub(super) forbidden: Option<String>,
-    /// Whether some write did not simply arrive.
-    pub(super) struck: bool,
+    /// Until when the trail is away.
+    pub(super) trail_is_away_until: Option<Instant>,
+    /// From the answer that makes a breach to the write of weight 0; none, once more has gone wrong than may be.
+    pub(super) promise: Option<TimeDelta>,
     pub(super) plan: Plan,
     pub(super) late: Vec<Late>,
     pub(super) oracles: Oracles,
@@ -69,6 +76,17 @@ pub(super) struct Fates {
     pub(super) answered: Vec<Answered>,
     pub(super) events: Vec<Value>,
 }
+
+impl Fates {
+    fn trail_is_away(&self) -> bool {
+        self.trail_is_away_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+/// What a trail that is away answers.
+const AWAY: Fate = Fate::Refused(503);
+/// Until a write that has failed once is sent again, where haste is needed.
+const SENT_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
 /// One process' way out.
 pub(super) struct Wire {
@@ -105,9 +123,18 @@ impl Wire {
         let mut fates = self.fates();
         fates.writes += 1;
         let number = fates.writes;
-        let fate = (fates.plan)(number, about);
-        fates.struck |= fate != Fate::Arrives;
-        let is_child = !about.starts_with("TRAIL") && !about.contains("/modeldeployments/");
+        let is_of_trail = about.starts_with("TRAIL");
+        let fate = if is_of_trail && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
+        if let Fate::TrailGoes(seconds) = fate {
+            fates.trail_is_away_until = Some(Instant::now() + Duration::from_secs(seconds));
+        }
+        fates.promise = fates.promise.and_then(|it| match fate {
+            Fate::Arrives | Fate::TrailGoes(_) | AWAY => Some(it),
+            // It is sent again after a while.
+            Fate::Refused(500) => Some(it + SENT_AGAIN),
+            _ => None,
+        });
+        let is_child = !is_of_trail && !about.contains("/apis/werkbank.dev/");
         if fate == Fate::Refused(403) && is_child {
             fates.forbidden = Some(about.to_owned());
         } else if fates.forbidden.as_deref() == Some(about) {
@@ -133,7 +160,7 @@ impl Wire {
             return Ok(self.cluster.answer(&asked));
         }
         match self.fate(&asked.about()) {
-            Fate::Arrives => Ok(self.write(&asked)),
+            Fate::Arrives | Fate::TrailGoes(_) => Ok(self.write(&asked)),
             Fate::DiesBefore => self.dead(),
             Fate::DiesAfter => {
                 self.write(&asked);
@@ -183,7 +210,7 @@ impl Wire {
             }
             Fate::Unclear | Fate::DiesAfter => drop(append(&self.trail, &self.fates, entry).await),
             Fate::ArrivesLate => self.fates().late.push(Late::Entry(entry.clone())),
-            Fate::DiesBefore | Fate::Refused(_) => {}
+            Fate::DiesBefore | Fate::Refused(_) | Fate::TrailGoes(_) => {}
         }
         if matches!(fate, Fate::DiesAfter | Fate::ArrivesLate | Fate::DiesBefore) {
             self.die();
@@ -236,6 +263,9 @@ impl Trail for Wire {
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
+        if self.fates().trail_is_away() {
+            return Box::pin(async { Err(TrailError::Unavailable("the store is away".into())) });
+        }
         self.trail.history(namespace, name)
     }
 }

@@ -82,7 +82,9 @@ impl Pass<'_> {
         let uid = self.resource.metadata.uid.as_deref().unwrap_or_default();
         let before = taken_back(self.history(), revision)?;
         let known = self.resource.status.as_ref().map_or(0, |it| it.sequence);
-        let unknown = before.uid == uid && before.sequence > known;
+        // That it is held went onto the record *before* the status write: one that was lost is decided again.
+        let is_lost_hold = before.decision == HOLD_BACK;
+        let unknown = before.uid == uid && before.sequence > known && !is_lost_hold;
         unknown.then(|| self.rolled_back_before(revision))?
     }
 

@@ -1,6 +1,6 @@
 //! What has to hold of a revision on probation, and of a candidate whose pods are not one thing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Decision, Oracles, PROMISE, transition};
 use crate::api::Weight;
@@ -61,8 +61,8 @@ impl Oracles {
     }
 
     /// Whether a guardrail has failed too often on probation and nobody calls anything back, as above.
-    pub(in crate::sim) fn promised_recall(&mut self, now: DateTime<Utc>) {
-        if let Some(at) = self.breached_at.filter(|at| now - *at > PROMISE) {
+    pub(in crate::sim) fn promised_recall(&mut self, promise: TimeDelta, now: DateTime<Utc>) {
+        if let Some(at) = self.breached_at.filter(|at| now - *at > promise) {
             self.broken(format!("a breach at {at} on probation, and nothing is called back at {now}"));
         }
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::server::Cluster;
 use super::super::view::{JOBS, PODS, within};
+use super::copies::is_copy;
 use super::set_status;
 
 /// How a Job's container ends.
@@ -26,7 +27,12 @@ pub(super) fn is_waiting(cluster: &Cluster, job: &Value, jobs: Jobs<'_>) -> bool
     if !job["status"]["conditions"].is_null() {
         return false;
     }
-    pod(cluster, job).is_none_or(|(_, pod)| ended(&pod).is_some() || jobs(job) != JobEnd::Runs)
+    pod(cluster, job).is_none_or(|(_, pod)| ended(&pod).is_some() || end_of(job, jobs) != JobEnd::Runs)
+}
+
+/// What a copy says is wrong: nobody may go by it.
+fn end_of(job: &Value, jobs: Jobs<'_>) -> JobEnd {
+    if is_copy(job) { JobEnd::Says(r#"{"value": -1}"#) } else { jobs(job) }
 }
 
 /// One thing at a time: the pod is created, it ends, its end is told.
@@ -40,7 +46,7 @@ pub(super) fn act(cluster: &Cluster, path: &str, jobs: Jobs<'_>) {
             json!({"type": type_, "status": "True", "reason": reason, "lastTransitionTime": "2026-11-18T12:00:00Z"});
         return set_status(cluster, path, &json!({"conditions": [condition]}));
     }
-    let (exit, message) = match jobs(&job) {
+    let (exit, message) = match end_of(&job, jobs) {
         JobEnd::Says(message) => (0, message),
         JobEnd::Fails(exit) => (exit, ""),
         JobEnd::Runs => return,
@@ -81,7 +87,8 @@ pub(in crate::sim) fn is_over(job: &Value) -> bool {
     !job["status"]["conditions"].is_null()
 }
 
-/// All Jobs of the deployment.
+/// All Jobs of the deployment; nobody's copies.
 pub(in crate::sim) fn all(cluster: &Cluster) -> Vec<(String, Value)> {
-    cluster.all(JOBS).into_iter().map(|(path, it)| (path, Value::clone(&it))).collect()
+    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it));
+    all.map(|(path, it)| (path, Value::clone(&it))).collect()
 }

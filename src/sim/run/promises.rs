@@ -2,7 +2,8 @@
 //! is told, and that nothing is written at rest.
 
 use super::Run;
-use crate::sim::view::{ENTRIES, MODELS, NAME, path};
+use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::sim::view::{ENTRIES, MODELS, NAME, path, status_of};
 
 impl Run<'_> {
     /// A breach takes the weight away at once, where nothing else is wrong.
@@ -11,7 +12,9 @@ impl Run<'_> {
             let (status, now) = (self.view.status(), self.view.now());
             self.fates().oracles.called_back(&status, now);
         }
-        if self.chance.is_none() && !self.fates().struck && self.fates().oracles.breached_at.is_some() {
+        let promise = self.fates().promise;
+        let is_breached = self.fates().oracles.breached_at.is_some();
+        if let Some(promise) = promise.filter(|_| self.chance.is_none() && is_breached) {
             let status = self.view.status();
             let stable = status.stable.as_ref().map(|it| it.revision.as_str());
             let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
@@ -19,7 +22,7 @@ impl Run<'_> {
                 && status.probation.as_ref().is_some_and(|it| it.recall.is_none())
             {
                 let now = self.view.now();
-                return self.fates().oracles.promised_recall(now);
+                return self.fates().oracles.promised_recall(promise, now);
             }
             if candidate.is_none_or(|it| !it.state.is_active()) {
                 // The next one is another candidate, and nobody was asked about it yet.
@@ -27,17 +30,19 @@ impl Run<'_> {
             }
             let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
             let now = self.view.now();
-            self.fates().oracles.promised(weight, now);
+            self.fates().oracles.promised(weight, promise, now);
         }
     }
 
     /// A right that is missing is told, whoever looks at the status.
     pub(super) fn is_told(&mut self) {
         let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
-        let status = self.view.status();
-        let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
-        let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
-        if !told.any(|it| it.contains("the API server refuses")) {
+        let is_told = |status: &ModelDeploymentStatus| {
+            let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
+            let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
+            told.any(|it| it.contains("the API server refuses"))
+        };
+        if !self.view.cluster.all(MODELS).iter().any(|(_, it)| is_told(&status_of(it))) {
             self.fates().oracles.broken(format!("nobody is told that it is refused: {forbidden}"));
         }
     }

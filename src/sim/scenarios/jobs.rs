@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::others::copies;
 use super::super::others::jobs::{self, JobEnd};
 use super::super::scenario::{Scenario, deploy, edit, guardrail, request};
 use super::super::view::{JOBS, View};
@@ -58,6 +59,15 @@ fn one_runs(view: &View) -> bool {
     view.is_at(Observing, "5%") && jobs::all(&view.cluster).iter().any(|(_, it)| !jobs::is_over(it))
 }
 
+fn copy_jobs(view: &View) {
+    jobs::all(&view.cluster).iter().for_each(|(path, _)| copies::copy(&view.cluster, path));
+}
+
+fn copies_have_ended(view: &View) -> bool {
+    let mut copies = view.cluster.all(JOBS).into_iter().filter(|(_, it)| copies::is_copy(it)).peekable();
+    copies.peek().is_some() && copies.all(|(_, it)| jobs::is_over(&it))
+}
+
 fn delete_jobs(view: &View) {
     for (_, job) in jobs::all(&view.cluster) {
         delete_child(view, JOBS, job["metadata"]["name"].as_str().unwrap());
@@ -89,6 +99,11 @@ pub(super) fn all() -> Vec<Scenario> {
             .jobs(runs_at_first)
             .when(one_runs, delete_jobs)
             .when(one_runs, correct)
+            .until(|it| it.serves("churn-2")),
+        judged("a_job_that_somebody_copied", auc("Guardrail"))
+            .jobs(runs_at_first)
+            .when(one_runs, copy_jobs)
+            .when(copies_have_ended, correct)
             .until(|it| it.serves("churn-2")),
         judged("aborted_while_a_job_runs", auc("Objective"))
             .jobs(runs_at_first)

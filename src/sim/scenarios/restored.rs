@@ -10,22 +10,27 @@ fn second_is_bad(view: &View, query: &str) -> Measurement {
     if asked_of(view, query) == "churn-2" { bad() } else { good() }
 }
 
+/// What the trail was away for, and a deletion takes with it, nobody can know later.
+fn is_rolled_back_on_the_record(view: &View) -> bool {
+    view.is_in(RolledBack) && view.status().unrecorded.is_empty()
+}
+
 pub(super) fn all() -> Vec<Scenario> {
     vec![
         canary("restored_without_status_after_a_rollback")
             .metrics(second_is_bad)
-            .when(|it| it.is_in(RolledBack), delete(MODELS, NAME))
+            .when(is_rolled_back_on_the_record, delete(MODELS, NAME))
             .when(|it| it.deployment().is_null(), |it| it.again_with("churn-2"))
             .until(|it| it.is_in(Failed) && it.is_stalled_by("PreviouslyRolledBack")),
         canary("restored_without_status_and_tried_again")
             .when(|it| it.is_at(Observing, "5%"), request("abort"))
-            .when(|it| it.is_in(RolledBack), delete(MODELS, NAME))
+            .when(is_rolled_back_on_the_record, delete(MODELS, NAME))
             .when(|it| it.deployment().is_null(), |it| it.again_with("churn-2"))
             .when(|it| it.is_stalled_by("PreviouslyRolledBack"), request("retry"))
             .until(|it| it.serves("churn-2")),
         canary("restored_without_status_and_corrected")
             .metrics(second_is_bad)
-            .when(|it| it.is_in(RolledBack), delete(MODELS, NAME))
+            .when(is_rolled_back_on_the_record, delete(MODELS, NAME))
             .when(|it| it.deployment().is_null(), |it| it.again_with("churn-2"))
             .when(|it| it.is_stalled_by("PreviouslyRolledBack"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),

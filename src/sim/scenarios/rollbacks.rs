@@ -42,6 +42,11 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_in(RolledBack), deploy("churn-1"))
             .when(|it| it.is_at_peace(), deploy("churn-2"))
             .until(|it| it.is_stalled_by("GuardrailBreached")),
+        canary("taken_back_and_the_next_aborted")
+            .metrics(second_is_bad)
+            .when(|it| it.is_in(RolledBack), deploy("churn-3"))
+            .when(|it| it.is_at(Shifting, "50%"), request("abort"))
+            .until(|it| it.is_in(RolledBack) && it.status().attempts == 3),
         canary("aborted").when(|it| it.is_at(Observing, "5%"), request("abort")).until(|it| it.is_in(RolledBack)),
         canary("aborted_while_starting")
             .when(|it| it.is_in(Starting), request("abort"))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::SecondsFormat;
 use http::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::rules::{
     changes_what_stays, counts_generations, is_held_up_anew, is_new_generation, keep_what_is_the_servers, refused,
@@ -13,6 +14,7 @@ use super::rules::{
 use super::watch::{Change, Watch};
 use super::{Asked, Faults, Reply, patch, reason, refusal, schema};
 use crate::runtime::Clock;
+use crate::text::hex::hex;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -40,6 +42,12 @@ pub(super) struct State {
 pub(super) fn collection(path: &str) -> String {
     let Some((root, rest)) = path.split_once("/namespaces/") else { return path.to_owned() };
     format!("{root}/{}", rest.split('/').nth(1).unwrap_or("namespaces"))
+}
+
+/// As random as real ones: they do not sort in the order of their making.
+fn uid(version: u64) -> String {
+    let text = hex(&Sha256::digest(version.to_be_bytes()), 32);
+    [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)].map(|(from, to)| &text[from..to]).join("-")
 }
 
 fn name_of(path: &str) -> &str {
@@ -137,7 +145,7 @@ impl State {
             return refusal(409, "AlreadyExists", name);
         }
         let mut object = body.clone();
-        object["metadata"]["uid"] = format!("uid-{}", self.version).into();
+        object["metadata"]["uid"] = uid(self.version).into();
         object["metadata"]["creationTimestamp"] = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true).into();
         object.as_object_mut().unwrap().remove("status");
         if let Some((_, namespace)) = collection.split_once("/namespaces/") {

@@ -1,5 +1,8 @@
 //! Outcomes that arrive late: metrics with `delay`, and what is kept to go back to until they are there.
 
+mod people;
+mod succession;
+
 use serde_json::{Value, json};
 
 use super::story::Story;
@@ -279,85 +282,6 @@ fn what_is_compared_with_the_stable_revision_is_not_asked_when_that_has_no_traff
 }
 
 #[test]
-fn a_new_candidate_that_is_taken_back_leaves_the_revision_on_probation_where_it_is() {
-    let mut world = asleep();
-    let (old, late) = (first(&world), stable(&world));
-    world.begins("churn-3");
-    assert_eq!(world.attempt().weight.to_string(), "5%");
-    world.request("abort", "n1");
-    settle(&mut world);
-    assert_eq!((stable(&world), world.attempt().state), (late.clone(), AttemptState::RolledBack));
-    let probation = world.status().probation.unwrap();
-    assert_eq!((probation.revision, probation.fallback.revision), (late, old));
-}
-
-#[test]
-fn a_person_can_end_a_probation_also_after_another_candidate_was_tried() {
-    let mut world = asleep();
-    let (old, late, promoted) = (first(&world), stable(&world), world.attempt().id);
-    world.deploy("churn-3");
-    (0..4).for_each(|_| {
-        world.pass();
-        world.all_is_well();
-    });
-    world.request("abort", "n1");
-    settle(&mut world);
-    world.deploy("churn-2");
-    settle(&mut world);
-    assert_eq!((stable(&world), world.attempt().state), (late, AttemptState::RolledBack));
-    // An abort of the candidate that came too late takes nothing else back.
-    let mut late_abort = world.clone();
-    late_abort.request("abort", "n2");
-    settle(&mut late_abort);
-    assert_eq!(stable(&late_abort), stable(&world));
-    world.request_for("abort", &promoted, "n3");
-    settle(&mut world);
-    assert_eq!(stable(&world), old);
-}
-
-#[test]
-fn a_person_takes_back_what_is_on_probation_after_another_candidate_was_tried() {
-    let mut world = asleep();
-    let promoted = world.attempt().id;
-    world.advance(1800);
-    world.deploy("churn-3");
-    (0..4).for_each(|_| {
-        world.pass();
-        world.all_is_well();
-    });
-    let mut story = Story::of("A candidate is aborted while another revision is on probation, then that", world);
-    story.world.request("abort", "n1");
-    story.pass("the candidate is aborted");
-    story.world.gateway_accepts();
-    story.pass("the gateway accepts");
-    story.world.request_for("abort", &promoted, "n2");
-    story.pass("the revision on probation is aborted too: pods first");
-    story.world.pods_ready();
-    story.pass("they are ready: all traffic goes back");
-    story.is("older-probation");
-}
-
-#[test]
-fn a_rollback_does_not_wait_for_the_record_of_what_is_proven_meanwhile() {
-    let mut world = asleep();
-    world.begins("churn-3");
-    world.measure("hit-rate", Measurement::of(0.06));
-    world.measure("error-rate", Measurement::of(0.2));
-    let failures = |world: &World| world.status().verdicts.iter().map(|it| it.failures).max().unwrap_or_default();
-    while failures(&world) < 1 {
-        world.advance(30);
-        world.pass();
-    }
-    world.advance(3600);
-    let plan = world.decide();
-    assert!(plan.entries.is_empty() && plan.status.unwrap().unrecorded.iter().any(|it| it.decision == "RollBack"));
-    world.pass();
-    world.all_is_well();
-    settle(&mut world);
-    assert!(world.status().probation.is_none(), "it is proven a little later");
-}
-
-#[test]
 fn a_late_metric_that_is_removed_is_told_of_no_more() {
     let mut world = serving(hit_rate());
     let mut other = hit_rate();
@@ -374,30 +298,6 @@ fn a_late_metric_that_is_removed_is_told_of_no_more() {
     world.analysis(json!({"metrics": [guardrail(), other]}));
     world.pass();
     assert_eq!(stalled(&world), "Progressing");
-}
-
-#[test]
-fn a_new_candidate_that_is_promoted_keeps_the_last_proven_revision_and_is_compared_with_the_one_before_it() {
-    let mut world = asleep();
-    let (old, second) = (first(&world), stable(&world));
-    promote(&mut world, "churn-3");
-    let probation = world.status().probation.expect("on probation");
-    assert_eq!((probation.baseline, probation.fallback.revision), (second.clone(), old.clone()));
-    assert_eq!(role_of(&world, &old), Some(RevisionRole::Fallback));
-    assert!(!is_proven(&world, &second), "it was replaced before its outcomes were there");
-    let mut compared = world.clone();
-    compared.analysis(json!({"metrics": [guardrail(), tested()]}));
-    compared.advance(3600);
-    let policy = Policy::read(&compared.resource.spec, &compared.shared_metrics);
-    let due = measure::due(&compared.resource, &policy, &compared.status(), &Asked::default(), compared.now);
-    let queries = due.iter().filter(|it| it.topic.metric.as_deref() == Some("hit-rate")).flat_map(|it| &it.queries);
-    let of_stable: Vec<String> =
-        queries.filter(|it| it.subject == Subject::Stable).map(|it| format!("{:?}", it.question)).collect();
-    assert!(!of_stable.is_empty());
-    assert!(of_stable.iter().all(|it| it.contains(&second) && !it.contains(&old)), "{of_stable:?}");
-    outcomes(&mut world, 0.02);
-    settle(&mut world);
-    assert_eq!(stable(&world), old);
 }
 
 #[test]
@@ -449,43 +349,6 @@ fn a_clock_that_was_set_back_asks_no_outcome_before_its_time() {
     assert_eq!(world.status().phase, Phase::Probation);
     let asked = world.status().probation.unwrap().verdicts;
     assert!(asked.iter().all(|it| it.metric != "hit-rate"), "{asked:#?}");
-}
-
-#[test]
-fn promote_ends_a_probation_without_proof_unless_something_fails() {
-    let mut world = asleep();
-    let (revision, old) = (stable(&world), first(&world));
-    world.measure("error-rate", Measurement::of(0.5));
-    world.advance(30);
-    world.request_at("promote", "-", "n1");
-    world.pass();
-    let handled = world.status().handled_request.unwrap();
-    assert_eq!(handled.outcome, RequestOutcome::Refused, "{handled:?}");
-    world.measure("error-rate", Measurement::of(0.001));
-    world.advance(30);
-    world.pass();
-    world.request_at("promote", "-", "n2");
-    world.pass();
-    assert_eq!(world.status().handled_request.unwrap().outcome, RequestOutcome::Done);
-    assert!(world.status().probation.is_none() && !is_proven(&world, &revision));
-    world.advance(60);
-    settle(&mut world);
-    assert_eq!((role_of(&world, &old), stable(&world)), (None, revision));
-}
-
-#[test]
-fn nobody_is_asked_when_a_person_takes_a_revision_on_probation_back() {
-    let asks = |world: &World| {
-        let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
-        !measure::due(&world.resource, &policy, &world.status(), &Asked::default(), world.now).is_empty()
-    };
-    let mut aborted = asleep();
-    aborted.advance(3600);
-    let mut reverted = aborted.clone();
-    assert!(asks(&aborted));
-    aborted.request("abort", "n1");
-    reverted.deploy("churn-1");
-    assert!(!asks(&aborted) && !asks(&reverted), "a slow source would delay it");
 }
 
 #[test]

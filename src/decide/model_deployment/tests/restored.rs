@@ -38,6 +38,20 @@ fn a_restored_object_promotes_what_had_been_rolled_back() {
 }
 
 #[test]
+fn a_hold_whose_status_write_is_lost_is_decided_again_and_can_be_tried_again() {
+    let mut world = rolled_back();
+    world.restore();
+    world.conflict();
+    world.pass();
+    world.come_to_rest();
+    let attempt = world.attempt();
+    assert_eq!((attempt.state, attempt.cause), (AttemptState::Failed, Some(Cause::PreviouslyRolledBack)));
+    world.request("retry", "n1");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+}
+
+#[test]
 fn a_restored_object_that_names_another_revision_is_a_first_deployment() {
     let mut world = rolled_back();
     world.restore();

@@ -1,0 +1,234 @@
+//! What can happen to a world: users, cluster, gateway, metric source, and the operator's own end.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::rules::checked_pass;
+use crate::api::model_deployment::AttemptState;
+use crate::api::{Weight, labels};
+use crate::decide::Measurement;
+use crate::decide::model_deployment::inquiry::Subject;
+use crate::decide::model_deployment::request;
+use crate::decide::model_deployment::tests::jobs::{compared_by_jobs, job, judged_by_a_job};
+use crate::decide::model_deployment::tests::world::{World, guardrail};
+
+/// Something that happens to a world.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    Pass,
+    Deploy(u8),
+    Replicas(i32),
+    Steps(Vec<u16>),
+    Traffic(bool),
+    /// `spec.traffic.gateway` is edited to one that is accepted, refused, or answered by nobody.
+    Gateway(&'static str, &'static str),
+    PodsReady,
+    PodsGone,
+    GatewayAccepts,
+    GatewayRejects,
+    Measured(u8),
+    /// What stories begin with: a revision is on probation.
+    OnProbation,
+    /// Or the next candidate has all of the traffic, and the revision before it, which was on probation, is called back.
+    CalledBack,
+    /// What the metric with `delay` answers from now on.
+    Outcome(u8),
+    /// The metrics are edited: a guardrail, an objective, none, a shared list that may not be there, one with `delay`, or Jobs.
+    Metrics(u8),
+    /// The Jobs that are under way end: with a good number, a bad one, none, or by crashing.
+    JobsEnd(u8),
+    /// Somebody deletes the Jobs.
+    JobsGone,
+    Advance(i64),
+    Request(&'static str, u8),
+    /// `spec.suspend` is set.
+    Suspend(bool),
+    Trail(bool),
+    EntryGone(u8),
+    /// Somebody scales the Deployments, or sets a field in them that is not ours.
+    Edited(Option<i32>),
+    EntryBack(u8),
+    /// The operator dies after so many writes of a pass.
+    Crash(usize),
+    /// Somebody else writes between the decision and its status write.
+    Conflict,
+}
+
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    prop_oneof![
+        12 => Just(Pass),
+        3 => (1_u8..5).prop_map(Deploy),
+        1 => (0_i32..6).prop_map(Replicas),
+        1 => prop::collection::vec(0_u16..10_001, 0..4).prop_map(Steps),
+        1 => any::<bool>().prop_map(Traffic),
+        2 => (prop_oneof![2 => Just("internal"), 1 => Just("tomorrow")], prop_oneof![Just("http"), Just("nowhere")])
+            .prop_map(|(name, section)| Gateway(name, section)),
+        8 => Just(PodsReady),
+        1 => Just(PodsGone),
+        8 => Just(GatewayAccepts),
+        1 => Just(GatewayRejects),
+        5 => (0_u8..8).prop_map(Measured),
+        2 => (0_u8..8).prop_map(Outcome),
+        3 => (0_u8..10).prop_map(Metrics),
+        4 => (0_u8..5).prop_map(JobsEnd),
+        1 => Just(JobsGone),
+        6 => prop_oneof![0_i64..90, 0_i64..4000, -900_i64..0].prop_map(Advance),
+        3 => (prop::sample::select(&["abort", "retry", "pause", "resume", "promote", "promote"][..]), any::<u8>())
+            .prop_map(|(verb, nonce)| Request(verb, nonce)),
+        1 => any::<bool>().prop_map(Suspend),
+        1 => any::<bool>().prop_map(Trail),
+        1 => (1_u8..5).prop_map(EntryGone),
+        2 => (1_u8..5).prop_map(EntryBack),
+        1 => prop::option::of(0_i32..6).prop_map(Edited),
+        3 => (0_usize..6).prop_map(Crash),
+        2 => Just(Conflict),
+    ]
+}
+
+pub(super) fn happen(world: &mut World, it: &Happening) {
+    match it {
+        Happening::Pass => drop(checked_pass(world, usize::MAX)),
+        Happening::Crash(writes) => {
+            checked_pass(world, *writes);
+            world.restart();
+        }
+        Happening::Conflict => world.conflict(),
+        Happening::Deploy(version) => world.deploy(&format!("churn-{version}")),
+        Happening::Replicas(replicas) => world.edit(|spec| spec.replicas = Some(*replicas)),
+        Happening::Steps(steps) => {
+            let text = |it: &u16| json!({"weight": Weight::from_hundredths(*it).to_string(), "for": "1m"});
+            world.steps(steps.iter().map(text).collect());
+        }
+        Happening::Traffic(there) => {
+            let traffic = there.then(|| World::new().resource.spec.traffic).flatten();
+            world.edit(|spec| spec.traffic = traffic);
+        }
+        Happening::Gateway(name, section) => {
+            if world.resource.spec.traffic.is_some() {
+                world.gateway(json!({"parentRefs": [{"name": name, "sectionName": section}]}));
+            }
+        }
+        Happening::PodsReady => world.pods_ready(),
+        Happening::PodsGone => {
+            let names: Vec<String> = world.status().revisions.into_iter().map(|it| it.revision).collect();
+            for revision in names {
+                if world.children.deployments.contains_key(&labels::name(&["churn", &revision])) {
+                    world.pods_ready_of(&revision, 0);
+                }
+            }
+        }
+        Happening::Edited(replicas) => {
+            let names: Vec<String> = world.status().revisions.into_iter().map(|it| it.revision).collect();
+            for revision in names {
+                if world.children.deployments.contains_key(&labels::name(&["churn", &revision])) {
+                    world.edit_deployment(&revision, |spec| match replicas {
+                        Some(_) => spec.replicas = *replicas,
+                        None => spec.min_ready_seconds = Some(spec.min_ready_seconds.unwrap_or(0) + 1),
+                    });
+                }
+            }
+        }
+        Happening::GatewayAccepts => world.gateway_accepts(),
+        Happening::GatewayRejects => world.gateway_says("False", "NoMatchingListener", "no"),
+        Happening::Measured(kind) => world.measure("error-rate", measurement(*kind)),
+        Happening::OnProbation => *world = ON_PROBATION.clone(),
+        Happening::CalledBack => *world = CALLED_BACK.clone(),
+        Happening::Outcome(kind) => world.measure("complaints", measurement(*kind)),
+        Happening::Metrics(kind) => metrics(world, *kind),
+        Happening::JobsEnd(kind) => jobs_end(world, *kind),
+        Happening::JobsGone => world.children.jobs.clear(),
+        Happening::Advance(seconds) => world.advance(*seconds),
+        Happening::Request(verb, nonce) => {
+            if let Some(attempt) = world.status().attempt {
+                world.request_at(verb, &request::step_of(&attempt), &nonce.to_string());
+            }
+        }
+        Happening::Suspend(suspend) => world.edit(|spec| spec.suspend = Some(*suspend)),
+        Happening::Trail(answers) => world.memory.trail_unavailable_since = (!answers).then_some(world.now),
+        Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
+        Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
+    }
+}
+
+pub(super) fn metrics(world: &mut World, kind: u8) {
+    let shared = json!({"metricsFrom": [{"configMapRef": {"name": "http"}}]});
+    world.analysis(match kind {
+        0 => json!({"metrics": [guardrail()]}),
+        1 => json!({"metrics": [{"name": "error-rate", "role": "Objective", "threshold": {"max": "1%"},
+            "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}}]}),
+        2 => json!({"none": "checked by hand"}),
+        5 | 6 => json!({"metrics": [guardrail(), late()]}),
+        7.. => json!({"metrics": [guardrail(), judged_by_a_job("Objective"), compared_by_jobs(), {
+            "name": "returns", "role": "Guardrail", "delay": "30m", "threshold": {"min": "80%"}, "job": job()}]}),
+        _ => shared,
+    });
+    let list = if kind == 3 { Ok(json!([guardrail()]).to_string()) } else { Err("there is no ConfigMap http".into()) };
+    world.shared_metrics.insert("http".into(), list);
+}
+
+fn jobs_end(world: &mut World, kind: u8) {
+    let message = match kind {
+        0 => r#"{"value": 0.93}"#,
+        1 => r#"{"value": 0.1}"#,
+        2 => "{}",
+        3 => "no JSON",
+        _ => return world.jobs_crash(1),
+    };
+    world.jobs_say(Subject::Candidate, message);
+    world.jobs_say(Subject::Stable, message);
+}
+
+/// Complaints stay below 1 %, and take half an hour to arrive.
+pub(super) fn late() -> serde_json::Value {
+    late_by("30m")
+}
+
+pub(in super::super) fn late_by(delay: &str) -> serde_json::Value {
+    json!({"name": "complaints", "role": "Guardrail", "threshold": {"max": "1%"}, "delay": delay,
+        "prometheus": {"query": "complaints{revision=\"{{ revision }}\"} @ {{ windowEnd }}"}})
+}
+
+fn measurement(kind: u8) -> Measurement {
+    match kind {
+        0 => Measurement::of(0.5),
+        1 => Measurement::of(f64::INFINITY),
+        2 => Measurement::NoData("no series".into()),
+        3 => Measurement::ProviderError("refused".repeat(4000)),
+        _ => Measurement::of(0.001),
+    }
+}
+
+/// `churn-2` was promoted, and its outcomes arrive in less than half an hour.
+static ON_PROBATION: LazyLock<World> = LazyLock::new(|| {
+    let mut world = World::serving();
+    world.edit(|spec| spec.replicas = Some(1));
+    metrics(&mut world, 5);
+    world.deploy("churn-2");
+    while world.status().probation.is_none() {
+        world.all_is_well();
+        world.pass();
+        world.advance(60);
+    }
+    world
+});
+
+/// `churn-3` has taken all traffic from `churn-2`, which fails late.
+static CALLED_BACK: LazyLock<World> = LazyLock::new(|| {
+    let mut world = ON_PROBATION.clone();
+    world.deploy("churn-3");
+    while world.attempt().state != AttemptState::Promoting {
+        world.advance(60);
+        world.all_is_well();
+        world.pass();
+    }
+    world.all_is_well();
+    world.edit(|spec| spec.suspend = Some(true));
+    world.measure("complaints", measurement(0));
+    world.advance(1800);
+    world.pass();
+    assert!(world.status().probation.is_some_and(|it| it.recall.is_some()));
+    world
+});

@@ -1,0 +1,204 @@
+//! What holds of every plan, and of the world after it.
+
+use std::collections::BTreeMap;
+
+use crate::api::model_deployment::{
+    Attempt, AttemptState, ModelDeploymentStatus, RevisionRole, RevisionStatus, Verdict, VerdictKind,
+};
+use crate::api::{Weight, labels};
+use crate::build::route;
+use crate::decide::model_deployment::acceptance::{self, RouteState};
+use crate::decide::model_deployment::tests::world::World;
+use crate::decide::model_deployment::{live, measure};
+use crate::decide::{Child, ChildKind, Op, Plan};
+
+/// One pass whose plan is held to the rules, carried out as far as it comes.
+pub(in super::super) fn checked_pass(world: &mut World, writes: usize) -> Plan<ModelDeploymentStatus> {
+    let plan = world.decide();
+    let status = plan.status.clone().unwrap_or_else(|| world.status());
+    let bytes = serde_json::to_vec(&status).unwrap().len();
+    assert!(bytes < 32 * 1024, "a status of {bytes} bytes");
+    for op in &plan.ops {
+        check_precondition(world, op);
+        let (Op::Create(Child::HttpRoute(route)) | Op::Apply(Child::HttpRoute(route), _)) = op else { continue };
+        if route.metadata.name.as_deref() == Some("churn") {
+            check_weights(world, &status, route);
+            check_accepted(world, &status, route);
+        }
+    }
+    if status.attempt.as_ref().is_some_and(|it| it.state.is_active() && it.weight > Weight::NONE) {
+        let newer = world.status().attempt.is_none_or(|it| it.weight < status.attempt.as_ref().unwrap().weight);
+        assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
+    }
+    check_held(world, &status);
+    check_proven(world, &status);
+    check_served(world, &status);
+    check_probation(world, &status);
+    check_called_back(world, &status);
+    // Whoever dies on the way knows nothing afterwards.
+    if writes == usize::MAX {
+        world.remember_what_was_asked()
+    } else {
+        world.forget_what_was_asked()
+    }
+    world.carry_out(&plan, writes);
+    if writes == usize::MAX && world.memory.lost.is_empty() {
+        check_jobs(world, &plan);
+        check_asked_for(world, &status);
+    }
+    plan
+}
+
+/// The attempt of before, and the same one after.
+fn same_attempt<'a>(world: &World, status: &'a ModelDeploymentStatus) -> Option<(Attempt, &'a Attempt)> {
+    let before = world.status().attempt.filter(|it| it.state.is_active())?;
+    status.attempt.as_ref().filter(|it| it.id == before.id).map(|after| (before, after))
+}
+
+/// Nothing rises, and nothing is promoted or begun, while a person holds it.
+fn check_held(world: &World, status: &ModelDeploymentStatus) {
+    let begun = status.attempts > world.status().attempts;
+    assert!(!begun || world.resource.spec.suspend != Some(true), "suspended, and begun: {:?}", status.attempt);
+    let Some((before, after)) = same_attempt(world, status) else { return };
+    if before.paused_since.is_some() || world.resource.spec.suspend == Some(true) {
+        assert!(after.weight <= before.weight && after.state != AttemptState::Promoted, "{before:?} → {after:?}");
+    }
+}
+
+/// From one weight to a higher one, asked for or not, there is proof that each metric passes.
+fn check_proven(world: &World, status: &ModelDeploymentStatus) {
+    let Some((before, after)) = same_attempt(world, status) else { return };
+    if before.weight == Weight::NONE || after.weight <= before.weight {
+        return;
+    }
+    let since = before.observing_since.expect("what rises was watched");
+    for rule in world.observe().policy.gating() {
+        let passed = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since;
+        assert!(status.verdicts.iter().any(|it| passed(&it)), "{before:?} → {after:?}: {:?}", status.verdicts);
+    }
+}
+
+/// What is on probation serves, is not proven, and has something to go back to; and that gets traffic only
+/// when its pods can take all of it.
+fn check_probation(world: &World, status: &ModelDeploymentStatus) {
+    if let Some(it) = &status.probation {
+        assert_eq!(status.stable.as_ref().map(|it| &it.revision), Some(&it.revision));
+        assert!(status.proven.iter().all(|proven| proven.revision != it.revision), "{it:?} is proven");
+        let kept = status.revisions.iter().find(|kept| kept.revision == it.fallback.revision);
+        let role = kept.map(|it| it.role);
+        assert!(matches!(role, Some(RevisionRole::Kept | RevisionRole::Fallback)), "{it:?}: {role:?}");
+    }
+    let sleeping = |it: &&RevisionStatus| it.role == RevisionRole::Fallback;
+    let needed = status.probation.as_ref().map(|it| &it.fallback.revision);
+    assert!(status.revisions.iter().filter(sleeping).all(|it| Some(&it.revision) == needed), "{:?}", status.revisions);
+    let before = world.status();
+    let Some(probation) = before.probation else { return };
+    if status.stable.as_ref().is_some_and(|it| *it == probation.fallback) {
+        let live = world.children.deployments.get(&labels::name(&["churn", &probation.fallback.revision]));
+        let ready = live.map_or(0, |it| live::ready_pods(it));
+        assert!(ready >= world.resource.spec.replicas.unwrap_or(1), "back to {ready} pods");
+        let left = status.attempt.as_ref().map(|it| (&it.revision, it.state));
+        assert_eq!(left, Some((&probation.revision, AttemptState::RollingBack)));
+    }
+}
+
+/// What is called back gets nothing back: once the pods of what is proven can take all of the traffic, that has it, or
+/// a candidate that took all of it.
+fn check_called_back(world: &World, status: &ModelDeploymentStatus) {
+    let Some(probation) = status.probation.as_ref().filter(|it| it.recall.is_some()) else { return };
+    let name = labels::name(&["churn", &probation.fallback.revision]);
+    let ready = world.children.deployments.get(&name).map_or(0, |it| live::ready_pods(it));
+    let reached = world.children.deployments.contains_key(&name) && world.children.services.contains_key(&name);
+    let going_up = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack;
+    let replaced = status.attempt.as_ref().filter(going_up).is_some_and(|it| it.weight == Weight::FULL);
+    let carried = reached && ready >= Weight::FULL.capacity(world.observe().policy.replicas);
+    assert!(!carried || replaced, "{} has traffic, and is called back: {:?}", probation.revision, status.attempt);
+}
+
+/// Stable is never asked to run on fewer pods than `replicas`, and on none only where nothing is to run.
+fn check_asked_for(world: &World, status: &ModelDeploymentStatus) {
+    let replicas = world.resource.spec.replicas.unwrap_or(1);
+    let asked = |revision: &str| {
+        let live = world.children.deployments.get(&labels::name(&["churn", revision]));
+        live.and_then(|it| it.spec.as_ref()?.replicas)
+    };
+    if let Some(asked) = status.stable.as_ref().and_then(|it| asked(&it.revision)) {
+        assert!(asked >= replicas && (asked == 0 || replicas > 0), "{asked} pods of stable, replicas: {replicas}");
+    }
+}
+
+/// Nobody's request goes to a candidate without a ready pod, unless nothing at all is to run.
+fn check_served(world: &World, status: &ModelDeploymentStatus) {
+    let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE) else {
+        return;
+    };
+    let serving = world.children.deployments.get(&labels::name(&["churn", &attempt.revision]));
+    let serving = serving.map_or(0, |it| live::serving_pods(it));
+    assert!(serving > 0 || world.resource.spec.replicas == Some(0), "{} for no pod", attempt.weight);
+}
+
+/// Of each metric and side at most one Job is under way, they come after everything else, and none outlives what it is for.
+fn check_jobs(world: &World, plan: &Plan<ModelDeploymentStatus>) {
+    let mut under_way: Vec<String> =
+        world.jobs_under_way().iter().map(|(_, it)| format!("{} {} {:?}", it.attempt, it.metric, it.subject)).collect();
+    let all = under_way.len();
+    under_way.sort_unstable();
+    under_way.dedup();
+    assert_eq!(under_way.len(), all, "{:#?}", world.jobs());
+    let is_of_a_job = |op: &Op| match op {
+        Op::Create(child) | Op::Apply(child, _) => child.kind() == ChildKind::Job,
+        Op::Delete(kind, ..) => *kind == ChildKind::Job,
+    };
+    assert!(plan.ops.is_sorted_by_key(is_of_a_job), "{:#?}", plan.ops);
+    let status = world.status();
+    let attempt = measure::watched(&status).map(|it| it.id.clone());
+    let probation = status.probation.filter(|it| it.recall.is_none()).map(|it| it.attempt);
+    for (name, it) in world.jobs() {
+        let judged = if it.on_probation { &probation } else { &attempt };
+        assert_eq!(Some(&it.attempt), judged.as_ref(), "{name} judges nobody");
+    }
+}
+
+/// No write over an object but the very one that was observed.
+fn check_precondition(world: &World, op: &Op) {
+    let (kind, name, precondition) = match op {
+        Op::Create(child) => (child.kind(), child.name(), None),
+        Op::Apply(child, it) => (child.kind(), child.name(), Some(it)),
+        Op::Delete(kind, name, it) => (*kind, name.as_str(), Some(it)),
+    };
+    let live = world.versions(kind, name);
+    let versions = live.as_ref().map(|it| (it.uid.clone(), it.resource_version.clone()));
+    let wanted = precondition.map(|it| (Some(it.uid.clone()), Some(it.resource_version.clone())));
+    assert_eq!(versions, wanted, "{} {name}", kind.name());
+}
+
+/// Weights add up, and a candidate's never rises beyond what its ready pods carry.
+fn check_weights(world: &World, status: &ModelDeploymentStatus, wanted: &crate::api::gateway::HttpRoute) {
+    let before: BTreeMap<String, i64> = world.weights().into_iter().collect();
+    let Some(attempt) = status.attempt.as_ref() else { return };
+    let stable = status.stable.as_ref().map(|it| labels::name(&["churn", &it.revision]));
+    for backends in route::weights(wanted) {
+        let sum: i64 = backends.iter().map(|(_, weight)| weight).sum();
+        let taken_back = status.stable.is_none() && attempt.weight == Weight::NONE;
+        assert_eq!(sum, if taken_back { 0 } else { i64::from(Weight::TOTAL) });
+        for (name, weight) in backends.iter().filter(|(name, _)| Some(name) != stable.as_ref()) {
+            let decided_now = world.status().attempt.is_none_or(|it| it.weight < attempt.weight);
+            if *weight <= before.get(name).copied().unwrap_or(0) || !decided_now {
+                continue;
+            }
+            let ready = world.children.deployments.get(name).map_or(0, |it| live::ready_pods(it));
+            let replicas = world.resource.spec.replicas.unwrap_or(1);
+            assert!(ready >= attempt.weight.capacity(replicas), "{weight} for {ready} of {replicas} pods");
+        }
+    }
+}
+
+/// What serves is written from what it was written from before, or from what a Gateway has accepted.
+fn check_accepted(world: &World, status: &ModelDeploymentStatus, wanted: &crate::api::gateway::HttpRoute) {
+    let Some(live) = world.children.route.as_deref().filter(|_| status.stable.is_some()) else { return };
+    let kept = route::gateway(live) == route::gateway(wanted);
+    let accepted = world.children.proposed.as_deref().is_some_and(|proposed| {
+        route::gateway(proposed) == route::gateway(wanted) && acceptance::route_state(proposed) == RouteState::Accepted
+    });
+    assert!(kept || accepted, "{:?} for {:?}", route::gateway(wanted), route::gateway(live));
+}
