@@ -255,3 +255,29 @@ async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
     assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
     server.abort();
 }
+
+#[tokio::test]
+async fn a_store_whose_second_answer_is_lost_is_not_taken_for_one_that_refuses() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let answer = axum::routing::any(move || {
+        let is_lost = asked.fetch_add(1, Ordering::SeqCst) == 1;
+        let code = if is_lost { http::StatusCode::SERVICE_UNAVAILABLE } else { http::StatusCode::OK };
+        async move { (code, [(axum::http::header::ETAG, "\"1\"")], "") }
+    });
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    let store = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_region("eu-central-1")
+        .with_bucket_name("models")
+        .with_access_key_id("test")
+        .with_secret_access_key("test")
+        .with_retry(object_store::RetryConfig { max_retries: 0, ..Default::default() });
+    let trail = in_store(Arc::new(store.build().unwrap()));
+    assert!(!matches!(trail.prove().await, Ok(()) | Err(Fault::Unfit(_))), "nobody knows yet");
+    assert!(!trail.proven.load(Ordering::Relaxed));
+    assert!(matches!(trail.prove().await, Err(Fault::Unfit(_))), "it overwrites");
+    server.abort();
+}

@@ -27,3 +27,27 @@ pub fn write(
         immutable: Some(true),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_very_content_and_cannot_be_changed() {
+        let spec = json!({"modelRef": {"name": "e"}, "port": 1, "template": {}, "analysis": {"none": "x"}});
+        let resource = ModelDeployment::new("churn", serde_json::from_value(spec).unwrap());
+        let content = ConfigMapContent {
+            data: BTreeMap::from([("rules.yaml".into(), "a: 1".into())]),
+            binary_data: BTreeMap::from([("vocabulary".into(), "AAEC/w==".into())]),
+        };
+        let owner = Owner { name: "churn-r1".into(), uid: "1".into() };
+        let Child::ConfigMap(copy) = write(&resource, "r1", &owner, "churn-rules-r1", &content) else { panic!() };
+        let copy = serde_json::to_value(copy).unwrap();
+        assert_eq!((&copy["data"], &copy["immutable"]), (&json!({"rules.yaml": "a: 1"}), &json!(true)));
+        assert_eq!(copy["binaryData"], json!({"vocabulary": "AAEC/w=="}));
+    }
+}

@@ -467,6 +467,23 @@ async fn what_was_there_before_or_was_added_since_goes_and_what_is_not_the_opera
 }
 
 #[tokio::test]
+async fn what_an_autoscaler_is_not_told_any_more_it_forgets() {
+    let bench = bench();
+    let path = "/apis/autoscaling/v2/namespaces/crm/horizontalpodautoscalers/churn";
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "churn"});
+    let down = json!({"scaleDown": {"selectPolicy": "Disabled"}});
+    let spec = json!({"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 8, "behavior": down});
+    bench.world.lock().unwrap().store(path, json!({"metadata": {"uid": "1"}, "spec": spec}));
+    let wanted =
+        json!({"metadata": {"name": "churn"}, "spec": {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 8}});
+    let wanted = Child::Autoscaler(Box::new(serde_json::from_value(wanted).unwrap()));
+    let ops = vec![Op::Apply(wanted, seen("1", "2"))];
+    assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
+    let spec = &bench.stored(path)["spec"];
+    assert_eq!((&spec["minReplicas"], &spec["behavior"]), (&json!(3), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_deployment_that_is_only_scaled_keeps_its_template_and_its_selector() {
     let bench = bench();
     let path = "/apis/apps/v1/namespaces/crm/deployments/churn";

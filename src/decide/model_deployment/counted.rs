@@ -359,6 +359,49 @@ mod tests {
         }
     }
 
+    /// The judgement of an attempt that has ended, with these counts at 5 % and at 50 %: (candidate, stable).
+    fn late(counts: [(&[f64], &[f64]); 2]) -> Judged {
+        let policy = policy("HigherIsBetter", "2pp", "proportion");
+        let rule = &policy.metrics[0];
+        let measured = counts.map(|(candidate, stable)| {
+            [candidate, stable].map(|it| it.iter().map(|it| Measurement::of(*it)).collect::<Vec<_>>())
+        });
+        let exposed: Vec<Exposure> = serde_json::from_value(json!([
+            {"weight": "5%", "since": "2026-11-18T12:00:00Z", "until": "2026-11-18T12:10:00Z"},
+            {"weight": "50%", "since": "2026-11-18T12:11:00Z", "until": "2026-11-18T12:20:00Z"},
+        ]))
+        .unwrap();
+        judge_exposed(rule, rule.test().unwrap(), &exposed, None, |index, part, subject| {
+            let place = rule.queries.iter().position(|it| it.0 == part)?;
+            measured.get(index)?.get(usize::from(subject == Subject::Stable))?.get(place)
+        })
+    }
+
+    #[test]
+    fn outcomes_of_one_weight_that_are_not_there_are_not_made_up_for_by_another() {
+        let good: (&[f64], &[f64]) = (&[5_000.0, 50_000.0], &[5_000.0, 50_000.0]);
+        let early: (&[f64], &[f64]) = (&[500.0, 5_000.0], &[9_500.0, 95_000.0]);
+        assert_eq!(late([early, good]).verdict, Pass);
+        let missing = f64::NAN;
+        assert_eq!(late([early, (&[missing, 50_000.0], good.1)]).verdict, NoData);
+        assert_eq!(late([(&[500.0, missing], early.1), good]).verdict, NoData);
+        let of_baseline = late([early, (good.0, &[missing, 50_000.0])]);
+        assert_eq!(of_baseline.verdict, Inconclusive, "{}", of_baseline.message);
+    }
+
+    #[test]
+    fn a_sample_ratio_mismatch_at_one_weight_is_not_made_up_for_by_another() {
+        let right: (&[f64], &[f64]) = (&[5_000.0, 50_000.0], &[5_000.0, 50_000.0]);
+        let wrong: (&[f64], &[f64]) = (&[200.0, 2_000.0], &[9_800.0, 98_000.0]);
+        for counts in
+            [[wrong, right], [(&[500.0, 5_000.0], &[9_500.0, 95_000.0]), (&[5_000.0, 50_000.0], &[3_000.0, 30_000.0])]]
+        {
+            let judged = late(counts);
+            assert_eq!(judged.verdict, Inconclusive, "{}", judged.message);
+            assert!(judged.message.contains("sample ratio mismatch"), "{}", judged.message);
+        }
+    }
+
     #[test]
     fn counts_in_status_that_nobody_can_read_prove_nothing() {
         let policy = policy("HigherIsBetter", "2pp", "proportion");

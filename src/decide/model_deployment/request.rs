@@ -227,6 +227,7 @@ mod tests {
         assert_eq!(pending_with("pause/a1-2-uid/0/n1/jane", Some(&request)), None);
         assert!(pending_with("pause/a1-2-uid/0/n2/jane", Some(&request)).is_some(), "another nonce");
         assert!(pending_with("retry/a1-2-uid/0/n1/jane", Some(&request)).is_some(), "another verb");
+        assert!(pending_with("pause/a2-3-uid/0/n1/jane", Some(&request)).is_some(), "another attempt");
     }
 
     #[test]

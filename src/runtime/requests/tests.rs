@@ -184,6 +184,31 @@ async fn a_leaders_write_that_waits_beyond_its_authority_is_not_sent() {
     assert_eq!(asked.load(Ordering::SeqCst), 1, "it led when it was sent first");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_leaders_write_that_waits_for_a_slot_beyond_its_authority_is_not_sent() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = asked.clone();
+    let server = service_fn(move |_: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<Result<Response<()>, BoxError>>()
+    });
+    let layer = RequestsLayer::new(Bounds { concurrency: 1, ..BOUNDS }, Arc::new(Metrics::new()));
+    let service = layer.layer(server);
+    let first = Requests { inner: service.inner.clone(), shared: service.shared.clone() };
+    let first = tokio::spawn(first.oneshot(request(Method::POST, "/api/v1/namespaces/a/services")));
+    while layer.shared.slots.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let authority = Authority::default();
+    authority.grant(7, Instant::now() + BOUNDS.timeout / 2);
+    let mut create = request(Method::POST, "/api/v1/namespaces/a/services");
+    create.extensions_mut().insert(authority);
+    let error = service.oneshot(create).await.unwrap_err();
+    assert!(error.is::<crate::act::NotLeading>(), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "only the first was sent");
+    assert!(first.await.unwrap().is_err());
+}
+
 #[test]
 fn without_a_rate_nothing_waits() {
     let layer = RequestsLayer::new(BOUNDS, Arc::new(Metrics::new()));

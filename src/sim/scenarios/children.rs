@@ -4,7 +4,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::super::scenario::{Scenario, delete, deploy, request};
-use super::super::view::{DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path};
+use super::super::view::{
+    CONFIG_MAPS, DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path,
+};
 use super::canary;
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState::{Observing, Promoting, RollingBack, Shifting, Starting};
@@ -37,6 +39,21 @@ fn somebodys_service(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}})
 }
 
+/// The server reads its rules from a ConfigMap.
+fn with_rules() -> Value {
+    let server =
+        json!({"name": "server", "image": "registry/scorer:1.4", "envFrom": [{"configMapRef": {"name": "rules"}}]});
+    json!({"template": {"spec": {"containers": [server]}}})
+}
+
+fn rules(name: &str) -> Value {
+    let metadata = json!({"namespace": NAMESPACE, "name": name});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"THRESHOLD": "0.5"}})
+}
+
+/// What `churn-2` reads there is copied to this name.
+const COPY_OF_THE_SECOND: &str = "churn-rules-alpmz65hnt";
+
 /// The children of `churn-2` in the default template have this name.
 const OF_THE_SECOND: &str = "churn-avq9s8kgcx";
 
@@ -66,6 +83,12 @@ pub(super) fn all() -> Vec<Scenario> {
         canary("a_name_that_is_taken_and_given_back")
             .given(SERVICES, somebodys_service(OF_THE_SECOND))
             .when(|it| it.is_told("ChildNameTaken"), delete(SERVICES, OF_THE_SECOND))
+            .until(|it| it.serves("churn-2")),
+        canary("a_copys_name_that_is_taken_and_given_back")
+            .spec(with_rules())
+            .given(CONFIG_MAPS, rules("rules"))
+            .given(CONFIG_MAPS, rules(COPY_OF_THE_SECOND))
+            .when(|it| it.is_told("ChildNameTaken"), delete(CONFIG_MAPS, COPY_OF_THE_SECOND))
             .until(|it| it.serves("churn-2")),
         canary("entry_deleted_mid_canary")
             .when(|it| it.is_at(Observing, "5%"), delete(ENTRIES, "churn-2"))

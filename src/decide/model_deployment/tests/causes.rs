@@ -46,3 +46,16 @@ fn of_two_causes_at_once_the_more_urgent_is_the_reason() {
         }
     }
 }
+
+#[test]
+fn weight_0_is_urgent_until_it_is_written() {
+    let mut world = World::mid_canary();
+    world.request("abort", "n1");
+    let decided = world.decide();
+    assert!(decided.urgent);
+    // The status write has got through, and nothing after it.
+    world.carry_out(&decided, decided.entries.len() + 1);
+    assert_eq!(world.attempt().cause, Some(Cause::Aborted));
+    let again = world.decide();
+    assert!(!again.ops.is_empty() && again.urgent, "{again:#?}");
+}

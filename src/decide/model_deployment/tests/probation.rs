@@ -244,6 +244,23 @@ fn what_is_kept_to_go_back_to_has_everything_but_pods() {
 }
 
 #[test]
+fn what_is_kept_to_go_back_to_ends_its_requests_before_its_pods_go() {
+    let mut world = serving(hit_rate());
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "10m"}], "drain": "30s"}));
+    promote(&mut world, "churn-2");
+    let old = first(&world);
+    let had = pods(&world, &old);
+    world.pass();
+    world.advance(29);
+    world.pass();
+    assert_eq!((pods(&world, &old), role_of(&world, &old)), (had, Some(RevisionRole::Kept)));
+    world.advance(1);
+    world.pass();
+    world.pass();
+    assert_eq!((pods(&world, &old), role_of(&world, &old)), (Some(0), Some(RevisionRole::Fallback)));
+}
+
+#[test]
 fn a_revision_is_proven_only_at_the_end_of_its_probation() {
     let mut world = promoted();
     let revision = stable(&world);
