@@ -95,9 +95,9 @@ proptest! {
         for wait in [0, later] {
             world.advance(wait);
             let still = (0..50).map(|_| world.pass()).find(is_nothing);
-            // The times of stories are whole seconds.
+            // The times of stories are whole seconds, or half ones: an outcome that is late by up to 30 minutes is asked for 48 times.
             let again = still.expect("nothing more to write").requeue;
-            prop_assert!(again.is_none_or(|it| it >= Duration::from_secs(1)), "{again:?}: {:#?}", world.status());
+            prop_assert!(again.is_none_or(|it| it >= Duration::from_millis(500)), "{again:?}: {:#?}", world.status());
         }
     }
 
