@@ -23,7 +23,7 @@ demo: ## A churn model on real data: rolled back, then promoted, each promise ch
 	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo
 
 .PHONY: test
-# More of the simulation than the fast loop has time for: about four minutes more on two cores.
+# More of the simulation than the fast loop has time for: all unit tests take about eight minutes then, on two cores.
 test: export LOOKS = 100
 test: export SWEEP = 47
 test: export SIDES = 4

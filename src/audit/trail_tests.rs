@@ -1,7 +1,11 @@
+use std::sync::atomic::AtomicU32;
+
 use chrono::DateTime;
+use object_store::RetryConfig;
 use object_store::aws::AmazonS3Builder;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -234,21 +238,31 @@ async fn a_store_that_is_down_at_the_start_is_asked_until_it_answers_and_is_not_
     assert!(trail.proven.load(Ordering::Relaxed));
 }
 
-#[tokio::test]
-async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
-    // As an S3 that does not know `If-None-Match` answers.
+/// An S3 that does not know `If-None-Match`, and answers each request with the code of its number.
+async fn overwriting(code: impl Fn(u32) -> u16 + Clone + Send + Sync + 'static) -> (ObjectStoreTrail, JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let answer = axum::routing::any(async || ([(axum::http::header::ETAG, "\"1\"")], ""));
-    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    let asked = Arc::new(AtomicU32::new(0));
+    let answer = axum::routing::any(move || {
+        let code = http::StatusCode::from_u16(code(asked.fetch_add(1, Ordering::SeqCst))).unwrap();
+        async move { (code, [(axum::http::header::ETAG, "\"1\"")], "") }
+    });
+    let server = axum::serve(listener, axum::Router::new().fallback(answer));
+    let server = tokio::spawn(async move { server.await.unwrap() });
     let store = AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_region("eu-central-1")
         .with_bucket_name("models")
         .with_access_key_id("test")
-        .with_secret_access_key("test");
-    let trail = in_store(Arc::new(store.build().unwrap()));
+        .with_secret_access_key("test")
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
+    (in_store(Arc::new(store.build().unwrap())), server)
+}
+
+#[tokio::test]
+async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
+    let (trail, server) = overwriting(|_| 200).await;
     let unfit = trail.turns_out_unfit().await.to_string();
     assert!(unfit.contains("conditional writes") && unfit.contains("--trail"), "{unfit}");
     let shift = entry(EntryKind::Intent, 1, "Shift");
@@ -258,24 +272,7 @@ async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
 
 #[tokio::test]
 async fn a_store_whose_second_answer_is_lost_is_not_taken_for_one_that_refuses() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let answer = axum::routing::any(move || {
-        let is_lost = asked.fetch_add(1, Ordering::SeqCst) == 1;
-        let code = if is_lost { http::StatusCode::SERVICE_UNAVAILABLE } else { http::StatusCode::OK };
-        async move { (code, [(axum::http::header::ETAG, "\"1\"")], "") }
-    });
-    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
-    let store = AmazonS3Builder::new()
-        .with_endpoint(endpoint)
-        .with_allow_http(true)
-        .with_region("eu-central-1")
-        .with_bucket_name("models")
-        .with_access_key_id("test")
-        .with_secret_access_key("test")
-        .with_retry(object_store::RetryConfig { max_retries: 0, ..Default::default() });
-    let trail = in_store(Arc::new(store.build().unwrap()));
+    let (trail, server) = overwriting(|number| if number == 1 { 503 } else { 200 }).await;
     assert!(!matches!(trail.prove().await, Ok(()) | Err(Fault::Unfit(_))), "nobody knows yet");
     assert!(!trail.proven.load(Ordering::Relaxed));
     assert!(matches!(trail.prove().await, Err(Fault::Unfit(_))), "it overwrites");

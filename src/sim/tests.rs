@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use super::run::{Ended, natural, no_faults, seeded};
 use super::scenario::Scenario;
 use super::scenarios;
-use super::wire::Fate;
+use super::wire::{self, Fate};
 
 /// More passes than without faults that a run may need.
 const MORE_PASSES: usize = 20;
@@ -99,6 +99,14 @@ fn all() -> &'static [(Scenario, OnceLock<Expected>)] {
     })
 }
 
+/// Finds out about each in parallel, before they are asked for one by one.
+fn expect_all() {
+    spread(all(), |it| {
+        of(it);
+        None
+    });
+}
+
 fn of((scenario, known): &(Scenario, OnceLock<Expected>)) -> (&Scenario, &Expected) {
     (scenario, known.get_or_init(|| expected(scenario)))
 }
@@ -134,11 +142,7 @@ fn without_faults_every_scenario_ends_stays_at_rest_and_is_the_same_each_time() 
 #[test]
 fn dying_at_any_write_ends_where_it_would_have_ended_within_twenty_passes_more() {
     let most = AtomicUsize::new(0);
-    // In parallel, before they are asked for one by one.
-    spread(all(), |it| {
-        of(it);
-        None
-    });
+    expect_all();
     let every = number("SWEEP").unwrap_or(199) as usize;
     let sides = number("SIDES").map_or(2, |it| SIDES.len().min(it as usize));
     let work = all().iter().flat_map(|it| {
@@ -192,11 +196,10 @@ const AWAY: u64 = 150;
 fn without_trail(scenario: &Scenario, from: usize) -> Ended {
     let mut is_still_to_fail = true;
     let plan = move |number, about: &str| {
-        let is_child = !about.starts_with("TRAIL") && !about.contains("/modeldeployments/");
         if number == from {
             return Fate::TrailGoes(AWAY);
         }
-        let fails = number > from && is_child && is_still_to_fail;
+        let fails = number > from && wire::is_of_child(about) && is_still_to_fail;
         is_still_to_fail &= !fails;
         if fails { Fate::Refused(500) } else { Fate::Arrives }
     };
@@ -207,10 +210,7 @@ fn without_trail(scenario: &Scenario, from: usize) -> Ended {
 /// when it is back.
 #[test]
 fn a_trail_that_is_away_for_minutes_delays_no_rollback_and_changes_nothing_in_the_end() {
-    spread(all(), |it| {
-        of(it);
-        None
-    });
+    expect_all();
     let every = number("SWEEP").unwrap_or(199) as usize;
     let writes = |it: &'static (Scenario, OnceLock<Expected>)| (1..=of(it).1.writes).map(move |write| (it, write));
     let work: Vec<_> = all().iter().flat_map(writes).step_by(every.max(1)).collect();
@@ -247,10 +247,7 @@ fn without_right(scenario: &Scenario, wanted: &str) -> Ended {
 #[test]
 fn a_right_that_is_missing_for_a_while_is_told_and_changes_nothing_in_the_end() {
     let rights = |it: &'static (Scenario, OnceLock<Expected>)| of(it).1.rights.iter().map(move |right| (it, right));
-    spread(all(), |it| {
-        of(it);
-        None
-    });
+    expect_all();
     let every = number("SWEEP").map_or(97, |it| it.div_ceil(3).max(1)) as usize;
     let work: Vec<_> = all().iter().flat_map(rights).step_by(every).collect();
     let complaints = spread(&work, |(it, right)| {

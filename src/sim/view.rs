@@ -1,5 +1,7 @@
 //! What anybody can see of the cluster: the deployment under test, its route, its pods.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use http::Method;
 use serde_json::{Value, json};
@@ -148,11 +150,15 @@ impl View {
         self.status().stable.is_some_and(|it| it.name == entry)
     }
 
+    /// The Deployments of an entry; nobody's copies.
+    fn deployments_of(&self, entry: &str) -> impl Iterator<Item = Arc<Value>> {
+        let all = self.cluster.all(DEPLOYMENTS).into_iter().map(|(_, it)| it).filter(|it| !is_copy(it));
+        all.filter(move |it| self.entry_of(others::revision(it)) == entry)
+    }
+
     /// Whether the Deployment of an entry has all the pods that it asks for.
     pub(super) fn has_pods_of(&self, entry: &str) -> bool {
-        let all = self.cluster.all(DEPLOYMENTS).into_iter().map(|(_, it)| it).filter(|it| !is_copy(it));
-        let mut of = all.filter(|it| self.entry_of(others::revision(it)) == entry);
-        of.any(|it| {
+        self.deployments_of(entry).any(|it| {
             it["spec"]["replicas"].as_i64() > Some(0) && it["status"]["readyReplicas"] == it["spec"]["replicas"]
         })
     }
@@ -208,9 +214,7 @@ impl View {
 
     /// How many pods the Deployment of an entry asks for.
     pub(super) fn pods_of(&self, entry: &str) -> i64 {
-        let all = self.cluster.all(DEPLOYMENTS).into_iter().filter(|(_, it)| !is_copy(it));
-        let of = |it: &Value| self.entry_of(others::revision(it)) == entry;
-        all.filter(|(_, it)| of(it)).filter_map(|(_, it)| it["spec"]["replicas"].as_i64()).sum()
+        self.deployments_of(entry).filter_map(|it| it["spec"]["replicas"].as_i64()).sum()
     }
 
     /// Whether the newest verdict of each metric is Pass, and about the weight that is watched.

@@ -83,6 +83,15 @@ impl Fates {
     }
 }
 
+fn is_of_trail(about: &str) -> bool {
+    about.starts_with("TRAIL")
+}
+
+/// Whether a write is to a child, and neither to the trail nor to a status.
+pub(super) fn is_of_child(about: &str) -> bool {
+    !is_of_trail(about) && !about.contains("/apis/werkbank.dev/")
+}
+
 /// What a trail that is away answers.
 const AWAY: Fate = Fate::Refused(503);
 /// Until a write that has failed once is sent again, where haste is needed.
@@ -123,8 +132,7 @@ impl Wire {
         let mut fates = self.fates();
         fates.writes += 1;
         let number = fates.writes;
-        let is_of_trail = about.starts_with("TRAIL");
-        let fate = if is_of_trail && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
+        let fate = if is_of_trail(about) && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
         if let Fate::TrailGoes(seconds) = fate {
             fates.trail_is_away_until = Some(Instant::now() + Duration::from_secs(seconds));
         }
@@ -134,8 +142,7 @@ impl Wire {
             Fate::Refused(500) => Some(it + SENT_AGAIN),
             _ => None,
         });
-        let is_child = !is_of_trail && !about.contains("/apis/werkbank.dev/");
-        if fate == Fate::Refused(403) && is_child {
+        if fate == Fate::Refused(403) && is_of_child(about) {
             fates.forbidden = Some(about.to_owned());
         } else if fates.forbidden.as_deref() == Some(about) {
             fates.forbidden = None;

@@ -38,6 +38,12 @@ async fn sent(
     (answer, asked.load(Ordering::SeqCst))
 }
 
+async fn all_slots_are_taken(layer: &RequestsLayer) {
+    while layer.shared.slots.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn status(code: u16) -> Result<Response<()>, BoxError> {
     Ok(Response::builder().status(code).body(()).unwrap())
 }
@@ -112,9 +118,7 @@ async fn the_lease_waits_neither_for_a_slot_nor_for_its_turn() {
         tokio::spawn(service.oneshot(request(Method::PUT, "/api/v1/namespaces/a/services/b")))
     });
     let flood: Vec<_> = flood.collect();
-    while layer.shared.slots.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
+    all_slots_are_taken(&layer).await;
     let renewal = request(Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/a/leases/werkbank");
     let renewed = tokio::time::timeout(Duration::from_secs(5), service.oneshot(renewal)).await;
     assert_eq!(renewed.expect("it waits behind the flood").unwrap().status().as_u16(), 200);
@@ -196,9 +200,7 @@ async fn a_leaders_write_that_waits_for_a_slot_beyond_its_authority_is_not_sent(
     let service = layer.layer(server);
     let first = Requests { inner: service.inner.clone(), shared: service.shared.clone() };
     let first = tokio::spawn(first.oneshot(request(Method::POST, "/api/v1/namespaces/a/services")));
-    while layer.shared.slots.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
+    all_slots_are_taken(&layer).await;
     let authority = Authority::default();
     authority.grant(7, Instant::now() + BOUNDS.timeout / 2);
     let mut create = request(Method::POST, "/api/v1/namespaces/a/services");
