@@ -87,9 +87,10 @@ ACCEPTANCE ?= writer
 BENCH = $(CARGO_TARGET_DIR)/release/workbench bench
 
 .PHONY: bench
-bench: bench-build ## What 1,000 rollouts cost beside the floor, and how soon 100 breaches are weight 0 (N=100 for fewer)
+bench: bench-build ## What 1,000 rollouts cost beside the floor, and how soon 100 breaches and 50 revoked entries are weight 0 (N=100 for fewer)
 	$(BENCH) --deployments $(N) --acceptance $(ACCEPTANCE)
 	$(BENCH) --part breaches --deployments 10 --acceptance envoy
+	$(BENCH) --part revocations --deployments 10 --acceptance envoy
 
 .PHONY: bench-rest
 bench-rest: bench-build ## What 10,000 deployments cost at rest, and what a restart does (half an hour; N=1000 for fewer)

@@ -54,6 +54,7 @@ const NO_REASONS: &[&str] = &[
     "Recall",
     "Prove",
     "EndProbation",
+    "LetGo",
     "Judge",
     // What events say was done about requests, about pods that differ, and about a stable revision that fails.
     "Request",

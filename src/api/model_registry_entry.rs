@@ -2,7 +2,8 @@
 //!
 //! An entry answers "which bytes": where the artifact lies and what its digest
 //! is. A deployment names an entry, never a URI, so what runs is always a
-//! version that was registered.
+//! version that was registered. And it answers "still?": an entry that is revoked is off the traffic of whoever
+//! uses it within seconds, for good.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::condition::Condition;
 
 /// One immutable version of a model: which model, which version, where its
-/// bytes are and what their digest is. The spec cannot be changed: register a
+/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`: register a
 /// new entry for a new version.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -30,17 +31,45 @@ use super::condition::Condition;
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.model.version"),
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.model.kind"),
+    printcolumn(name = "Lifecycle", type_ = "string", json_path = ".spec.lifecycle"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Artifact", type_ = "string", json_path = ".spec.artifact.uri", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self == oldSelf").message("spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it"))]
+#[x_kube(
+    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact").message("spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("!has(oldSelf.lifecycle) || oldSelf.lifecycle != 'Revoked' || (has(self.lifecycle) && self.lifecycle == 'Revoked')").message("lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it")
+)]
 pub struct ModelRegistryEntrySpec {
     /// Which model this is a version of.
     pub model: ModelIdentity,
     /// The bytes.
     pub artifact: Artifact,
+    /// Whether it may be deployed; Active when left out. Not part of `status.specDigest`: it says nothing of which
+    /// version this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+}
+
+impl ModelRegistryEntrySpec {
+    /// Whether it may be deployed.
+    #[must_use]
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.unwrap_or_default()
+    }
+}
+
+/// Whether a version may be deployed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Lifecycle {
+    /// It may.
+    #[default]
+    Active,
+    /// Nothing begins to roll out that is not on its way; what serves goes on serving.
+    Deprecated,
+    /// It gets no traffic any more, and what has some loses it at once (`spec.onRevocation` of the deployment). Final.
+    Revoked,
 }
 
 /// Name and version of a model.

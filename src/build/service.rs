@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Owner, metadata, owned_by_deployment, selector};
 use crate::api::ModelDeployment;
+use crate::api::labels;
 use crate::api::revision::RevisionRecord;
 
 /// The Service of one revision.
@@ -45,6 +46,12 @@ fn service(
         }),
         status: None,
     }
+}
+
+/// The revision that a Service selects.
+#[must_use]
+pub fn selected(live: &Service) -> Option<&str> {
+    live.spec.as_ref()?.selector.as_ref()?.get(labels::REVISION).map(String::as_str)
 }
 
 /// Whether the live Service selects what is wanted, on the wanted port and no other.

@@ -150,6 +150,10 @@ fn weight(status: &ModelDeploymentStatus, it: &RevisionStatus) -> Weight {
 }
 
 fn entry(status: &ModelDeploymentStatus, it: &RevisionStatus) -> String {
+    if let Some(entry) = &it.entry {
+        return entry.name.clone();
+    }
+    // One that an earlier version of the operator began.
     let attempt = status.attempt.as_ref().map(|attempt| &attempt.entry);
     let fallback = status.probation.as_ref().map(|it| &it.fallback);
     let named =

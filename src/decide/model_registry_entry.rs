@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Plan;
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
-use crate::api::model_registry_entry::ModelRegistryEntryStatus;
+use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus};
 use crate::api::{Condition, ModelRegistryEntry};
 use crate::text::hex::hex;
 
@@ -33,6 +33,7 @@ pub fn decide(
     let generation = resource.metadata.generation.unwrap_or_default();
     let old = resource.status.as_ref();
     let mut status = old.cloned().unwrap_or_default();
+    let lifecycle = resource.spec.lifecycle();
     let problem =
         resource.spec.artifact.uri.parse::<ArtifactUri>().err().map(|error| format!("spec.artifact.uri: {error}"));
     status.observed_generation = generation;
@@ -52,8 +53,9 @@ pub fn decide(
     };
     match &problem {
         None => {
-            set("Ready", true, "Registered", "can be deployed; the artifact is verified where it is fetched");
-            set("Stalled", false, "Registered", "nothing needs a person");
+            let (reason, message) = standing(lifecycle);
+            set("Ready", true, reason, message);
+            set("Stalled", false, reason, "nothing needs a person");
         }
         Some(problem) => {
             set("Ready", false, "ArtifactInvalidUri", problem);
@@ -65,7 +67,8 @@ pub fn decide(
             );
         }
     }
-    set("Reconciling", false, "Registered", "nothing is under way");
+    let (reason, _) = standing(lifecycle);
+    set("Reconciling", false, reason, "nothing is under way");
     let changed = old != Some(&status);
     if changed {
         status.lease_epoch = observed.lease_epoch;
@@ -73,9 +76,25 @@ pub fn decide(
     Plan { status: changed.then_some(status), ..Plan::default() }
 }
 
-/// `sha256:` and the digest of the spec's canonical JSON (RFC 8785).
+/// Reason and message of an entry that is what its spec says: also one that may not be deployed, because that is what
+/// the spec asks for, and nothing is left to be done.
+fn standing(lifecycle: Lifecycle) -> (&'static str, &'static str) {
+    match lifecycle {
+        Lifecycle::Active => ("Registered", "can be deployed; the artifact is verified where it is fetched"),
+        Lifecycle::Deprecated => ("Deprecated", "nothing begins to roll out from it; what serves goes on serving"),
+        Lifecycle::Revoked => {
+            ("Revoked", "gets no traffic any more, and what had some has lost it; see its ModelDeployments")
+        }
+    }
+}
+
+/// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), which `lifecycle` is no part of.
 fn spec_digest(resource: &ModelRegistryEntry) -> String {
-    let canonical = serde_json_canonicalizer::to_vec(&resource.spec).unwrap_or_default();
+    let mut spec = serde_json::to_value(&resource.spec).unwrap_or_default();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("lifecycle");
+    }
+    let canonical = serde_json_canonicalizer::to_vec(&spec).unwrap_or_default();
     format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
 }
 
@@ -129,9 +148,24 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_everything_in_the_spec() {
+    fn the_digest_is_of_everything_in_the_spec_but_its_lifecycle() {
         let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| spec_digest(&entry(uri)));
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn one_that_is_not_to_be_deployed_is_what_its_spec_asks_for_and_the_same_version() {
+        for (lifecycle, reason) in [(Lifecycle::Deprecated, "Deprecated"), (Lifecycle::Revoked, "Revoked")] {
+            let mut entry = entry("s3://models/churn/1/");
+            let registered = pass(&mut entry, 0).unwrap();
+            entry.spec.lifecycle = Some(lifecycle);
+            entry.metadata.generation = Some(2);
+            let status = pass(&mut entry, 60).unwrap();
+            assert_eq!(status.spec_digest, registered.spec_digest);
+            let holds = |type_: &str, status: &str| format!("{type_} {status} {reason}");
+            let expected = [holds("Ready", "True"), holds("Reconciling", "False"), holds("Stalled", "False")];
+            assert_eq!(said(&status), expected);
+        }
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Machine for ModelDeployments {
         let history = self.history(&resource, &memory.lost).await;
         Ok(Observed {
             entry: self.entry(&resource),
+            revoked: self.revoked(&resource),
             config_maps: config_maps.of_template,
             unread_config_maps: config_maps.unread,
             namespace_suspend: self.namespace_suspend(&resource),

@@ -1,6 +1,7 @@
 //! What has to hold in every run: some of it at every write, the rest when the run has come to rest.
 
 mod probation;
+mod revocation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,8 @@ pub(super) struct Oracles {
     /// Since when an outcome that arrives late has been bad.
     late_failure: Option<DateTime<Utc>>,
     pub(super) breached_at: Option<DateTime<Utc>>,
+    /// Since when entries are revoked.
+    revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
 
 /// From the answer that makes a breach to the write of weight 0. A run with faults is not held to it.
@@ -139,12 +142,15 @@ impl Oracles {
             }
         }
         for note in new.unrecorded.iter().filter(|it| is_intent(it)) {
-            if !matches!(note.decision.as_str(), "RollBack" | "Withdraw" | "Pause" | "Recall") {
+            // A probation without anything left to go back to ends whether or not there is a record.
+            let lets_go = note.decision == "EndProbation" && revocation::is_any(&new);
+            if !lets_go && !matches!(note.decision.as_str(), "RollBack" | "Withdraw" | "Pause" | "Recall") {
                 self.broken(format!("{} did not wait for the trail", note.decision));
             }
         }
         self.effects.entry(uid).or_default().extend(probation::decisions(&old, &new));
         self.on_probation(cluster, &old, &new);
+        self.revoked_status(cluster, &new);
     }
 
     /// Requests are copied to nobody but a candidate that is shadowed.
@@ -171,6 +177,7 @@ impl Oracles {
         if sum != i64::from(Weight::TOTAL) && (sum != 0 || stable.is_some()) {
             self.broken(format!("weights add up to {sum}: {after:?}"));
         }
+        self.revoked_weights(cluster, &status, &before, &after);
         for (name, weight) in after {
             if weight <= before.get(&name).copied().unwrap_or(0) || Some(&name) == stable.as_ref() {
                 continue;

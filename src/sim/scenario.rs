@@ -186,6 +186,19 @@ pub(super) fn deploy(entry: &'static str) -> impl Fn(&View) + Send + Sync {
     edit(json!({"modelRef": {"name": entry}}))
 }
 
+/// Edits `spec.lifecycle` of an entry.
+pub(super) fn lifecycle(entry: &'static str, lifecycle: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let (code, answer) =
+            view.cluster.ask(Method::PATCH, &path(ENTRIES, entry), json!({"spec": {"lifecycle": lifecycle}}));
+        assert_eq!(code, 200, "{answer}");
+    }
+}
+
+pub(super) fn revoke(entry: &'static str) -> impl Fn(&View) + Send + Sync {
+    lifecycle(entry, "Revoked")
+}
+
 /// `kubectl werkbank <verb>` for the present attempt.
 pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {

@@ -17,6 +17,7 @@ mod people;
 mod probation;
 mod restored;
 mod returns;
+mod revocations;
 mod rollbacks;
 mod rollouts;
 mod shadows;
@@ -28,7 +29,7 @@ use super::scenario::{Scenario, deploy};
 pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
-    let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all()];
+    let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all(), revocations::all()];
     let late = [probation::all(), images::all(), restored::all(), jobs::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }

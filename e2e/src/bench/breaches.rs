@@ -8,7 +8,7 @@
 mod source;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
@@ -20,6 +20,7 @@ use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase
 
 use self::source::Source;
 use super::fleet::{manifest, name};
+use super::member::{quantile, until};
 use super::setting::Setting;
 use super::stage::Stage;
 use super::{NAMESPACE, say};
@@ -127,17 +128,7 @@ impl Broken<'_> {
     }
 
     async fn until(&self, what: &str, is: impl Fn(&ModelDeploymentStatus) -> bool) -> Result<ModelDeploymentStatus> {
-        let began = Instant::now();
-        loop {
-            let deployment = self.api.get(&self.name).await?;
-            let current = deployment.metadata.generation;
-            let status = deployment.status.filter(|it| Some(it.observed_generation) == current);
-            match status.filter(|it| is(it)) {
-                Some(status) => return Ok(status),
-                None => ensure!(began.elapsed() < PATIENCE, "{}, never: {what}", self.name),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until(self.api, &self.name, PATIENCE, what, is).await
     }
 }
 
@@ -154,8 +145,7 @@ impl Trials {
 
     /// The time that this share of the trials took at most (nearest rank).
     fn quantile(&self, share: f64) -> Option<&Trial> {
-        let rank = (self.0.len() as f64 * share).ceil() as usize;
-        self.0.get(rank.saturating_sub(1))
+        quantile(&self.0, share)
     }
 
     /// For machines.
@@ -191,7 +181,7 @@ impl fmt::Display for Trials {
         }
         let mut reactions: Vec<f64> = self.0.iter().map(|it| (it.at_zero - it.looked).as_secs_f64()).collect();
         reactions.sort_by(f64::total_cmp);
-        let of = |share: f64| reactions.get(((reactions.len() as f64 * share).ceil() as usize).saturating_sub(1));
+        let of = |share: f64| quantile(&reactions, share);
         if let (Some(half), Some(most)) = (of(0.5), of(1.0)) {
             writeln!(f, "\nfrom the look to Envoy: half within {half:.3} s, all within {most:.3} s")?;
         }

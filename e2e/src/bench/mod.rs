@@ -1,5 +1,5 @@
 //! The benchmark: what a rollout costs the API server and the operator, when a thousand happen at once; how soon a
-//! breach is weight 0 ([`breaches`]); and what it costs when nothing happens ([`rest`]).
+//! breach ([`breaches`]) or a revoked entry ([`revocations`]) is weight 0; and what it costs when nothing happens ([`rest`]).
 //!
 //! A thousand ModelDeployments with `replicas: 0` change together: there is no capacity to wait for and no
 //! metric to ask, so what remains is the operator's own work. Four things are measured on one control
@@ -12,10 +12,12 @@ mod accept;
 pub mod breaches;
 mod fleet;
 mod floor;
+mod member;
 pub mod replay;
 pub mod report;
 pub mod requests;
 pub mod rest;
+pub mod revocations;
 pub mod setting;
 pub mod stage;
 pub mod usage;
@@ -64,6 +66,8 @@ pub enum Part {
     Rollouts,
     /// A hundred breaches: how long until the gateway sends nothing to the candidate.
     Breaches,
+    /// Fifty entries that are revoked: how long until the gateway sends nothing to what has them.
+    Revocations,
     /// Nothing at all for minutes, and then a restart.
     Rest,
 }
@@ -84,6 +88,10 @@ pub async fn run(part: Part, deployments: usize, acceptance: Acceptance) -> Resu
         }
         Part::Breaches => {
             let trials = breaches::measure(&stage, deployments).await?;
+            (format!("{setting}\n\n{trials}"), trials.json(&setting))
+        }
+        Part::Revocations => {
+            let trials = revocations::measure(&stage, deployments).await?;
             (format!("{setting}\n\n{trials}"), trials.json(&setting))
         }
         Part::Rest => {

@@ -16,6 +16,7 @@ mod promotion;
 mod providers;
 mod reapply;
 mod returning;
+mod revocation;
 mod rights;
 mod rollouts;
 mod scene;

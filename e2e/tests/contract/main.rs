@@ -30,6 +30,7 @@ const CLAIMS: &[(&str, Check)] = &[
     ("valid examples come back as they were sent", examples_round_trip),
     ("invalid examples are refused with their sentence", invalid_examples_are_refused),
     ("an entry's spec is immutable, its labels are not", an_entry_is_immutable),
+    ("an entry that is revoked stays so", revoked_is_final),
     ("status and spec are written apart", status_is_apart),
     ("kubectl get shows the columns", columns_show),
     ("kubectl scale works", scale_works),
@@ -155,11 +156,27 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
-        let expected =
-            "spec is immutable: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        let expected = "spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it";
         ensure!(said.contains(expected), "{change}: {said}");
     }
     run(cluster, &[entry, &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#][..]].concat())?;
+    Ok(())
+}
+
+fn revoked_is_final(cluster: &ApiServer) -> Result<()> {
+    run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
+    let entry: &[&str] = &["-n", "crm", "patch", "mre", "churn-2026-12", "--type=merge", "-p"];
+    for lifecycle in ["Deprecated", "Active", "Revoked", "Revoked"] {
+        let change = json!({"spec": {"lifecycle": lifecycle}}).to_string();
+        run(cluster, &[entry, &[change.as_str()][..]].concat())?;
+    }
+    for lifecycle in [json!("Active"), json!("Deprecated"), Value::Null] {
+        let change = json!({"spec": {"lifecycle": lifecycle}}).to_string();
+        let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
+        let expected = "lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it";
+        ensure!(said.contains(expected), "{change}: {said}");
+    }
+    run(cluster, &["-n", "crm", "delete", "mre", "churn-2026-12"])?;
     Ok(())
 }
 
@@ -198,7 +215,7 @@ fn columns_show(cluster: &ApiServer) -> Result<()> {
         (vec!["get", "md"], "NAME PHASE MODEL STABLE CANDIDATE WEIGHT READY AGE", "churn-api Observing"),
         (
             vec!["get", "mre", "-o", "wide"],
-            "NAME MODEL VERSION KIND READY ARTIFACT AGE",
+            "NAME MODEL VERSION KIND LIFECYCLE READY ARTIFACT AGE",
             "churn-2026-11 churn 2026-11 Predictor s3://models/churn/2026-11/model.json",
         ),
         (vec!["get", "werkbank", "-o", "name"], "modeldeployment.werkbank.dev/churn-api", ""),

@@ -5,6 +5,7 @@ mod analysis;
 mod autoscaling;
 mod probation;
 mod provider;
+mod revocation;
 mod rollout;
 mod stable_watch;
 mod status;
@@ -23,11 +24,12 @@ pub use analysis::{
 pub use autoscaling::Autoscaling;
 pub use probation::{Exposure, Probation, Recall};
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, JobQuery, SecretKeyRef, SecretValue, SqlQuery};
+pub use revocation::OnRevocation;
 pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
 pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{
-    Attempt, AttemptState, Cause, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven, RequestOutcome,
-    RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
+    Attempt, AttemptState, Cause, EntryName, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
+    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
 pub use verdict::{CountedPeriod, Verdict, VerdictKind};
@@ -108,4 +110,8 @@ pub struct ModelDeploymentSpec {
     /// While true, no attempt begins and no weight rises; guardrails, rollback and revert go on. False when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// What becomes of the stable revision when its entry is revoked; StopServing when left out. A candidate goes in any
+    /// case, and no attempt begins for an entry that is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_revocation: Option<OnRevocation>,
 }

@@ -263,6 +263,8 @@ pub enum Cause {
     MetricSourceOutage,
     /// The record says that it was taken back under this name before, and this object's status does not.
     PreviouslyRolledBack,
+    /// The entry is revoked (`lifecycle: Revoked`).
+    Revoked,
 }
 
 /// A revision and the entry it serves.
@@ -271,6 +273,16 @@ pub enum Cause {
 pub struct EntryRef {
     /// The revision.
     pub revision: String,
+    /// Name of the ModelRegistryEntry.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// Which entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryName {
     /// Name of the ModelRegistryEntry.
     pub name: String,
     /// Its uid.
@@ -316,6 +328,9 @@ pub struct Proven {
 pub struct RevisionStatus {
     /// The revision.
     pub revision: String,
+    /// The entry that it was last begun for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntryName>,
     /// What it is for.
     pub role: RevisionRole,
     /// Since when it has had no traffic (as accepted by the gateway).

@@ -7,16 +7,25 @@
 use super::pass::Pass;
 use super::request::Request;
 use super::restored::HOLD_BACK;
+use super::target;
 use crate::api::Weight;
 use crate::api::condition;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, RevisionRole};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryName, EntryRef, RevisionRole};
 use crate::decide::EventType;
 
 impl Pass<'_> {
     /// Begins an attempt if the spec asks for another revision than the one that serves.
     pub(super) fn begin(&mut self, retry: Option<Request>) {
-        let Ok(target) = &self.target else { return };
-        let entry = target.entry.clone();
+        let entry = match &self.target {
+            Ok(target) => target.entry.clone(),
+            Err(blocked) => {
+                // Any other mistake may be corrected, and the request carried out then.
+                let why = blocked.message.clone();
+                let is_final = blocked.reason == target::REVOKED;
+                retry.filter(|_| is_final).into_iter().for_each(|it| self.refuse_request(&it, &why));
+                return;
+            }
+        };
         if self.status.stable.as_ref().is_some_and(|it| it.revision == entry.revision) {
             // The same bytes under another entry: nothing to roll out, but said.
             self.status.stable = Some(entry);
@@ -28,6 +37,10 @@ impl Pass<'_> {
         if retry.is_none() && self.rolled_back_later(&entry.revision).is_some() {
             // Only this pass knows: the record is asked again only when another number is taken.
             self.refuse(&entry.revision, Some(Cause::PreviouslyRolledBack));
+            return;
+        }
+        if let Some(why) = self.deprecated() {
+            retry.into_iter().for_each(|it| self.refuse_request(&it, &why));
             return;
         }
         // What is kept to go back to is gone back to, without an attempt.
@@ -66,10 +79,15 @@ impl Pass<'_> {
 
     /// One that has decided nothing yet, with the next number.
     fn new_attempt(&mut self, entry: EntryRef) -> Attempt {
+        let id = self.new_id(&entry.revision);
+        self.attempt_at(id, entry, AttemptState::Starting)
+    }
+
+    /// The next number's.
+    pub(super) fn new_id(&mut self, revision: &str) -> String {
         self.status.attempts = self.status.attempts.saturating_add(1);
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
-        let id = format!("{}-{}-{uid}", entry.revision, self.status.attempts);
-        self.attempt_at(id, entry, AttemptState::Starting)
+        format!("{revision}-{}-{uid}", self.status.attempts)
     }
 
     /// `asked` is the attempt that a person asked to be tried again.
@@ -86,6 +104,9 @@ impl Pass<'_> {
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
+        if let Some(it) = self.status.revisions.iter_mut().find(|it| it.revision == entry.revision) {
+            it.entry = Some(EntryName { name: entry.name.clone(), uid: entry.uid.clone() });
+        }
         let mut why = format!("the spec names entry {}", entry.name);
         if let Some(until) = proven_until {
             why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));

@@ -52,23 +52,8 @@ impl Pass<'_> {
     /// All traffic to the stable revision, until pods of the candidate are ready again.
     pub(super) fn withdraw(&mut self, attempt: &Attempt) {
         let reason = self.awaited_pods(attempt, attempt.weight);
-        let now = self.now;
-        self.cover();
-        self.change(|it| {
-            it.state = AttemptState::Starting;
-            it.withdrawn_from = Some(it.weight);
-            it.weight = Weight::NONE;
-            it.step = None;
-            it.losses = it.losses.saturating_add(1);
-            it.entered_at = now;
-            it.observing_since = None;
-            it.samples = None;
-            it.unjudged_since = None;
-            it.skip_steps = false;
-        });
-        // Who is not asked cannot be silent, and nobody has to be judged.
-        self.status.verdicts.iter_mut().for_each(|it| it.silent_since = None);
-        self.intend_at_once("Withdraw", &reason);
+        self.change(|it| it.losses = it.losses.saturating_add(1));
+        self.withdraw_for(&reason);
         self.tell(
             EventType::Warning,
             "ShortOfCapacity",
@@ -78,6 +63,26 @@ impl Pass<'_> {
                 attempt.revision, attempt.weight
             ),
         );
+    }
+
+    /// Weight 0, to begin again as soon as there is what it lacks.
+    pub(super) fn withdraw_for(&mut self, reason: &str) {
+        let now = self.now;
+        self.cover();
+        self.change(|it| {
+            it.state = AttemptState::Starting;
+            it.withdrawn_from = Some(it.weight);
+            it.weight = Weight::NONE;
+            it.step = None;
+            it.entered_at = now;
+            it.observing_since = None;
+            it.samples = None;
+            it.unjudged_since = None;
+            it.skip_steps = false;
+        });
+        // Who is not asked cannot be silent, and nobody has to be judged.
+        self.status.verdicts.iter_mut().for_each(|it| it.silent_since = None);
+        self.intend_at_once("Withdraw", reason);
     }
 
     /// How many pods there are of those that `weight` needs, and why there are not more.

@@ -197,7 +197,7 @@ impl Work<'_> {
         let live = self.children.deployments.get(&owner.name);
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);
-        let sleeps = self.pass.sleeps(it.role);
+        let sleeps = self.pass.sleeps(it);
         let in_hand = !sleeps && self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
         let was_in_hand = self.children.autoscalers.contains_key(&owner.name);
         match live {

@@ -28,6 +28,9 @@ use crate::decide::EventType;
 /// Reason: decisions cannot be recorded.
 const TRAIL: &str = "TrailUnavailable";
 
+/// Reason: nothing begins to roll out from the entry that the spec names.
+const DEPRECATED: &str = "EntryDeprecated";
+
 /// What comes back by itself, and is in nobody's way where nothing is left to decide.
 fn passes(said: &Said) -> bool {
     [TRAIL, target::UNREAD].contains(&said.reason.as_str())
@@ -110,7 +113,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
         return Some(Said::new(first.reason, all.join("; ")));
     }
     if let Err(blocked) = &pass.target {
-        return Some(Said::new(blocked.reason, &blocked.message));
+        // What a child lacks does not wait until somebody has corrected the spec.
+        let more = problem.map(|it| format!("; {}", it.message)).unwrap_or_default();
+        return Some(Said::new(blocked.reason, format!("{}{more}", blocked.message)));
     }
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
@@ -198,6 +203,9 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
 }
 
 fn about_to_start(pass: &Pass<'_>) -> Said {
+    if let Some(message) = pass.deprecated() {
+        return Said::new(DEPRECATED, message);
+    }
     if let Some(message) = pass.suspension() {
         return Said::new("Suspended", message);
     }
@@ -251,7 +259,8 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
         return (true, Said::new("ScaledToZero", "spec.replicas is 0"));
     }
     let Some(stable) = &pass.status.stable else {
-        return (false, Said::new("NothingServes", "no revision has been promoted yet"));
+        let revoked = pass.revoked_service().map(|it| Said::new("Revoked", it));
+        return (false, revoked.unwrap_or_else(|| Said::new("NothingServes", "no revision has been promoted yet")));
     };
     match pass.serving_of(&stable.revision) {
         0 => (
@@ -263,9 +272,8 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
         ),
         ready => {
             let mut message = format!("{ready} pods of the stable revision {} are ready", stable.revision);
-            if let Some(mixed) = pass.mixed_stable() {
-                message.push_str(&format!("; {mixed}"));
-            }
+            let more = pass.mixed_stable().into_iter().chain(pass.kept_although_revoked());
+            more.for_each(|it| message.push_str(&format!("; {it}")));
             (true, Said::new("PodsReady", message))
         }
     }
@@ -296,7 +304,8 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if serves_spec(pass) {
         return None;
     }
-    let (cause, revision) = (pass.refusal()?, &pass.target.as_ref().ok()?.entry.revision);
+    let Some(cause) = pass.refusal() else { return pass.deprecated().map(|it| Said::new(DEPRECATED, it)) };
+    let revision = &pass.target.as_ref().ok()?.entry.revision;
     Some(Said::new(
         format!("{cause:?}"),
         format!("revision {revision} was taken back and is not tried again by itself"),

@@ -120,7 +120,7 @@ impl Pass<'_> {
         match request.verb {
             Verb::Pause => self.pause(attempt, request),
             // Going on may wait for the record.
-            Verb::Resume if self.trail_answers() && !self.is_settling => self.resume(attempt, request),
+            Verb::Resume if self.may_record() => self.resume(attempt, request),
             Verb::Promote => match self.unproven(attempt) {
                 Some(why) => self.refuse_request(request, &why),
                 None => self.promote(request),

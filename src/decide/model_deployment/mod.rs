@@ -18,7 +18,7 @@
 //! written. So the status is the only thing that must survive a crash, and
 //! deciding again from it repeats no effect.
 //!
-//! Priority, highest first: going back from a revision on probation, abort, revert, guardrail breach, superseded by
+//! Priority, highest first: what is revoked, going back from a revision on probation, abort, revert, guardrail breach, superseded by
 //! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
@@ -48,6 +48,7 @@ pub mod question;
 mod recall;
 pub mod request;
 pub mod restored;
+pub mod revocation;
 mod scale;
 pub mod settle;
 mod shadow;

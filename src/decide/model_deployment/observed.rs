@@ -1,6 +1,6 @@
 //! What a decision about a ModelDeployment rests on, besides the resource itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +23,8 @@ use crate::decide::Refusal;
 pub struct Observed {
     /// The entry that `modelRef` names, if it exists.
     pub entry: Option<Arc<ModelRegistryEntry>>,
+    /// Uids of the entries that status names (see [`super::revocation::entries_of`]) and that are revoked.
+    pub revoked: BTreeSet<String>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
     /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they

@@ -8,7 +8,7 @@ use super::inquiry::{Answered, Judges};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
-use super::{judge, kept, measure};
+use super::{judge, kept, measure, traffic};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
 use crate::api::condition;
@@ -92,6 +92,11 @@ impl<'a> Pass<'a> {
     /// Whether the trail takes entries; without it nothing advances.
     pub(super) fn trail_answers(&self) -> bool {
         self.observed.memory.trail_unavailable_since.is_none()
+    }
+
+    /// Whether this pass may decide what waits for the record: not beside something that does not wait.
+    pub(super) fn may_record(&self) -> bool {
+        self.trail_answers() && !self.is_settling && !self.must_not_wait
     }
 
     /// Looks again no later than `at`.
@@ -283,7 +288,10 @@ impl<'a> Pass<'a> {
         match self.status.revisions.iter_mut().find(|it| it.revision == revision) {
             Some(it) if it.role == role => {}
             Some(it) => (it.role, it.draining_since) = (role, draining_since),
-            None => self.status.revisions.push(RevisionStatus { revision: revision.into(), role, draining_since }),
+            None => {
+                let revision = revision.to_owned();
+                self.status.revisions.push(RevisionStatus { revision, entry: None, role, draining_since });
+            }
         }
     }
 
@@ -347,7 +355,8 @@ impl<'a> Pass<'a> {
 
     /// Whether traffic may still go where it is not meant to go any more.
     pub(super) fn is_on_the_way_back(&self) -> bool {
-        self.active().is_some_and(|it| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some())
+        let goes_back = |it: &Attempt| it.state == AttemptState::RollingBack || it.withdrawn_from.is_some();
+        self.active().is_some_and(goes_back) || traffic::goes_to_what_leaves(self)
     }
 
     /// The plan: the status only if it differs.

@@ -29,7 +29,9 @@ use std::time::Duration;
 use super::inquiry::{Part, Subject};
 use super::question::Template;
 use super::stable_breach;
-use crate::api::model_deployment::{MetricRole, ModelDeploymentSpec, OutageAction, StableBreachAction, Step, Verdict};
+use crate::api::model_deployment::{
+    MetricRole, ModelDeploymentSpec, OnRevocation, OutageAction, StableBreachAction, Step, Verdict,
+};
 use crate::api::{DurationText, Weight};
 use crate::stats::NonInferiority;
 
@@ -54,6 +56,8 @@ pub struct Policy {
     pub rollback_window: Option<Duration>,
     /// Whether a ready candidate takes over from a stable revision without a ready pod.
     pub emergency_promote: bool,
+    /// What becomes of the stable revision when its entry is revoked.
+    pub on_revocation: OnRevocation,
     /// After how long a silent metric source means rollback; `None`: hold.
     pub rollback_on_outage: Option<Duration>,
     /// Between two measurements.
@@ -192,6 +196,7 @@ impl Policy {
             keep_stable: reader.duration("rollout.keepStable", rollout.keep_stable.as_ref(), 0),
             rollback_window: rollout.rollback_window.as_ref().and_then(|it| reader.limit("rollout.rollbackWindow", it)),
             emergency_promote: rollout.emergency_promote.unwrap_or(false),
+            on_revocation: spec.on_revocation.unwrap_or_default(),
             rollback_on_outage: rollout
                 .on_outage
                 .filter(|it| it.do_ == OutageAction::Rollback)

@@ -272,7 +272,7 @@ impl Pass<'_> {
         if let Some(why) = self.late_failure(&probation) {
             return self.recall(&probation, &why, request);
         }
-        let may_end = self.trail_answers() && !self.is_settling && !self.is_taking_back(request);
+        let may_end = self.may_record() && !self.is_taking_back(request);
         match request.filter(|it| it.verb == Verb::Promote && self.active().is_none()) {
             Some(request) if may_end => self.end_by_request(&probation, request),
             _ if may_end && self.policy.can_judge() => self.end_if_over(&probation),

@@ -58,7 +58,7 @@ impl Pass<'_> {
     /// to be asked for still, with pods that are not one thing, off the record, or against what a person has said.
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
-        let knows = can_know && self.mixed_candidate().is_none() && self.trail_answers() && !self.is_settling;
+        let knows = can_know && self.mixed_candidate().is_none() && self.may_record();
         knows && !self.is_held() && !self.awaits_fallback()
     }
 

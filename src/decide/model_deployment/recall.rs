@@ -26,7 +26,7 @@ use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::condition;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, Probation, Recall, RevisionRole};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, Probation, Recall, RevisionRole, RevisionStatus};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -114,7 +114,7 @@ impl Pass<'_> {
     }
 
     /// All traffic to the last proven revision, from whoever has some.
-    fn go_back(&mut self, probation: &Probation, cause: Cause, message: &str, request: Option<&Request>) {
+    pub(super) fn go_back(&mut self, probation: &Probation, cause: Cause, message: &str, request: Option<&Request>) {
         if let Some(other) = self.goes_up().cloned() {
             self.give_up(&other, probation, request);
         }
@@ -143,10 +143,10 @@ impl Pass<'_> {
         self.target.as_ref().is_ok_and(|it| it.entry.revision == revision)
     }
 
-    /// Whether a revision is kept only to be gone back to, and nobody wants to.
-    pub(super) fn sleeps(&self, role: RevisionRole) -> bool {
+    /// Whether a revision needs no pods: it is kept only to be gone back to, and nobody wants to, or it was stopped.
+    pub(super) fn sleeps(&self, it: &RevisionStatus) -> bool {
         let called = self.status.probation.as_ref().is_some_and(|it| it.recall.is_some());
-        role == RevisionRole::Fallback && !called
+        it.role == RevisionRole::Fallback && !called || self.is_stopped(&it.revision)
     }
 
     /// What is gone back to.

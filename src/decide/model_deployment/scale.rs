@@ -32,7 +32,7 @@ impl Work<'_> {
     /// The number of pods that a revision's Deployment is to say.
     pub(super) fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
         // An autoscaler leaves one alone that says 0.
-        let in_hand = self.pass.policy.most_replicas.and(live).filter(|pods| *pods > 0 && !self.pass.sleeps(it.role));
+        let in_hand = self.pass.policy.most_replicas.and(live).filter(|pods| *pods > 0 && !self.pass.sleeps(it));
         in_hand.unwrap_or_else(|| self.at_least(it, live))
     }
 
@@ -57,8 +57,9 @@ impl Work<'_> {
             // All that it had: it may be called back any moment.
             (RevisionRole::Kept, _) if full > 0 => live.filter(|it| *it > 0).unwrap_or(full),
             (RevisionRole::Kept, _) => 0,
-            (RevisionRole::Fallback, _) if self.pass.sleeps(it.role) => 0,
+            (RevisionRole::Fallback, _) if self.pass.sleeps(it) => 0,
             (RevisionRole::Fallback, _) => full,
+            (RevisionRole::Candidate, None) if self.pass.sleeps(it) => 0,
             (RevisionRole::Candidate | RevisionRole::Draining, _) => live.unwrap_or(0),
         }
     }
@@ -86,7 +87,7 @@ impl Work<'_> {
             return;
         };
         // The old revision keeps what it had in the attempt that replaced it; without pods, an autoscaler rests.
-        if (it.role == RevisionRole::Kept || self.pass.sleeps(it.role)) && live.is_some() {
+        if (it.role == RevisionRole::Kept || self.pass.sleeps(it)) && live.is_some() {
             return;
         }
         let told = live.map(|it| build::autoscaler::min(it));

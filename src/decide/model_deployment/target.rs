@@ -6,10 +6,14 @@ use super::observed::Observed;
 use crate::api::labels;
 use crate::api::model_deployment::EntryRef;
 use crate::api::model_deployment::ModelDeploymentSpec;
+use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::{RevisionInput, RevisionRecord};
 
 /// Reason: the API server does not hand out a ConfigMap.
 pub(super) const UNREAD: &str = "ConfigMapUnreadable";
+
+/// Reason: the entry that the spec names is revoked.
+pub(super) const REVOKED: &str = "EntryRevoked";
 
 /// Something the spec refers to, or says, that keeps it from being a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,14 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
     let entry = observed.entry.as_ref().ok_or_else(|| {
         Blocked::new("EntryNotFound", format!("spec.modelRef: there is no ModelRegistryEntry {entry_name} in this namespace; register it, or correct the name"))
     })?;
+    if entry.spec.lifecycle() == Lifecycle::Revoked {
+        return Err(Blocked::new(
+            REVOKED,
+            format!(
+                "spec.modelRef: entry {entry_name} is revoked, for good: nothing of it gets traffic; point spec.modelRef at another entry"
+            ),
+        ));
+    }
     let references =
         spec.template.config_maps().map_err(|message| Blocked::new("InvalidTemplate", message.as_str()))?;
     if let Some(unread) = unread(observed, |name| references.contains_key(name)) {

@@ -7,7 +7,7 @@ use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState};
+use crate::api::model_deployment::{Attempt, AttemptState, RevisionRole};
 use crate::build;
 use crate::build::route::Backend;
 use crate::decide::{Child, ChildKind};
@@ -162,6 +162,21 @@ fn stable_service(pass: &Pass<'_>) -> Option<Service> {
 fn stable_service_is_current(pass: &Pass<'_>) -> bool {
     let Some(wanted) = stable_service(pass) else { return true };
     pass.observed.children.services.get(pass.name()).is_some_and(|live| same_service(live, &wanted))
+}
+
+/// Whether what is live takes requests to a revision that only ends its last ones: what served until it was revoked.
+pub(super) fn goes_to_what_leaves(pass: &Pass<'_>) -> bool {
+    let leaving = pass.status.revisions.iter().filter(|it| it.role == RevisionRole::Draining);
+    let leaving: Vec<String> = leaving.map(|it| labels::name(&[pass.name(), &it.revision])).collect();
+    if leaving.is_empty() {
+        return false;
+    }
+    let children = &pass.observed.children;
+    let weights = children.route.iter().flat_map(|it| build::route::weights(it)).flatten();
+    let selected = children.services.get(pass.name()).and_then(|it| build::service::selected(it));
+    let mut named = weights.filter(|(_, weight)| *weight > 0).map(|(name, _)| name);
+    named.any(|it| leaving.contains(&it))
+        || selected.is_some_and(|it| leaving.contains(&labels::name(&[pass.name(), it])))
 }
 
 /// Whether it does, where there is one to be kept: without a gateway, and for who called it before there was one.

@@ -38,7 +38,7 @@ impl Pass<'_> {
         self.watch_capacity();
         self.watch_suspension();
         let request = self.request();
-        if self.watch_probation(request.as_ref()) {
+        if self.watch_revocation(request.as_ref()) || self.watch_probation(request.as_ref()) {
             return;
         }
         match self.active().cloned() {
@@ -60,6 +60,9 @@ impl Pass<'_> {
     }
 
     pub(super) fn take_back(&self, attempt: &Attempt, aborted: bool) -> Option<TakeBack> {
+        if let Some(revoked) = self.revoked(&attempt.entry) {
+            return Some(revoked);
+        }
         if aborted {
             return TakeBack::because(Cause::Aborted, "aborted by request");
         }
@@ -114,7 +117,7 @@ impl Pass<'_> {
             .then(|| TakeBack::because(Cause::ArtifactRefused, format!("{}: {}", problem.reason, problem.message)))?
     }
 
-    fn begin_rollback(&mut self, attempt: &Attempt, why: TakeBack) {
+    pub(super) fn begin_rollback(&mut self, attempt: &Attempt, why: TakeBack) {
         let now = self.now;
         self.change(|it| {
             it.state = AttemptState::RollingBack;

@@ -1,12 +1,14 @@
 //! What the spec refers to: the entry, ConfigMaps of the template, shared metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::watches::suspend_of;
 use super::{ModelDeployments, key};
+use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
+use crate::decide::model_deployment::revocation::entries_of;
 
 /// Key of shared metrics in their ConfigMap.
 const METRICS_KEY: &str = "metrics.yaml";
@@ -25,6 +27,18 @@ pub(super) struct ConfigMaps {
 impl ModelDeployments {
     pub(super) fn entry(&self, resource: &ModelDeployment) -> Option<Arc<ModelRegistryEntry>> {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
+    }
+
+    /// Uids of the entries of the revisions that are alive, where they are revoked.
+    pub(super) fn revoked(&self, resource: &ModelDeployment) -> BTreeSet<String> {
+        let namespace = key(resource).0;
+        let is_revoked = |(name, uid): &(&str, &str)| {
+            let entry = self.entries.get(namespace, name);
+            let same = entry.filter(|it| it.metadata.uid.as_deref() == Some(*uid));
+            same.is_some_and(|it| it.spec.lifecycle() == Lifecycle::Revoked)
+        };
+        let named = resource.status.iter().flat_map(entries_of);
+        named.filter(is_revoked).map(|(_, uid)| uid.to_owned()).collect()
     }
 
     /// What the namespace says of suspension: what was last seen, where it may not be read any more.

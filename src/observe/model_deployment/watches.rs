@@ -1,6 +1,6 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -20,6 +20,7 @@ use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
+use crate::decide::model_deployment::revocation::entries_of;
 use crate::observe::model_registry_entry;
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Loss, NamespaceMeta, Queue, Watch, Watchable};
@@ -105,7 +106,7 @@ fn pod_key(pod: &Pod) -> Option<String> {
     Some(pods_key(label(labels::DEPLOYMENT)?, label(labels::REVISION)?))
 }
 
-/// Everything that a deployment's spec names.
+/// Everything that a deployment's spec names, and the entries of the revisions that it has.
 pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let spec = &deployment.spec;
     let shared = spec.analysis.metrics_from.iter().map(|source| config_map_key(&source.config_map_ref.name));
@@ -113,7 +114,9 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let originals = || spec.template.config_maps().into_iter().flatten().map(|(name, _)| name);
     let copies = originals().filter_map(|original| name_of_copy(deployment, original));
     let copied = originals().cloned().chain(copies).map(|name| config_map_key(&name));
-    shared.chain(copied).chain([entry_key(&spec.model_ref.name)]).collect()
+    let alive = deployment.status.iter().flat_map(entries_of).map(|(name, _)| name);
+    let entries: BTreeSet<&str> = alive.chain([spec.model_ref.name.as_str()]).collect();
+    shared.chain(copied).chain(entries.into_iter().map(entry_key)).collect()
 }
 
 fn labelled() -> watcher::Config {

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Decision, Oracles, PROMISE, transition};
+use super::{Decision, Oracles, PROMISE, revocation, transition};
 use crate::api::Weight;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, Probation, RevisionRole};
+use crate::api::model_deployment::{
+    Attempt, AttemptState, Cause, EntryRef, ModelDeploymentStatus, Probation, RevisionRole,
+};
 use crate::sim::others;
 use crate::sim::server::Cluster;
 use crate::sim::view::{DEPLOYMENTS, MODELS, NAME, PODS, path};
@@ -16,19 +18,24 @@ pub(super) fn decisions(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus
         let weight = if decision == "RollBack" { Weight::NONE } else { Weight::FULL };
         (it.attempt.clone(), decision.to_owned(), weight.to_string())
     };
-    let goes_back = went_back(old, new).is_some();
-    let other = old.attempt.as_ref().filter(|it| goes_up(it) && goes_back);
+    let let_go = revocation::let_go(old, new);
+    let stopped = revocation::stopped_beside(old, new);
+    let goes_back = went_back(old, new);
+    let other = old.attempt.as_ref().filter(|it| goes_up(it) && goes_back.is_some());
     let given_up = other.map(|it| (it.id.clone(), "RollBack".to_owned(), Weight::NONE.to_string()));
-    let of_probation = old.probation.as_ref().and_then(|before| match &new.probation {
+    let of_probation = old.probation.as_ref().filter(|_| let_go.is_none()).and_then(|before| match &new.probation {
         Some(after) if after.attempt == before.attempt && after.recall.is_some() && before.recall.is_none() => {
             Some(about(before, "Recall"))
         }
-        None if goes_back || !is_stable(new, &before.revision) => None,
+        None if goes_back.is_some() || !is_stable(new, &before.revision) => None,
         None if new.proven.iter().any(|it| it.revision == before.revision) => Some(about(before, "Prove")),
         None => Some(about(before, "EndProbation")),
         Some(_) => None,
     });
-    of_probation.into_iter().chain(given_up).chain(transition(old, new)).collect()
+    // What is kept on traffic until something else can serve is called back as if it had been on probation.
+    let recalled = new.probation.as_ref().filter(|it| it.recall.is_some() && old.probation.is_none());
+    let first = let_go.map(|it| about(it, "EndProbation")).or(recalled.map(|it| about(it, "Recall"))).or(of_probation);
+    first.into_iter().chain(stopped).chain(given_up).chain(transition(old, new)).collect()
 }
 
 fn is_stable(status: &ModelDeploymentStatus, revision: &str) -> bool {
@@ -39,10 +46,11 @@ fn goes_up(attempt: &Attempt) -> bool {
     attempt.state.is_active() && attempt.state != AttemptState::RollingBack
 }
 
-/// The probation that ended by going back.
-fn went_back<'a>(old: &'a ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<&'a Probation> {
-    let back = |it: &&Probation| is_stable(new, &it.fallback.revision) && is_stable(old, &it.revision);
-    old.probation.as_ref().filter(back)
+/// What traffic went back to from the stable revision, which is taken back now.
+fn went_back<'a>(old: &ModelDeploymentStatus, new: &'a ModelDeploymentStatus) -> Option<&'a EntryRef> {
+    let (before, after) = (old.stable.as_ref()?, new.stable.as_ref()?);
+    let is_taken = |it: &Attempt| it.state == AttemptState::RollingBack && it.revision == before.revision;
+    (before.revision != after.revision && new.attempt.as_ref().is_some_and(is_taken)).then_some(after)
 }
 
 impl Oracles {
@@ -90,9 +98,11 @@ impl Oracles {
         let place = |revision: &str| path(DEPLOYMENTS, &labels::name(&[NAME, revision]));
         let ready = |revision: &str| cluster.get(&place(revision))["status"]["readyReplicas"].as_i64().unwrap_or(0);
         let wanted = cluster.get(&path(MODELS, NAME))["spec"]["replicas"].as_i64().unwrap_or(1);
-        if let Some(it) = went_back(old, new) {
-            let seen = self.most_ready.get(&place(&it.fallback.revision)).copied().unwrap_or(0);
-            let most = ready(&it.fallback.revision).max(seen);
+        // What is revoked goes at once, whatever pods there are.
+        let is_revoked = new.attempt.as_ref().is_some_and(|it| it.cause == Some(Cause::Revoked));
+        if let Some(it) = went_back(old, new).filter(|_| !is_revoked) {
+            let seen = self.most_ready.get(&place(&it.revision)).copied().unwrap_or(0);
+            let most = ready(&it.revision).max(seen);
             if most < wanted {
                 self.broken(format!("all traffic back to {most} of {wanted} pods"));
             }

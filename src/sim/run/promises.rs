@@ -13,6 +13,10 @@ impl Run<'_> {
             self.fates().oracles.called_back(&status, now);
         }
         let promise = self.fates().promise;
+        if let Some(promise) = promise.filter(|_| self.chance.is_none() && self.lives < 2) {
+            let (view, now) = (self.view.clone(), self.view.now());
+            self.fates().oracles.off_traffic(&view.cluster, |entry| view.weight_of(entry), promise, now);
+        }
         let is_breached = self.fates().oracles.breached_at.is_some();
         if let Some(promise) = promise.filter(|_| self.chance.is_none() && is_breached) {
             let status = self.view.status();

@@ -43,13 +43,10 @@ pub(super) fn all() -> Vec<Scenario> {
                     it.set("bad");
                 },
             )
-            .when(
-                |it| it.is_in(RolledBack),
-                |it| {
-                    it.unset("bad");
-                    it.restore();
-                },
-            )
+            .when(is_rolled_back_on_the_record, |it| {
+                it.unset("bad");
+                it.restore();
+            })
             .until(|it| it.is_in(RolledBack) && it.is_stalled_by("PreviouslyRolledBack")),
     ]
 }

@@ -40,7 +40,8 @@ pub(super) fn changes_what_stays(path: &str, object: &Value, known: &Value) -> b
     is_of("configmaps") && known["immutable"] == true && ["/data", "/binaryData", "/immutable"].into_iter().any(differs)
         || is_of("controllerrevisions") && differs("/data")
         || is_of("deployments") && differs("/spec/selector")
-        || is_of("modelregistryentries") && differs("/spec")
+        || is_of("modelregistryentries") && ["/spec/model", "/spec/artifact"].into_iter().any(differs)
+        || is_of("modelregistryentries") && known["spec"]["lifecycle"] == "Revoked" && differs("/spec/lifecycle")
 }
 
 /// What nobody changes through the object itself.

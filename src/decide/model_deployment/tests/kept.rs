@@ -15,7 +15,7 @@ fn rollout(more: Value) -> Value {
 }
 
 /// `churn-2` was promoted a moment ago, after `churn-1`.
-fn just_promoted(more: Value) -> World {
+pub(super) fn just_promoted(more: Value) -> World {
     let mut world = World::serving();
     world.rollout(rollout(more));
     world.deploy("churn-2");

@@ -29,6 +29,7 @@ mod replicas;
 mod rest;
 mod restored;
 mod retry;
+mod revocation;
 mod shadow;
 mod slow_sources;
 mod stable_breach;

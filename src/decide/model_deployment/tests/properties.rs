@@ -13,6 +13,7 @@ use self::happening::{Happening, happen, happening, late, metrics};
 use super::world::{World, guardrail, is_nothing};
 use crate::api::Weight;
 use crate::api::model_deployment::{AttemptState, Cause, Recall};
+use crate::api::model_registry_entry::Lifecycle;
 use crate::build::route;
 use crate::decide::model_deployment::{hold, observed::Observed};
 
@@ -48,6 +49,11 @@ pub(super) fn healed(mut world: World) -> World {
     if world.status().attempt.is_some_and(|it| hold::of(&it).is_some()) {
         world.request_at("resume", "-", "heal");
         world.pass();
+    }
+    // Nothing rolls out from an entry that is revoked or deprecated: people name another.
+    if world.entries[&world.resource.spec.model_ref.name].spec.lifecycle() != Lifecycle::Active {
+        world.register("churn-5", 5);
+        world.deploy("churn-5");
     }
     world.come_to_rest();
     world
@@ -119,8 +125,10 @@ proptest! {
         died.carry_out(&plan, writes);
         died.restart();
         whole.carry_out(&plan, usize::MAX);
-        // Time stands still between the two lives.
-        died.pass();
+        // Time stands still, and nothing else happens, until both have nothing more to write.
+        for world in [&mut died, &mut whole] {
+            (0..50).map(|_| world.pass()).find(is_nothing);
+        }
         let counted = !matches!(story.first(), Some(Happening::OnProbation | Happening::CalledBack));
         prop_assert_eq!(essence(&healed(died), counted), essence(&healed(whole), counted));
     }

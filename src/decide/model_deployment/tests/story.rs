@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
 use super::world::{World, noon};
+use crate::api::ModelRegistryEntry;
 use crate::api::duration;
 use crate::api::model_deployment::{Attempt, ModelDeploymentStatus, Probation, Verdict};
+use crate::api::model_registry_entry::Lifecycle;
 use crate::build::{self, route};
 use crate::decide::model_deployment::{acceptance, live};
 use crate::decide::{Child, Measurement, Op, Plan, Precondition};
@@ -110,7 +113,11 @@ impl Story {
         let world = &self.world;
         let mut lines = spec(world);
         let mut line = |key: String, value: String| lines.push((key, value));
-        let known: Vec<&str> = world.entries.keys().map(String::as_str).collect();
+        let known = |(name, it): (&String, &Arc<ModelRegistryEntry>)| match it.spec.lifecycle() {
+            Lifecycle::Active => name.clone(),
+            other => format!("{name} ({other:?})"),
+        };
+        let known: Vec<String> = world.entries.iter().map(known).collect();
         line("entries registered".into(), known.join(", "));
         for (name, content) in &world.config_maps {
             line(format!("ConfigMap {name}"), format!("{:?}", content.data));

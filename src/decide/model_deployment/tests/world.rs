@@ -6,7 +6,7 @@ mod jobs;
 mod sources;
 mod users;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,6 +20,7 @@ use self::sources::Sources;
 use super::trail::Trail;
 use crate::api::gateway::{HttpRouteSpec, HttpRouteStatus};
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
+use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
 use crate::audit::EntryKind;
@@ -27,6 +28,7 @@ use crate::build::{deployment, route};
 use crate::decide::model_deployment::observed::{Children, LiveJob, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
+use crate::decide::model_deployment::revocation::entries_of;
 use crate::decide::model_deployment::{decide, settle, target};
 use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal};
 
@@ -41,6 +43,8 @@ pub(super) struct World {
     pub(super) now: DateTime<Utc>,
     pub(super) children: Children,
     pub(super) entries: BTreeMap<String, Arc<ModelRegistryEntry>>,
+    /// What people have said of entries; it outlives an entry that is away for a while.
+    pub(super) lifecycles: BTreeMap<String, Lifecycle>,
     pub(super) config_maps: BTreeMap<String, ConfigMapContent>,
     /// What the API server says instead of handing out a ConfigMap.
     pub(super) unread: BTreeMap<String, String>,
@@ -87,6 +91,7 @@ impl World {
             now: noon(),
             children: Children { gateway_api: true, ..Children::default() },
             entries: BTreeMap::new(),
+            lifecycles: BTreeMap::new(),
             config_maps: BTreeMap::new(),
             unread: BTreeMap::new(),
             namespace_suspend: None,
@@ -131,6 +136,7 @@ impl World {
         }));
         let mut entry = ModelRegistryEntry::new(name, spec);
         entry.metadata.uid = Some(format!("entry-{version}"));
+        entry.spec.lifecycle = self.lifecycles.get(name).copied();
         self.entries.insert(name.into(), Arc::new(entry));
     }
 
@@ -155,6 +161,7 @@ impl World {
         let (answered, sources) = self.ask();
         Observed {
             entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
+            revoked: self.revoked(),
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))
@@ -172,6 +179,15 @@ impl World {
             history: self.history(),
             settings: self.settings.clone(),
         }
+    }
+
+    fn revoked(&self) -> BTreeSet<String> {
+        let status = self.status();
+        let of = |(name, uid): (&str, &str)| {
+            let entry = self.entries.get(name).filter(|it| it.metadata.uid.as_deref() == Some(uid))?;
+            (entry.spec.lifecycle() == Lifecycle::Revoked).then(|| uid.to_owned())
+        };
+        entries_of(&status).filter_map(of).collect()
     }
 
     fn history(&self) -> History {

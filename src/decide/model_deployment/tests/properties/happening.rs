@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::rules::checked_pass;
-use crate::api::model_deployment::AttemptState;
+use crate::api::model_deployment::{AttemptState, OnRevocation};
+use crate::api::model_registry_entry::Lifecycle;
 use crate::api::{Weight, labels};
 use crate::decide::Measurement;
 use crate::decide::model_deployment::inquiry::Subject;
@@ -50,6 +51,10 @@ pub(super) enum Happening {
     /// Somebody scales the Deployments, or sets a field in them that is not ours.
     Edited(Option<i32>),
     EntryBack(u8),
+    /// `spec.lifecycle` of an entry is edited; one that is revoked stays so.
+    EntryIs(u8, Lifecycle),
+    /// `spec.onRevocation` is edited.
+    IfRevoked(OnRevocation),
     /// The operator dies after so many writes of a pass.
     Crash(usize),
     /// Somebody else writes between the decision and its status write.
@@ -82,6 +87,9 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Trail),
         1 => (1_u8..5).prop_map(EntryGone),
         2 => (1_u8..5).prop_map(EntryBack),
+        2 => (1_u8..5, prop::sample::select(&[Lifecycle::Revoked, Lifecycle::Deprecated, Lifecycle::Active][..]))
+            .prop_map(|(version, it)| EntryIs(version, it)),
+        1 => prop::sample::select(&[OnRevocation::StopServing, OnRevocation::Keep][..]).prop_map(IfRevoked),
         1 => prop::option::of(0_i32..6).prop_map(Edited),
         3 => (0_usize..6).prop_map(Crash),
         2 => Just(Conflict),
@@ -149,6 +157,13 @@ pub(super) fn happen(world: &mut World, it: &Happening) {
         Happening::Suspend(suspend) => world.edit(|spec| spec.suspend = Some(*suspend)),
         Happening::Trail(answers) => world.memory.trail_unavailable_since = (!answers).then_some(world.now),
         Happening::EntryGone(version) => drop(world.entries.remove(&format!("churn-{version}"))),
+        Happening::EntryIs(version, lifecycle) => {
+            let name = format!("churn-{version}");
+            if world.lifecycles.get(&name) != Some(&Lifecycle::Revoked) {
+                world.lifecycle(&name, *lifecycle);
+            }
+        }
+        Happening::IfRevoked(it) => world.edit(|spec| spec.on_revocation = Some(*it)),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),
     }
 }

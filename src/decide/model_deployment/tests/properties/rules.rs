@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::api::model_deployment::{
-    Attempt, AttemptState, ModelDeploymentStatus, RevisionRole, RevisionStatus, Verdict, VerdictKind,
+    Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, RevisionRole,
+    RevisionStatus, Verdict, VerdictKind,
 };
 use crate::api::{Weight, labels};
 use crate::build::route;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
 use crate::decide::model_deployment::tests::world::World;
-use crate::decide::model_deployment::{live, measure};
+use crate::decide::model_deployment::{live, measure, target};
 use crate::decide::{Child, ChildKind, Op, Plan};
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
@@ -35,6 +36,7 @@ pub(in super::super) fn checked_pass(world: &mut World, writes: usize) -> Plan<M
     check_served(world, &status);
     check_probation(world, &status);
     check_called_back(world, &status);
+    check_revoked(world, &status);
     // Whoever dies on the way knows nothing afterwards.
     if writes == usize::MAX {
         world.remember_what_was_asked()
@@ -45,6 +47,7 @@ pub(in super::super) fn checked_pass(world: &mut World, writes: usize) -> Plan<M
     if writes == usize::MAX && world.memory.lost.is_empty() {
         check_jobs(world, &plan);
         check_asked_for(world, &status);
+        check_off_traffic(world, &status);
     }
     plan
 }
@@ -57,7 +60,10 @@ fn same_attempt<'a>(world: &World, status: &'a ModelDeploymentStatus) -> Option<
 
 /// Nothing rises, and nothing is promoted or begun, while a person holds it.
 fn check_held(world: &World, status: &ModelDeploymentStatus) {
-    let begun = status.attempts > world.status().attempts;
+    let before = world.status().attempt.map(|it| it.id);
+    // One that only takes back what served is none that begins.
+    let is_new = |it: &&Attempt| Some(&it.id) != before.as_ref() && it.state != AttemptState::RollingBack;
+    let begun = status.attempt.as_ref().is_some_and(|it| is_new(&it));
     assert!(!begun || world.resource.spec.suspend != Some(true), "suspended, and begun: {:?}", status.attempt);
     let Some((before, after)) = same_attempt(world, status) else { return };
     if before.paused_since.is_some() || world.resource.spec.suspend == Some(true) {
@@ -93,13 +99,52 @@ fn check_probation(world: &World, status: &ModelDeploymentStatus) {
     assert!(status.revisions.iter().filter(sleeping).all(|it| Some(&it.revision) == needed), "{:?}", status.revisions);
     let before = world.status();
     let Some(probation) = before.probation else { return };
-    if status.stable.as_ref().is_some_and(|it| *it == probation.fallback) {
+    // What is revoked goes at once, whatever pods there are.
+    let revoked = status.taken_back.iter().any(|it| it.revision == probation.revision && it.cause == Cause::Revoked);
+    if status.stable.as_ref().is_some_and(|it| *it == probation.fallback) && !revoked {
         let live = world.children.deployments.get(&labels::name(&["churn", &probation.fallback.revision]));
         let ready = live.map_or(0, |it| live::ready_pods(it));
         assert!(ready >= world.resource.spec.replicas.unwrap_or(1), "back to {ready} pods");
         let left = status.attempt.as_ref().map(|it| (&it.revision, it.state));
         assert_eq!(left, Some((&probation.revision, AttemptState::RollingBack)));
     }
+}
+
+/// Whether the revision is of an entry that is revoked, and of no other.
+fn is_revoked(world: &World, it: &EntryRef) -> bool {
+    let observed = world.observe();
+    let named = target::resolve("churn", &world.resource.spec, &observed).ok();
+    observed.revoked.contains(&it.uid) && named.is_none_or(|named| named.entry.revision != it.revision)
+}
+
+/// What is revoked is neither stable nor on its way, nor kept to go back to.
+fn check_revoked(world: &World, status: &ModelDeploymentStatus) {
+    let goes_up = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack;
+    let candidate = status.attempt.as_ref().filter(goes_up).map(|it| &it.entry);
+    let keeps = world.resource.spec.on_revocation == Some(OnRevocation::Keep);
+    let stable = status.stable.as_ref().filter(|_| !keeps);
+    let fallback = status.probation.as_ref().map(|it| &it.fallback);
+    for it in stable.into_iter().chain(candidate).chain(fallback) {
+        assert!(!is_revoked(world, it), "{it:?} is revoked: {status:#?}");
+    }
+}
+
+/// After a whole pass nothing goes to what is revoked, unless it is to be kept, or nothing can be written.
+fn check_off_traffic(world: &World, status: &ModelDeploymentStatus) {
+    if world.resource.spec.on_revocation == Some(OnRevocation::Keep) || world.resource.spec.traffic.is_none() {
+        return;
+    }
+    let revoked = |it: &RevisionStatus| {
+        let EntryName { name, uid } = it.entry.clone()?;
+        let it = EntryRef { revision: it.revision.clone(), name, uid };
+        is_revoked(world, &it).then(|| labels::name(&["churn", &it.revision]))
+    };
+    let off: Vec<String> = status.revisions.iter().filter_map(revoked).collect();
+    let weights = world.weights();
+    assert!(
+        weights.iter().all(|(name, weight)| *weight == 0 || !off.contains(name)),
+        "{weights:?}: {off:?} is revoked"
+    );
 }
 
 /// What is called back gets nothing back: once the pods of what is proven can take all of the traffic, that has it, or

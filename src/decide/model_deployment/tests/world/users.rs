@@ -8,6 +8,18 @@ impl World {
         self.resource.metadata.generation = self.resource.metadata.generation.map(|it| it + 1);
     }
 
+    /// `spec.lifecycle` of an entry is edited.
+    pub(in crate::decide::model_deployment::tests) fn lifecycle(&mut self, entry: &str, lifecycle: Lifecycle) {
+        self.lifecycles.insert(entry.into(), lifecycle);
+        if let Some(it) = self.entries.get_mut(entry) {
+            Arc::make_mut(it).spec.lifecycle = Some(lifecycle);
+        }
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn revoke(&mut self, entry: &str) {
+        self.lifecycle(entry, Lifecycle::Revoked);
+    }
+
     pub(in crate::decide::model_deployment::tests) fn edit_template(&mut self, change: impl FnOnce(&mut Value)) {
         let mut template = self.resource.spec.template.value();
         change(&mut template);
