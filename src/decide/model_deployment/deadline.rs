@@ -110,8 +110,8 @@ impl Pass<'_> {
     fn progress(&self, attempt: &Attempt) -> Option<Deadline> {
         // What has come may have come in time: who was away, or may not advance, is the operator.
         let missing = match attempt.state {
-            // It waits from when its pods were lost, not from when it was noticed.
-            AttemptState::Starting if attempt.withdrawn_from.is_some() => false,
+            // It waits from when its pods were lost, not from when it was noticed; unless it is to get more than it had.
+            AttemptState::Starting if attempt.withdrawn_from.is_some_and(|it| it >= self.next_weight(attempt)) => false,
             // Pods that serve are not missing while their Deployment is being scaled.
             AttemptState::Starting => {
                 let wanted = self.next_weight(attempt).capacity(self.full());

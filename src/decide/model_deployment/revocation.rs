@@ -213,6 +213,11 @@ impl Pass<'_> {
         self.tell(EventType::Warning, "Revoked", "RollBack", note);
     }
 
+    /// Whether a revision was taken back because its entry is revoked.
+    pub(super) fn is_revoked(&self, revision: &str) -> bool {
+        self.status.taken_back.iter().any(|it| it.revision == revision && it.cause == Cause::Revoked)
+    }
+
     /// Whether a revision served until its entry was revoked, and has had its time to end the last requests.
     pub(super) fn is_stopped(&self, revision: &str) -> bool {
         let attempt = self.stopped().filter(|it| it.revision == revision);

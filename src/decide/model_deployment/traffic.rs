@@ -164,9 +164,10 @@ fn stable_service_is_current(pass: &Pass<'_>) -> bool {
     pass.observed.children.services.get(pass.name()).is_some_and(|live| same_service(live, &wanted))
 }
 
-/// Whether what is live takes requests to a revision that only ends its last ones: what served until it was revoked.
+/// Whether what is live takes requests to a revision that served until it was revoked, and only ends its last ones.
 pub(super) fn goes_to_what_leaves(pass: &Pass<'_>) -> bool {
-    let leaving = pass.status.revisions.iter().filter(|it| it.role == RevisionRole::Draining);
+    let draining = pass.status.revisions.iter().filter(|it| it.role == RevisionRole::Draining);
+    let leaving = draining.filter(|it| pass.is_revoked(&it.revision));
     let leaving: Vec<String> = leaving.map(|it| labels::name(&[pass.name(), &it.revision])).collect();
     if leaving.is_empty() {
         return false;

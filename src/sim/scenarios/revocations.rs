@@ -8,7 +8,7 @@ use super::super::scenario::{
 use super::super::view::View;
 use super::{canary, upgraded};
 use crate::api::model_deployment::AttemptState::{
-    Failed, Observing, Promoting, RolledBack, RollingBack, Shifting, Starting,
+    Failed, Observing, Promoting, RolledBack, RollingBack, Shadowing, Shifting, Starting,
 };
 
 /// `churn-2` serves, and what served before keeps its pods.
@@ -115,6 +115,12 @@ fn beside_attempts() -> Vec<Scenario> {
             .until(|it| it.serves("churn-2")),
         canary("stable_revoked_beside_a_candidate_with_all_of_the_traffic")
             .when(|it| it.is_in(Promoting), revoke("churn-1"))
+            .until(|it| it.serves("churn-2")),
+        canary("stable_revoked_beside_a_shadowed_candidate")
+            .spec(
+                json!({"rollout": {"shadow": {"percent": 50, "for": "2m"}, "steps": [{"weight": "50%", "for": "2m"}]}}),
+            )
+            .when(|it| it.is_in(Shadowing), revoke("churn-1"))
             .until(|it| it.serves("churn-2")),
         canary("stable_revoked_beside_a_paused_candidate")
             .when(|it| it.is_at(Observing, "5%"), request("pause"))

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::kept::just_promoted;
 use super::probation::{asleep, condition, outcomes, pods, promoted, served, settle, stable};
+use super::shadow::shadowing;
 use super::story::Story;
 use super::world::World;
 use crate::api::labels;
@@ -262,6 +263,33 @@ fn a_candidate_that_is_left_alone_gets_all_of_the_traffic_when_it_has_the_pods()
     assert_eq!(stable(&world), candidate);
     assert_eq!(weights(&world), [(labels::name(&["churn", &candidate]), 10_000)]);
     assert_eq!(role_of(&world, &bad), None);
+}
+
+#[test]
+fn a_candidate_that_is_left_alone_and_never_has_the_pods_is_taken_back_in_time() {
+    let mut world = World::mid_canary();
+    let candidate = world.attempt().revision;
+    world.revoke("churn-1");
+    world.pass();
+    world.pods_ready_of(&candidate, 1);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+    world.advance(15 * 60);
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::ProgressDeadlineExceeded));
+    assert_eq!(weights(&world), []);
+}
+
+#[test]
+fn a_candidate_that_is_shadowed_has_nothing_to_copy_any_more_and_goes_on_without() {
+    let mut world = shadowing();
+    world.revoke("churn-1");
+    world.pass();
+    world.gateway_accepts();
+    world.pass();
+    assert_eq!((world.attempt().state, weights(&world)), (AttemptState::Starting, vec![]));
+    settle(&mut world);
+    assert_eq!(world.status().stable.map(|it| it.name).as_deref(), Some("churn-2"));
 }
 
 #[test]

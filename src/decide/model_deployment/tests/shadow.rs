@@ -21,7 +21,7 @@ fn shadowed() -> World {
 }
 
 /// As far as the copies, in a healthy cluster.
-fn shadowing() -> World {
+pub(super) fn shadowing() -> World {
     let mut world = shadowed();
     for _ in 0..6 {
         world.pass();
