@@ -253,7 +253,7 @@ impl Pass<'_> {
         let last = self.status.taken_back.iter().rev().find(|it| it.cause == Cause::Revoked)?;
         self.status.stable.is_none().then(|| {
             format!(
-                "revision {} served until its entry was revoked, and nothing was kept to go back to (rollout.keepStable)",
+                "revision {} is off traffic because its entry is revoked, and nothing was kept to go back to (rollout.keepStable)",
                 last.revision
             )
         })

@@ -169,7 +169,10 @@ fn with_nothing_kept_nothing_serves_and_the_pods_go_when_they_are_drained() {
     story.pass("drained: no pods");
     assert_eq!(pods(&story.world, &bad), Some(0));
     let (available, reason, message) = condition(&story.world, "Available");
-    assert!(!available && reason == "Revoked" && message.contains("served until its entry was revoked"), "{message}");
+    assert!(
+        !available && reason == "Revoked" && message.contains("is off traffic because its entry is revoked"),
+        "{message}"
+    );
     assert_eq!(
         (condition(&story.world, "Stalled").1.as_str(), story.world.status().phase),
         ("EntryRevoked", Phase::Failed)
@@ -432,6 +435,13 @@ fn keep_serves_until_the_pods_of_what_was_kept_are_ready() {
     world.pass();
     assert_eq!(served(&world), [labels::name(&["churn", &bad])], "something has to serve");
     assert_eq!(condition(&world, "Ready").1, "Revoked");
+    let called_back = world.now;
+    for _ in 0..3 {
+        world.advance(60);
+        world.pass();
+    }
+    let recall = world.status().probation.and_then(|it| it.recall).expect("it is called back");
+    assert_eq!(recall.at, called_back, "once");
     settle(&mut world);
     assert_eq!((stable(&world), served(&world)), (old.clone(), vec![labels::name(&["churn", &old])]));
     assert_eq!(world.attempt().cause, Some(Cause::Revoked));
