@@ -7,6 +7,7 @@ use super::probation::{asleep, condition, outcomes, pods, promoted, served, sett
 use super::shadow::shadowing;
 use super::story::Story;
 use super::world::World;
+use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{
     AttemptState, Cause, OnRevocation, Phase, RequestOutcome, RevisionRole, RevisionStatus,
@@ -162,6 +163,7 @@ fn with_nothing_kept_nothing_serves_and_the_pods_go_when_they_are_drained() {
     story.world.revoke("churn-1");
     story.pass("revoked: weight 0");
     assert_eq!(weights(&story.world), []);
+    assert_eq!(story.world.attempt().taken_from, Some(Weight::FULL), "no late write may give it any of that back");
     story.world.gateway_accepts();
     story.pass("the gateway accepts");
     assert_eq!(pods(&story.world, &bad), Some(4), "it ends its last requests");
