@@ -83,7 +83,7 @@ fn standing(lifecycle: Lifecycle) -> (&'static str, &'static str) {
         Lifecycle::Active => ("Registered", "can be deployed; the artifact is verified where it is fetched"),
         Lifecycle::Deprecated => ("Deprecated", "nothing begins to roll out from it; what serves goes on serving"),
         Lifecycle::Revoked => {
-            ("Revoked", "gets no traffic any more, and what had some has lost it; see its ModelDeployments")
+            ("Revoked", "nothing may serve it any more: its ModelDeployments say what has become of it there")
         }
     }
 }

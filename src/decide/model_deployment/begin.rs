@@ -79,15 +79,15 @@ impl Pass<'_> {
 
     /// One that has decided nothing yet, with the next number.
     fn new_attempt(&mut self, entry: EntryRef) -> Attempt {
-        let id = self.new_id(&entry.revision);
+        self.status.attempts = self.status.attempts.saturating_add(1);
+        let id = self.id(&entry.revision, self.status.attempts);
         self.attempt_at(id, entry, AttemptState::Starting)
     }
 
-    /// The next number's.
-    pub(super) fn new_id(&mut self, revision: &str) -> String {
-        self.status.attempts = self.status.attempts.saturating_add(1);
+    /// The name of an attempt.
+    pub(super) fn id(&self, revision: &str, number: i64) -> String {
         let uid: String = self.resource.metadata.uid.as_deref().unwrap_or_default().chars().take(8).collect();
-        format!("{revision}-{}-{uid}", self.status.attempts)
+        format!("{revision}-{number}-{uid}")
     }
 
     /// `asked` is the attempt that a person asked to be tried again.
@@ -160,7 +160,7 @@ impl Pass<'_> {
 
     /// What the stable revision keeps until the attempt ends: an edit that lowers `replicas`
     /// together with `modelRef` must not take the pods that serve.
-    fn stable_replicas(&self) -> i32 {
+    pub(super) fn stable_replicas(&self) -> i32 {
         self.policy.replicas.max(self.stable_has())
     }
 }

@@ -138,6 +138,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
         return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
     }
+    if let Some((cause, message)) = pass.condemned() {
+        return Some(Said::new(format!("{cause:?}"), message));
+    }
     if let Some(message) = pass.stable_breach() {
         return Some(Said::new(stable_breach::BREACHED, message));
     }

@@ -23,7 +23,7 @@ use super::{live, traffic};
 use crate::api::Weight;
 use crate::api::duration::{self, after};
 use crate::api::gateway::HttpRoute;
-use crate::api::model_deployment::Gateway;
+use crate::api::model_deployment::{Cause, Gateway};
 use crate::build::route::{self, Backend};
 use crate::decide::ChildKind;
 
@@ -61,9 +61,11 @@ impl<'a> Pass<'a> {
     /// What the live route was written from, where the spec asks for something else.
     fn kept(&self) -> Option<Gateway> {
         let wanted = &self.resource.spec.traffic.as_ref()?.gateway;
-        let _stable = self.status.stable.as_ref()?;
+        // A first deployment has nothing to lose by an edit; what was stopped must not be lost sight of by one.
+        let has_served =
+            self.status.stable.is_some() || self.status.taken_back.iter().any(|it| it.cause == Cause::Revoked);
         let kept = route::gateway(self.observed.children.route.as_deref()?)?;
-        (kept != *wanted).then_some(kept)
+        (has_served && kept != *wanted).then_some(kept)
     }
 
     /// The proposal that should be there: of an edit, or else of a mirror that no Gateway has accepted yet.
@@ -74,7 +76,8 @@ impl<'a> Pass<'a> {
         if !self.observed.children.gateway_api || !edited && mirror.is_none() {
             return None;
         }
-        let revision = &self.status.stable.as_ref()?.revision;
+        let attempt = || self.status.attempt.as_ref().map(|it| &it.revision);
+        let revision = self.status.stable.as_ref().map(|it| &it.revision).or_else(attempt)?;
         let backend = Backend { revision, weight: Weight::FULL, port: traffic::port_of(self, revision) };
         Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend, mirror))
     }

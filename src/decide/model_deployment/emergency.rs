@@ -39,6 +39,13 @@ impl Pass<'_> {
         }
     }
 
+    /// What was gone back to whatever pods it has is down from then on, if it has none.
+    pub(super) fn notice_that_it_sleeps(&mut self) {
+        if self.stable_is_down() {
+            self.status.stable_down_since = Some(self.now);
+        }
+    }
+
     /// Whether no pod of the stable revision serves, although some should.
     pub(super) fn stable_is_down(&self) -> bool {
         let stable = self.status.stable.as_ref();

@@ -23,7 +23,8 @@ use crate::decide::Refusal;
 pub struct Observed {
     /// The entry that `modelRef` names, if it exists.
     pub entry: Option<Arc<ModelRegistryEntry>>,
-    /// Uids of the entries that status names (see [`super::revocation::entries_of`]) and that are revoked.
+    /// Names of the entries that status names (see [`super::revocation::entries_of`]) and that are revoked. Not their uids:
+    /// an entry that is replaced by force has another one, and is the same to whoever revokes it.
     pub revoked: BTreeSet<String>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,

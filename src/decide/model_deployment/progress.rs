@@ -105,7 +105,8 @@ impl Pass<'_> {
         if attempt.skip_steps {
             reason = format!("promote was requested: {reason}");
         }
-        let emergency = state == AttemptState::Promoting && self.is_emergency();
+        let alone = attempt.emergency && self.status.stable.is_none();
+        let emergency = state == AttemptState::Promoting && (self.is_emergency() || alone);
         let now = self.now;
         self.cover();
         self.change(|it| {

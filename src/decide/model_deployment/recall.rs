@@ -124,11 +124,15 @@ impl Pass<'_> {
             self.tell(EventType::Warning, images::DIFFER, "RollBack", changed.as_str());
         }
         let message = &changed.map_or_else(|| message.to_owned(), |it| format!("{message}; {it}"));
+        let served_by = self.stable_replicas();
         let entry = self.status.stable.replace(probation.fallback.clone()).unwrap_or_default();
         self.set_role(&probation.fallback.revision, RevisionRole::Stable);
         self.set_role(&probation.revision, RevisionRole::Candidate);
         let attempt = self.attempt_at(probation.attempt.clone(), entry, AttemptState::RollingBack);
-        self.status.attempt = Some(Attempt { cause: Some(cause), message: Some(condition::brief(message)), ..attempt });
+        let (message, stable_replicas) = (condition::brief(message), attempt.stable_replicas.max(served_by));
+        self.status.attempt =
+            Some(Attempt { cause: Some(cause), message: Some(message.clone()), stable_replicas, ..attempt });
+        self.notice_that_it_sleeps();
         self.status.verdicts.clone_from(&probation.verdicts);
         self.status.probation = None;
         self.intend_at_once("RollBack", &format!("{cause:?}: {message}"));

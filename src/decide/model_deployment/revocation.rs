@@ -13,8 +13,8 @@
 //! nothing is kept, nothing serves. A candidate on its way goes on as a first deployment then: there is nothing to share
 //! traffic with, or to compare with, so it gets all of it as soon as it has the pods, unless a person holds it.
 //!
-//! The same bytes under another entry are another matter: while the spec names such an entry, and that one is not revoked,
-//! the revision is the other entry's.
+//! The same bytes under another entry are another matter: once the spec names such an entry, and that one is not revoked,
+//! the revision is that entry's.
 
 use std::collections::BTreeMap;
 
@@ -24,36 +24,68 @@ use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::condition;
 use crate::api::duration::after;
+use crate::api::labels;
 use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, RevisionRole,
     RevisionStatus,
 };
 use crate::api::model_registry_entry::Lifecycle;
+use crate::build;
 use crate::decide::EventType;
 
-/// Names and uids of the entries of all revisions that are alive.
-pub fn entries_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = (&str, &str)> {
+/// Names of the entries of all revisions that are alive.
+pub fn entries_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = &str> {
+    let kept = status.revisions.iter().filter_map(|it| it.entry.as_ref()).map(|it| it.name.as_str());
+    references_of(status).map(|it| it.name.as_str()).chain(kept)
+}
+
+fn references_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = &EntryRef> {
     let fallback = status.probation.as_ref().map(|it| &it.fallback);
-    let attempt = status.attempt.as_ref().map(|it| &it.entry);
-    let named = status.stable.iter().chain(attempt).chain(fallback).map(|it| (it.name.as_str(), it.uid.as_str()));
-    let kept = status.revisions.iter().filter_map(|it| it.entry.as_ref());
-    named.chain(kept.map(|it| (it.name.as_str(), it.uid.as_str())))
+    status.stable.iter().chain(status.attempt.as_ref().map(|it| &it.entry)).chain(fallback)
 }
 
 impl Pass<'_> {
     /// Why a revision of this entry is to have no traffic, if the entry is revoked.
     pub(super) fn revoked(&self, it: &EntryRef) -> Option<TakeBack> {
-        // The spec names the same bytes by an entry that stands.
-        let is_another = self.names(&it.revision);
-        if is_another || !self.observed.revoked.contains(&it.uid) {
-            return None;
+        let is_revoked = self.observed.revoked.contains(&it.name);
+        is_revoked.then(|| TakeBack::because(Cause::Revoked, format!("entry {} is revoked", it.name)))?
+    }
+
+    /// Whose the revisions are. Of the one that the spec names, the spec says: the same bytes may be another entry's now, or that of
+    /// one that was registered again. Of one that an earlier version of the operator began, its record does.
+    pub(super) fn note_entries(&mut self) {
+        if let Ok(target) = &self.target {
+            let named = target.entry.clone();
+            let status = &mut self.status;
+            let attempt = status.attempt.as_mut().filter(|it| it.state.is_active()).map(|it| &mut it.entry);
+            let fallback = status.probation.as_mut().map(|it| &mut it.fallback);
+            let all = attempt.into_iter().chain(fallback).chain(&mut status.stable);
+            all.filter(|it| it.revision == named.revision).for_each(|it| *it = named.clone());
+            let of_named = status.revisions.iter_mut().filter(|it| it.revision == named.revision);
+            of_named.for_each(|it| it.entry = Some(EntryName { name: named.name.clone(), uid: named.uid.clone() }));
         }
-        TakeBack::because(Cause::Revoked, format!("entry {} is revoked", it.name))
+        let unknown: Vec<String> =
+            self.status.revisions.iter().filter(|it| it.entry.is_none()).map(|it| it.revision.clone()).collect();
+        for revision in unknown {
+            let entry = self.recorded_entry(&revision);
+            self.status
+                .revisions
+                .iter_mut()
+                .filter(|it| it.revision == revision)
+                .for_each(|it| it.entry.clone_from(&entry));
+        }
+    }
+
+    fn recorded_entry(&self, revision: &str) -> Option<EntryName> {
+        let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
+        let EntryRef { name, uid, .. } = build::record::read(record).ok()?.entry;
+        Some(EntryName { name, uid })
     }
 
     /// Takes what is revoked off traffic. Whether that is all there is to do now.
     pub(super) fn watch_revocation(&mut self, request: Option<&Request>) -> bool {
         self.wake_for_stopped();
+        self.note_entries();
         self.let_go_of_revoked();
         let Some(stable) = self.status.stable.clone() else { return false };
         let Some(why) = self.revoked(&stable) else { return false };
@@ -103,7 +135,7 @@ impl Pass<'_> {
     }
 
     /// What is gone back to from a stable revision that is revoked, as if that were on probation, which it may be.
-    fn refuge(&mut self, stable: &EntryRef) -> Option<Probation> {
+    fn refuge(&self, stable: &EntryRef) -> Option<Probation> {
         if let Some(probation) = &self.status.probation {
             return Some(probation.clone());
         }
@@ -125,10 +157,10 @@ impl Pass<'_> {
         })
     }
 
-    /// The attempt that promoted a revision, if it is the last one; or else the next one, which only takes it back.
-    fn promoted_by(&mut self, revision: &str) -> String {
+    /// The attempt that promoted a revision, if it is the last one; or else one without a number, which only takes it back.
+    fn promoted_by(&self, revision: &str) -> String {
         let last = self.status.attempt.as_ref().filter(|it| it.revision == revision).map(|it| it.id.clone());
-        last.unwrap_or_else(|| self.new_id(revision))
+        last.unwrap_or_else(|| self.id(revision, 0))
     }
 
     fn stop_serving(
@@ -182,6 +214,7 @@ impl Pass<'_> {
             self.set_role(&fallback.revision, RevisionRole::Stable);
         }
         self.status.stable = fallback;
+        self.notice_that_it_sleeps();
         self.refuse(&stable.revision, Some(why.cause));
         self.note_of(&id, &stable.revision, Weight::NONE, "RollBack", &format!("{:?}: {}", why.cause, why.message));
         self.tell_that_it_stops(stable, &format!("revision {} is on its way", attempt.revision), why);
@@ -197,10 +230,21 @@ impl Pass<'_> {
         if let Some(abort) = abort {
             self.status.handled_request = Some(abort.done());
         }
-        let shares = attempt.weight > Weight::NONE && attempt.weight < Weight::FULL;
-        match self.take_back(attempt, abort.is_some()) {
-            Some(why) => self.begin_rollback(attempt, why),
-            None if self.has_lost_all(attempt) => self.withdraw(attempt),
+        let (now, shares) = (self.now, attempt.weight > Weight::NONE && attempt.weight < Weight::FULL);
+        if attempt.weight < Weight::FULL {
+            // What it waits for is another thing from now on, and what it gets without steps proves nothing.
+            self.change(|it| {
+                it.emergency = true;
+                it.entered_at = now;
+                if it.state == AttemptState::Shadowing {
+                    (it.state, it.observing_since, it.copied, it.shadowed) = (AttemptState::Starting, None, None, true);
+                }
+            });
+        }
+        let Some(attempt) = self.active().cloned() else { return };
+        match self.take_back(&attempt, abort.is_some()) {
+            Some(why) => self.begin_rollback(&attempt, why),
+            None if self.has_lost_all(&attempt) => self.withdraw(&attempt),
             None if shares => self.withdraw_for(
                 "there is nothing to share the traffic with: it gets all of it as soon as it has the pods",
             ),
@@ -209,7 +253,7 @@ impl Pass<'_> {
     }
 
     fn tell_that_it_stops(&mut self, stable: &EntryRef, then: &str, why: &TakeBack) {
-        let note = format!("revision {} goes from 100% to 0%: {}; {then}", stable.revision, why.message);
+        let note = format!("revision {} loses all of its traffic: {}; {then}", stable.revision, why.message);
         self.tell(EventType::Warning, "Revoked", "RollBack", note);
     }
 
@@ -256,6 +300,17 @@ impl Pass<'_> {
                 "revision {} is off traffic because its entry is revoked, and nothing was kept to go back to (rollout.keepStable)",
                 last.revision
             )
+        })
+    }
+
+    /// What serves although it was to be taken back, because what it would go back to is revoked; for people.
+    pub(super) fn condemned(&self) -> Option<(Cause, String)> {
+        let stable = &self.status.stable.as_ref()?.revision;
+        let cause = self.status.taken_back.iter().find(|it| it.revision == *stable)?.cause;
+        let goes = self.status.probation.as_ref().is_some_and(|it| it.recall.is_some());
+        (!goes && cause != Cause::Revoked).then(|| {
+            let message = format!("revision {stable} is to be taken back, and serves because what it would go back to is revoked; deploy another revision");
+            (cause, message)
         })
     }
 

@@ -16,7 +16,15 @@ impl Work<'_> {
     /// The route, or the Service that switches. Neither goes before the other has taken over.
     pub(super) fn traffic(&mut self) {
         if self.pass.has_gateway() {
+            // A route that is not there yet may be refused, and nothing is written after that.
+            let service_first = self.children.route.is_none() && self.children.services.contains_key(self.pass.name());
+            if service_first {
+                self.stable_service();
+            }
             self.route();
+            if service_first {
+                return;
+            }
             // Who called the Service before there was a gateway goes on calling it.
             if self.children.services.contains_key(self.pass.name()) {
                 self.stable_service();

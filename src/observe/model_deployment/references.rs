@@ -29,16 +29,12 @@ impl ModelDeployments {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
     }
 
-    /// Uids of the entries of the revisions that are alive, where they are revoked.
+    /// Names of the entries of the revisions that are alive, where they are revoked.
     pub(super) fn revoked(&self, resource: &ModelDeployment) -> BTreeSet<String> {
         let namespace = key(resource).0;
-        let is_revoked = |(name, uid): &(&str, &str)| {
-            let entry = self.entries.get(namespace, name);
-            let same = entry.filter(|it| it.metadata.uid.as_deref() == Some(*uid));
-            same.is_some_and(|it| it.spec.lifecycle() == Lifecycle::Revoked)
-        };
-        let named = resource.status.iter().flat_map(entries_of);
-        named.filter(is_revoked).map(|(_, uid)| uid.to_owned()).collect()
+        let is_revoked =
+            |name: &&str| self.entries.get(namespace, name).is_some_and(|it| it.spec.lifecycle() == Lifecycle::Revoked);
+        resource.status.iter().flat_map(entries_of).filter(is_revoked).map(str::to_owned).collect()
     }
 
     /// What the namespace says of suspension: what was last seen, where it may not be read any more.

@@ -114,7 +114,7 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let originals = || spec.template.config_maps().into_iter().flatten().map(|(name, _)| name);
     let copies = originals().filter_map(|original| name_of_copy(deployment, original));
     let copied = originals().cloned().chain(copies).map(|name| config_map_key(&name));
-    let alive = deployment.status.iter().flat_map(entries_of).map(|(name, _)| name);
+    let alive = deployment.status.iter().flat_map(entries_of);
     let entries: BTreeSet<&str> = alive.chain([spec.model_ref.name.as_str()]).collect();
     shared.chain(copied).chain(entries.into_iter().map(entry_key)).collect()
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 
 use super::{Decision, Oracles};
 use crate::api::Weight;
@@ -46,13 +45,8 @@ pub(super) fn stopped_beside(old: &ModelDeploymentStatus, new: &ModelDeploymentS
     Some((id, "RollBack".into(), Weight::NONE.to_string()))
 }
 
-fn entry(cluster: &Cluster, name: &str) -> Value {
-    cluster.get(&path(ENTRIES, name))
-}
-
-fn is_revoked(cluster: &Cluster, name: &str, uid: &str) -> bool {
-    let entry = entry(cluster, name);
-    entry["metadata"]["uid"] == uid && entry["spec"]["lifecycle"] == "Revoked"
+fn is_revoked(cluster: &Cluster, entry: &str) -> bool {
+    cluster.get(&path(ENTRIES, entry))["spec"]["lifecycle"] == "Revoked"
 }
 
 impl Oracles {
@@ -72,7 +66,7 @@ impl Oracles {
         let fallback = new.probation.as_ref().map(|it| &it.fallback);
         let named: Vec<EntryRef> =
             goes_up.map(|it| &it.entry).into_iter().chain(stable).chain(fallback).cloned().collect();
-        for it in named.iter().filter(|it| is_revoked(cluster, &it.name, &it.uid)) {
+        for it in named.iter().filter(|it| is_revoked(cluster, &it.name)) {
             self.broken(format!("entry {} is revoked, and its revision stays", it.name));
         }
     }
@@ -92,8 +86,8 @@ impl Oracles {
         let stable = status.stable.as_ref().filter(|_| keeps).map(|it| labels::name(&[NAME, &it.revision]));
         for (name, weight) in after.iter().filter(|(name, _)| Some(name) != stable.as_ref()) {
             let record = cluster.get(&path(RECORDS, name));
-            let named = |field: &str| record["data"]["entry"][field].as_str().unwrap_or_default().to_owned();
-            if *weight > before.get(name).copied().unwrap_or(0) && is_revoked(cluster, &named("name"), &named("uid")) {
+            let entry = record["data"]["entry"]["name"].as_str().unwrap_or_default();
+            if *weight > before.get(name).copied().unwrap_or(0) && is_revoked(cluster, entry) {
                 self.broken(format!("weight {weight} for {name}, whose entry is revoked"));
             }
         }

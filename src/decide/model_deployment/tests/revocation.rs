@@ -13,6 +13,7 @@ use crate::api::model_deployment::{
     AttemptState, Cause, OnRevocation, Phase, RequestOutcome, RevisionRole, RevisionStatus,
 };
 use crate::api::model_registry_entry::Lifecycle;
+use crate::build::route;
 use crate::decide::{Child, ChildKind, Measurement, Op};
 
 /// What the route gives each revision that it gives anything.
@@ -252,6 +253,23 @@ fn both_are_revoked_at_once_and_neither_gets_anything() {
         settle(&mut world);
         assert_eq!((world.status().stable, weights(&world)), (None, vec![]));
     }
+}
+
+#[test]
+fn what_was_to_be_taken_back_stays_condemned_when_its_fallback_is_revoked() {
+    let mut world = asleep();
+    let bad = stable(&world);
+    outcomes(&mut world, 0.02);
+    world.pass();
+    world.revoke("churn-1");
+    settle(&mut world);
+    assert_eq!((stable(&world), world.status().probation), (bad, None));
+    let (ready, reason, message) = condition(&world, "Ready");
+    assert!(
+        !ready && reason == "ObjectiveMissed" && message.contains("deploy another revision"),
+        "{reason}: {message}"
+    );
+    assert!(condition(&world, "Stalled").0 && condition(&world, "Available").0);
 }
 
 // ── beside an attempt ──
@@ -525,13 +543,120 @@ fn a_spec_that_names_a_revoked_entry_takes_nothing_from_the_same_bytes_under_one
 }
 
 #[test]
-fn an_entry_that_was_registered_anew_under_the_name_is_another_one() {
+fn an_entry_that_was_replaced_by_force_is_revoked_like_any_other() {
+    let mut world = World::mid_canary();
+    std::sync::Arc::make_mut(world.entries.get_mut("churn-2").unwrap()).metadata.uid = Some("entry-new".into());
+    world.revoke("churn-2");
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::Revoked));
+}
+
+#[test]
+fn whose_the_bytes_are_is_remembered_when_the_spec_has_moved_on() {
     let mut world = World::serving();
+    world.register("churn-again", 1);
+    world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "keepStable": "6h"}));
+    world.deploy("churn-again");
+    settle(&mut world);
+    world.begins("churn-2");
+    let served = stable(&world);
     world.revoke("churn-1");
-    std::sync::Arc::make_mut(world.entries.get_mut("churn-1").unwrap()).metadata.uid = Some("entry-new".into());
+    settle(&mut world);
+    assert_eq!(world.status().stable.map(|it| it.revision), Some(served), "it is churn-again's");
+    world.revoke("churn-again");
+    world.pass();
+    assert!(world.status().stable.is_none());
+}
+
+#[test]
+fn what_an_earlier_version_of_the_operator_began_is_known_by_its_record() {
+    let mut world = kept();
+    let old = first(&world);
+    world.resource.status.as_mut().unwrap().revisions.iter_mut().for_each(|it| it.entry = None);
+    world.pass();
+    world.revoke("churn-2");
+    world.pass();
+    assert_eq!(weights(&world), [(labels::name(&["churn", &old]), 10_000)]);
+}
+
+// ── what else is under way ──
+
+#[test]
+fn an_edit_of_the_gateway_that_nobody_has_accepted_is_not_what_weight_0_is_written_from() {
+    for mut world in [World::serving(), kept()] {
+        let accepted = route::gateway(world.children.route.as_ref().unwrap());
+        world.gateway(json!({"parentRefs": [{"name": "internal", "sectionName": "nowhere"}]}));
+        settle(&mut world);
+        let entry = world.status().stable.unwrap().name;
+        world.revoke(&entry);
+        settle(&mut world);
+        assert_eq!(route::gateway(world.children.route.as_ref().unwrap()), accepted);
+        assert!(!world.attempt().state.is_active(), "{:?}", world.attempt());
+    }
+}
+
+#[test]
+fn a_candidate_that_was_held_for_long_has_all_of_its_time_when_it_is_left_alone() {
+    let mut world = World::serving();
     world.deploy("churn-2");
     world.pass();
-    assert_eq!(weights(&world).len(), 1, "nobody revoked what serves");
+    world.request_at("pause", "-", "n1");
+    for _ in 0..3 {
+        world.pass();
+        world.pods_ready();
+    }
+    world.advance(3600);
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting);
+    world.revoke("churn-1");
+    world.pass();
+    world.pass();
+    assert_eq!((world.attempt().state, world.attempt().cause), (AttemptState::Starting, None));
+}
+
+#[test]
+fn a_shadow_that_has_lasted_for_long_does_not_end_the_candidate() {
+    let mut world = shadowing();
+    for _ in 0..40 {
+        world.advance(60);
+        world.measure("error-rate", Measurement::NoData("no series".into()));
+        world.pass();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Shadowing);
+    world.revoke("churn-1");
+    world.pass();
+    assert_eq!((world.attempt().state, world.attempt().cause), (AttemptState::Starting, None));
+}
+
+#[test]
+fn what_got_all_of_the_traffic_because_it_was_left_alone_is_not_proven() {
+    let mut world = World::mid_canary();
+    let candidate = world.attempt().revision;
+    world.revoke("churn-1");
+    world.come_to_rest();
+    assert_eq!(stable(&world), candidate);
+    assert!(world.status().proven.iter().all(|it| it.revision != candidate), "{:?}", world.status().proven);
+}
+
+#[test]
+fn what_was_gone_back_to_without_pods_and_does_not_come_up_is_an_emergency() {
+    let mut world = asleep();
+    let old = first(&world);
+    world.edit(|spec| spec.rollout.get_or_insert_default().emergency_promote = Some(true));
+    world.revoke("churn-2");
+    world.pass();
+    world.gateway_accepts();
+    world.pass();
+    world.deploy("churn-3");
+    for _ in 0..20 {
+        world.advance(10);
+        world.pods_ready();
+        world.pods_ready_of(&old, 0);
+        world.gateway_accepts();
+        world.pass();
+    }
+    assert_eq!(world.status().stable.map(|it| it.name).as_deref(), Some("churn-3"));
+    assert!(world.attempt().emergency);
 }
 
 // ── deprecated ──

@@ -183,11 +183,9 @@ impl World {
 
     fn revoked(&self) -> BTreeSet<String> {
         let status = self.status();
-        let of = |(name, uid): (&str, &str)| {
-            let entry = self.entries.get(name).filter(|it| it.metadata.uid.as_deref() == Some(uid))?;
-            (entry.spec.lifecycle() == Lifecycle::Revoked).then(|| uid.to_owned())
-        };
-        entries_of(&status).filter_map(of).collect()
+        let is_revoked =
+            |name: &&str| self.entries.get(*name).is_some_and(|it| it.spec.lifecycle() == Lifecycle::Revoked);
+        entries_of(&status).filter(is_revoked).map(str::to_owned).collect()
     }
 
     fn history(&self) -> History {

@@ -6,11 +6,12 @@ use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, RevisionRole,
     RevisionStatus, Verdict, VerdictKind,
 };
+use crate::api::model_registry_entry::Lifecycle;
 use crate::api::{Weight, labels};
 use crate::build::route;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
 use crate::decide::model_deployment::tests::world::World;
-use crate::decide::model_deployment::{live, measure, target};
+use crate::decide::model_deployment::{live, measure};
 use crate::decide::{Child, ChildKind, Op, Plan};
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
@@ -110,11 +111,10 @@ fn check_probation(world: &World, status: &ModelDeploymentStatus) {
     }
 }
 
-/// Whether the revision is of an entry that is revoked, and of no other.
+/// Whether the revision is of an entry that is revoked.
 fn is_revoked(world: &World, it: &EntryRef) -> bool {
-    let observed = world.observe();
-    let named = target::resolve("churn", &world.resource.spec, &observed).ok();
-    observed.revoked.contains(&it.uid) && named.is_none_or(|named| named.entry.revision != it.revision)
+    let entry = world.entries.get(&it.name);
+    entry.is_some_and(|it| it.spec.lifecycle() == Lifecycle::Revoked)
 }
 
 /// What is revoked is neither stable nor on its way, nor kept to go back to.
