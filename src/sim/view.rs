@@ -145,6 +145,12 @@ impl View {
         all.into_iter().find(|it| it.type_ == type_).map(|it| it.message).unwrap_or_default()
     }
 
+    /// Whether the operator has seen that an entry is what this reason says.
+    pub(super) fn entry_is(&self, entry: &str, reason: &str) -> bool {
+        let status = self.cluster.get(&path(ENTRIES, entry))["status"]["conditions"].clone();
+        status.as_array().is_some_and(|all| all.iter().any(|it| it["reason"] == reason))
+    }
+
     /// Whether this entry is the stable one.
     pub(super) fn serves_of(&self, entry: &str) -> bool {
         self.status().stable.is_some_and(|it| it.name == entry)

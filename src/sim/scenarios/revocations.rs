@@ -65,7 +65,7 @@ fn candidates() -> Vec<Scenario> {
             .until(|it| it.is_in(Failed)),
         Scenario::named("revoked_before_it_is_deployed")
             .when(|it| it.serves("churn-1"), revoke("churn-2"))
-            .when(|_| true, deploy("churn-2"))
+            .when(|it| it.entry_is("churn-2", "Revoked"), deploy("churn-2"))
             .until(|it| it.is_stalled_by("EntryRevoked")),
     ]
 }
@@ -197,7 +197,7 @@ fn deprecated() -> Vec<Scenario> {
     vec![
         Scenario::named("deprecated_and_active_again")
             .when(|it| it.serves("churn-1"), lifecycle("churn-2", "Deprecated"))
-            .when(|_| true, deploy("churn-2"))
+            .when(|it| it.entry_is("churn-2", "Deprecated"), deploy("churn-2"))
             .when(|it| it.is_stalled_by("EntryDeprecated"), lifecycle("churn-2", "Active"))
             .until(|it| it.serves("churn-2")),
         canary("deprecated_on_its_way")
