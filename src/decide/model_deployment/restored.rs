@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::pass::Pass;
+use super::settle;
 use crate::api::model_deployment::{Cause, ModelDeploymentStatus};
 use crate::audit::{Entry, EntryKind};
 
@@ -81,10 +82,11 @@ impl Pass<'_> {
     pub(super) fn rolled_back_later(&self, revision: &str) -> Option<String> {
         let uid = self.resource.metadata.uid.as_deref().unwrap_or_default();
         let before = taken_back(self.history(), revision)?;
-        let known = self.resource.status.as_ref().map_or(0, |it| it.sequence);
+        // What this status has decided and not recorded yet may have taken the same number.
+        let is_unknown = |known: &ModelDeploymentStatus| settle::is_lost(known, before);
         // That it is held went onto the record *before* the status write: one that was lost is decided again.
         let is_lost_hold = before.decision == HOLD_BACK;
-        let unknown = before.uid == uid && before.sequence > known && !is_lost_hold;
+        let unknown = before.uid == uid && self.resource.status.as_ref().is_none_or(is_unknown) && !is_lost_hold;
         unknown.then(|| self.rolled_back_before(revision))?
     }
 

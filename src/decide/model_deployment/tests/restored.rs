@@ -158,6 +158,21 @@ fn a_status_of_an_earlier_time_goes_on_only_until_the_record_contradicts_it() {
 }
 
 #[test]
+fn that_it_lost_its_pods_meanwhile_takes_the_number_of_the_rollback_and_hides_it_not() {
+    let mid_canary = World::mid_canary();
+    let mut world = rolled_back();
+    // Only the status is of an earlier time: the candidate's pods are gone, and weight 0 does not wait for the record.
+    world.resource.status.clone_from(&mid_canary.resource.status);
+    world.pass();
+    assert_eq!(world.attempt().withdrawn_from.map(|it| it.to_string()).as_deref(), Some("5%"));
+    world.come_to_rest();
+    assert_eq!(
+        (world.attempt().state, world.attempt().cause),
+        (AttemptState::RolledBack, Some(Cause::PreviouslyRolledBack))
+    );
+}
+
+#[test]
 fn until_something_serves_every_revision_is_asked_about() {
     let mut world = rolled_back();
     world.deploy("churn-3");
