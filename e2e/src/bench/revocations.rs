@@ -200,7 +200,7 @@ mod tests {
         let page = Trials::new(of(Had::Candidate).chain(of(Had::Stable)).collect()).to_string();
         for line in [
             "50 entries revoked, 25 of candidates",
-            "half       0.160 s     0.130 s   0.260 s",
+            "half       0.170 s     0.130 s   0.260 s",
             "slowest    0.500 s     0.250 s   0.500 s",
             "all within 0.500 s   goal ≤ 1 s   yes",
         ] {
