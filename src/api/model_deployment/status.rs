@@ -289,6 +289,12 @@ pub struct EntryName {
     pub uid: String,
 }
 
+impl From<&EntryRef> for EntryName {
+    fn from(it: &EntryRef) -> Self {
+        Self { name: it.name.clone(), uid: it.uid.clone() }
+    }
+}
+
 /// A revision that is not tried again by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -328,7 +334,7 @@ pub struct Proven {
 pub struct RevisionStatus {
     /// The revision.
     pub revision: String,
-    /// The entry that it was last begun for.
+    /// The entry it is of: the one by which the spec last named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<EntryName>,
     /// What it is for.

@@ -27,8 +27,7 @@ impl Pass<'_> {
             }
         };
         if self.status.stable.as_ref().is_some_and(|it| it.revision == entry.revision) {
-            // The same bytes under another entry: nothing to roll out, but said.
-            self.status.stable = Some(entry);
+            // Perhaps the same bytes under another entry: nothing to roll out, and noted (see `revocation`).
             if let Some(retry) = retry {
                 self.refuse_request(&retry, "the revision that the spec asks for serves already");
             }
@@ -105,7 +104,7 @@ impl Pass<'_> {
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
         if let Some(it) = self.status.revisions.iter_mut().find(|it| it.revision == entry.revision) {
-            it.entry = Some(EntryName { name: entry.name.clone(), uid: entry.uid.clone() });
+            it.entry = Some(EntryName::from(&entry));
         }
         let mut why = format!("the spec names entry {}", entry.name);
         if let Some(until) = proven_until {

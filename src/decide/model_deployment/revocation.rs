@@ -35,13 +35,10 @@ use crate::decide::EventType;
 
 /// Names of the entries of all revisions that are alive.
 pub fn entries_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = &str> {
-    let kept = status.revisions.iter().filter_map(|it| it.entry.as_ref()).map(|it| it.name.as_str());
-    references_of(status).map(|it| it.name.as_str()).chain(kept)
-}
-
-fn references_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = &EntryRef> {
+    let attempt = status.attempt.as_ref().map(|it| &it.entry);
     let fallback = status.probation.as_ref().map(|it| &it.fallback);
-    status.stable.iter().chain(status.attempt.as_ref().map(|it| &it.entry)).chain(fallback)
+    let named = status.stable.iter().chain(attempt).chain(fallback).map(|it| it.name.as_str());
+    named.chain(status.revisions.iter().filter_map(|it| it.entry.as_ref()).map(|it| it.name.as_str()))
 }
 
 impl Pass<'_> {
@@ -62,7 +59,7 @@ impl Pass<'_> {
             let all = attempt.into_iter().chain(fallback).chain(&mut status.stable);
             all.filter(|it| it.revision == named.revision).for_each(|it| *it = named.clone());
             let of_named = status.revisions.iter_mut().filter(|it| it.revision == named.revision);
-            of_named.for_each(|it| it.entry = Some(EntryName { name: named.name.clone(), uid: named.uid.clone() }));
+            of_named.for_each(|it| it.entry = Some(EntryName::from(&named)));
         }
         let unknown: Vec<String> =
             self.status.revisions.iter().filter(|it| it.entry.is_none()).map(|it| it.revision.clone()).collect();
@@ -78,8 +75,7 @@ impl Pass<'_> {
 
     fn recorded_entry(&self, revision: &str) -> Option<EntryName> {
         let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        let EntryRef { name, uid, .. } = build::record::read(record).ok()?.entry;
-        Some(EntryName { name, uid })
+        Some(EntryName::from(&build::record::read(record).ok()?.entry))
     }
 
     /// Takes what is revoked off traffic. Whether that is all there is to do now.

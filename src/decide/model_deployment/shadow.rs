@@ -82,9 +82,7 @@ impl Pass<'_> {
     /// Waits for the copies, watches them, and ends.
     pub(super) fn advance_shadow(&mut self, attempt: &Attempt) {
         let wanted = self.policy.shadow.as_ref().map(|it| it.share);
-        // Where nobody is served any more, there is nothing to copy.
-        let is_alone = self.status.stable.is_none();
-        if wanted.is_none() || is_alone || self.is_emergency() || self.shadow_is_proven(attempt) {
+        if wanted.is_none() || self.is_emergency() || self.shadow_is_proven(attempt) {
             self.end_shadow();
         } else if wanted != attempt.copied {
             self.await_copies(wanted);

@@ -97,7 +97,7 @@ fn stable() -> Vec<Scenario> {
             .when(|it| it.serves_of("churn-1"), |it| it.unset("bad"))
             .until(|it| it.serves("churn-1") && it.has_pods_of("churn-1")),
         Scenario::named("revoked_and_switched_by_a_service")
-            .spec(switched.clone())
+            .spec(switched)
             .when(|it| it.serves("churn-1"), revoke("churn-1"))
             .when(nothing_serves, deploy("churn-2"))
             .until(|it| it.serves("churn-2")),
@@ -142,7 +142,10 @@ fn beside_attempts() -> Vec<Scenario> {
             .when(|it| it.status().stable.is_none() && it.is_in(Failed), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
         kept("stable_revoked_beside_a_candidate_and_the_old_one_kept")
-            .when(|it| it.serves("churn-2"), |it| edit(json!({"modelRef": {"name": "churn-3"}, "rollout": {"steps": [{"weight": "50%", "for": "20m"}]}}))(it))
+            .when(
+                |it| it.serves("churn-2"),
+                edit(json!({"modelRef": {"name": "churn-3"}, "rollout": {"steps": [{"weight": "50%", "for": "20m"}]}})),
+            )
             .when(|it| it.is_at(Observing, "50%"), revoke("churn-2"))
             .until(|it| it.serves("churn-3")),
         kept("stable_revoked_beside_a_promotion_and_the_old_one_kept")
