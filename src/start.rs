@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::audit::ObjectStoreTrail;
+use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::{Answers, Prometheus};
 use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
+use crate::observe::approvals::ApprovalSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::{self, OperatorOptions};
 use crate::runtime::{Shutdown, start_logging};
@@ -40,10 +42,11 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
         sql: Arc::new(SqlSource::new(options.allow_loopback_urls)),
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
-    let settings = Settings { regions, fetch_image: options.fetch_image.clone() };
+    let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
+    let approvals = approvals(&options)?;
     let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str())?);
     let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
-        model_deployment::register(registration, metrics, settings);
+        model_deployment::register(registration, metrics, settings, approvals);
     });
     let mut run = std::pin::pin!(run);
     // A store that does not answer is no reason not to start: rollbacks do not wait for it.
@@ -55,6 +58,13 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
             Err(unfit.into())
         }
     }
+}
+
+/// Who has to approve, and what guards it.
+fn approvals(options: &OperatorOptions) -> Result<ApprovalSettings, approval_guard::Unreadable> {
+    let shipped = |name: &String| approval_guard::shipped(name, &options.delivery_accounts);
+    let policies = options.approval_policies.as_ref().map(shipped).transpose()?.unwrap_or_default();
+    Ok(ApprovalSettings { roles: options.approval_roles.clone(), policies })
 }
 
 /// Region → node label → value, as the chart writes it.

@@ -30,5 +30,5 @@ fn every_crd_is_a_document_of_one_stream() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.starts_with("---\n"), "{output:?}");
     let kinds: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
-    assert_eq!(kinds, ["CustomResourceDefinition"; 2]);
+    assert_eq!(kinds, ["CustomResourceDefinition"; 3]);
 }

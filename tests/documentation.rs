@@ -60,6 +60,8 @@ const NO_REASONS: &[&str] = &[
     "Request",
     "Hold",
     "Alert",
+    // And that something has to be approved.
+    "Gate",
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -182,7 +184,11 @@ fn holds(value: &Value, path: &str) -> bool {
 
 #[test]
 fn the_full_examples_use_every_field() -> Result<()> {
-    for (kind, plural) in [("modeldeployment", "modeldeployments"), ("modelregistryentry", "modelregistryentries")] {
+    for (kind, plural) in [
+        ("modeldeployment", "modeldeployments"),
+        ("modelregistryentry", "modelregistryentries"),
+        ("approval", "approvals"),
+    ] {
         let minimal = yaml(&format!("examples/{kind}/minimal.yaml"))?;
         let full = yaml(&format!("examples/{kind}/full.yaml"))?;
         // What excludes other fields cannot stand beside them.

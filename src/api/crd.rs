@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{ModelDeployment, ModelRegistryEntry};
+use super::{Approval, ModelDeployment, ModelRegistryEntry};
 
 /// The CRDs of all kinds as (file name, YAML).
 ///
@@ -18,6 +18,7 @@ use super::{ModelDeployment, ModelRegistryEntry};
 /// When a schema cannot be written as YAML: a mistake in the types.
 pub fn files() -> Result<Vec<(&'static str, String)>, serde_yaml::Error> {
     Ok(vec![
+        ("approvals.werkbank.dev.yaml", yaml(&Approval::crd())?),
         ("modeldeployments.werkbank.dev.yaml", yaml(&ModelDeployment::crd())?),
         ("modelregistryentries.werkbank.dev.yaml", yaml(&ModelRegistryEntry::crd())?),
     ])

@@ -6,6 +6,7 @@
 //! once, in [`crate::decide::model_deployment::policy`], where a bad one becomes a condition that
 //! names the field, not an object the operator cannot see.
 
+pub mod approval;
 pub mod artifact;
 pub mod artifact_digest;
 pub mod artifact_failure;
@@ -22,6 +23,7 @@ pub mod revision;
 pub mod verbatim;
 pub mod weight;
 
+pub use approval::Approval;
 pub use condition::Condition;
 pub use duration::DurationText;
 pub use model_deployment::ModelDeployment;

@@ -2,14 +2,16 @@
 //!
 //! An entry answers "which bytes": where the artifact lies and what its digest
 //! is. A deployment names an entry, never a URI, so what runs is always a
-//! version that was registered. And it answers "still?": an entry that is revoked is off the traffic of whoever
+//! version that was registered. It answers "may it?": who has to agree, and who submitted it. And it answers "still?": an entry that is revoked is off the traffic of whoever
 //! uses it within seconds, for good.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::condition::Condition;
+use crate::text::hex::hex;
 
 /// One immutable version of a model: which model, which version, where its
 /// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`: register a
@@ -38,7 +40,9 @@ use super::condition::Condition;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact").message("spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance)").message("spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("!has(self.governance) || !has(self.governance.approvals) || size(self.governance.approvals) == 0 || has(self.submittedBy)").message("submittedBy must be given where governance.approvals asks for approvals: nobody approves their own work"),
+    validation = Rule::new("!has(self.deliveredBy) || has(self.submittedBy)").message("deliveredBy is the account that applies the entry in somebody's name: say whose in submittedBy"),
     validation = Rule::new("!has(oldSelf.lifecycle) || oldSelf.lifecycle != 'Revoked' || (has(self.lifecycle) && self.lifecycle == 'Revoked')").message("lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it")
 )]
 pub struct ModelRegistryEntrySpec {
@@ -46,6 +50,19 @@ pub struct ModelRegistryEntrySpec {
     pub model: ModelIdentity,
     /// The bytes.
     pub artifact: Artifact,
+    /// Who submits it, by the name that the API server knows the person by (`kubectl auth whoami`): nobody approves their own
+    /// work. The chart's admission policy holds it to the requester's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub submitted_by: Option<String>,
+    /// The account that applies the entry in the name of `submittedBy`, if that is not the person: one of the chart's
+    /// `approvals.deliveryAccounts`, such as Argo CD's. Then nobody has verified who submitted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub delivered_by: Option<String>,
+    /// Who has to agree before it is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub governance: Option<Governance>,
     /// Whether it may be deployed; Active when left out. Not part of `status.specDigest`: it says nothing of which
     /// version this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +75,30 @@ impl ModelRegistryEntrySpec {
     pub fn lifecycle(&self) -> Lifecycle {
         self.lifecycle.unwrap_or_default()
     }
+
+    /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), which `lifecycle` is no part of.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut spec = serde_json::to_value(self).unwrap_or_default();
+        if let Some(spec) = spec.as_object_mut() {
+            spec.remove("lifecycle");
+        }
+        let canonical = serde_json_canonicalizer::to_vec(&spec).unwrap_or_default();
+        format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
+    }
+}
+
+/// Who has to agree before a version is deployed.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Governance {
+    /// Roles that must approve the entry, each by another person, beside those that the chart's `approvals.roles` asks for:
+    /// RBAC says who has a role, by the verb `approve-<role>` on modelregistryentries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(it, it.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))")
+        .message("governance.approvals are roles: lower-case letters, digits and '-', such as data-protection"))]
+    pub approvals: Vec<String>,
 }
 
 /// Whether a version may be deployed.
@@ -158,11 +199,37 @@ pub struct ModelRegistryEntryStatus {
     /// approvals and the record of decisions refer to.
     #[serde(default)]
     pub spec_digest: String,
-    /// `Ready`, `Reconciling`, `Stalled`.
+    /// The roles that have to approve it, and what each has said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<RoleWord>,
+    /// `Ready`, `Reconciling`, `Stalled`; where approvals are asked for, `Approved` and `ApprovalGuardReady`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Epoch of the leader that wrote this.
     #[serde(default)]
     pub lease_epoch: i64,
+}
+
+/// What a role has said. Who it was is in the Approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleWord {
+    /// The role.
+    pub role: String,
+    /// What counts of it.
+    pub word: RoleWordKind,
+}
+
+/// What counts of what a role has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RoleWordKind {
+    /// Yes.
+    Approved,
+    /// Nothing yet.
+    Missing,
+    /// No.
+    Rejected,
+    /// Something that counts for nothing: the condition `Approved` says why.
+    Void,
 }

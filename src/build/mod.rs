@@ -4,6 +4,7 @@
 //! ModelDeployment: deleting the one record takes pods, Service and ConfigMap copies with it,
 //! and deleting the ModelDeployment takes everything.
 
+pub mod approval_guard;
 pub mod autoscaler;
 pub mod copy;
 pub mod deployment;

@@ -1,10 +1,14 @@
 //! `kubectl werkbank get`: reads deployments and hands them to [`tree`](super::tree), or prints them whole.
 
+use std::fmt::Debug;
+
 use chrono::Utc;
 use clap::{Args, ValueEnum};
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::CliError;
@@ -35,7 +39,7 @@ enum Format {
 pub(super) async fn run(options: &ClusterOptions, arguments: &GetArguments) -> Result<String, CliError> {
     let cluster = options.connect().await?;
     if let Some(name) = &arguments.name {
-        let one = one(&cluster, name).await?;
+        let one: ModelDeployment = one(&cluster, name).await?;
         return match arguments.output {
             Some(format) => print(&one, format),
             None => Ok(tree::render(&one, Utc::now())),
@@ -66,15 +70,19 @@ pub(super) async fn run(options: &ClusterOptions, arguments: &GetArguments) -> R
     Ok(trees.join("\n"))
 }
 
-/// The deployment of that name.
-pub(super) async fn one(cluster: &Cluster, name: &str) -> Result<ModelDeployment, CliError> {
-    let api: Api<ModelDeployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+/// The object of that name.
+pub(super) async fn one<K>(cluster: &Cluster, name: &str) -> Result<K, CliError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     api.get(name).await.map_err(|error| match error {
         // Also what an API server without the CRDs says, in other words.
         kube::Error::Api(status)
             if status.is_not_found() && status.details.as_ref().is_some_and(|it| it.name == name) =>
         {
-            CliError::NotFound { namespace: cluster.namespace.clone(), name: name.into() }
+            let kind = K::kind(&()).into_owned();
+            CliError::NotFound { kind, namespace: cluster.namespace.clone(), name: name.into() }
         }
         other => other.into(),
     })

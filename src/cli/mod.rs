@@ -2,11 +2,12 @@
 //!
 //! A rollout is a small tree (revisions, their weights, the verdicts about them) and one sentence: what
 //! it waits for. `kubectl get` shows one line; this shows the tree. And a person's request is an annotation
-//! that must name the attempt it means: this writes it, in the name that the API server knows the person by.
+//! that must name the attempt it means: this writes it, in the name that the API server knows the person by; and so are approvals.
 //!
 //! [`tree`] is pure: resource and time in, text out. Everything that talks to the cluster is in [`get`],
-//! [`request`] and [`cluster`].
+//! [`request`], [`approve`] and [`cluster`].
 
+pub mod approve;
 pub mod cluster;
 pub mod get;
 pub mod request;
@@ -17,13 +18,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::approve::ApproveArguments;
 use self::cluster::ClusterOptions;
 use self::get::GetArguments;
 use self::request::RequestArguments;
+use crate::api::approval::ApprovalDecision;
 use crate::decide::model_deployment::request::Verb;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 the cluster cannot be reached or refuses; 2 wrong arguments; \
-3 there is no attempt that the request could be for; 4 no ModelDeployment of that name.";
+3 there is nothing that the request, or the approval, could be for; 4 nothing of that name.";
 
 /// See and steer the rollouts of ModelDeployments.
 #[derive(Debug, Parser)]
@@ -49,6 +52,10 @@ enum Command {
     Promote(RequestArguments),
     /// Try a revision again that was taken back.
     Retry(RequestArguments),
+    /// Approve an entry, or the next step of a deployment, in a role that it asks for.
+    Approve(ApproveArguments),
+    /// Reject an entry, or the next step of a deployment, in a role that it asks for: that counts whatever others say.
+    Reject(ApproveArguments),
 }
 
 /// Why a command did not do what it should.
@@ -60,11 +67,11 @@ pub enum CliError {
     /// No answer from the API server, or one that says no.
     #[error("{}", explain(.0))]
     Cluster(#[from] kube::Error),
-    /// No such ModelDeployment.
-    #[error(
-        "there is no ModelDeployment {name} in namespace {namespace}; list them with: kubectl werkbank get --all-namespaces"
-    )]
+    /// No such object.
+    #[error("there is no {kind} {name} in namespace {namespace}; list them with: kubectl get {kind} --all-namespaces")]
     NotFound {
+        /// What it would be.
+        kind: String,
         /// Where it was looked for.
         namespace: String,
         /// What was looked for.
@@ -105,6 +112,8 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Command::Pause(it) => request::run(&arguments.cluster, &it, Verb::Pause).await,
         Command::Resume(it) => request::run(&arguments.cluster, &it, Verb::Resume).await,
         Command::Promote(it) => request::run(&arguments.cluster, &it, Verb::Promote).await,
+        Command::Approve(it) => approve::run(&arguments.cluster, &it, ApprovalDecision::Approved).await,
+        Command::Reject(it) => approve::run(&arguments.cluster, &it, ApprovalDecision::Rejected).await,
         Command::Retry(it) => request::run(&arguments.cluster, &it, Verb::Retry).await,
     };
     match done {
@@ -169,7 +178,8 @@ mod tests {
     #[test]
     fn help_documents_every_exit_code() {
         let help = Arguments::command().render_help().to_string();
-        let not_found = CliError::NotFound { namespace: "crm".into(), name: "churn".into() };
+        let not_found =
+            CliError::NotFound { kind: "ModelDeployment".into(), namespace: "crm".into(), name: "churn".into() };
         for error in [not_found, CliError::NothingToDo(String::new()), CliError::Print(String::new())] {
             assert!(help.contains(&format!("{} ", error.exit_code())), "{help}");
         }

@@ -31,7 +31,7 @@ pub(super) async fn run(
 ) -> Result<String, CliError> {
     let cluster = options.connect().await?;
     let name = &arguments.name;
-    let resource = get::one(&cluster, name).await?;
+    let resource: ModelDeployment = get::one(&cluster, name).await?;
     let attempt = addressee(&resource, verb).map_err(CliError::NothingToDo)?;
     let by = requester(&cluster).await?;
     let value = annotation(verb, &attempt, Utc::now().timestamp_micros(), &by);
@@ -47,7 +47,7 @@ pub(super) async fn run(
 }
 
 /// The name the API server knows the person by: what an audit compares `by` with.
-async fn requester(cluster: &Cluster) -> Result<String, CliError> {
+pub(super) async fn requester(cluster: &Cluster) -> Result<String, CliError> {
     let api: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
     let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);

@@ -5,6 +5,7 @@
 //! matters is tested without a cluster. `tests/architecture.rs` holds this
 //! folder to it.
 
+pub mod approval;
 mod measurement;
 pub mod model_deployment;
 pub mod model_registry_entry;

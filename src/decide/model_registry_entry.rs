@@ -1,24 +1,46 @@
 //! What to do about a ModelRegistryEntry: say whether it can be deployed.
 //!
 //! The spec is immutable and CEL has checked its form, so there is little left:
-//! the digest that decisions refer to, and a URI that the fetching side can open.
+//! the digest that decisions refer to, a URI that the fetching side can open, and whether those who have to approve it have.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
 use super::Plan;
+use super::approval::guard::{self, Guard};
+use super::approval::{self, Missing, Word};
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
-use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus};
-use crate::api::{Condition, ModelRegistryEntry};
-use crate::text::hex::hex;
+use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus, RoleWord, RoleWordKind};
+use crate::api::{Approval, Condition, ModelRegistryEntry};
 
 /// What is known besides the entry.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Epoch of this leader.
     pub lease_epoch: i64,
+    /// Approvals that are about an entry of this name.
+    pub approvals: Vec<Arc<Approval>>,
+    /// Whether they count.
+    pub guard: Guard,
+    /// Roles that have to approve every entry.
+    pub approval_roles: Vec<String>,
 }
+
+fn words(resource: &ModelRegistryEntry, observed: &Observed) -> Vec<RoleWord> {
+    let words = approval::words_of_entry(resource, &observed.approval_roles, &observed.approvals);
+    let kind = |word: Word| match word {
+        Word::Approved => RoleWordKind::Approved,
+        Word::Missing => RoleWordKind::Missing,
+        Word::Rejected => RoleWordKind::Rejected,
+        Word::Void(_) => RoleWordKind::Void,
+    };
+    words.into_iter().map(|(role, word)| RoleWord { role, word: kind(word) }).collect()
+}
+
+/// A conclusion: whether it holds, a reason, and a sentence.
+type Said = (bool, (&'static str, String));
 
 /// Decides. Pure and total.
 #[must_use]
@@ -33,47 +55,95 @@ pub fn decide(
     let generation = resource.metadata.generation.unwrap_or_default();
     let old = resource.status.as_ref();
     let mut status = old.cloned().unwrap_or_default();
-    let lifecycle = resource.spec.lifecycle();
-    let problem =
-        resource.spec.artifact.uri.parse::<ArtifactUri>().err().map(|error| format!("spec.artifact.uri: {error}"));
     status.observed_generation = generation;
-    status.spec_digest = spec_digest(resource);
-    let mut set = |type_: &str, holds: bool, reason: &str, message: &str| {
-        condition::set(
-            &mut status.conditions,
-            Condition {
-                type_: type_.into(),
-                status: holds.into(),
-                reason: reason.into(),
-                message: message.into(),
-                last_transition_time: now,
-                observed_generation: generation,
-            },
-        );
-    };
-    match &problem {
-        None => {
-            let (reason, message) = standing(lifecycle);
-            set("Ready", true, reason, message);
-            set("Stalled", false, reason, "nothing needs a person");
-        }
-        Some(problem) => {
-            set("Ready", false, "ArtifactInvalidUri", problem);
-            set(
-                "Stalled",
-                true,
-                "ArtifactInvalidUri",
-                "the spec is immutable: delete this entry and register a corrected one",
-            );
-        }
+    status.spec_digest = resource.spec.digest();
+    status.approvals = words(resource, observed);
+    for (type_, said) in conclude(resource, observed) {
+        let Some((holds, (reason, message))) = said else {
+            status.conditions.retain(|it| it.type_ != type_);
+            continue;
+        };
+        let (status_, reason) = (holds.into(), reason.into());
+        let it = Condition {
+            type_: type_.into(),
+            status: status_,
+            reason,
+            message,
+            last_transition_time: now,
+            observed_generation: generation,
+        };
+        condition::set(&mut status.conditions, it);
     }
-    let (reason, _) = standing(lifecycle);
-    set("Reconciling", false, reason, "nothing is under way");
+    let again = condition::find(&status.conditions, "ApprovalGuardReady").is_some_and(|it| it.status != true.into());
     let changed = old != Some(&status);
     if changed {
         status.lease_epoch = observed.lease_epoch;
     }
-    Plan { status: changed.then_some(status), ..Plan::default() }
+    // Nobody tells when a policy is there again.
+    Plan { status: changed.then_some(status), requeue: again.then_some(guard::RETRY), ..Plan::default() }
+}
+
+/// All conditions: what each says, or that it says nothing.
+fn conclude(resource: &ModelRegistryEntry, observed: &Observed) -> [(&'static str, Option<Said>); 5] {
+    let approvals = approvals(resource, observed);
+    let approved = approvals.as_ref().map(|it| said_of_approvals(resource, it.as_ref()));
+    let guarded = approvals.as_ref().map(|_| said_of_guard(&observed.guard));
+    let [ready, reconciling, stalled] = progress(resource, approvals.flatten());
+    [
+        ("Ready", Some(ready)),
+        ("Reconciling", Some(reconciling)),
+        ("Stalled", Some(stalled)),
+        ("Approved", approved),
+        ("ApprovalGuardReady", guarded),
+    ]
+}
+
+/// `Ready`, `Reconciling`, `Stalled`.
+fn progress(resource: &ModelRegistryEntry, missing: Option<Missing>) -> [Said; 3] {
+    let (reason, message) = standing(resource.spec.lifecycle());
+    let calm = |reason| (false, (reason, "nothing is under way".to_owned()));
+    if let Err(error) = resource.spec.artifact.uri.parse::<ArtifactUri>() {
+        let reason = "ArtifactInvalidUri";
+        let remedy = "the spec is immutable: delete this entry and register a corrected one".to_owned();
+        return [(false, (reason, format!("spec.artifact.uri: {error}"))), calm(reason), (true, (reason, remedy))];
+    }
+    let well = |reason| (false, (reason, "nothing needs a person".to_owned()));
+    // Of one that is revoked nothing is left to be approved.
+    let Some(missing) = missing.filter(|_| resource.spec.lifecycle() != Lifecycle::Revoked) else {
+        return [(true, (reason, message.into())), calm(reason), well(reason)];
+    };
+    let is_final = missing.is_final();
+    let said = (missing.reason, missing.message);
+    if is_final {
+        [(false, said.clone()), calm(said.0), (true, said)]
+    } else {
+        [(false, said.clone()), (true, said), well(reason)]
+    }
+}
+
+/// What is missing of the approvals, where some are asked for.
+fn approvals(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Option<Missing>> {
+    let asked = !approval::roles_of(resource, &observed.approval_roles).is_empty();
+    asked.then(|| approval::missing_of_entry(resource, &observed.approval_roles, &observed.approvals, &observed.guard))
+}
+
+fn said_of_approvals(resource: &ModelRegistryEntry, missing: Option<&Missing>) -> Said {
+    if let Some(missing) = missing {
+        return (false, (missing.reason, missing.message.clone()));
+    }
+    let mut message = "every role that is asked for has approved it".to_owned();
+    if resource.spec.delivered_by.is_some() {
+        message.push_str("; whose work it is was said by the account that delivered it (spec.deliveredBy), and nobody has verified it");
+    }
+    (true, ("Approved", message))
+}
+
+fn said_of_guard(guard: &Guard) -> Said {
+    match guard {
+        Guard::Ready => (true, ("PoliciesInForce", "the admission policies are the shipped ones".into())),
+        Guard::NotReady(why) => (false, (approval::UNGUARDED, why.clone())),
+        Guard::NotAsked => (false, (approval::UNGUARDED, "the admission policies have not been looked at".into())),
+    }
 }
 
 /// Reason and message of an entry that is what its spec says: also one that may not be deployed, because that is what
@@ -88,22 +158,13 @@ fn standing(lifecycle: Lifecycle) -> (&'static str, &'static str) {
     }
 }
 
-/// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), which `lifecycle` is no part of.
-fn spec_digest(resource: &ModelRegistryEntry) -> String {
-    let mut spec = serde_json::to_value(&resource.spec).unwrap_or_default();
-    if let Some(spec) = spec.as_object_mut() {
-        spec.remove("lifecycle");
-    }
-    let canonical = serde_json_canonicalizer::to_vec(&spec).unwrap_or_default();
-    format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::api::condition::ConditionStatus;
+    use crate::api::model_registry_entry::Governance;
 
     fn entry(uri: &str) -> ModelRegistryEntry {
         let spec = json!({
@@ -118,7 +179,7 @@ mod tests {
     /// The status that is written, if one is.
     fn pass(entry: &mut ModelRegistryEntry, seconds: i64) -> Option<ModelRegistryEntryStatus> {
         let now = DateTime::from_timestamp(1_795_003_200 + seconds, 0).unwrap();
-        let plan = decide(entry, &Observed { lease_epoch: 7 }, now);
+        let plan = decide(entry, &Observed { lease_epoch: 7, ..Observed::default() }, now);
         assert!(plan.ops.is_empty() && plan.entries.is_empty());
         if plan.status.is_some() {
             entry.status.clone_from(&plan.status);
@@ -149,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_of_everything_in_the_spec_but_its_lifecycle() {
-        let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| spec_digest(&entry(uri)));
+        let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| entry(uri).spec.digest());
         assert_ne!(one, other);
     }
 
@@ -178,6 +239,93 @@ mod tests {
         );
         let ready = status.conditions.iter().find(|it| it.status == ConditionStatus::False).unwrap();
         assert!(ready.message.starts_with("spec.artifact.uri: "), "{}", ready.message);
+    }
+
+    /// `entry`, which a role has to approve.
+    fn asking(role: &str) -> ModelRegistryEntry {
+        let mut it = entry("s3://models/churn/1/");
+        it.spec.submitted_by = Some("anna@example.com".into());
+        it.spec.governance = Some(Governance { approvals: vec![role.into()] });
+        it.metadata.uid = Some("uid-1".into());
+        it
+    }
+
+    fn word(entry: &ModelRegistryEntry, decision: &str) -> Arc<Approval> {
+        let digest = entry.spec.digest();
+        let subject = json!({"kind": "ModelRegistryEntry", "name": "churn-1", "uid": "uid-1", "digest": digest});
+        let name = crate::api::approval::name_of("churn-1", "technical", &digest);
+        let spec =
+            json!({"subject": subject, "role": "technical", "decision": decision, "approver": "ben@example.com"});
+        let it = json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval", "metadata": {"name": name}, "spec": spec});
+        Arc::new(serde_json::from_value(it).unwrap())
+    }
+
+    /// What is said of it, and when it is looked at again.
+    fn told(entry: &ModelRegistryEntry, approvals: Vec<Arc<Approval>>, guard: Guard) -> (Vec<String>, bool) {
+        let observed = Observed { lease_epoch: 7, approvals, guard, approval_roles: Vec::new() };
+        let plan = decide(entry, &observed, DateTime::from_timestamp(1_795_003_200, 0).unwrap());
+        let status = plan.status.unwrap();
+        let text = serde_json::to_string(&status).unwrap();
+        assert!(!text.contains("example.com"), "a status names a person: {text}");
+        (said(&status), plan.requeue.is_some())
+    }
+
+    #[test]
+    fn one_that_has_to_be_approved_is_ready_when_it_is() {
+        let it = asking("technical");
+        let (waits, again) = told(&it, vec![], Guard::Ready);
+        assert_eq!(
+            waits,
+            [
+                "ApprovalGuardReady True PoliciesInForce",
+                "Approved False AwaitingApproval",
+                "Ready False AwaitingApproval",
+                "Reconciling True AwaitingApproval",
+                "Stalled False Registered"
+            ]
+        );
+        assert!(!again, "an Approval wakes it");
+        let (approved, _) = told(&it, vec![word(&it, "Approved")], Guard::Ready);
+        assert!(
+            approved.contains(&"Approved True Approved".to_owned())
+                && approved.contains(&"Ready True Registered".to_owned())
+        );
+        let mut delivered = it.clone();
+        delivered.spec.delivered_by = Some("system:serviceaccount:argocd:argocd-application-controller".into());
+        let observed =
+            Observed { approvals: vec![word(&delivered, "Approved")], guard: Guard::Ready, ..Observed::default() };
+        let status = decide(&delivered, &observed, DateTime::UNIX_EPOCH).status.unwrap();
+        let message = &condition::find(&status.conditions, "Approved").unwrap().message;
+        assert!(message.contains("nobody has verified it"), "{message}");
+        let (rejected, _) = told(&it, vec![word(&it, "Rejected")], Guard::Ready);
+        assert!(rejected.contains(&"Stalled True ApprovalRejected".to_owned()), "{rejected:?}");
+        let (unguarded, again) = told(&it, vec![word(&it, "Approved")], Guard::NotReady("gone".into()));
+        assert!(unguarded.contains(&"ApprovalGuardReady False ApprovalGuardNotReady".to_owned()), "{unguarded:?}");
+        assert!(unguarded.contains(&"Ready False ApprovalGuardNotReady".to_owned()) && again);
+    }
+
+    #[test]
+    fn of_one_that_is_revoked_nothing_is_left_to_be_approved() {
+        let mut it = asking("technical");
+        it.spec.lifecycle = Some(Lifecycle::Revoked);
+        let (revoked, _) = told(&it, vec![], Guard::Ready);
+        assert!(revoked.contains(&"Ready True Revoked".to_owned()), "{revoked:?}");
+    }
+
+    #[test]
+    fn what_is_asked_for_no_more_is_said_no_more() {
+        let mut it = entry("s3://models/churn/1/");
+        it.spec.submitted_by = Some("anna@example.com".into());
+        let asked = Observed { approval_roles: vec!["technical".into()], guard: Guard::Ready, ..Observed::default() };
+        let now = DateTime::from_timestamp(1_795_003_200, 0).unwrap();
+        it.status = decide(&it, &asked, now).status;
+        assert!(said(it.status.as_ref().unwrap()).contains(&"Approved False AwaitingApproval".to_owned()));
+        let status = decide(&it, &Observed::default(), now).status.unwrap();
+        assert_eq!(
+            said(&status),
+            ["Ready True Registered", "Reconciling False Registered", "Stalled False Registered"]
+        );
+        assert!(status.approvals.is_empty());
     }
 
     #[test]

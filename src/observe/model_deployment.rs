@@ -38,6 +38,7 @@ use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::{self, settle};
 use crate::runtime::{Cache, Clock, Machine, NamespaceMeta, ObserveError, PassMemory};
 
+use super::approvals::Approvals;
 use contents::Contents;
 use desk::Desk;
 pub use watches::register;
@@ -62,6 +63,7 @@ pub struct MetricSource {
 pub struct ModelDeployments {
     client: Client,
     entries: Cache<ModelRegistryEntry>,
+    approvals: Approvals,
     config_maps: Cache<PartialObjectMeta<ConfigMap>>,
     contents: Contents,
     records: Cache<ControllerRevision>,
@@ -107,8 +109,12 @@ impl Machine for ModelDeployments {
         let now = self.clock.now().trunc_subsecs(3);
         let (answered, asked) = self.desk.ask(&resource, &policy, memory.got_through, now).await;
         let history = self.history(&resource, &memory.lost).await;
+        let entry = self.entry(&resource);
+        let (approvals, guard) = self.approvals(&resource, entry.as_deref()).await;
         Ok(Observed {
-            entry: self.entry(&resource),
+            entry,
+            approvals,
+            guard,
             revoked: self.revoked(&resource),
             config_maps: config_maps.of_template,
             unread_config_maps: config_maps.unread,

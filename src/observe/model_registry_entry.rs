@@ -1,20 +1,28 @@
-//! A registry entry needs nothing but itself.
+//! A registry entry needs itself, and what people have said of it.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 
-use crate::api::ModelRegistryEntry;
+use super::approvals::{self, ApprovalSettings, Approvals};
+use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
+use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::decide::Plan;
+use crate::decide::approval;
 use crate::decide::model_registry_entry::{self, Observed};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 
 /// The machine of ModelRegistryEntries.
-pub struct ModelRegistryEntries;
+pub struct ModelRegistryEntries {
+    approvals: Approvals,
+    roles: Vec<String>,
+}
 
 impl Machine for ModelRegistryEntries {
     type Resource = ModelRegistryEntry;
@@ -23,8 +31,16 @@ impl Machine for ModelRegistryEntries {
 
     const KIND: &'static str = "ModelRegistryEntry";
 
-    async fn observe(&self, _: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        Ok(Observed { lease_epoch: memory.lease_epoch })
+    async fn observe(&self, resource: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
+        let mut observed =
+            Observed { lease_epoch: memory.lease_epoch, approval_roles: self.roles.clone(), ..Observed::default() };
+        if !approval::roles_of(&resource, &self.roles).is_empty() {
+            let namespace = resource.namespace().unwrap_or_default();
+            let name = resource.name_any();
+            observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
+            observed.guard = self.approvals.guard().await;
+        }
+        Ok(observed)
     }
 
     fn decide(
@@ -45,14 +61,37 @@ impl Machine for ModelRegistryEntries {
     }
 }
 
-/// Watches entries and runs their machine. `also` is woken by every change of an entry.
+/// What else is woken: by an entry, and by an Approval.
+pub struct Also<E, A> {
+    /// By every change of an entry.
+    pub entries: E,
+    /// By every change of an Approval.
+    pub approvals: A,
+}
+
+/// Watches entries and Approvals, and runs the machine of entries.
 pub fn register(
     registration: &mut Registration<'_>,
-    also: impl FnOnce(Watch<ModelRegistryEntry>) -> Watch<ModelRegistryEntry>,
-) -> Cache<ModelRegistryEntry> {
+    settings: ApprovalSettings,
+    also: Also<
+        impl FnOnce(Watch<ModelRegistryEntry>) -> Watch<ModelRegistryEntry>,
+        impl FnOnce(Watch<Approval>) -> Watch<Approval>,
+    >,
+) -> (Cache<ModelRegistryEntry>, Approvals) {
     let queue = Queue::default();
-    let watch = also(Watch::new(watcher::Config::default()).wakes_itself(&queue));
+    let watch = (also.entries)(Watch::new(watcher::Config::default()).wakes_itself(&queue));
     let cache = registration.watches.add(watch);
-    registration.controller(ModelRegistryEntries, cache.clone(), queue);
-    cache
+    let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));
+    let approvals = registration.watches.add(approvals);
+    let approvals = Approvals::new(approvals, registration.client.clone(), registration.clock(), settings.policies);
+    let machine = ModelRegistryEntries { approvals: approvals.clone(), roles: settings.roles };
+    registration.controller(machine, cache.clone(), queue);
+    (cache, approvals)
+}
+
+fn entry_of(approval: &Approval) -> Vec<ObjectRef<ModelRegistryEntry>> {
+    let subject = &approval.spec.subject;
+    let namespace = approval.namespace().unwrap_or_default();
+    let is_entry = subject.kind == SubjectKind::ModelRegistryEntry;
+    is_entry.then(|| ObjectRef::new(&subject.name).within(&namespace)).into_iter().collect()
 }

@@ -57,6 +57,16 @@ pub struct OperatorOptions {
     /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.
     #[arg(long)]
     pub regions_file: Option<std::path::PathBuf>,
+    /// Role that has to approve every entry, beside those that the entry names; may be given several times.
+    #[arg(long = "approval-role")]
+    pub approval_roles: Vec<String>,
+    /// What the names of the admission policies begin with that guard approvals, as the chart installs them; without it
+    /// no approval counts.
+    #[arg(long)]
+    pub approval_policies: Option<String>,
+    /// Account that may register entries in somebody's name, as the admission policy knows it; may be given several times.
+    #[arg(long = "delivery-account")]
+    pub delivery_accounts: Vec<String>,
     /// Image of the init container that fetches artifacts: the operator's own.
     #[arg(long, env = "WERKBANK_IMAGE")]
     pub fetch_image: String,
@@ -332,7 +342,8 @@ mod tests {
     use super::*;
     use crate::api::gateway::HttpRoute;
     use crate::audit::ObjectStoreTrail;
-    use crate::observe::model_registry_entry;
+    use crate::observe::approvals::ApprovalSettings;
+    use crate::observe::model_registry_entry::{self, Also};
     use crate::runtime::watch::server::Server;
     use crate::runtime::{Watch, health};
 
@@ -398,7 +409,8 @@ mod tests {
         let shutdown = Shutdown::default();
         let process = Process { client: server.client(), metrics: Arc::new(Metrics::new()), health: health.clone() };
         let register = |registration: &mut Registration<'_>| {
-            drop(model_registry_entry::register(registration, |watch| watch));
+            let also = Also { entries: |it| it, approvals: |it| it };
+            drop(model_registry_entry::register(registration, ApprovalSettings::default(), also));
         };
         let probed = async {
             health::tests::forget_beats(&health);

@@ -58,6 +58,7 @@ const fn rule(group: &'static str, resource: &'static str, verbs: &'static [&'st
 const CORE: &str = "";
 const APPS: &str = "apps";
 const WERKBANK: &str = "werkbank.dev";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const READ: &[&str] = &["get", "list", "watch"];
 const EDIT: &[&str] = &["create", "delete", "deletecollection", "patch", "update"];
 /// As `EDIT`, and what may be asked of a rollout: the verbs of requests are checked by the chart's admission policy.
@@ -88,6 +89,7 @@ pub const OPERATOR: Role = Role {
             "Where a model's bytes are, and the digest they must have.",
         ),
         rule(WERKBANK, "modelregistryentries/status", &["update"], "Whether an entry is usable."),
+        rule(WERKBANK, "approvals", &["list", "watch"], "What people have approved, or rejected."),
         rule(APPS, "controllerrevisions", KEEP, "The record of each revision; it owns the revision's other children."),
         rule(APPS, "deployments", OWN, "The pods of each revision."),
         rule(
@@ -147,6 +149,16 @@ pub const OPERATOR_NAMESPACES: Role = Role {
     )],
 };
 
+/// The operator, for what is in no namespace.
+pub const OPERATOR_CLUSTER: Role = Role {
+    name: "operator-cluster",
+    purpose: "The operator, for what is in no namespace.",
+    rules: &[
+        rule(ADMISSION, "validatingadmissionpolicies", &["get"], "Whether approvals are guarded: if not, none counts."),
+        rule(ADMISSION, "validatingadmissionpolicybindings", &["get"], "Whether what guards them is in force."),
+    ],
+};
+
 /// The operator, in the namespace it runs in.
 pub const OPERATOR_NAMESPACE: Role = Role {
     name: "operator-namespace",
@@ -167,6 +179,7 @@ pub const VIEWER: Role = Role {
         rule(WERKBANK, "modeldeployments", READ, "See rollouts, their verdicts and conditions."),
         rule(WERKBANK, "modeldeployments/scale", &["get"], "See how many replicas are asked for."),
         rule(WERKBANK, "modelregistryentries", READ, "See which models exist and where from."),
+        rule(WERKBANK, "approvals", READ, "See who has approved what."),
     ],
 };
 
@@ -198,8 +211,25 @@ pub const RELEASE_MANAGER: Role = Role {
     )],
 };
 
+/// People who approve, or reject: bound by name, aggregated to nothing.
+pub const APPROVER: Role = Role {
+    name: "approver",
+    purpose: "People who approve, or reject; aggregated to nothing, to be bound by name, beside a Role with the verbs `approve-<role>`.",
+    rules: &[
+        rule(
+            WERKBANK,
+            "approvals",
+            &["create", "delete", "get", "list", "watch"],
+            "Say it, and take it back: an admission policy holds both to one's own name, and the first to the verb `approve-<role>` on the subject.",
+        ),
+        rule(WERKBANK, "modeldeployments", READ, "See what a step is asked for."),
+        rule(WERKBANK, "modelregistryentries", READ, "See what is to be approved."),
+    ],
+};
+
 /// Every role of the chart.
-pub const ROLES: [Role; 6] = [OPERATOR, OPERATOR_NAMESPACES, OPERATOR_NAMESPACE, VIEWER, EDITOR, RELEASE_MANAGER];
+pub const ROLES: [Role; 8] =
+    [OPERATOR, OPERATOR_NAMESPACES, OPERATOR_CLUSTER, OPERATOR_NAMESPACE, VIEWER, EDITOR, RELEASE_MANAGER, APPROVER];
 
 impl Role {
     /// Everything it grants, one verb at a time.
@@ -337,7 +367,12 @@ mod tests {
     #[test]
     fn the_operator_never_writes_a_spec_of_a_user() {
         let writes = ["create", "delete", "deletecollection", "patch", "update"];
-        for right in OPERATOR.rights().chain(OPERATOR_NAMESPACES.rights()).chain(OPERATOR_NAMESPACE.rights()) {
+        for right in OPERATOR
+            .rights()
+            .chain(OPERATOR_NAMESPACES.rights())
+            .chain(OPERATOR_CLUSTER.rights())
+            .chain(OPERATOR_NAMESPACE.rights())
+        {
             if right.group == "werkbank.dev" && writes.contains(&right.verb) {
                 assert!(right.resource.ends_with("/status"), "{right:?}");
             }

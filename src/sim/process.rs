@@ -8,11 +8,13 @@ use tokio::time::{Instant, sleep};
 
 use super::wire::Wire;
 use crate::act::{Actor, Authority, EventSink};
+use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::observed::Settings;
+use crate::observe::approvals::ApprovalSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::Registration;
 use crate::runtime::{ByHand, Clock, Metrics, Scope, Shared, Watches};
@@ -46,7 +48,9 @@ impl Process {
             sql: Arc::new(SqlSource::new(false)),
         };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
-        model_deployment::register(&mut registration, source, settings);
+        let policies = approval_guard::shipped("werkbank", &[]).unwrap();
+        let approvals = ApprovalSettings { policies, ..ApprovalSettings::default() };
+        model_deployment::register(&mut registration, source, settings, approvals);
         let hands = registration.by_hand();
         watches.start().await.unwrap();
         authority.grant(epoch, Instant::now() + FOR_EVER);

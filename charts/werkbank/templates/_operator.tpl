@@ -13,6 +13,15 @@
 - --lease-retry-seconds={{ .Values.leaderElection.retryPeriodSeconds }}
 - --regions-file=/etc/werkbank/regions.json
 - --trail={{ include "werkbank.trailUrl" . }}
+{{- if .Values.approvals.policies }}
+- --approval-policies={{ include "werkbank.fullname" . }}
+{{- end }}
+{{- range .Values.approvals.roles }}
+- --approval-role={{ . }}
+{{- end }}
+{{- range .Values.approvals.deliveryAccounts }}
+- --delivery-account={{ . }}
+{{- end }}
 {{- range .Values.watchNamespaces }}
 - --watch-namespace={{ . }}
 {{- end }}

@@ -2,6 +2,7 @@
 //! reviewer reads), what it refuses, that the CRDs in it are those of `crds/`,
 //! and that its pods pass PodSecurity `restricted` on a real API server.
 
+mod approvals;
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -242,11 +243,11 @@ async fn rights_hold_only_in_the_watched_namespaces() -> Result<()> {
         let bindings = documents.iter().filter(|it| it["kind"] == "ClusterRoleBinding");
         bindings.map(|it| text(it, "/roleRef/name").to_owned()).collect()
     };
-    assert_eq!(wide(&everywhere), ["werkbank", "werkbank-namespaces"]);
+    assert_eq!(wide(&everywhere), ["werkbank", "werkbank-namespaces", "werkbank-cluster"]);
     let values = "watchNamespaces={crm,shop},argocd.account=argocd";
     let watched = documents(&render(&["--set", values]).await?)?;
-    // A Namespace is in no namespace: these two, by name, and nothing else.
-    assert_eq!(wide(&watched), ["werkbank-namespaces"]);
+    // A Namespace is in no namespace: these two, by name; nor is an admission policy, of which nothing is secret.
+    assert_eq!(wide(&watched), ["werkbank-namespaces", "werkbank-cluster"]);
     let role =
         watched.iter().find(|it| it["kind"] == "ClusterRole" && text(it, "/metadata/name") == "werkbank-namespaces");
     let rules = role.context("the role is there")?["rules"].clone();

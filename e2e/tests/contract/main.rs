@@ -18,8 +18,11 @@ use serde_json::{Value, json};
 
 use apiserver::ApiServer;
 
-const KINDS: [(&str, &str); 2] =
-    [("modelregistryentry", "modelregistryentries"), ("modeldeployment", "modeldeployments")];
+const KINDS: [(&str, &str); 3] = [
+    ("modelregistryentry", "modelregistryentries"),
+    ("modeldeployment", "modeldeployments"),
+    ("approval", "approvals"),
+];
 
 type Check = fn(&ApiServer) -> Result<()>;
 
@@ -153,6 +156,8 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
         json!({"spec": {"artifact": {"sha256": "0".repeat(64)}}}),
         json!({"spec": {"artifact": {"format": "onnx"}}}),
         json!({"spec": {"model": {"version": "2026-12"}}}),
+        json!({"spec": {"submittedBy": "somebody-else@example.com"}}),
+        json!({"spec": {"governance": {"approvals": []}}}),
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;

@@ -25,11 +25,11 @@ pub use autoscaling::Autoscaling;
 pub use probation::{Exposure, Probation, Recall};
 pub use provider::{HttpHeader, HttpMethod, HttpQuery, JobQuery, SecretKeyRef, SecretValue, SqlQuery};
 pub use revocation::OnRevocation;
-pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step};
+pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step, StepApproval};
 pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
-    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, TakenBack, TrailNote,
+    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove, TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
 pub use verdict::{CountedPeriod, Verdict, VerdictKind};

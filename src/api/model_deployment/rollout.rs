@@ -78,6 +78,21 @@ pub struct Step {
     /// The candidate is rolled back when the step has not ended after this time; no limit when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_step_time: Option<DurationText>,
+    /// Who has to approve, in each attempt anew, before the candidate enters this step, or passes it. Nothing skips it but
+    /// the way back to what is proven (`rollbackWindow`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<StepApproval>,
+}
+
+/// Who has to approve a step.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepApproval {
+    /// In which role: RBAC says who has it, by the verb `approve-<role>` on modeldeployments.
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("approval.role must be lower-case letters, digits and '-', such as owner"))]
+    #[schemars(length(max = 32))]
+    pub role: String,
 }
 
 /// What to do when the metric source does not answer.

@@ -94,6 +94,8 @@ pub enum Phase {
     /// Nothing decided yet, or something in the spec or its references is missing.
     #[default]
     Pending,
+    /// Something has to be approved before anything begins, or before it goes on.
+    Gating,
     /// The candidate's pods are coming up.
     Starting,
     /// Requests are copied to the candidate, and its answers thrown away.
@@ -202,9 +204,24 @@ pub struct Attempt {
     /// The weights that it was watched at, if a metric with `delay` is to judge them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<Exposure>,
+    /// Steps ahead that have to be approved, whether they are already or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<StepToApprove>,
     /// Sequence number of the decision whose effect is awaited.
     #[serde(default)]
     pub decided: i64,
+}
+
+/// A step that has to be approved before the candidate enters it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepToApprove {
+    /// The step's share of traffic.
+    pub weight: Weight,
+    /// Who has to approve it.
+    pub role: String,
+    /// What an Approval refers to: SHA-256 of attempt and weight, `sha256:…`.
+    pub digest: String,
 }
 
 /// States of an attempt.

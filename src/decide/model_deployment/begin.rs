@@ -42,6 +42,11 @@ impl Pass<'_> {
             retry.into_iter().for_each(|it| self.refuse_request(&it, &why));
             return;
         }
+        if let Some(closed) = self.gate() {
+            // A request that lay in wait for an approval would come true when nobody looks.
+            retry.into_iter().for_each(|it| self.refuse_request(&it, &closed.message));
+            return;
+        }
         // What is kept to go back to is gone back to, without an attempt.
         let goes_back = self.fallback() == Some(&entry.revision);
         let refused = self.refusal().is_some() && retry.is_none();
@@ -110,6 +115,9 @@ impl Pass<'_> {
         if let Some(until) = proven_until {
             why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
         }
+        if let Some(roles) = self.approved_by() {
+            why.push_str(&format!(", approved by role {roles}"));
+        }
         self.intend(
             "Start",
             &asked.map_or_else(|| why.clone(), |before| format!("retry of attempt {before} was requested: {why}")),
@@ -153,6 +161,7 @@ impl Pass<'_> {
             held_until: None,
             skip_steps: false,
             exposed: Vec::new(),
+            approvals: Vec::new(),
             decided: 0,
         }
     }

@@ -24,6 +24,7 @@ use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase, Verdict};
 use crate::api::{Condition, Weight};
 use crate::decide::EventType;
+use crate::decide::approval::Missing;
 
 /// Reason: decisions cannot be recorded.
 const TRAIL: &str = "TrailUnavailable";
@@ -65,7 +66,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     // Whatever else is wrong: traffic is about to move.
     let reconciling = pass.comes_back().map(|message| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
-    let (now, suspended) = (pass.now, pass.begins_nothing());
+    let (now, suspended, gated) = (pass.now, pass.begins_nothing(), pass.gated());
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -83,9 +84,10 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     set("Ready", ready.0.into(), ready.1);
     let calm = || match pass.status.attempt.as_ref().filter(|it| it.state.is_active()) {
         Some(attempt) => Said::new("Stalled", format!("the attempt stands in {:?}: see Stalled", attempt.state)),
-        None => match &suspended {
-            Some(message) => Said::new("Suspended", message),
-            None => Said::new("NoAttempt", "no attempt is under way"),
+        None => match (&gated, &suspended) {
+            (Some(closed), _) => Said::new(closed.reason, &closed.message),
+            (None, Some(message)) => Said::new("Suspended", message),
+            (None, None) => Said::new("NoAttempt", "no attempt is under way"),
         },
     };
     let calm = calm();
@@ -209,6 +211,9 @@ fn about_to_start(pass: &Pass<'_>) -> Said {
     if let Some(message) = pass.deprecated() {
         return Said::new(DEPRECATED, message);
     }
+    if let Some(closed) = pass.gated() {
+        return Said::new(closed.reason, closed.message);
+    }
     if let Some(message) = pass.suspension() {
         return Said::new("Suspended", message);
     }
@@ -229,9 +234,10 @@ fn refused(pass: &Pass<'_>, last: &Attempt, cause: Cause) -> Said {
 
 /// What an attempt under way waits for: a person, or what its state says.
 fn under_way(pass: &Pass<'_>, attempt: &Attempt) -> Said {
-    let (reason, message) = match pass.held(attempt) {
-        Some((reason, message)) => (reason.to_owned(), message),
-        None => (format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()),
+    let (reason, message) = match (pass.held(attempt), pass.held_by_gate(attempt)) {
+        (Some((reason, message)), _) => (reason.to_owned(), message),
+        (None, Some(closed)) => (closed.reason.to_owned(), format!("held at {}: {}", attempt.weight, closed.message)),
+        _ => (format!("{:?}", attempt.state), pass.awaited(attempt).unwrap_or_default()),
     };
     match pass.refused_request(attempt) {
         Some(refused) => Said::new(reason, format!("{message}; {refused}")),
@@ -298,8 +304,8 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
         let limit = written(pass.policy.progress_deadline);
         return Some(Said::new("ProgressDeadlineExceeded", format!("no progress within {limit}: {message}")));
     }
-    if active.is_some() {
-        return None;
+    if let Some(attempt) = pass.active() {
+        return closed_for_good(pass.held_by_gate(attempt));
     }
     if let Some(edit) = pass.edit().filter(|it| it.in_vain) {
         return Some(Said::new(edit.reason, edit.message));
@@ -307,12 +313,20 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if serves_spec(pass) {
         return None;
     }
-    let Some(cause) = pass.refusal() else { return pass.deprecated().map(|it| Said::new(DEPRECATED, it)) };
+    let Some(cause) = pass.refusal() else {
+        let deprecated = pass.deprecated().map(|it| Said::new(DEPRECATED, it));
+        return deprecated.or_else(|| closed_for_good(pass.gated()));
+    };
     let revision = &pass.target.as_ref().ok()?.entry.revision;
     Some(Said::new(
         format!("{cause:?}"),
         format!("revision {revision} was taken back and is not tried again by itself"),
     ))
+}
+
+/// A gate that waits for an approval opens by itself, as far as this deployment goes.
+fn closed_for_good(gate: Option<Missing>) -> Option<Said> {
+    gate.filter(Missing::is_final).map(|it| Said::new(it.reason, it.message))
 }
 
 fn serves_spec(pass: &Pass<'_>) -> bool {
@@ -326,7 +340,11 @@ fn stable_revision<'a>(pass: &'a Pass<'_>) -> &'a str {
 fn summarise(pass: &mut Pass<'_>, generation: i64) {
     let active = pass.active().cloned();
     pass.status.observed_generation = generation;
-    pass.status.phase = phase(pass, active.as_ref());
+    let now = phase(pass, active.as_ref());
+    let before = std::mem::replace(&mut pass.status.phase, now);
+    if pass.status.phase == Phase::Gating {
+        pass.tell_of_gate(before);
+    }
     pass.status.weight = active.as_ref().map(|it| it.weight).filter(|it| *it > Weight::NONE);
     pass.status.candidate = active.map(|it| it.revision);
     pass.status.replicas = pass.observed.children.deployments.values().map(|it| live::serving_pods(it)).sum();
@@ -342,6 +360,10 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
     }
     if pass.recalled_until().is_some() {
         return Phase::RollingBack;
+    }
+    let is_held = active.is_some_and(|it| pass.held_by_gate(it).is_some());
+    if is_held || pass.gated().is_some() && pass.deprecated().is_none() {
+        return Phase::Gating;
     }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);
     match state {

@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use super::capacity::is_short;
 use super::pass::Pass;
 use super::request::{self, Request, Verb};
+use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
 use crate::decide::EventType;
@@ -177,6 +178,9 @@ impl Pass<'_> {
         }
         if let Err(blocked) = &self.target {
             return Some(blocked.message.clone());
+        }
+        if let Some(closed) = self.gate().or_else(|| self.gate_up_to(attempt, Weight::FULL)) {
+            return Some(closed.message);
         }
         if let Some(contested) = self.contested() {
             return Some(contested);

@@ -11,6 +11,7 @@
 //!                       └──────────────────────────────────► RollingBack ─► RolledBack
 //! ```
 //!
+//! Before all of it, and before each rise, stand the gates: see [`gate`].
 //! After the promotion, outcomes that arrive late may still take it back: see [`probation`].
 //!
 //! One pass does at most one transition. [`transition`] changes the status;
@@ -31,6 +32,7 @@ mod counted;
 mod deadline;
 mod edit;
 mod emergency;
+mod gate;
 pub mod hold;
 mod images;
 pub mod inquiry;
@@ -86,6 +88,8 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.let_go();
     pass.forget_drained();
     pass.ask_again();
+    pass.ask_for_approvals();
+    pass.watch_gate();
     pass.await_edit();
     pass.wake_for_jobs();
     pass.keep_watch();

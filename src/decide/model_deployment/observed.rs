@@ -12,11 +12,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use super::inquiry::{Answered, Asked};
 use super::policy::Policy;
 use super::restored::History;
-use crate::api::ModelRegistryEntry;
 use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
+use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::decide::Refusal;
+use crate::decide::approval::guard::Guard;
 
 /// Everything read from the cluster and the metric source for one pass.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,10 @@ pub struct Observed {
     /// Names of the entries that status names (see [`super::revocation::entries_of`]) and that are revoked. Not their uids:
     /// an entry that is replaced by force has another one, and is the same to whoever revokes it.
     pub revoked: BTreeSet<String>,
+    /// Approvals that are about an entry of that name, or about this deployment.
+    pub approvals: Vec<Arc<Approval>>,
+    /// Whether they count.
+    pub guard: Guard,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
     /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they
@@ -109,4 +114,6 @@ pub struct Settings {
     pub regions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// Image of the fetching init container.
     pub fetch_image: String,
+    /// Roles that have to approve every entry.
+    pub approval_roles: Vec<String>,
 }

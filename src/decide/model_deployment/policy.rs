@@ -120,6 +120,8 @@ pub struct StepRule {
     pub min_samples: i64,
     /// Roll back after; `None`: no limit.
     pub max_step_time: Option<Duration>,
+    /// The role that has to approve it.
+    pub approval: Option<String>,
 }
 
 /// One metric.
@@ -357,6 +359,7 @@ impl Reader {
                 weight,
                 for_: self.duration(&format!("{field}.for"), step.for_.as_ref(), 0),
                 min_samples: step.min_samples.unwrap_or(0),
+                approval: step.approval.as_ref().map(|it| it.role.clone()),
                 max_step_time: step
                     .max_step_time
                     .as_ref()

@@ -38,7 +38,7 @@ impl Pass<'_> {
             AttemptState::Observing if self.step_is_over(attempt) => {
                 if self.has_capacity(attempt, self.next_weight(attempt)) {
                     self.move_on(attempt);
-                } else if self.may_advance() {
+                } else if self.may_advance() && self.step_gate(attempt).is_none() {
                     let now = self.now;
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
@@ -55,11 +55,12 @@ impl Pass<'_> {
     }
 
     /// Nothing advances on rules that cannot be read, towards a revision that nobody knows
-    /// to be asked for still, with pods that are not one thing, off the record, or against what a person has said.
+    /// to be asked for still or that is not approved, with pods that are not one thing, off the record, or against what a
+    /// person has said.
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
         let knows = can_know && self.mixed_candidate().is_none() && self.may_record();
-        knows && !self.is_held() && !self.awaits_fallback()
+        knows && !self.is_held() && self.gate().is_none() && !self.awaits_fallback()
     }
 
     /// Whether a person holds the weight, or what is there.
@@ -74,8 +75,12 @@ impl Pass<'_> {
 
     /// The share of requests after the present one: copies of some, the next step's, or all.
     pub(super) fn next_weight(&self, attempt: &Attempt) -> Weight {
-        let step = || self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight);
-        self.shadow_due(attempt).unwrap_or_else(step)
+        self.shadow_due(attempt).unwrap_or_else(|| self.next_share(attempt))
+    }
+
+    /// The candidate's share of traffic after the present one.
+    pub(super) fn next_share(&self, attempt: &Attempt) -> Weight {
+        self.next_step(attempt).map_or(Weight::FULL, |(_, weight)| weight)
     }
 
     /// Index and weight of the next step; none after the last, and none where nothing can be weighed:
@@ -94,7 +99,7 @@ impl Pass<'_> {
     }
 
     fn move_on(&mut self, attempt: &Attempt) {
-        if !self.may_advance() || !self.can_be_routed() {
+        if !self.may_advance() || !self.can_be_routed() || self.step_gate(attempt).is_some() {
             return;
         }
         let (state, index, weight) = match self.next_step(attempt) {
@@ -102,6 +107,9 @@ impl Pass<'_> {
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
         let mut reason = self.evidence(attempt);
+        for step in self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= weight) {
+            reason.push_str(&format!(", {} approved by role {}", step.weight, step.role));
+        }
         if attempt.skip_steps {
             reason = format!("promote was requested: {reason}");
         }
@@ -172,7 +180,7 @@ impl Pass<'_> {
     }
 
     /// Whether there is nothing more to wait for at this weight.
-    fn step_is_over(&self, attempt: &Attempt) -> bool {
+    pub(super) fn step_is_over(&self, attempt: &Attempt) -> bool {
         self.is_emergency() || self.step_is_proven(attempt)
     }
 

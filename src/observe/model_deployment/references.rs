@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::watches::suspend_of;
 use super::{ModelDeployments, key};
+use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
-use crate::api::{ModelDeployment, ModelRegistryEntry};
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
+use crate::decide::approval;
+use crate::decide::approval::guard::Guard;
 use crate::decide::model_deployment::revocation::entries_of;
 
 /// Key of shared metrics in their ConfigMap.
@@ -27,6 +30,24 @@ pub(super) struct ConfigMaps {
 impl ModelDeployments {
     pub(super) fn entry(&self, resource: &ModelDeployment) -> Option<Arc<ModelRegistryEntry>> {
         self.entries.get(key(resource).0, &resource.spec.model_ref.name)
+    }
+
+    /// What has been said of the entry and of this deployment, and whether it counts; nothing is looked for where nothing
+    /// has to be approved.
+    pub(super) async fn approvals(
+        &self,
+        resource: &ModelDeployment,
+        entry: Option<&ModelRegistryEntry>,
+    ) -> (Vec<Arc<Approval>>, Guard) {
+        let of_entry = entry.is_some_and(|it| !approval::roles_of(it, &self.settings.approval_roles).is_empty());
+        let of_steps = || resource.spec.rollout.iter().flat_map(|it| &it.steps).any(|it| it.approval.is_some());
+        if !of_entry && !of_steps() {
+            return (Vec::new(), Guard::NotAsked);
+        }
+        let (namespace, name) = key(resource);
+        let of_entry = self.approvals.about(namespace, SubjectKind::ModelRegistryEntry, &resource.spec.model_ref.name);
+        let of_steps = self.approvals.about(namespace, SubjectKind::ModelDeployment, name);
+        ([of_entry, of_steps].concat(), self.approvals.guard().await)
     }
 
     /// Names of the entries of the revisions that are alive, where they are revoked.

@@ -17,11 +17,13 @@ use super::desk::Desk;
 use super::sources::Sources;
 use super::{MetricSource, ModelDeployments};
 use crate::api::ModelDeployment;
+use crate::api::approval::{Approval, SubjectKind};
 use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
-use crate::observe::model_registry_entry;
+use crate::observe::approvals::ApprovalSettings;
+use crate::observe::model_registry_entry::{self, Also};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Loss, NamespaceMeta, Queue, Watch, Watchable};
 
@@ -30,13 +32,21 @@ const WITHOUT_JOBS: Loss = Loss { what: "metrics of provider job are not judged"
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
-pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, settings: Settings) {
+pub fn register(
+    registration: &mut Registration<'_>,
+    metrics: MetricSource,
+    settings: Settings,
+    approvals: ApprovalSettings,
+) {
     let queue: Queue<ModelDeployment> = Queue::default();
     let own = registration.watches.add(Watch::new(watcher::Config::default()).index(references).wakes_itself(&queue));
-    let entries = model_registry_entry::register(registration, |watch| {
-        let deployments = own.clone();
-        watch.wakes(&queue, move |entry| users(&deployments, entry, entry_key))
-    });
+    let (of_entries, of_approvals) = (own.clone(), own.clone());
+    let also = Also {
+        entries: |it: Watch<_>| it.wakes(&queue, move |entry| users(&of_entries, entry, entry_key)),
+        approvals: |it: Watch<_>| it.wakes(&queue, move |approval| deployments_of(&of_approvals, approval)),
+    };
+    let settings = Settings { approval_roles: approvals.roles.clone(), ..settings };
+    let (entries, approvals) = model_registry_entry::register(registration, approvals, also);
     let deployments = own.clone();
     // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
     let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())
@@ -55,6 +65,7 @@ pub fn register(registration: &mut Registration<'_>, metrics: MetricSource, sett
     let machine = ModelDeployments {
         client: registration.client.clone(),
         entries,
+        approvals,
         config_maps: registration.watches.add(config_maps),
         contents: Contents::new(own.clone()),
         records: registration.watches.add(children().trim(record::pack).wakes(&queue, deployment_of)),
@@ -161,6 +172,18 @@ fn users<K: Resource>(
     let namespace = used.namespace().unwrap_or_default();
     let found = deployments.find(&namespace, &key(&used.name_any()));
     found.iter().map(|it| ObjectRef::from_obj(it.as_ref())).collect()
+}
+
+/// Whom an Approval concerns: who uses the entry, or the deployment that it is about.
+fn deployments_of(deployments: &Cache<ModelDeployment>, approval: &Approval) -> Vec<ObjectRef<ModelDeployment>> {
+    let (namespace, subject) = (approval.namespace().unwrap_or_default(), &approval.spec.subject);
+    match subject.kind {
+        SubjectKind::ModelDeployment => vec![ObjectRef::new(&subject.name).within(&namespace)],
+        SubjectKind::ModelRegistryEntry => {
+            let users = deployments.find(&namespace, &entry_key(&subject.name));
+            users.iter().map(|it| ObjectRef::from_obj(it.as_ref())).collect()
+        }
+    }
 }
 
 /// What the annotation of a namespace says of suspension.

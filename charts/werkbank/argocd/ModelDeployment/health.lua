@@ -16,8 +16,8 @@ end
 if ready.status == "True" then
   return { status = "Healthy", message = ready.message }
 end
--- A person holds it.
-if ready.reason == "Paused" or ready.reason == "Suspended" then
+-- A person holds it, or is asked.
+if ready.reason == "Paused" or ready.reason == "Suspended" or ready.reason == "AwaitingApproval" then
   return { status = "Suspended", message = ready.message }
 end
 return { status = "Progressing", message = ready.message or "no condition Ready yet" }

@@ -15,4 +15,8 @@ end
 if ready.status == "True" then
   return { status = "Healthy", message = ready.message }
 end
+-- A person is asked.
+if ready.reason == "AwaitingApproval" then
+  return { status = "Suspended", message = ready.message }
+end
 return { status = "Progressing", message = ready.message or "no condition Ready yet" }

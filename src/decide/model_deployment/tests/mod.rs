@@ -13,6 +13,7 @@ mod deadlines;
 mod emergency;
 mod explore;
 mod first_deployment;
+mod gates;
 mod gateway;
 mod images;
 mod jobs;

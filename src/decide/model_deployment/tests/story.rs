@@ -119,6 +119,12 @@ impl Story {
         };
         let known: Vec<String> = world.entries.iter().map(known).collect();
         line("entries registered".into(), known.join(", "));
+        for it in &world.approvals {
+            line(
+                format!("Approval of {} by role {}", it.spec.subject.name, it.spec.role),
+                format!("{:?}", it.spec.decision),
+            );
+        }
         for (name, content) in &world.config_maps {
             line(format!("ConfigMap {name}"), format!("{:?}", content.data));
         }
@@ -286,6 +292,9 @@ fn attempt(it: &Attempt) -> String {
     write!(text, ", since {}", clock(it.entered_at)).unwrap();
     if let Some(at) = it.observing_since {
         write!(text, ", watched since {}", clock(at)).unwrap();
+    }
+    for step in &it.approvals {
+        write!(text, ", {} to be approved by {}", step.weight, step.role).unwrap();
     }
     if let Some(samples) = it.samples {
         write!(text, ", {samples} requests").unwrap();

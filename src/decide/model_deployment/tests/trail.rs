@@ -82,6 +82,11 @@ impl Trail {
         self.entries.get(&(entry.uid.clone(), entry.sequence, rank(EntryKind::Intent)))
     }
 
+    /// Whether this very intent is stored.
+    pub(super) fn has(&self, intent: &Entry) -> bool {
+        self.intent(intent).is_some_and(|it| it.id() == intent.id())
+    }
+
     fn is_void(&self, entry: &Entry) -> bool {
         self.entries.contains_key(&(entry.uid.clone(), entry.sequence, rank(EntryKind::Void)))
     }

@@ -22,9 +22,10 @@ use crate::api::gateway::{HttpRouteSpec, HttpRouteStatus};
 use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeploymentStatus};
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
-use crate::api::{ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
-use crate::audit::EntryKind;
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
+use crate::audit::{Entry, EntryKind};
 use crate::build::{deployment, route};
+use crate::decide::approval::guard::Guard;
 use crate::decide::model_deployment::observed::{Children, LiveJob, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
@@ -45,6 +46,9 @@ pub(super) struct World {
     pub(super) entries: BTreeMap<String, Arc<ModelRegistryEntry>>,
     /// What people have said of entries; it outlives an entry that is away for a while.
     pub(super) lifecycles: BTreeMap<String, Lifecycle>,
+    pub(super) approvals: Vec<Arc<Approval>>,
+    /// Whether the admission policies are in force.
+    pub(super) guard: Guard,
     pub(super) config_maps: BTreeMap<String, ConfigMapContent>,
     /// What the API server says instead of handing out a ConfigMap.
     pub(super) unread: BTreeMap<String, String>,
@@ -92,6 +96,8 @@ impl World {
             children: Children { gateway_api: true, ..Children::default() },
             entries: BTreeMap::new(),
             lifecycles: BTreeMap::new(),
+            approvals: Vec::new(),
+            guard: Guard::Ready,
             config_maps: BTreeMap::new(),
             unread: BTreeMap::new(),
             namespace_suspend: None,
@@ -162,6 +168,8 @@ impl World {
         Observed {
             entry: self.entries.get(&self.resource.spec.model_ref.name).cloned(),
             revoked: self.revoked(),
+            approvals: self.approvals.clone(),
+            guard: self.guard.clone(),
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))
@@ -241,9 +249,11 @@ impl World {
     pub(super) fn conflict(&mut self) {
         let plan = self.decide();
         self.carry_out(&plan, plan.entries.len());
-        let own = plan.entries.iter().filter(|entry| entry.kind == EntryKind::Intent);
+        // Of those the trail has: it takes nothing after the first that it refuses.
+        let own = plan.entries.iter().filter(|it| it.kind == EntryKind::Intent && self.trail.has(it));
         let status = self.status();
-        self.memory.lost.extend(own.filter(|intent| settle::is_lost(&status, intent)).cloned());
+        let lost: Vec<Entry> = own.filter(|intent| settle::is_lost(&status, intent)).cloned().collect();
+        self.memory.lost.extend(lost);
     }
 
     /// Another process goes on: it knows what is stored, and nothing else.

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::rules::checked_pass;
 use crate::api::model_deployment::{AttemptState, OnRevocation};
 use crate::api::model_registry_entry::Lifecycle;
-use crate::api::{Weight, labels};
+use crate::api::{Approval, Weight, labels};
 use crate::decide::Measurement;
+use crate::decide::approval::guard::Guard;
 use crate::decide::model_deployment::inquiry::Subject;
 use crate::decide::model_deployment::request;
 use crate::decide::model_deployment::tests::jobs::{compared_by_jobs, job, judged_by_a_job};
@@ -21,7 +22,8 @@ pub(super) enum Happening {
     Pass,
     Deploy(u8),
     Replicas(i32),
-    Steps(Vec<u16>),
+    /// Weights, and whether an owner has to approve them.
+    Steps(Vec<(u16, bool)>),
     Traffic(bool),
     /// `spec.traffic.gateway` is edited to one that is accepted, refused, or answered by nobody.
     Gateway(&'static str, &'static str),
@@ -53,6 +55,16 @@ pub(super) enum Happening {
     EntryBack(u8),
     /// `spec.lifecycle` of an entry is edited; one that is revoked stays so.
     EntryIs(u8, Lifecycle),
+    /// An entry is registered anew, so that two roles have to approve it.
+    EntryAsks(u8),
+    /// Somebody says something of an entry in a role.
+    Says(u8, &'static str, &'static str),
+    /// Or of the next step that is to be approved.
+    SaysOfStep(&'static str),
+    /// What was said last is taken back.
+    TakenBack,
+    /// The admission policies are there, or not.
+    Guarded(bool),
     /// `spec.onRevocation` is edited.
     IfRevoked(OnRevocation),
     /// The operator dies after so many writes of a pass.
@@ -67,7 +79,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         12 => Just(Pass),
         3 => (1_u8..5).prop_map(Deploy),
         1 => (0_i32..6).prop_map(Replicas),
-        1 => prop::collection::vec(0_u16..10_001, 0..4).prop_map(Steps),
+        1 => prop::collection::vec((0_u16..10_001, prop::bool::weighted(0.2)), 0..4).prop_map(Steps),
         1 => any::<bool>().prop_map(Traffic),
         2 => (prop_oneof![2 => Just("internal"), 1 => Just("tomorrow")], prop_oneof![Just("http"), Just("nowhere")])
             .prop_map(|(name, section)| Gateway(name, section)),
@@ -89,11 +101,31 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         2 => (1_u8..5).prop_map(EntryBack),
         2 => (1_u8..5, prop::sample::select(&[Lifecycle::Revoked, Lifecycle::Deprecated, Lifecycle::Active][..]))
             .prop_map(|(version, it)| EntryIs(version, it)),
+        1 => (1_u8..5).prop_map(EntryAsks),
+        3 => (1_u8..5, prop::sample::select(&["technical", "business"][..]), decision())
+            .prop_map(|(version, role, decision)| Says(version, role, decision)),
+        2 => decision().prop_map(SaysOfStep),
+        1 => Just(TakenBack),
+        1 => prop::bool::weighted(0.8).prop_map(Guarded),
         1 => prop::sample::select(&[OnRevocation::StopServing, OnRevocation::Keep][..]).prop_map(IfRevoked),
         1 => prop::option::of(0_i32..6).prop_map(Edited),
         3 => (0_usize..6).prop_map(Crash),
         2 => Just(Conflict),
     ]
+}
+
+fn decision() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("Approved"), 1 => Just("Rejected")]
+}
+
+/// The API server has one Approval of a name.
+fn says(world: &mut World, say: impl FnOnce(&mut World)) {
+    let before = world.approvals.len();
+    say(world);
+    let name = |it: &Approval| it.metadata.name.clone();
+    if world.approvals.iter().take(before).any(|it| name(it) == world.approvals.last().and_then(|it| name(it))) {
+        world.approvals.pop();
+    }
 }
 
 pub(super) fn happen(world: &mut World, it: &Happening) {
@@ -107,8 +139,14 @@ pub(super) fn happen(world: &mut World, it: &Happening) {
         Happening::Deploy(version) => world.deploy(&format!("churn-{version}")),
         Happening::Replicas(replicas) => world.edit(|spec| spec.replicas = Some(*replicas)),
         Happening::Steps(steps) => {
-            let text = |it: &u16| json!({"weight": Weight::from_hundredths(*it).to_string(), "for": "1m"});
-            world.steps(steps.iter().map(text).collect());
+            let step = |(weight, approved): &(u16, bool)| {
+                let mut it = json!({"weight": Weight::from_hundredths(*weight).to_string(), "for": "1m"});
+                if *approved {
+                    it["approval"] = json!({"role": "owner"});
+                }
+                it
+            };
+            world.steps(steps.iter().map(step).collect());
         }
         Happening::Traffic(there) => {
             let traffic = there.then(|| World::new().resource.spec.traffic).flatten();
@@ -162,6 +200,26 @@ pub(super) fn happen(world: &mut World, it: &Happening) {
             if world.lifecycles.get(&name) != Some(&Lifecycle::Revoked) {
                 world.lifecycle(&name, *lifecycle);
             }
+        }
+        Happening::EntryAsks(version) => {
+            world.register(&format!("churn-{version}"), *version);
+            world.asks_for(&format!("churn-{version}"), &["technical", "business"]);
+        }
+        Happening::Says(version, role, decision) => {
+            let entry = format!("churn-{version}");
+            if world.entries.contains_key(&entry) {
+                let by = if *role == "technical" { "ben" } else { "carla" };
+                says(world, |world| world.says(&entry, role, decision, by));
+            }
+        }
+        Happening::SaysOfStep(decision) => {
+            if world.status().attempt.is_some_and(|it| !it.approvals.is_empty()) {
+                says(world, |world| world.says_of_step(decision, "olga"));
+            }
+        }
+        Happening::TakenBack => drop(world.approvals.pop()),
+        Happening::Guarded(guarded) => {
+            world.guard = if *guarded { Guard::Ready } else { Guard::NotReady("it is not there".into()) };
         }
         Happening::IfRevoked(it) => world.edit(|spec| spec.on_revocation = Some(*it)),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),

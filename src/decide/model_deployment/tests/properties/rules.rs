@@ -1,17 +1,21 @@
 //! What holds of every plan, and of the world after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::api::approval::ApprovalDecision;
 use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, RevisionRole,
     RevisionStatus, Verdict, VerdictKind,
 };
 use crate::api::model_registry_entry::Lifecycle;
-use crate::api::{Weight, labels};
+use crate::api::{Approval, Weight, labels};
 use crate::build::route;
+use crate::decide::approval::guard::Guard;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
+use crate::decide::model_deployment::policy::StepRule;
 use crate::decide::model_deployment::tests::world::World;
-use crate::decide::model_deployment::{live, measure};
+use crate::decide::model_deployment::{gate, live, measure};
 use crate::decide::{Child, ChildKind, Op, Plan};
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
@@ -34,6 +38,7 @@ pub(in super::super) fn checked_pass(world: &mut World, writes: usize) -> Plan<M
     }
     check_held(world, &status);
     check_proven(world, &status);
+    check_approved(world, &status);
     check_served(world, &status);
     check_probation(world, &status);
     check_called_back(world, &status);
@@ -82,6 +87,34 @@ fn check_proven(world: &World, status: &ModelDeploymentStatus) {
     for rule in world.observe().policy.gating() {
         let passed = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Pass && it.time >= since;
         assert!(status.verdicts.iter().any(|it| passed(&it)), "{before:?} → {after:?}: {:?}", status.verdicts);
+    }
+}
+
+/// Nothing begins, and nothing rises, without the approvals of its entry and of each step that it passes.
+fn check_approved(world: &World, status: &ModelDeploymentStatus) {
+    let said = |digest: &str, role: &str| {
+        let about = |it: &&Arc<Approval>| it.spec.subject.digest == digest && it.spec.role == role;
+        let all: Vec<_> = world.approvals.iter().filter(about).map(|it| it.spec.decision).collect();
+        all == [ApprovalDecision::Approved] && world.guard == Guard::Ready
+    };
+    let Some(attempt) = status.attempt.as_ref().filter(|it| it.state != AttemptState::RollingBack) else { return };
+    let before = same_attempt(world, status).map(|(before, _)| before);
+    // One that is held back has failed before it begins.
+    let begins = attempt.state == AttemptState::Starting && before.is_none() && attempt.started_at == world.now;
+    let rises = before.as_ref().is_some_and(|it| attempt.weight > it.weight);
+    if !begins && !rises {
+        return;
+    }
+    let entry = world.entries.get(&world.resource.spec.model_ref.name).expect("what begins is registered");
+    for role in entry.spec.governance.iter().flat_map(|it| &it.approvals) {
+        assert!(said(&entry.spec.digest(), role), "role {role} has not approved {:?}", attempt.entry);
+    }
+    let Some(before) = before.filter(|it| rises && !it.fast_return) else { return };
+    let reached = before.withdrawn_from.unwrap_or(before.weight);
+    let passed = |it: &&StepRule| it.weight > reached && it.weight <= attempt.weight;
+    for step in world.observe().policy.steps.iter().filter(passed) {
+        let Some(role) = &step.approval else { continue };
+        assert!(said(&gate::digest(&attempt.id, step.weight), role), "{before:?} → {attempt:?}");
     }
 }
 

@@ -20,6 +20,42 @@ impl World {
         self.lifecycle(entry, Lifecycle::Revoked);
     }
 
+    /// These roles have to approve an entry, which `anna` has submitted.
+    pub(in crate::decide::model_deployment::tests) fn asks_for(&mut self, entry: &str, roles: &[&str]) {
+        let it = Arc::make_mut(self.entries.get_mut(entry).expect("an entry"));
+        it.spec.submitted_by = Some("anna".into());
+        it.spec.governance = Some(from(json!({"approvals": roles})));
+    }
+
+    /// Somebody says of an entry in a role: `Approved`, or `Rejected`.
+    pub(in crate::decide::model_deployment::tests) fn says(
+        &mut self,
+        entry: &str,
+        role: &str,
+        decision: &str,
+        by: &str,
+    ) {
+        let it = self.entries.get(entry).expect("an entry");
+        let (uid, digest) = (it.metadata.uid.clone().unwrap(), it.spec.digest());
+        self.word("ModelRegistryEntry", entry, &uid, &digest, (role, decision, by));
+    }
+
+    /// Somebody says of the next step that is to be approved.
+    pub(in crate::decide::model_deployment::tests) fn says_of_step(&mut self, decision: &str, by: &str) {
+        let (uid, step) = (self.resource.metadata.uid.clone().unwrap(), self.attempt().approvals.remove(0));
+        self.word("ModelDeployment", "churn", &uid, &step.digest, (&step.role, decision, by));
+    }
+
+    fn word(&mut self, kind: &str, name: &str, uid: &str, digest: &str, (role, decision, by): (&str, &str, &str)) {
+        let word = json!({
+            "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
+            "metadata": {"name": crate::api::approval::name_of(name, role, digest)},
+            "spec": {"subject": {"kind": kind, "name": name, "uid": uid, "digest": digest},
+                "role": role, "decision": decision, "approver": by},
+        });
+        self.approvals.push(Arc::new(from(word)));
+    }
+
     pub(in crate::decide::model_deployment::tests) fn edit_template(&mut self, change: impl FnOnce(&mut Value)) {
         let mut template = self.resource.spec.template.value();
         change(&mut template);

@@ -1,0 +1,228 @@
+//! Whether what has to be approved is: by each role that is asked for, by distinct people, none of them the one who submitted it.
+//!
+//! The chart's admission policies hold an [`Approval`] to its writer's own name and rights when it is written. Everything
+//! else is decided here, anew in each pass, and all that an administrator could have written around them is decided again:
+//!
+//! | an Approval | counts |
+//! |---|---|
+//! | of another name than its role and digest give it, of another uid or another digest | not at all: it is about something else |
+//! | by the person who submitted the subject | for nothing: nobody approves their own work |
+//! | by a service account | for nothing: it is nobody's word |
+//! | by a person who has approved in another role already | for nothing: each role is another person's |
+//! | `Rejected` | against it, whatever others say |
+//!
+//! While the policies are not known to be in force, no Approval counts (see [`guard`]). What is not approved gets no weight that it
+//! has not, and nothing begins for it; what it has it keeps: `lifecycle: Revoked` takes it away.
+
+pub mod guard;
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use self::guard::Guard;
+use crate::api::approval::{self, ApprovalDecision, SubjectKind};
+use crate::api::{Approval, ModelRegistryEntry};
+
+/// Reason: a person has to approve.
+pub const AWAITED: &str = "AwaitingApproval";
+/// Reason: a person has rejected it.
+pub const REJECTED: &str = "ApprovalRejected";
+/// Reason: approvals are not known to be guarded, so none counts.
+pub const UNGUARDED: &str = "ApprovalGuardNotReady";
+/// Reason: nobody can be told from the person who submitted it.
+pub const SUBMITTER_UNKNOWN: &str = "SubmitterUnknown";
+
+/// What has to be approved, and by whom.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// What it is.
+    pub kind: SubjectKind,
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a str,
+    /// What of it is approved.
+    pub digest: &'a str,
+    /// In which roles, each another person's.
+    pub roles: &'a [String],
+    /// Whose own work it is.
+    pub submitted_by: Option<&'a str>,
+}
+
+/// What a role has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Yes.
+    Approved,
+    /// Nothing yet.
+    Missing,
+    /// No.
+    Rejected,
+    /// Something that counts for nothing, and why.
+    Void(String),
+}
+
+/// Why something is not approved, for conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// CamelCase, from the documented list.
+    pub reason: &'static str,
+    /// What is missing and what to do.
+    pub message: String,
+}
+
+impl Missing {
+    /// Whether it stays so until a person changes what has been said, or registers something else.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        [REJECTED, SUBMITTER_UNKNOWN].contains(&self.reason)
+    }
+}
+
+/// What each role has said, in the order of the question.
+#[must_use]
+pub fn count<'a>(question: &Question<'a>, approvals: &[Arc<Approval>]) -> Vec<(&'a str, Word)> {
+    let mut people: Vec<(&str, &str)> = Vec::new();
+    let mut words = Vec::new();
+    for role in question.roles {
+        let said = find(question, role, approvals).map(|it| &it.spec);
+        let word = match said {
+            None => Word::Missing,
+            Some(it) if it.decision == ApprovalDecision::Rejected => Word::Rejected,
+            Some(it) if question.submitted_by == Some(it.approver.as_str()) => {
+                Word::Void("it is by the person who submitted it, and nobody approves their own work".into())
+            }
+            Some(it) if it.approver.starts_with("system:") => {
+                Word::Void("it is by an account, and not by a person".into())
+            }
+            Some(it) => match people.iter().find(|(person, _)| *person == it.approver) {
+                Some((_, before)) => Word::Void(format!(
+                    "it is by the person who approved as {before}, and each role is another person's"
+                )),
+                None => {
+                    people.push((&it.approver, role));
+                    Word::Approved
+                }
+            },
+        };
+        words.push((role.as_str(), word));
+    }
+    words
+}
+
+/// The Approval of this role that is about the very subject.
+fn find<'a>(question: &Question<'_>, role: &str, approvals: &'a [Arc<Approval>]) -> Option<&'a Approval> {
+    let name = approval::name_of(question.name, role, question.digest);
+    let is_meant = |it: &&Arc<Approval>| {
+        let subject = &it.spec.subject;
+        let about = (subject.kind, subject.name.as_str(), subject.uid.as_str(), subject.digest.as_str());
+        about == (question.kind, question.name, question.uid, question.digest)
+            && it.spec.role == role
+            && it.name_any() == name
+            && it.metadata.deletion_timestamp.is_none()
+    };
+    approvals.iter().find(is_meant).map(AsRef::as_ref)
+}
+
+/// What keeps something from being approved; `command` says how a role approves it.
+#[must_use]
+pub fn missing(
+    question: &Question<'_>,
+    approvals: &[Arc<Approval>],
+    guard: &Guard,
+    command: impl Fn(&str) -> String,
+) -> Option<Missing> {
+    if question.roles.is_empty() {
+        return None;
+    }
+    let words = count(question, approvals);
+    let of = |reason, message: String| Some(Missing { reason, message });
+    let rejected: Vec<&str> = words.iter().filter(|(_, it)| *it == Word::Rejected).map(|(role, _)| *role).collect();
+    if !rejected.is_empty() {
+        let names = rejected.iter().map(|role| approval::name_of(question.name, role, question.digest));
+        let remedy = names.map(|it| format!("kubectl delete approval {it}")).collect::<Vec<_>>().join(", ");
+        let roles = rejected.join(", ");
+        return of(REJECTED, format!("rejected by role {roles}; who rejected it can take that back: {remedy}"));
+    }
+    match guard {
+        Guard::Ready => {}
+        Guard::NotReady(why) => return of(UNGUARDED, format!("no approval counts: {why}")),
+        Guard::NotAsked => {
+            return of(UNGUARDED, "no approval counts before the admission policies were looked at".into());
+        }
+    }
+    let awaited: Vec<String> = words
+        .iter()
+        .filter_map(|(role, word)| match word {
+            Word::Approved | Word::Rejected => None,
+            Word::Missing => Some(format!("waiting for approval by role {role}: {}", command(role))),
+            Word::Void(why) => Some(format!("the approval by role {role} counts for nothing: {why}")),
+        })
+        .collect();
+    if awaited.is_empty() { None } else { of(AWAITED, awaited.join("; ")) }
+}
+
+/// The roles that an entry asks for, and those that the operator is told to ask for, each once.
+#[must_use]
+pub fn roles_of(entry: &ModelRegistryEntry, of_all: &[String]) -> Vec<String> {
+    let own = entry.spec.governance.iter().flat_map(|it| &it.approvals);
+    let mut roles: Vec<String> = Vec::new();
+    own.chain(of_all).for_each(|role| {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    });
+    roles
+}
+
+/// The question that an entry is to its roles.
+fn question_of<'a>(entry: &'a ModelRegistryEntry, name: &'a str, digest: &'a str, roles: &'a [String]) -> Question<'a> {
+    Question {
+        kind: SubjectKind::ModelRegistryEntry,
+        name,
+        uid: entry.metadata.uid.as_deref().unwrap_or_default(),
+        digest,
+        roles,
+        submitted_by: entry.spec.submitted_by.as_deref(),
+    }
+}
+
+/// What the roles of an entry have said.
+#[must_use]
+pub fn words_of_entry(
+    entry: &ModelRegistryEntry,
+    of_all: &[String],
+    approvals: &[Arc<Approval>],
+) -> Vec<(String, Word)> {
+    let (name, digest, roles) = (entry.name_any(), entry.spec.digest(), roles_of(entry, of_all));
+    let words = count(&question_of(entry, &name, &digest, &roles), approvals);
+    words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
+}
+
+/// What keeps an entry from being deployed, of the approvals it needs.
+#[must_use]
+pub fn missing_of_entry(
+    entry: &ModelRegistryEntry,
+    of_all: &[String],
+    approvals: &[Arc<Approval>],
+    guard: &Guard,
+) -> Option<Missing> {
+    let roles = roles_of(entry, of_all);
+    if roles.is_empty() {
+        return None;
+    }
+    if entry.spec.submitted_by.is_none() {
+        let message = format!(
+            "role {} has to approve it, and spec.submittedBy does not say whose work it is: register it again with submittedBy",
+            roles.join(", ")
+        );
+        return Some(Missing { reason: SUBMITTER_UNKNOWN, message });
+    }
+    let (name, digest) = (entry.name_any(), entry.spec.digest());
+    let question = question_of(entry, &name, &digest, &roles);
+    missing(&question, approvals, guard, |role| format!("kubectl werkbank approve {name} --role {role}"))
+}
+
+#[cfg(test)]
+mod tests;
