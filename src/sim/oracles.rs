@@ -1,5 +1,6 @@
 //! What has to hold in every run: some of it at every write, the rest when the run has come to rest.
 
+mod approval;
 mod probation;
 mod revocation;
 
@@ -151,6 +152,7 @@ impl Oracles {
         self.effects.entry(uid).or_default().extend(probation::decisions(&old, &new));
         self.on_probation(cluster, &old, &new);
         self.revoked_status(cluster, &new);
+        self.approved(cluster, &old, &new);
     }
 
     /// Requests are copied to nobody but a candidate that is shadowed.

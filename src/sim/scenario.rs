@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 
 use super::others::{self, jobs::JobEnd};
 use super::stories::Story;
-use super::view::{ENTRIES, MODELS, NAME, NAMESPACE, View, path, within};
+use super::view::{APPROVALS, BINDINGS, ENTRIES, MODELS, NAME, NAMESPACE, POLICIES, View, path, within};
+use crate::api::ModelRegistryEntry;
+use crate::api::approval::name_of;
 use crate::api::labels;
+use crate::build::approval_guard;
 use crate::decide::Measurement;
+use crate::decide::approval::guard::Shipped;
 use crate::decide::model_deployment::request::step_of;
 
 /// Something that somebody does, once.
@@ -29,6 +33,7 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     spec: Value,
     given: Vec<(String, Value)>,
+    is_guarded: bool,
     pub(super) acts: Vec<Act>,
     pub(super) metrics: Metrics,
     pods: PodsOf,
@@ -46,10 +51,10 @@ impl Scenario {
             "rollout": {"steps": [{"weight": "5%", "for": "2m"}, {"weight": "50%", "for": "2m"}]},
             "analysis": {"metrics": [guardrail()]},
         });
-        let (given, acts) = (Vec::new(), Vec::new());
+        let (given, is_guarded, acts) = (Vec::new(), false, Vec::new());
         let all = |_: &View, _: &str, wanted| wanted;
         let jobs = |_: &View, _: &Value| JobEnd::Says(r#"{"value": 0.93}"#);
-        Self { name, spec, given, acts, metrics: |_, _| good(), pods: all, jobs }
+        Self { name, spec, given, is_guarded, acts, metrics: |_, _| good(), pods: all, jobs }
     }
 
     /// The spec it begins with differs by this merge patch.
@@ -72,6 +77,12 @@ impl Scenario {
     /// An object that is there in the beginning.
     pub(super) fn given(mut self, collection: &str, object: Value) -> Self {
         self.given.push((within(collection), object));
+        self
+    }
+
+    /// The admission policies are in force, and `churn-5` is registered by `anna`: two roles have to approve it.
+    pub(super) fn guarded(mut self) -> Self {
+        self.is_guarded = true;
         self
     }
 
@@ -110,6 +121,10 @@ impl Scenario {
         for version in 1..=4 {
             register(view, &format!("churn-{version}"), version);
         }
+        if self.is_guarded {
+            guard(view);
+            register_asking(view);
+        }
         for (collection, object) in &self.given {
             created(view, collection, object.clone());
         }
@@ -141,6 +156,25 @@ pub(super) fn register(view: &View, name: &str, version: u8) {
     let mut entry = Story::entry(name, version);
     entry["metadata"]["namespace"] = NAMESPACE.into();
     created(view, &within(ENTRIES), entry);
+}
+
+fn register_asking(view: &View) {
+    let mut entry = Story::entry(ASKING, 5);
+    entry["metadata"]["namespace"] = NAMESPACE.into();
+    entry["spec"]["submittedBy"] = "anna".into();
+    entry["spec"]["governance"] = json!({"approvals": ["technical", "business"]});
+    created(view, &within(ENTRIES), entry);
+}
+
+/// The admission policies, where they are not there.
+fn guard(view: &View) {
+    for Shipped { policy, binding } in approval_guard::shipped("werkbank", &[]).unwrap() {
+        let (policy, binding) = (serde_json::to_value(policy).unwrap(), serde_json::to_value(binding).unwrap());
+        for (collection, object) in [(POLICIES, policy), (BINDINGS, binding)] {
+            let (code, answer) = view.cluster.ask(Method::POST, collection, object);
+            assert!([201, 409].contains(&code), "{answer}");
+        }
+    }
 }
 
 /// Errors stay below 1 %.
@@ -197,6 +231,68 @@ pub(super) fn lifecycle(entry: &'static str, lifecycle: &'static str) -> impl Fn
 
 pub(super) fn revoke(entry: &'static str) -> impl Fn(&View) + Send + Sync {
     lifecycle(entry, "Revoked")
+}
+
+/// What two roles have to approve.
+const ASKING: &str = "churn-5";
+
+/// `kubectl werkbank approve churn-5 --role …`, by that person.
+pub(super) fn approve(role: &'static str, by: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| say_of_entry(view, role, "Approved", by)
+}
+
+pub(super) fn reject(role: &'static str, by: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| say_of_entry(view, role, "Rejected", by)
+}
+
+/// `kubectl werkbank approve modeldeployment/churn --role owner`, or `reject`.
+pub(super) fn approve_step(decision: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let step = view.status().attempt.unwrap().approvals.remove(0);
+        say(view, (MODELS, "ModelDeployment", NAME), &step.digest, (&step.role, decision, "olga"));
+    }
+}
+
+/// The approver deletes what was said of `churn-5` in this role.
+pub(super) fn take_back(role: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let name = name_of(ASKING, role, &digest_of_asking(view));
+        view.cluster.ask(Method::DELETE, &path(APPROVALS, &name), Value::Null);
+    }
+}
+
+/// Somebody deletes what puts a policy in force.
+pub(super) fn guard_goes() -> impl Fn(&View) + Send + Sync {
+    |view| drop(view.cluster.ask(Method::DELETE, &format!("{BINDINGS}/werkbank-approvals"), Value::Null))
+}
+
+pub(super) fn guard_is_back() -> impl Fn(&View) + Send + Sync {
+    guard
+}
+
+fn digest_of_asking(view: &View) -> String {
+    let entry: ModelRegistryEntry = serde_json::from_value(view.cluster.get(&path(ENTRIES, ASKING))).unwrap();
+    entry.spec.digest()
+}
+
+fn say_of_entry(view: &View, role: &str, decision: &str, by: &str) {
+    say(view, (ENTRIES, "ModelRegistryEntry", ASKING), &digest_of_asking(view), (role, decision, by));
+}
+
+fn say(
+    view: &View,
+    (collection, kind, name): (&str, &str, &str),
+    digest: &str,
+    (role, decision, by): (&str, &str, &str),
+) {
+    let uid = view.cluster.get(&path(collection, name))["metadata"]["uid"].clone();
+    let word = json!({
+        "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
+        "metadata": {"name": name_of(name, role, digest), "namespace": NAMESPACE},
+        "spec": {"subject": {"kind": kind, "name": name, "uid": uid, "digest": digest},
+            "role": role, "decision": decision, "approver": by},
+    });
+    created(view, &within(APPROVALS), word);
 }
 
 /// `kubectl werkbank <verb>` for the present attempt.

@@ -3,6 +3,7 @@
 //! Where a scenario ends must not depend on who is faster: people act on what they see, and what metrics and pods
 //! are like follows from the cluster, not from the clock.
 
+mod approvals;
 mod autoscaling;
 mod children;
 mod contests;
@@ -30,7 +31,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
     let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all(), revocations::all()];
-    let late = [probation::all(), images::all(), restored::all(), jobs::all()];
+    let late = [probation::all(), images::all(), restored::all(), jobs::all(), approvals::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }
 

@@ -30,6 +30,10 @@ pub(super) const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
 pub(super) const MODELS: &str = "/apis/werkbank.dev/v1alpha1/modeldeployments";
 pub(super) const ENTRIES: &str = "/apis/werkbank.dev/v1alpha1/modelregistryentries";
 
+pub(super) const APPROVALS: &str = "/apis/werkbank.dev/v1alpha1/approvals";
+/// In no namespace, as their bindings.
+pub(super) const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+pub(super) const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
 pub(super) const JOBS: &str = "/apis/batch/v1/jobs";
 pub(super) const PODS: &str = "/api/v1/pods";
 /// What scenarios remember; the operator does not look there.
@@ -149,6 +153,11 @@ impl View {
     pub(super) fn entry_is(&self, entry: &str, reason: &str) -> bool {
         let status = self.cluster.get(&path(ENTRIES, entry))["status"]["conditions"].clone();
         status.as_array().is_some_and(|all| all.iter().any(|it| it["reason"] == reason))
+    }
+
+    /// Whether a step ahead has to be approved.
+    pub(super) fn asks_for_a_step(&self) -> bool {
+        self.status().attempt.is_some_and(|it| !it.approvals.is_empty())
     }
 
     /// Whether this entry is the stable one.

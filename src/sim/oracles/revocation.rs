@@ -51,7 +51,7 @@ fn is_revoked(cluster: &Cluster, entry: &str) -> bool {
 
 impl Oracles {
     /// Whether the operator has been told of everything there is.
-    fn knows(&self, cluster: &Cluster) -> bool {
+    pub(super) fn knows(&self, cluster: &Cluster) -> bool {
         !self.is_late && cluster.behind().is_empty()
     }
 

@@ -1,5 +1,7 @@
 //! Something else that edits the route again and again.
 
+use serde_json::json;
+
 use super::super::scenario::{Scenario, asked_of, bad, good};
 use super::super::view::View;
 use super::canary;
@@ -14,7 +16,9 @@ fn was_reset(view: &View, times: i32) -> bool {
 }
 
 fn contested(name: &'static str) -> Scenario {
-    let begun = canary(name).when(|it| was_reset(it, 0), grab_traffic);
+    // Long enough at 5 % for whoever contests it to see each reset, however late the operator hears of the edit.
+    let steps = json!({"steps": [{"weight": "5%", "for": "30m"}, {"weight": "50%", "for": "2m"}]});
+    let begun = canary(name).spec(json!({"rollout": steps})).when(|it| was_reset(it, 0), grab_traffic);
     begun.when(|it| was_reset(it, 1), grab_traffic).when(|it| was_reset(it, 2), grab_traffic)
 }
 

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::Asked;
 
+/// All of an entry's spec but its lifecycle.
+const FINAL_OF_ENTRIES: [&str; 5] =
+    ["/spec/model", "/spec/artifact", "/spec/submittedBy", "/spec/deliveredBy", "/spec/governance"];
+
 /// Custom resources know less than built-in kinds: no strategic patch, and no replacement of whatever version there is.
 fn is_custom(path: &str) -> bool {
     path.contains("/werkbank.dev/") || path.contains("/gateway.networking.k8s.io/")
@@ -40,7 +44,8 @@ pub(super) fn changes_what_stays(path: &str, object: &Value, known: &Value) -> b
     is_of("configmaps") && known["immutable"] == true && ["/data", "/binaryData", "/immutable"].into_iter().any(differs)
         || is_of("controllerrevisions") && differs("/data")
         || is_of("deployments") && differs("/spec/selector")
-        || is_of("modelregistryentries") && ["/spec/model", "/spec/artifact"].into_iter().any(differs)
+        || is_of("approvals") && differs("/spec")
+        || is_of("modelregistryentries") && FINAL_OF_ENTRIES.into_iter().any(differs)
         || is_of("modelregistryentries") && known["spec"]["lifecycle"] == "Revoked" && differs("/spec/lifecycle")
 }
 

@@ -7,13 +7,17 @@ use std::sync::OnceLock;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::api::{ModelDeployment, ModelRegistryEntry};
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
 /// By plural.
 fn schemas() -> &'static [(&'static str, Value)] {
     static SCHEMAS: OnceLock<Vec<(&'static str, Value)>> = OnceLock::new();
     SCHEMAS.get_or_init(|| {
-        let crds = [("modeldeployments", ModelDeployment::crd()), ("modelregistryentries", ModelRegistryEntry::crd())];
+        let crds = [
+            ("modeldeployments", ModelDeployment::crd()),
+            ("modelregistryentries", ModelRegistryEntry::crd()),
+            ("approvals", Approval::crd()),
+        ];
         let of = |crd| serde_json::to_value(crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take();
         crds.into_iter().map(|(plural, crd)| (plural, of(crd))).collect()
     })

@@ -40,6 +40,9 @@ pub(super) struct State {
 /// `/apis/g/v/namespaces/n/plural/name` → `/apis/g/v/plural`, the collection over all namespaces; of a namespace itself,
 /// that of namespaces.
 pub(super) fn collection(path: &str) -> String {
+    if let Some(collection) = clustered(path) {
+        return collection.to_owned();
+    }
     let Some((root, rest)) = path.split_once("/namespaces/") else { return path.to_owned() };
     format!("{root}/{}", rest.split('/').nth(1).unwrap_or("namespaces"))
 }
@@ -224,9 +227,17 @@ impl State {
     }
 }
 
+/// Of an object that is in no namespace: its collection.
+fn clustered(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(collection, _)| collection).filter(|it| {
+        let plural = it.rsplit_once('/').map(|(_, plural)| plural);
+        matches!(plural, Some("validatingadmissionpolicies" | "validatingadmissionpolicybindings"))
+    })
+}
+
 /// Whether a path is of a collection, over all namespaces or in one.
 fn is_collection(path: &str) -> bool {
-    path.split_once("/namespaces/").is_none_or(|(_, rest)| rest.split('/').count() == 2)
+    clustered(path).is_none() && path.split_once("/namespaces/").is_none_or(|(_, rest)| rest.split('/').count() == 2)
 }
 
 /// What comes of an object on its way into the store.

@@ -6,7 +6,7 @@ use super::story::Story;
 use super::world::{World, from};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
 use crate::api::model_deployment::{AttemptState, Cause};
-use crate::decide::ChildKind;
+use crate::decide::{Child, ChildKind, Op};
 
 /// A story in which the first deployment waits for its pods.
 fn starting(title: &str) -> Story {
@@ -219,4 +219,31 @@ fn scaled_to_zero_waits_for_no_pods_and_is_available() {
     story.pass("the gateway accepts");
     story.pass("nothing happens");
     story.is("scaled-to-zero");
+}
+
+#[test]
+fn a_process_that_reads_an_old_status_takes_no_traffic_from_what_serves_since() {
+    for traffic in [true, false] {
+        let mut world = World::new();
+        if !traffic {
+            world.edit(|spec| (spec.traffic, spec.rollout) = (None, None));
+            world.analysis(json!({"none": "a test"}));
+        }
+        world.pass();
+        let old = world.status();
+        assert_eq!(old.attempt.as_ref().map(|it| it.state), Some(AttemptState::Starting));
+        world.come_to_rest();
+        let (route, service) = (world.children.route.clone(), world.children.services.get("churn").cloned());
+        assert_eq!((route.is_some(), service.is_some()), (traffic, !traffic));
+        // As it was then, and its pods, too; the route, or the Service, is as it has become.
+        let revision = old.attempt.as_ref().unwrap().revision.clone();
+        world.resource.status = Some(old);
+        world.pods_ready_of(&revision, 0);
+        let takes = |op: &Op| match op {
+            Op::Apply(child, _) => matches!(child, Child::HttpRoute(_)) || child.name() == "churn",
+            Op::Create(_) | Op::Delete(..) => false,
+        };
+        let plan = world.decide();
+        assert!(!plan.ops.iter().any(takes), "{:#?}", plan.ops);
+    }
 }
