@@ -106,6 +106,13 @@ impl Scene {
         assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The name that the API server knows the administrator by.
+    pub(crate) async fn me(&self) -> String {
+        let control_plane = self.workbench.control_plane();
+        let me = control_plane.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
+        String::from_utf8(me.stdout).unwrap()
+    }
+
     /// Writes the one small model; gives its URI and its digest.
     pub(crate) fn artifact(&self) -> (String, String) {
         let model = json!({
@@ -214,9 +221,7 @@ impl Model<'_> {
 
     /// Makes a request to the attempt under way, in the name that the API server knows the administrator by.
     pub(crate) async fn ask(&self, verb: &str, nonce: &str) {
-        let control_plane = self.scene.workbench.control_plane();
-        let me = control_plane.kubectl(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
-        let me = String::from_utf8(me.stdout).unwrap();
+        let me = self.scene.me().await;
         let attempt = self.status().await.attempt.unwrap();
         let step = request::step_of(&attempt);
         let value = format!("{}={verb}/{}/{step}/{nonce}/{me}", labels::REQUEST, attempt.id);
