@@ -85,14 +85,13 @@ items:
 
 /// An entry, as somebody writes it.
 fn entry(name: &str, submitted_by: Option<&str>) -> Value {
+    let governance = submitted_by.map(|_| json!({"approvals": ["technical", "business"]}));
     let mut spec = json!({
         "model": {"name": "churn", "version": name, "kind": "Predictor"},
         "artifact": {"uri": format!("s3://models/{name}/"), "sha256": "0".repeat(64)},
+        "submittedBy": submitted_by, "governance": governance,
     });
-    if let Some(person) = submitted_by {
-        spec["submittedBy"] = person.into();
-        spec["governance"] = json!({"approvals": ["technical", "business"]});
-    }
+    spec.as_object_mut().into_iter().for_each(|it| it.retain(|_, value| !value.is_null()));
     json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
         "metadata": {"name": name, "namespace": "crm"}, "spec": spec})
 }
@@ -187,7 +186,7 @@ impl Scene {
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
             "metadata": {"name": name_of(name, role, &digest), "namespace": "crm"},
             "spec": {"role": role, "decision": "Approved", "approver": approver, "subject": {
-                "kind": subject["kind"], "name": name, "uid": subject["metadata"]["uid"], "digest": digest}},
+                "kind": subject.get("kind"), "name": name, "uid": subject.pointer("/metadata/uid"), "digest": digest}},
         }))
     }
 
@@ -215,12 +214,11 @@ impl Scene {
 
     /// New policies take a moment to be in force; each is tried with what it alone refuses.
     async fn are_in_force(&self) -> Result<()> {
-        let mut forged = self.approval("mre", "churn-2", "technical", "carla").await?;
-        let mut another = self.approval("mre", "churn-2", "technical", "ben").await?;
-        another["spec"]["subject"]["uid"] = "another".into();
-        let mut of_step = self.approval("md", "churn", "owner", "olga").await?;
-        of_step["spec"]["subject"]["uid"] = "another".into();
-        forged["spec"]["comment"] = "forged".into();
+        let forged = self.approval("mre", "churn-2", "technical", "carla").await?;
+        let another = self.approval("mre", "churn-2", "technical", "ben").await?;
+        let another = changed(&another, "/spec/subject/uid", "another");
+        let of_step = self.approval("md", "churn", "owner", "olga").await?;
+        let of_step = changed(&of_step, "/spec/subject/uid", "another");
         let all = [("ben", forged), ("ben", another), ("olga", of_step), ("anna", entry("new", Some("ben")))];
         let deadline = Instant::now() + Duration::from_secs(90);
         for (who, object) in all {
@@ -238,6 +236,10 @@ fn reason(said: &str) -> String {
     let after = |mark: &str| said.split_once(mark).map(|(_, rest)| rest.trim().to_owned());
     let denied = after("denied request: ").or_else(|| after("is invalid: ")).unwrap_or_else(|| said.trim().to_owned());
     denied.replace(" (get validatingadmissionpolicies", "")
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Result<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str).with_context(|| format!("no {pointer}: {object}"))
 }
 
 fn changed(object: &Value, pointer: &str, value: &str) -> Value {
@@ -308,7 +310,7 @@ async fn of_entries(scene: &mut Scene) -> Result<()> {
     scene.tries("ben", "writes it under another name", &changed(&technical, "/metadata/name", "mine")).await?;
     scene.tries("ben", "decides neither yes nor no", &changed(&technical, "/spec/decision", "Perhaps")).await?;
     let missing = changed(&technical, "/spec/subject/name", "gone");
-    let name = name_of("gone", "technical", technical["spec"]["subject"]["digest"].as_str().context("a digest")?);
+    let name = name_of("gone", "technical", text(&technical, "/spec/subject/digest")?);
     scene
         .tries("ben", "approves what is not there (it counts for nothing)", &changed(&missing, "/metadata/name", &name))
         .await
@@ -330,7 +332,7 @@ async fn edits_and_deletions(scene: &mut Scene) -> Result<()> {
     let word = scene.approval("mre", "churn-2", "technical", "ben").await?;
     let (done, said) = scene.says_with("ben", &["create", "-f"], &changed(&word, "/spec/decision", "Rejected")).await?;
     ensure!(done, "{said}");
-    let name = word["metadata"]["name"].as_str().context("a name")?.to_owned();
+    let name = text(&word, "/metadata/name")?.to_owned();
     let patch = |patch: Value| {
         vec!["patch".into(), "approval".into(), name.clone(), "--type=merge".into(), "-p".into(), patch.to_string()]
     };
@@ -372,7 +374,8 @@ async fn submitters(scene: &mut Scene) -> Result<()> {
 
 fn delivered(by: &str) -> Value {
     let mut it = entry("new", Some("anna"));
-    it["spec"]["deliveredBy"] = by.into();
+    let spec = it.get_mut("spec").and_then(Value::as_object_mut);
+    spec.into_iter().for_each(|spec| drop(spec.insert("deliveredBy".into(), by.into())));
     it
 }
 
