@@ -98,7 +98,7 @@ fn of_step(deployment: &ModelDeployment, weight: Option<&str>, word: &Word<'_>) 
     let name = deployment.name_any();
     let attempt = deployment.status.as_ref().and_then(|it| it.attempt.as_ref());
     let steps = attempt.map(|it| it.approvals.as_slice()).unwrap_or_default();
-    let is_meant = |at: String| weight.is_none_or(|weight| weight == at);
+    let is_meant = |at: String| weight.is_none_or(|weight| weight.trim_end_matches('%') == at.trim_end_matches('%'));
     let step = steps.iter().find(|it| it.role == word.role && is_meant(it.weight.to_string())).ok_or_else(|| {
         let asked: Vec<String> = steps.iter().map(|it| format!("{} by {}", it.weight, it.role)).collect();
         let asked: Vec<&str> = asked.iter().map(String::as_str).collect();

@@ -9,6 +9,7 @@
 //! | by the person who submitted the subject | for nothing: nobody approves their own work |
 //! | by a service account | for nothing: it is nobody's word |
 //! | by a person who has approved in another role already | for nothing: each role is another person's |
+//! | that is older than the admission policies | for nothing: it may be anybody's |
 //! | `Rejected` | against it, whatever others say |
 //!
 //! While the policies are not known to be in force, no Approval counts (see [`guard`]). What is not approved gets no weight that it
@@ -18,6 +19,7 @@ pub mod guard;
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use kube::ResourceExt;
 
 use self::guard::Guard;
@@ -32,6 +34,9 @@ pub const REJECTED: &str = "ApprovalRejected";
 pub const UNGUARDED: &str = "ApprovalGuardNotReady";
 /// Reason: nobody can be told from the person who submitted it.
 pub const SUBMITTER_UNKNOWN: &str = "SubmitterUnknown";
+
+/// All of them.
+pub const REASONS: [&str; 4] = [AWAITED, REJECTED, UNGUARDED, SUBMITTER_UNKNOWN];
 
 /// What has to be approved, and by whom.
 #[derive(Debug, Clone)]
@@ -82,21 +87,25 @@ impl Missing {
 
 /// What each role has said, in the order of the question.
 #[must_use]
-pub fn count<'a>(question: &Question<'a>, approvals: &[Arc<Approval>]) -> Vec<(&'a str, Word)> {
+pub fn count<'a>(question: &Question<'a>, approvals: &[Arc<Approval>], guard: &Guard) -> Vec<(&'a str, Word)> {
+    let since = if let Guard::Ready(since) = guard { *since } else { DateTime::UNIX_EPOCH };
     let mut people: Vec<(&str, &str)> = Vec::new();
     let mut words = Vec::new();
     for role in question.roles {
-        let said = find(question, role, approvals).map(|it| &it.spec);
-        let word = match said {
+        let said = find(question, role, approvals);
+        let word = match said.map(|it| (it, &it.spec)) {
             None => Word::Missing,
-            Some(it) if it.decision == ApprovalDecision::Rejected => Word::Rejected,
-            Some(it) if question.submitted_by == Some(it.approver.as_str()) => {
+            Some((_, it)) if it.decision == ApprovalDecision::Rejected => Word::Rejected,
+            Some((it, _)) if guard::time_of(&it.metadata).unwrap_or_default() < since => {
+                Word::Void("it is older than the admission policies that guard it, so it may be anybody's".into())
+            }
+            Some((_, it)) if question.submitted_by == Some(it.approver.as_str()) => {
                 Word::Void("it is by the person who submitted it, and nobody approves their own work".into())
             }
-            Some(it) if it.approver.starts_with("system:") => {
+            Some((_, it)) if it.approver.starts_with("system:") => {
                 Word::Void("it is by an account, and not by a person".into())
             }
-            Some(it) => match people.iter().find(|(person, _)| *person == it.approver) {
+            Some((_, it)) => match people.iter().find(|(person, _)| *person == it.approver) {
                 Some((_, before)) => Word::Void(format!(
                     "it is by the person who approved as {before}, and each role is another person's"
                 )),
@@ -136,7 +145,7 @@ pub fn missing(
     if question.roles.is_empty() {
         return None;
     }
-    let words = count(question, approvals);
+    let words = count(question, approvals, guard);
     let of = |reason, message: String| Some(Missing { reason, message });
     let rejected: Vec<&str> = words.iter().filter(|(_, it)| *it == Word::Rejected).map(|(role, _)| *role).collect();
     if !rejected.is_empty() {
@@ -146,7 +155,7 @@ pub fn missing(
         return of(REJECTED, format!("rejected by role {roles}; who rejected it can take that back: {remedy}"));
     }
     match guard {
-        Guard::Ready => {}
+        Guard::Ready(_) => {}
         Guard::NotReady(why) => return of(UNGUARDED, format!("no approval counts: {why}")),
         Guard::NotAsked => {
             return of(UNGUARDED, "no approval counts before the admission policies were looked at".into());
@@ -157,7 +166,10 @@ pub fn missing(
         .filter_map(|(role, word)| match word {
             Word::Approved | Word::Rejected => None,
             Word::Missing => Some(format!("waiting for approval by role {role}: {}", command(role))),
-            Word::Void(why) => Some(format!("the approval by role {role} counts for nothing: {why}")),
+            Word::Void(why) => {
+                let name = approval::name_of(question.name, role, question.digest);
+                Some(format!("the approval by role {role} counts for nothing: {why}; take it back: kubectl delete approval {name}"))
+            }
         })
         .collect();
     if awaited.is_empty() { None } else { of(AWAITED, awaited.join("; ")) }
@@ -194,9 +206,10 @@ pub fn words_of_entry(
     entry: &ModelRegistryEntry,
     of_all: &[String],
     approvals: &[Arc<Approval>],
+    guard: &Guard,
 ) -> Vec<(String, Word)> {
     let (name, digest, roles) = (entry.name_any(), entry.spec.digest(), roles_of(entry, of_all));
-    let words = count(&question_of(entry, &name, &digest, &roles), approvals);
+    let words = count(&question_of(entry, &name, &digest, &roles), approvals, guard);
     words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
 }
 

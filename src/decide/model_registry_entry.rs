@@ -29,7 +29,7 @@ pub struct Observed {
 }
 
 fn words(resource: &ModelRegistryEntry, observed: &Observed) -> Vec<RoleWord> {
-    let words = approval::words_of_entry(resource, &observed.approval_roles, &observed.approvals);
+    let words = approval::words_of_entry(resource, &observed.approval_roles, &observed.approvals, &observed.guard);
     let kind = |word: Word| match word {
         Word::Approved => RoleWordKind::Approved,
         Word::Missing => RoleWordKind::Missing,
@@ -140,7 +140,7 @@ fn said_of_approvals(resource: &ModelRegistryEntry, missing: Option<&Missing>) -
 
 fn said_of_guard(guard: &Guard) -> Said {
     match guard {
-        Guard::Ready => (true, ("PoliciesInForce", "the admission policies are the shipped ones".into())),
+        Guard::Ready(_) => (true, ("PoliciesInForce", "the admission policies are the shipped ones".into())),
         Guard::NotReady(why) => (false, (approval::UNGUARDED, why.clone())),
         Guard::NotAsked => (false, (approval::UNGUARDED, "the admission policies have not been looked at".into())),
     }
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn one_that_has_to_be_approved_is_ready_when_it_is() {
         let it = asking("technical");
-        let (waits, again) = told(&it, vec![], Guard::Ready);
+        let (waits, again) = told(&it, vec![], Guard::Ready(DateTime::UNIX_EPOCH));
         assert_eq!(
             waits,
             [
@@ -285,19 +285,22 @@ mod tests {
             ]
         );
         assert!(!again, "an Approval wakes it");
-        let (approved, _) = told(&it, vec![word(&it, "Approved")], Guard::Ready);
+        let (approved, _) = told(&it, vec![word(&it, "Approved")], Guard::Ready(DateTime::UNIX_EPOCH));
         assert!(
             approved.contains(&"Approved True Approved".to_owned())
                 && approved.contains(&"Ready True Registered".to_owned())
         );
         let mut delivered = it.clone();
         delivered.spec.delivered_by = Some("system:serviceaccount:argocd:argocd-application-controller".into());
-        let observed =
-            Observed { approvals: vec![word(&delivered, "Approved")], guard: Guard::Ready, ..Observed::default() };
+        let observed = Observed {
+            approvals: vec![word(&delivered, "Approved")],
+            guard: Guard::Ready(DateTime::UNIX_EPOCH),
+            ..Observed::default()
+        };
         let status = decide(&delivered, &observed, DateTime::UNIX_EPOCH).status.unwrap();
         let message = &condition::find(&status.conditions, "Approved").unwrap().message;
         assert!(message.contains("nobody has verified it"), "{message}");
-        let (rejected, _) = told(&it, vec![word(&it, "Rejected")], Guard::Ready);
+        let (rejected, _) = told(&it, vec![word(&it, "Rejected")], Guard::Ready(DateTime::UNIX_EPOCH));
         assert!(rejected.contains(&"Stalled True ApprovalRejected".to_owned()), "{rejected:?}");
         let (unguarded, again) = told(&it, vec![word(&it, "Approved")], Guard::NotReady("gone".into()));
         assert!(unguarded.contains(&"ApprovalGuardReady False ApprovalGuardNotReady".to_owned()), "{unguarded:?}");
@@ -308,7 +311,7 @@ mod tests {
     fn of_one_that_is_revoked_nothing_is_left_to_be_approved() {
         let mut it = asking("technical");
         it.spec.lifecycle = Some(Lifecycle::Revoked);
-        let (revoked, _) = told(&it, vec![], Guard::Ready);
+        let (revoked, _) = told(&it, vec![], Guard::Ready(DateTime::UNIX_EPOCH));
         assert!(revoked.contains(&"Ready True Revoked".to_owned()), "{revoked:?}");
     }
 
@@ -316,7 +319,11 @@ mod tests {
     fn what_is_asked_for_no_more_is_said_no_more() {
         let mut it = entry("s3://models/churn/1/");
         it.spec.submitted_by = Some("anna@example.com".into());
-        let asked = Observed { approval_roles: vec!["technical".into()], guard: Guard::Ready, ..Observed::default() };
+        let asked = Observed {
+            approval_roles: vec!["technical".into()],
+            guard: Guard::Ready(DateTime::UNIX_EPOCH),
+            ..Observed::default()
+        };
         let now = DateTime::from_timestamp(1_795_003_200, 0).unwrap();
         it.status = decide(&it, &asked, now).status;
         assert!(said(it.status.as_ref().unwrap()).contains(&"Approved False AwaitingApproval".to_owned()));

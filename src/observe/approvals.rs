@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Mutex;
 
 use crate::api::approval::{Approval, SubjectKind};
-use crate::decide::approval::guard::{Guard, Installed, Shipped, differs};
+use crate::decide::approval::guard::{Guard, Installed, Shipped, created, differs};
 use crate::runtime::{Cache, Clock, Watch};
 
 /// How long the policies are taken to be as they were found.
 const FRESH: Duration = Duration::from_secs(10);
+/// And for how long while they cannot be read.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the API server has to hand them out: a pass waits for it.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What the operator is told of approvals.
 #[derive(Debug, Clone, Default)]
@@ -67,40 +72,39 @@ impl Approvals {
         let now = policies.clock.now();
         // One pass looks for all that ask at the same time.
         let mut found = policies.found.lock().await;
-        if let Some((at, guard)) = found.as_ref()
-            && (now - at).to_std().is_ok_and(|age| age < FRESH)
-        {
+        let age = |at: DateTime<Utc>| (now - at).to_std().unwrap_or(Duration::MAX);
+        if let Some((_, guard)) = found.as_ref().filter(|(at, _)| age(*at) < FRESH) {
             return guard.clone();
         }
-        let guard = policies.look().await;
-        *found = Some((now, guard.clone()));
-        guard
+        match policies.look().await {
+            Ok(guard) => {
+                *found = Some((now, guard.clone()));
+                guard
+            }
+            // That they cannot be read for a moment closes no gate that was open.
+            Err(why) => match found.as_ref() {
+                Some((at, guard @ Guard::Ready(_))) if age(*at) < PATIENCE => guard.clone(),
+                _ => Guard::NotReady(format!("the admission policies cannot be read: {why}")),
+            },
+        }
     }
 }
 
 impl Policies {
-    async fn look(&self) -> Guard {
+    async fn look(&self) -> Result<Guard, String> {
         if self.shipped.is_empty() {
             let why = "the operator was not told which admission policies guard them; install the chart with approvals.policies: true";
-            return Guard::NotReady(why.into());
+            return Ok(Guard::NotReady(why.into()));
         }
-        for shipped in &self.shipped {
-            match self.installed(shipped).await {
-                Ok(installed) => {
-                    if let Some(difference) = differs(shipped, &installed) {
-                        return Guard::NotReady(difference);
-                    }
-                }
-                Err(error) => {
-                    let why = match error {
-                        kube::Error::Api(status) => format!("the API server says: {}", status.message),
-                        _ => "the API server does not answer".into(),
-                    };
-                    return Guard::NotReady(format!("the admission policies cannot be read: {why}"));
-                }
-            }
-        }
-        Guard::Ready
+        let all = try_join_all(self.shipped.iter().map(|it| self.installed(it)));
+        let all = match tokio::time::timeout(ANSWER, all).await {
+            Ok(Ok(all)) => all,
+            Ok(Err(kube::Error::Api(status))) => return Err(format!("the API server says: {}", status.message)),
+            Ok(Err(_)) | Err(_) => return Err("the API server does not answer".into()),
+        };
+        let difference = self.shipped.iter().zip(&all).find_map(|(shipped, installed)| differs(shipped, installed));
+        let since = all.iter().filter_map(created).max().unwrap_or_default();
+        Ok(difference.map_or(Guard::Ready(since), Guard::NotReady))
     }
 
     async fn installed(&self, shipped: &Shipped) -> Result<Installed, kube::Error> {

@@ -8,6 +8,7 @@
 //! promise that is broken ends it with a sentence about that.
 
 mod act;
+mod approvals;
 mod manifest;
 mod promises;
 pub mod replay;

@@ -6,6 +6,7 @@ use werkbank::api::Weight;
 use werkbank::api::model_deployment::{AttemptState, Cause, Phase};
 
 use super::act::{Act, Held};
+use super::approvals::Approved;
 use super::replay::Snapshot;
 use super::words::{count, joined, percent, seconds};
 use crate::load::within_sampling_error;
@@ -77,6 +78,17 @@ pub(super) fn back_in_time(act: &Act, took: Option<Duration>, within: Duration) 
     let said = format!("{entry} is at weight 0 in Envoy within {limit} of Prometheus showing the breach");
     let seen = took.map_or_else(|| "no breach in Prometheus with weight 0 after it".to_owned(), seconds);
     Promise::new(took.is_some_and(|took| took <= within), said, seen)
+}
+
+/// Nothing begins before two people have approved it, and its author is none of them.
+pub(super) fn approved(entry: &str, it: &Approved) -> Promise {
+    let (before, after) = it.attempts;
+    let refused = it.refusal.as_ref().is_some_and(|why| why.contains("nobody approves their own work"));
+    let waited = ["technical", "business"].iter().all(|role| it.awaited.contains(&format!("--role {role}")));
+    let said = format!("{entry} does not begin before two people have approved it, and its author is none of them");
+    let refusal = it.refusal.as_deref().unwrap_or("she was not refused");
+    let seen = format!("{} attempts began before the second approval; the author: {refusal}", after - before);
+    Promise::new(refused && waited && before == after, said, seen)
 }
 
 /// Nobody is sent to what was taken back. `late` is what it has answered since.

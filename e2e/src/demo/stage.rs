@@ -1,7 +1,7 @@
 //! The stage: a cluster with the operator, three trained models and a gateway.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 use werkbank::api::{ModelDeployment, Weight};
 
 use super::act::Sent;
+use super::approvals::{self, Said};
 use super::manifest::{self, Manifest};
 use super::replay::{Options as ReplayOptions, Replay};
 use crate::breach::Breach;
 use crate::gateway::GatewayController;
 use crate::process::Command;
 use crate::prometheus::Prometheus;
-use crate::workbench::{Options, Workbench, repository};
+use crate::workbench::{Options, Workbench, repository, sibling};
 
 const NAMESPACE: &str = "crm";
 const DEPLOYMENT: &str = "churn";
@@ -54,10 +55,41 @@ impl Stage {
         let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
         self.workbench.apply("namespace", &namespace).await?;
         self.workbench.apply("gateway", &manifest::text("gateway.yaml")?).await?;
-        for version in ["v1", "v2", "v3"] {
+        self.workbench.apply("people", &manifest::text("people.yaml")?).await?;
+        for version in ["v1", "v2"] {
             self.workbench.apply(&format!("entry-{version}"), &self.entry(version)?).await?;
         }
-        Ok(())
+        self.register_for_approval().await
+    }
+
+    /// The third version asks for approvals, and so is registered by its author, in her own name.
+    async fn register_for_approval(&self) -> Result<()> {
+        let control_plane = self.workbench.control_plane();
+        let file = control_plane.run_dir().join("entry-v3.yaml");
+        let asking = "spec:\n  submittedBy: anna@example.com\n  governance: {approvals: [technical, business]}\n";
+        std::fs::write(&file, self.entry("v3")?.replacen("spec:\n", asking, 1))?;
+        let begin = Instant::now();
+        loop {
+            let file = file.display().to_string();
+            let output = control_plane.kubectl(["create", "--as", "anna@example.com", "-f", &file]).await?;
+            if output.status.success() {
+                return Ok(());
+            }
+            // A role that was bound just now takes a moment to be known.
+            if begin.elapsed() > Duration::from_secs(30) {
+                bail!("anna cannot register churn-v3: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Somebody approves an entry with the plugin.
+    pub(super) async fn approve(&self, who: &str, entry: &str, role: &str) -> Result<Said> {
+        let kubeconfig = self.workbench.control_plane().kubeconfig();
+        let plugin = sibling("kubectl-werkbank")?;
+        let arguments = approvals::arguments(kubeconfig, who, entry, role);
+        let output = self.workbench.supervisor().output(&plugin, |command| command.args(arguments)).await?;
+        Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
     }
 
     /// The entry of a version: its artifact where training left it, and its digest.

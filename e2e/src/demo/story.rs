@@ -7,6 +7,7 @@ use anyhow::Result;
 use werkbank::api::model_deployment::Phase;
 
 use super::act::Act;
+use super::approvals;
 use super::manifest::Manifest;
 use super::promises::{self, Promise};
 use super::replay::Replay;
@@ -145,9 +146,14 @@ impl<'a> Story<'a> {
     }
 
     async fn better(&mut self, manifest: &Manifest, harmful: &str) -> Result<()> {
-        self.heading("3. churn-v3 is deployed: trained on what is known in time")?;
+        self.heading("3. churn-v3 is deployed: trained on what is known in time. Two people have to approve it")?;
         let before = self.answered(harmful);
+        let attempts = self.stage.deployment().await?.status.map_or(0, |it| it.attempts);
         self.stage.deploy(manifest, "churn-v3").await?;
+        let approved = approvals::play(self.stage, self.screen, "churn-v3", attempts).await?;
+        if !self.hold(vec![approved])? {
+            return Ok(());
+        }
         let replay = self.replay.as_ref();
         let watch = Watch { stage: self.stage, entry: "churn-v3", replay, needed: manifest.outcomes()? };
         let act = watch.until_its_end(self.screen).await?;

@@ -81,6 +81,11 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(model.weights().await, before, "the weight is held");
     scene.apply("binding", &binding).await;
+    // What was said before the policy was there may be anybody's word.
+    for (who, subject, role) in [("ben", "scores-2", "technical"), ("olga", "modeldeployment/scores", "owner")] {
+        takes_back(&scene, who, role).await;
+        approves(&scene, who, &[subject, "--role", role]);
+    }
     let status = model.until("it is promoted", |it| it.phase == Phase::Stable && it.attempts == 2).await;
     assert_eq!(status.stable.unwrap().name, "scores-2");
     unharmed(&load.stop().await.unwrap());
@@ -142,6 +147,14 @@ async fn the_record_names_roles_and_nobody(scene: &Scene, model: &Model<'_>) {
     for person in ["anna", "\"ben\"", "olga"] {
         assert!(!all.contains(person), "{person} is named: {all}");
     }
+}
+
+async fn takes_back(scene: &Scene, who: &str, role: &str) {
+    let control_plane = scene.workbench.control_plane();
+    let list = ["-n", NAMESPACE, "get", "approvals", "-o", "name"];
+    let names = String::from_utf8(control_plane.kubectl(list).await.unwrap().stdout).unwrap();
+    let name = names.lines().find(|it| it.contains(&format!("-{role}-"))).unwrap();
+    scene.kubectl(&["-n", NAMESPACE, "delete", name, &format!("--as={who}")]).await;
 }
 
 fn reason(status: &ModelDeploymentStatus) -> &str {

@@ -184,7 +184,9 @@ impl Scene {
         let digest = subject.pointer("/status/specDigest").and_then(Value::as_str).map_or_else(step, str::to_owned);
         Ok(json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
-            "metadata": {"name": name_of(name, role, &digest), "namespace": "crm"},
+            "metadata": {"name": name_of(name, role, &digest), "namespace": "crm", "ownerReferences": [{
+                "apiVersion": subject.get("apiVersion"), "kind": subject.get("kind"), "name": name,
+                "uid": subject.pointer("/metadata/uid")}]},
             "spec": {"role": role, "decision": "Approved", "approver": approver, "subject": {
                 "kind": subject.get("kind"), "name": name, "uid": subject.pointer("/metadata/uid"), "digest": digest}},
         }))
@@ -216,9 +218,9 @@ impl Scene {
     async fn are_in_force(&self) -> Result<()> {
         let forged = self.approval("mre", "churn-2", "technical", "carla").await?;
         let another = self.approval("mre", "churn-2", "technical", "ben").await?;
-        let another = changed(&another, "/spec/subject/uid", "another");
+        let another = of_another_uid(&another, "another");
         let of_step = self.approval("md", "churn", "owner", "olga").await?;
-        let of_step = changed(&of_step, "/spec/subject/uid", "another");
+        let of_step = of_another_uid(&of_step, "another");
         let all = [("ben", forged), ("ben", another), ("olga", of_step), ("anna", entry("new", Some("ben")))];
         let deadline = Instant::now() + Duration::from_secs(90);
         for (who, object) in all {
@@ -236,6 +238,10 @@ fn reason(said: &str) -> String {
     let after = |mark: &str| said.split_once(mark).map(|(_, rest)| rest.trim().to_owned());
     let denied = after("denied request: ").or_else(|| after("is invalid: ")).unwrap_or_else(|| said.trim().to_owned());
     denied.replace(" (get validatingadmissionpolicies", "")
+}
+
+fn of_another_uid(approval: &Value, uid: &str) -> Value {
+    changed(&changed(approval, "/spec/subject/uid", uid), "/metadata/ownerReferences/0/uid", uid)
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> Result<&'a str> {
@@ -301,8 +307,9 @@ async fn of_entries(scene: &mut Scene) -> Result<()> {
     scene.tries("root+system:masters", "approves churn-2, with every right", &by_root).await?;
     let nobodys = scene.approval("mre", "old", "technical", "ben").await?;
     scene.tries("ben", "approves an entry that names no submitter", &nobodys).await?;
-    let uid = changed(&technical, "/spec/subject/uid", "0a1b2c3d");
-    scene.tries("ben", "approves churn-2 of another uid", &uid).await?;
+    scene.tries("ben", "approves churn-2 of another uid", &of_another_uid(&technical, "0a1b2c3d")).await?;
+    let unowned = changed(&technical, "/metadata/ownerReferences/0/uid", "0a1b2c3d");
+    scene.tries("ben", "writes one that does not go with churn-2", &unowned).await?;
     let stale = format!("sha256:{}", "7".repeat(64));
     let digest = changed(&technical, "/spec/subject/digest", &stale);
     let digest = changed(&digest, "/metadata/name", &name_of("churn-2", "technical", &stale));
@@ -321,7 +328,7 @@ async fn of_steps(scene: &mut Scene) -> Result<()> {
     scene.tries("olga", "approves the step that churn asks for", &owner).await?;
     scene.tries("ben", "approves it without the role", &changed(&owner, "/spec/approver", "ben")).await?;
     scene.tries("olga", "approves it in ben's name", &changed(&owner, "/spec/approver", "ben")).await?;
-    scene.tries("olga", "approves a step of another uid", &changed(&owner, "/spec/subject/uid", "0a1b")).await?;
+    scene.tries("olga", "approves a step of another uid", &of_another_uid(&owner, "0a1b")).await?;
     let another = format!("sha256:{}", "6".repeat(64));
     let stale = changed(&owner, "/spec/subject/digest", &another);
     let stale = changed(&stale, "/metadata/name", &name_of("churn", "owner", &another));
@@ -350,7 +357,8 @@ async fn edits_and_deletions(scene: &mut Scene) -> Result<()> {
         .await?;
     scene.does("anna", "deletes ben's rejection", &["delete", "approval", &name]).await?;
     scene.does("anna", "deletes all approvals", &["delete", "approvals", "--all"]).await?;
-    scene.does("root+system:masters", "deletes ben's rejection", &["delete", "approval", &name]).await?;
+    let dry = ["delete", "approval", &name, "--dry-run=server"];
+    scene.does("root+system:masters", "deletes ben's rejection, with the verb withdraw", &dry).await?;
     scene.does("ben", "deletes his rejection", &["delete", "approval", &name]).await
 }
 

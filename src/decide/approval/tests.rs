@@ -39,7 +39,7 @@ fn missing_of(asked: &[&str], given: Vec<Approval>, guard: &Guard) -> Option<Mis
 }
 
 fn guarded(asked: &[&str], given: Vec<Approval>) -> Option<String> {
-    missing_of(asked, given, &Guard::Ready).map(|it| it.message)
+    missing_of(asked, given, &Guard::Ready(DateTime::UNIX_EPOCH)).map(|it| it.message)
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn nobody_approves_their_own_work_nor_in_two_roles_and_no_account_does() {
 #[test]
 fn a_rejection_counts_whatever_others_say_and_whether_or_not_the_policies_are_in_force() {
     let given = || vec![approved("technical", "ben@example.com"), said("business", "Rejected", "carla@example.com")];
-    for guard in [Guard::Ready, Guard::NotReady("gone".into())] {
+    for guard in [Guard::Ready(DateTime::UNIX_EPOCH), Guard::NotReady("gone".into())] {
         let missing = missing_of(&["technical", "business"], given(), &guard).unwrap();
         assert_eq!(missing.reason, REJECTED);
         assert!(missing.is_final() && missing.message.contains("kubectl delete approval churn-2-business-9f2c41aa"));
@@ -132,13 +132,27 @@ fn an_entry_is_approved_by_the_roles_that_it_asks_for_and_by_those_of_the_operat
     assert_eq!(roles_of(&it, &roles(&["data-protection", "technical"])), ["technical", "business", "data-protection"]);
     assert_eq!(roles_of(&entry(json!({})), &[]), [""; 0]);
     assert_eq!(missing_of_entry(&entry(json!({})), &[], &[], &Guard::NotAsked), None);
-    let missing = missing_of_entry(&it, &[], &[], &Guard::Ready).unwrap();
+    let missing = missing_of_entry(&it, &[], &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
     assert!(missing.message.contains("kubectl werkbank approve churn-2 --role technical"), "{}", missing.message);
 }
 
 #[test]
 fn where_nobody_knows_whose_work_it_is_nobody_can_approve_it() {
-    let missing = missing_of_entry(&entry(json!({})), &roles(&["technical"]), &[], &Guard::Ready).unwrap();
+    let missing =
+        missing_of_entry(&entry(json!({})), &roles(&["technical"]), &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
     assert_eq!(missing.reason, SUBMITTER_UNKNOWN);
     assert!(missing.is_final() && missing.message.contains("submittedBy"), "{}", missing.message);
+}
+
+#[test]
+fn a_word_that_is_older_than_the_policies_may_be_anybodys() {
+    let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+    let mut word = approved("technical", "ben@example.com");
+    word.metadata.creation_timestamp = serde_json::from_value(json!("2026-11-20T00:00:00Z")).unwrap();
+    let written = guard::time_of(&word.metadata).unwrap().timestamp();
+    assert_eq!(missing_of(&["technical"], vec![word.clone()], &Guard::Ready(at(written))), None);
+    let missing = missing_of(&["technical"], vec![word], &Guard::Ready(at(written + 1))).unwrap();
+    assert_eq!(missing.reason, AWAITED);
+    let remedy = "take it back: kubectl delete approval churn-2-technical-9f2c41aa";
+    assert!(missing.message.contains("older than the admission policies") && missing.message.contains(remedy));
 }

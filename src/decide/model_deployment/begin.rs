@@ -42,7 +42,7 @@ impl Pass<'_> {
             retry.into_iter().for_each(|it| self.refuse_request(&it, &why));
             return;
         }
-        if let Some(closed) = self.gate() {
+        if let Some(closed) = self.entry_gate() {
             // A request that lay in wait for an approval would come true when nobody looks.
             retry.into_iter().for_each(|it| self.refuse_request(&it, &closed.message));
             return;

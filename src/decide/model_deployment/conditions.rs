@@ -66,7 +66,8 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     // Whatever else is wrong: traffic is about to move.
     let reconciling = pass.comes_back().map(|message| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
-    let (now, suspended, gated) = (pass.now, pass.begins_nothing(), pass.gated());
+    let (now, suspended, gated) =
+        (pass.now, pass.begins_nothing(), pass.gated().filter(|_| pass.deprecated().is_none()));
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -330,7 +331,9 @@ fn closed_for_good(gate: Option<Missing>) -> Option<Said> {
 }
 
 fn serves_spec(pass: &Pass<'_>) -> bool {
-    matches!((&pass.target, &pass.status.stable), (Ok(target), Some(stable)) if target.entry.revision == stable.revision)
+    let same = matches!((&pass.target, &pass.status.stable), (Ok(target), Some(stable)) if target.entry.revision == stable.revision);
+    // The same bytes under an entry that is not approved are not what the spec asks for.
+    same && pass.gated().is_none()
 }
 
 fn stable_revision<'a>(pass: &'a Pass<'_>) -> &'a str {

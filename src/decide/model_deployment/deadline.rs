@@ -7,6 +7,7 @@
 //! | proof, in a step that nobody holds | `observingSince`, `heldUntil` | `maxStepTime` | `StepTimeExceeded` |
 //! | pods or a route, for the next weight | `enteredAt` | `progressDeadline` | `ProgressDeadlineExceeded` |
 //!
+//! What could go on but for an approval waits for a person: the last two do not count meanwhile, and begin anew then.
 //! The silence of a source lasts from a question to a later one: one that takes long to be given up is no outage by itself.
 //! There is a deadline only while something is missing. What takes an attempt back and what wakes the operator
 //! is this one list: so none is slept through, and none that has passed in vain wakes anybody again.
@@ -60,9 +61,10 @@ impl Pass<'_> {
     fn deadlines(&self, attempt: &Attempt) -> impl Iterator<Item = Deadline> {
         // Weight 0 is awaited for as long as it takes.
         let awaited = || {
-            [self.answer(attempt), self.lost_pods(attempt), self.proof(attempt), self.progress(attempt)]
-                .into_iter()
-                .flatten()
+            let gated = self.held_by_gate(attempt).is_some();
+            let own = || [self.proof(attempt), self.progress(attempt)].into_iter().flatten();
+            let of_others = [self.answer(attempt), self.lost_pods(attempt)].into_iter().flatten();
+            of_others.chain((!gated).then(own).into_iter().flatten())
         };
         (attempt.state != AttemptState::RollingBack).then(awaited).into_iter().flatten()
     }

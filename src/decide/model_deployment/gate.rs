@@ -19,6 +19,7 @@ use super::capacity::is_short;
 use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::approval::SubjectKind;
+use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, Phase, StepToApprove};
 use crate::decide::EventType;
@@ -27,19 +28,20 @@ use crate::text::hex::hex;
 
 impl Pass<'_> {
     /// What keeps the entry that the spec names from being rolled out, for people.
-    pub(super) fn gate(&self) -> Option<Missing> {
+    pub(super) fn entry_gate(&self) -> Option<Missing> {
         let observed = self.observed;
         let entry = observed.entry.as_ref().filter(|_| self.target.is_ok())?;
         let roles = &observed.settings.approval_roles;
         approval::missing_of_entry(entry, roles, &observed.approvals, &observed.guard)
     }
 
-    /// Why nothing begins for the entry that the spec names, if something would: what serves has been through its gates.
+    /// Why nothing begins for the entry that the spec names, if something would: what serves has been through its gates. The same
+    /// bytes under another entry have not.
     pub(super) fn gated(&self) -> Option<Missing> {
-        let target = &self.target.as_ref().ok()?.entry.revision;
-        let serves = self.status.stable.as_ref().is_some_and(|it| it.revision == *target);
+        let target = &self.target.as_ref().ok()?.entry;
+        let serves = self.status.stable.as_ref() == Some(target);
         let waits = !serves && self.active().is_none() && self.refusal().is_none();
-        self.gate().filter(|_| waits)
+        self.entry_gate().filter(|_| waits)
     }
 
     /// The roles that have approved the entry, for the record.
@@ -48,12 +50,10 @@ impl Pass<'_> {
         (!roles.is_empty()).then(|| roles.join(", "))
     }
 
-    /// The steps ahead that have to be approved.
+    /// The steps that have to be approved, those behind it, too: what was said of them can be taken back.
     pub(super) fn steps_to_approve(&self, attempt: &Attempt) -> Vec<StepToApprove> {
-        let reached = attempt.withdrawn_from.unwrap_or(attempt.weight);
         let goes_up = attempt.state.is_active() && attempt.state != AttemptState::RollingBack && !attempt.fast_return;
-        let ahead = self.policy.steps.iter().filter(|it| goes_up && it.weight > reached);
-        let to_approve = ahead.filter_map(|it| {
+        let to_approve = self.policy.steps.iter().filter(|_| goes_up).filter_map(|it| {
             let (weight, role) = (it.weight, it.approval.clone()?);
             Some(StepToApprove { weight, role, digest: digest(&attempt.id, weight) })
         });
@@ -85,6 +85,26 @@ impl Pass<'_> {
         self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= weight).find_map(missing)
     }
 
+    /// Whether the last pass found that it could go on but for a gate. It stays so until the gate opens: a measurement without
+    /// data, or a pod that is away for a moment, makes it nothing else.
+    fn was_held_by_gate(&self, attempt: &Attempt) -> bool {
+        let before = self.resource.status.as_ref().filter(|it| it.phase == Phase::Gating);
+        let before = before.and_then(|it| it.attempt.as_ref());
+        before.is_some_and(|it| (&it.id, it.state, it.weight) == (&attempt.id, attempt.state, attempt.weight))
+    }
+
+    /// A gate that has held an attempt is open: what it could not end meanwhile has all of its time again.
+    pub(super) fn watch_gate_open(&mut self) {
+        let now = self.now;
+        let opens = |it: &&Attempt| self.was_held_by_gate(it) && self.entry_gate().or(self.step_gate(it)).is_none();
+        if self.active().filter(opens).is_some() {
+            self.change(|it| {
+                it.held_until = Some(now);
+                it.entered_at = if it.state == AttemptState::Starting { now } else { it.entered_at };
+            });
+        }
+    }
+
     /// What holds an attempt that could go on otherwise.
     pub(super) fn held_by_gate(&self, attempt: &Attempt) -> Option<Missing> {
         let state = attempt.state;
@@ -96,9 +116,11 @@ impl Pass<'_> {
                 self.shadow_due(attempt).is_none() && self.has_capacity(attempt, self.next_weight(attempt))
             }
             AttemptState::Observing => self.step_is_over(attempt),
+            AttemptState::Promoting => self.traffic_is_in_effect(),
             _ => false,
         };
-        self.gate().or_else(|| self.step_gate(attempt).filter(|_| could_go_on))
+        let could_go_on = could_go_on || self.was_held_by_gate(attempt);
+        self.entry_gate().or_else(|| self.step_gate(attempt).filter(|_| could_go_on))
     }
 
     /// Says what has to be approved, so that it can be.
@@ -114,7 +136,12 @@ impl Pass<'_> {
 
     /// Tells people once that something is to be approved.
     pub(super) fn tell_of_gate(&mut self, before: Phase) {
-        let Some(closed) = self.closed_gate().filter(|_| before != Phase::Gating) else { return };
+        let Some(closed) = self.closed_gate() else { return };
+        let old = self.resource.status.as_ref().and_then(|it| condition::find(&it.conditions, "Ready"));
+        let said = old.map(|it| it.reason.as_str()).filter(|it| approval::REASONS.contains(it));
+        if before == Phase::Gating && said.is_none_or(|it| it == closed.reason) {
+            return;
+        }
         let type_ = if closed.reason == approval::AWAITED { EventType::Normal } else { EventType::Warning };
         self.tell(type_, closed.reason, "Gate", closed.message);
     }

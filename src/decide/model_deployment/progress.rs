@@ -43,7 +43,7 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
             }
-            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() => {
+            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() && self.is_approved(attempt) => {
                 if attempt.fast_return && !self.return_is_watched(attempt) {
                     self.watch_return(attempt);
                 } else {
@@ -60,12 +60,17 @@ impl Pass<'_> {
     pub(super) fn may_advance(&self) -> bool {
         let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contested().is_none();
         let knows = can_know && self.mixed_candidate().is_none() && self.may_record();
-        knows && !self.is_held() && self.gate().is_none() && !self.awaits_fallback()
+        knows && !self.is_held() && self.entry_gate().is_none() && !self.awaits_fallback()
     }
 
     /// Whether a person holds the weight, or what is there.
     fn is_held(&self) -> bool {
         self.is_suspended() || self.active().is_some_and(|it| hold::of(it).is_some())
+    }
+
+    /// Whether every gate is open that what it has had to pass.
+    fn is_approved(&self, attempt: &Attempt) -> bool {
+        self.entry_gate().or_else(|| self.gate_up_to(attempt, attempt.weight)).is_none()
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.

@@ -51,7 +51,8 @@ impl Pass<'_> {
     /// Whose the revisions are. Of the one that the spec names, the spec says: the same bytes may be another entry's now, or that of
     /// one that was registered again. Of one that an earlier version of the operator began, its record does.
     pub(super) fn note_entries(&mut self) {
-        if let Ok(target) = &self.target {
+        // Not for an entry that is not approved: what serves would be safe from the one that it was approved as.
+        if let Some(target) = self.target.as_ref().ok().filter(|_| self.entry_gate().is_none()) {
             let named = target.entry.clone();
             let status = &mut self.status;
             let attempt = status.attempt.as_mut().filter(|it| it.state.is_active()).map(|it| &mut it.entry);

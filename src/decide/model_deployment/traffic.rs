@@ -7,7 +7,7 @@ use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, RevisionRole};
+use crate::api::model_deployment::{Attempt, AttemptState, Gateway, RevisionRole};
 use crate::build;
 use crate::build::route::Backend;
 use crate::decide::{Child, ChildKind};
@@ -104,7 +104,7 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
         (Some(stable), None) => vec![backend(stable, Weight::FULL)],
         (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
         // What is there was not written for this status, which is old then, and about to be followed by the present one.
-        (None, None) if is_ahead_of_status(pass) => return None,
+        (None, None) if is_ahead_of_status(pass, &gateway) => return None,
         // A first deployment that was taken back: the route stays, without weight.
         (None, None) => {
             let children = &pass.observed.children;
@@ -136,22 +136,17 @@ fn may_come_late(pass: &Pass<'_>, kind: ChildKind) -> bool {
     pass.active().filter(had_weight).is_some() && !taken && !refused
 }
 
-/// The revision that waits for its first traffic, and so has never had any, as far as status says. Where it has some, that was
-/// decided later: a process that begins may read an old status beside a new route.
-fn waits_for_its_first_traffic<'a>(pass: &'a Pass<'_>) -> Option<&'a str> {
+/// Whether the route is as the operator writes it when all of the traffic goes to an attempt that, as far as status says, waits for
+/// its first: that was decided later, and status is old. A process that begins may read one beside a new route. An edit by
+/// somebody else does not look like that.
+fn is_ahead_of_status(pass: &Pass<'_>, gateway: &Gateway) -> bool {
     let is_new =
         |it: &&Attempt| it.state == AttemptState::Starting && it.weight == Weight::NONE && it.withdrawn_from.is_none();
-    pass.active().filter(is_new).filter(|_| pass.status.stable.is_none()).map(|it| it.revision.as_str())
-}
-
-/// Whether it has all of the traffic all the same.
-fn is_ahead_of_status(pass: &Pass<'_>) -> bool {
-    let Some(revision) = waits_for_its_first_traffic(pass) else { return false };
-    let (children, name) = (&pass.observed.children, labels::name(&[pass.name(), revision]));
-    let weights = children.route.iter().flat_map(|it| build::route::weights(it)).flatten();
-    let mut weighed = weights.filter(|(_, weight)| *weight > 0).peekable();
-    let selected = children.services.get(pass.name()).and_then(|it| build::service::selected(it));
-    weighed.peek().is_some() && weighed.all(|(to, _)| to == name) || selected == Some(revision)
+    let Some(attempt) = pass.active().filter(is_new).filter(|_| pass.status.stable.is_none()) else { return false };
+    let (revision, port) = (attempt.revision.as_str(), port_of(pass, &attempt.revision));
+    let promoted =
+        build::route::write(pass.resource, gateway, &[Backend { revision, weight: Weight::FULL, port }], None);
+    pass.observed.children.route.as_deref().is_some_and(|live| build::route::same(live, &promoted))
 }
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
@@ -180,7 +175,6 @@ fn stable_service(pass: &Pass<'_>) -> Option<Service> {
     // A first deployment that was taken back: the Service stays, and selects nothing.
     let is_there = pass.observed.children.services.contains_key(pass.name());
     let nobody = (is_there || may_come_late(pass, ChildKind::Service)).then_some(NOBODY);
-    let nobody = nobody.filter(|_| !is_ahead_of_status(pass));
     let revision = promoted.or(pass.status.stable.as_ref().map(|it| it.revision.as_str())).or(nobody)?;
     let mut service = build::service::of_deployment(pass.resource, revision, port_of(pass, revision));
     fence(pass).into_iter().for_each(|it| build::fence::raise(&mut service.metadata, it));

@@ -37,6 +37,7 @@ impl Pass<'_> {
     pub(super) fn transition(&mut self) {
         self.watch_capacity();
         self.watch_suspension();
+        self.watch_gate_open();
         let request = self.request();
         if self.watch_revocation(request.as_ref()) || self.watch_probation(request.as_ref()) {
             return;

@@ -82,6 +82,11 @@ fn of_entries() -> Vec<Scenario> {
         approved("policies_gone_for_a_while")
             .when(|it| it.is_at(Observing, "5%"), guard_goes())
             .when(|it| is_gating(it) || it.serves("churn-5"), guard_is_back())
+            // What was said before may be anybody's word now.
+            .when(|_| true, take_back("technical"))
+            .when(|_| true, take_back("business"))
+            .when(|_| true, approve("technical", "ben"))
+            .when(|_| true, approve("business", "carla"))
             .until(|it| it.serves("churn-5")),
         gated("revoked_while_an_approval_is_awaited")
             .when(is_gating, revoke("churn-5"))

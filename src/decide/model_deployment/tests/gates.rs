@@ -1,5 +1,6 @@
 //! Approvals of entries and of steps: nothing begins, and no weight rises, without them.
 
+use chrono::DateTime;
 use serde_json::json;
 
 use super::kept::just_promoted;
@@ -154,7 +155,7 @@ fn while_the_policies_are_not_in_force_nothing_rises_and_it_is_looked_again() {
     assert_eq!((weight(&world).as_str(), condition(&world, "Reconciling").1.as_str()), ("5%", "ApprovalGuardNotReady"));
     let plan = world.pass();
     assert!(plan.requeue.is_some_and(|it| it.as_secs() <= 30), "{plan:?}");
-    world.guard = Guard::Ready;
+    world.guard = Guard::Ready(DateTime::UNIX_EPOCH);
     wait(&mut world, 30);
     assert_eq!(weight(&world), "50%");
 }
@@ -234,7 +235,6 @@ fn the_approval_of_a_step_may_come_before_its_time() {
     assert_eq!((weight(&world).as_str(), world.status().phase), ("5%", Phase::Observing));
     wait(&mut world, 600);
     assert_eq!(weight(&world), "50%");
-    assert!(world.attempt().approvals.is_empty(), "nothing is left to be approved");
 }
 
 #[test]
@@ -321,4 +321,118 @@ fn an_edited_weight_is_another_step() {
         .steps(json!([{"weight": "5%", "for": "10m"}, {"weight": "60%", "for": "10m", "approval": {"role": "owner"}}]));
     wait(&mut world, 600);
     assert_eq!(weight(&world), "5%");
+}
+
+#[test]
+fn the_approval_of_a_step_can_be_taken_back_when_it_is_behind() {
+    let mut world = before_a_step();
+    world.says_of_step("Approved", "olga");
+    wait(&mut world, 600);
+    wait(&mut world, 30);
+    assert_eq!(weight(&world), "50%");
+    world.approvals.clear();
+    wait(&mut world, 3600);
+    assert_eq!((weight(&world).as_str(), condition(&world, "Reconciling").1.as_str()), ("50%", "AwaitingApproval"));
+}
+
+#[test]
+fn a_promotion_is_not_completed_for_what_is_rejected_meanwhile() {
+    let mut world = approved();
+    while world.attempt().state != AttemptState::Promoting {
+        wait(&mut world, 600);
+    }
+    let before = world.status().stable;
+    world.approvals.pop();
+    world.says("churn-2", "business", "Rejected", "carla");
+    wait(&mut world, 30);
+    assert_eq!((world.status().stable, world.attempt().state), (before, AttemptState::Promoting));
+    assert_eq!(condition(&world, "Stalled"), (true, "ApprovalRejected".into()));
+    world.request("abort", "n1");
+    settle(&mut world);
+    assert_eq!(world.attempt().cause, Some(Cause::Aborted));
+}
+
+#[test]
+fn the_same_bytes_under_an_entry_that_is_not_approved_are_still_the_other_entrys() {
+    let mut world = World::serving();
+    world.register("churn-again", 1);
+    world.asks_for("churn-again", &["technical"]);
+    world.deploy("churn-again");
+    settle(&mut world);
+    assert_eq!(world.status().stable.map(|it| it.name).as_deref(), Some("churn-1"));
+    assert_eq!((world.status().phase, condition(&world, "Ready")), (Phase::Gating, (false, "AwaitingApproval".into())));
+    let mut revoked = world.clone();
+    revoked.revoke("churn-1");
+    settle(&mut revoked);
+    assert!(revoked.status().stable.is_none(), "nobody else answers for it");
+    world.says("churn-again", "technical", "Approved", "ben");
+    settle(&mut world);
+    assert_eq!(world.status().stable.map(|it| it.name).as_deref(), Some("churn-again"));
+    assert_eq!((world.status().attempts, condition(&world, "Ready").0), (1, true));
+}
+
+#[test]
+fn who_waits_for_an_approval_has_all_of_its_time_when_it_comes() {
+    let steps =
+        json!([{"weight": "5%", "for": "10m", "maxStepTime": "1h"}, {"weight": "50%", "approval": {"role": "owner"}}]);
+    let mut world = World::serving();
+    world.steps(steps);
+    world.begins("churn-2");
+    wait(&mut world, 600);
+    assert_eq!(world.status().phase, Phase::Gating);
+    world.advance(7200);
+    // A night later, and the source has nothing for a moment.
+    world.measure("error-rate", Measurement::NoData("no series".into()));
+    for _ in 0..3 {
+        world.pass();
+        world.advance(30);
+    }
+    assert_eq!((world.status().phase, weight(&world).as_str()), (Phase::Gating, "5%"));
+    world.says_of_step("Approved", "olga");
+    world.pass();
+    assert!(world.attempt().state.is_active(), "{:?}", world.attempt().cause);
+    world.advance(3500);
+    world.pass();
+    assert!(world.attempt().state.is_active());
+    world.advance(200);
+    world.pass();
+    assert_eq!(world.attempt().cause, Some(Cause::StepTimeExceeded));
+}
+
+#[test]
+fn a_pod_that_restarts_takes_nothing_back_that_waits_for_an_approval() {
+    let mut world = World::serving();
+    world.steps(json!([{"weight": "50%", "approval": {"role": "owner"}}]));
+    world.begins("churn-2");
+    wait(&mut world, 7200);
+    let candidate = world.attempt().revision;
+    world.pods_ready_of(&candidate, 1);
+    world.pass();
+    assert_eq!((world.status().phase, weight(&world).as_str()), (Phase::Gating, "0%"));
+    world.says_of_step("Approved", "olga");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Starting, "{:?}", world.attempt().cause);
+    world.all_is_well();
+    world.pass();
+    assert_eq!(weight(&world), "50%");
+}
+
+#[test]
+fn people_are_told_once_that_something_is_to_be_approved_and_once_that_it_is_rejected() {
+    let mut world = before_a_step();
+    world.advance(600);
+    let told = |world: &mut World| {
+        let plan = world.pass();
+        plan.events.into_iter().map(|it| it.reason).filter(|it| it.contains("Approval")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut world), ["AwaitingApproval"]);
+    world.measure("error-rate", Measurement::NoData("no series".into()));
+    world.advance(30);
+    assert_eq!(told(&mut world), [""; 0]);
+    world.all_is_well();
+    world.advance(30);
+    assert_eq!(told(&mut world), [""; 0]);
+    world.says_of_step("Rejected", "olga");
+    assert_eq!(told(&mut world), ["ApprovalRejected"]);
+    assert_eq!(told(&mut world), [""; 0]);
 }

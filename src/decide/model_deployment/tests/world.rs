@@ -97,7 +97,7 @@ impl World {
             entries: BTreeMap::new(),
             lifecycles: BTreeMap::new(),
             approvals: Vec::new(),
-            guard: Guard::Ready,
+            guard: Guard::Ready(DateTime::UNIX_EPOCH),
             config_maps: BTreeMap::new(),
             unread: BTreeMap::new(),
             namespace_suspend: None,

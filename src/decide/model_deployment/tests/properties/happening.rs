@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -219,7 +220,8 @@ pub(super) fn happen(world: &mut World, it: &Happening) {
         }
         Happening::TakenBack => drop(world.approvals.pop()),
         Happening::Guarded(guarded) => {
-            world.guard = if *guarded { Guard::Ready } else { Guard::NotReady("it is not there".into()) };
+            world.guard =
+                if *guarded { Guard::Ready(DateTime::UNIX_EPOCH) } else { Guard::NotReady("it is not there".into()) };
         }
         Happening::IfRevoked(it) => world.edit(|spec| spec.on_revocation = Some(*it)),
         Happening::EntryBack(version) => world.register(&format!("churn-{version}"), *version),

@@ -95,7 +95,7 @@ fn check_approved(world: &World, status: &ModelDeploymentStatus) {
     let said = |digest: &str, role: &str| {
         let about = |it: &&Arc<Approval>| it.spec.subject.digest == digest && it.spec.role == role;
         let all: Vec<_> = world.approvals.iter().filter(about).map(|it| it.spec.decision).collect();
-        all == [ApprovalDecision::Approved] && world.guard == Guard::Ready
+        all == [ApprovalDecision::Approved] && matches!(world.guard, Guard::Ready(_))
     };
     let Some(attempt) = status.attempt.as_ref().filter(|it| it.state != AttemptState::RollingBack) else { return };
     let before = same_attempt(world, status).map(|(before, _)| before);
