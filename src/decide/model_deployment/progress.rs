@@ -10,7 +10,7 @@ use super::policy::MetricRule;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::model_deployment::{Attempt, AttemptState, RevisionRole, VerdictKind};
+use crate::api::model_deployment::{Attempt, AttemptState, RevisionRole, StepToApprove, VerdictKind};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -112,7 +112,8 @@ impl Pass<'_> {
             None => (AttemptState::Promoting, None, Weight::FULL),
         };
         let mut reason = self.evidence(attempt);
-        for step in self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= weight) {
+        let passed = |it: &StepToApprove| it.weight > attempt.weight && it.weight <= weight;
+        for step in self.steps_to_approve(attempt).into_iter().filter(passed) {
             reason.push_str(&format!(", {} approved by role {}", step.weight, step.role));
         }
         if attempt.skip_steps {
