@@ -31,6 +31,8 @@ const NO_REASONS: &[&str] = &[
     "HTTPRoute",
     "ModelDeployment",
     "Service",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     // What the Job controller calls an end, and the kubelet a container that does not start.
     "Complete",
     "DeadlineExceeded",
