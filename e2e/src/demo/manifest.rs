@@ -43,7 +43,7 @@ impl Manifest {
         Ok(interval * (tolerated + 1) + Duration::from_secs(1))
     }
 
-    /// How many outcomes the objective's query waits for, as it says at its end: `>= 300`.
+    /// How many outcomes the objective's query waits for, as it says at its end: `>= 600`.
     pub(super) fn outcomes(&self) -> Result<u64> {
         let (query, _) = self.objective()?;
         let (_, least) = query.rsplit_once(">= ").context("the objective waits for nothing")?;
@@ -83,7 +83,7 @@ mod tests {
         let steps: Vec<String> = manifest.steps().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(steps, ["5%", "25%", "50%"]);
         assert_eq!(manifest.back_within().unwrap(), Duration::from_secs(3));
-        assert_eq!(manifest.outcomes().unwrap(), 300);
+        assert_eq!(manifest.outcomes().unwrap(), 600);
         assert!(manifest.of("churn-v2").contains("modelRef: {name: churn-v2}"));
     }
 
