@@ -7,6 +7,10 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::text::hex::hex;
 
 /// One person's word on a ModelRegistryEntry, or on a step of a ModelDeployment. `kubectl werkbank approve` and
 /// `kubectl werkbank reject` write it. It never changes, is not kept in Git, and goes with its subject.
@@ -93,4 +97,11 @@ pub enum ApprovalDecision {
 #[must_use]
 pub fn name_of(subject: &str, role: &str, digest: &str) -> String {
     format!("{subject}-{role}-{}", digest.get(7..15).unwrap_or_default())
+}
+
+/// What an Approval refers to: `sha256:` and the digest of the content's canonical JSON (RFC 8785).
+#[must_use]
+pub fn digest_of(content: &Value) -> String {
+    let canonical = serde_json_canonicalizer::to_vec(content).unwrap_or_default();
+    format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
 }

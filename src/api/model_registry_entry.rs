@@ -8,10 +8,9 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::approval;
 use super::condition::Condition;
-use crate::text::hex::hex;
 
 /// One immutable version of a model: which model, which version, where its
 /// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`: register a
@@ -83,8 +82,7 @@ impl ModelRegistryEntrySpec {
         if let Some(spec) = spec.as_object_mut() {
             spec.remove("lifecycle");
         }
-        let canonical = serde_json_canonicalizer::to_vec(&spec).unwrap_or_default();
-        format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
+        approval::digest_of(&spec)
     }
 }
 

@@ -208,7 +208,11 @@ pub fn words_of_entry(
     approvals: &[Arc<Approval>],
     guard: &Guard,
 ) -> Vec<(String, Word)> {
-    let (name, digest, roles) = (entry.name_any(), entry.spec.digest(), roles_of(entry, of_all));
+    let roles = roles_of(entry, of_all);
+    if roles.is_empty() {
+        return Vec::new();
+    }
+    let (name, digest) = (entry.name_any(), entry.spec.digest());
     let words = count(&question_of(entry, &name, &digest, &roles), approvals, guard);
     words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
 }

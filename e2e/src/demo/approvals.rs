@@ -65,9 +65,7 @@ fn message(status: &ModelDeploymentStatus) -> String {
 async fn until(stage: &Stage, is: impl Fn(&ModelDeploymentStatus) -> bool) -> Result<ModelDeploymentStatus> {
     let begin = Instant::now();
     loop {
-        let deployment = stage.deployment().await?;
-        let generation = deployment.metadata.generation;
-        let status = deployment.status.filter(|it| Some(it.observed_generation) == generation).unwrap_or_default();
+        let status = stage.status().await?;
         if is(&status) {
             return Ok(status);
         }

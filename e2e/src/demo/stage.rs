@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kube::Api;
 use sha2::{Digest, Sha256};
+use werkbank::api::model_deployment::ModelDeploymentStatus;
 use werkbank::api::{ModelDeployment, Weight};
 
 use super::act::Sent;
@@ -122,6 +123,13 @@ impl Stage {
     pub(super) async fn deployment(&self) -> Result<ModelDeployment> {
         let api: Api<ModelDeployment> = Api::namespaced(self.workbench.control_plane().client(), NAMESPACE);
         Ok(api.get(DEPLOYMENT).await?)
+    }
+
+    /// Its status. One of an older generation says nothing about what was just applied.
+    pub(super) async fn status(&self) -> Result<ModelDeploymentStatus> {
+        let deployment = self.deployment().await?;
+        let generation = deployment.metadata.generation;
+        Ok(deployment.status.filter(|it| Some(it.observed_generation) == generation).unwrap_or_default())
     }
 
     /// The candidate's weight that Envoy works with now; `None` before there is a route.

@@ -40,11 +40,8 @@ impl Watch<'_> {
     }
 }
 
-/// A status of an older generation says nothing about what was just applied.
 async fn look(stage: &Stage, entry: &str, begin: Instant) -> Result<Look> {
-    let deployment = stage.deployment().await?;
-    let generation = deployment.metadata.generation;
-    let status = deployment.status.filter(|it| Some(it.observed_generation) == generation).unwrap_or_default();
+    let status = stage.status().await?;
     let revision = status.attempt.as_ref().filter(|it| it.entry.name == entry).map(|it| it.revision.clone());
     let sent = stage.sent().await?;
     let envoy = match revision {

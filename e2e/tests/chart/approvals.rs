@@ -13,9 +13,9 @@ use werkbank::api::ModelRegistryEntry;
 use werkbank::api::approval::name_of;
 use werkbank::build::approval_guard;
 use werkbank::decide::approval::guard::{Installed, differs};
-use werkbank_e2e::controlplane::{ControlPlane, Options};
+use werkbank_e2e::controlplane::ControlPlane;
 
-use crate::{NAMESPACE, apply, chart, helm, tools};
+use crate::{apply, released};
 
 const ARGOCD: &str = "system:serviceaccount:argocd:argocd-application-controller";
 const CI: &str = "system:serviceaccount:crm:ci";
@@ -115,13 +115,7 @@ struct Attempt<'a> {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let cluster = ControlPlane::start(Options::default(), &tools()?).await?;
-        let (chart, kubeconfig) = (chart().display().to_string(), cluster.kubeconfig().display().to_string());
-        let account = format!("approvals.deliveryAccounts={{{ARGOCD}}}");
-        let install =
-            ["install", "werkbank", &chart, "--namespace", NAMESPACE, "--create-namespace", "--set", &account];
-        let installed = helm(&[&install[..], &["--kubeconfig", &kubeconfig]].concat()).await?;
-        ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let cluster = released(&format!("approvals.deliveryAccounts={{{ARGOCD}}}")).await?;
         apply(&cluster, PEOPLE).await?;
         Ok(Self { cluster, table: String::new() })
     }

@@ -46,6 +46,16 @@ async fn helm(arguments: &[&str]) -> Result<Output> {
     output.await.context("cannot run helm")
 }
 
+/// A control plane with the chart installed, with this value.
+async fn released(value: &str) -> Result<ControlPlane> {
+    let cluster = ControlPlane::start(Options::default(), &tools()?).await?;
+    let (chart, kubeconfig) = (chart().display().to_string(), cluster.kubeconfig().display().to_string());
+    let install = ["install", "werkbank", &chart, "--namespace", NAMESPACE, "--create-namespace", "--set", value];
+    let installed = helm(&[&install[..], &["--kubeconfig", &kubeconfig]].concat()).await?;
+    ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+    Ok(cluster)
+}
+
 /// Server-side apply of one document.
 async fn apply(cluster: &ControlPlane, document: &str) -> Result<()> {
     let file = cluster.run_dir().join("document.yaml");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use werkbank_e2e::controlplane::{ControlPlane, Options};
+use werkbank_e2e::controlplane::ControlPlane;
 
-use crate::{NAMESPACE, apply, chart, helm, tools};
+use crate::{NAMESPACE, apply, released};
 
 const ARGOCD: &str = "system:serviceaccount:argocd:argocd-server";
 const ATTEMPT: &str = "ab-2-0a1b2c3d";
@@ -72,13 +72,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let cluster = ControlPlane::start(Options::default(), &tools()?).await?;
-        let (chart, kubeconfig) = (chart().display().to_string(), cluster.kubeconfig().display().to_string());
-        let account = format!("argocd.account={ARGOCD}");
-        let install =
-            ["install", "werkbank", &chart, "--namespace", NAMESPACE, "--create-namespace", "--set", &account];
-        let installed = helm(&[&install[..], &["--kubeconfig", &kubeconfig]].concat()).await?;
-        ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let cluster = released(&format!("argocd.account={ARGOCD}")).await?;
         apply(&cluster, PEOPLE).await?;
         apply(&cluster, &deployment("churn", None).to_string()).await?;
         Ok(Self { cluster })

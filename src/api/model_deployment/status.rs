@@ -204,7 +204,7 @@ pub struct Attempt {
     /// The weights that it was watched at, if a metric with `delay` is to judge them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<Exposure>,
-    /// Steps ahead that have to be approved, whether they are already or not.
+    /// Steps that have to be approved, whether they are already or not, and whether it is past them or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<StepToApprove>,
     /// Sequence number of the decision whose effect is awaited.

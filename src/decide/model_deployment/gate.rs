@@ -13,28 +13,25 @@
 //! `lifecycle: Revoked` (see [`super::revocation`]).
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::capacity::is_short;
+use super::observed::Observed;
 use super::pass::Pass;
 use crate::api::Weight;
-use crate::api::approval::SubjectKind;
+use crate::api::approval::{SubjectKind, digest_of};
 use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, Phase, StepToApprove};
 use crate::decide::EventType;
 use crate::decide::approval::{self, Missing, Question, guard};
-use crate::text::hex::hex;
+
+/// What keeps an entry from being rolled out.
+pub(super) fn of_entry(observed: &Observed) -> Option<Missing> {
+    let roles = &observed.settings.approval_roles;
+    approval::missing_of_entry(observed.entry.as_ref()?, roles, &observed.approvals, &observed.guard)
+}
 
 impl Pass<'_> {
-    /// What keeps the entry that the spec names from being rolled out, for people.
-    pub(super) fn entry_gate(&self) -> Option<Missing> {
-        let observed = self.observed;
-        let entry = observed.entry.as_ref().filter(|_| self.target.is_ok())?;
-        let roles = &observed.settings.approval_roles;
-        approval::missing_of_entry(entry, roles, &observed.approvals, &observed.guard)
-    }
-
     /// Why nothing begins for the entry that the spec names, if something would: what serves has been through its gates. The same
     /// bytes under another entry have not.
     pub(super) fn gated(&self) -> Option<Missing> {
@@ -65,8 +62,13 @@ impl Pass<'_> {
         self.gate_up_to(attempt, self.next_share(attempt))
     }
 
-    /// What keeps the candidate from so much traffic.
-    pub(super) fn gate_up_to(&self, attempt: &Attempt, weight: Weight) -> Option<Missing> {
+    /// What keeps the candidate from so much traffic, of its entry and of the steps.
+    pub(super) fn gates_up_to(&self, attempt: &Attempt, weight: Weight) -> Option<Missing> {
+        self.entry_gate().or_else(|| self.gate_up_to(attempt, weight))
+    }
+
+    /// What keeps it from that, of the steps.
+    fn gate_up_to(&self, attempt: &Attempt, weight: Weight) -> Option<Missing> {
         let submitted_by = self.observed.entry.as_ref().and_then(|it| it.spec.submitted_by.as_deref());
         let missing = |it: StepToApprove| {
             let question = Question {
@@ -96,7 +98,7 @@ impl Pass<'_> {
     /// A gate that has held an attempt is open: what it could not end meanwhile has all of its time again.
     pub(super) fn watch_gate_open(&mut self) {
         let now = self.now;
-        let opens = |it: &&Attempt| self.was_held_by_gate(it) && self.entry_gate().or(self.step_gate(it)).is_none();
+        let opens = |it: &&Attempt| self.was_held_by_gate(it) && self.gates_up_to(it, self.next_share(it)).is_none();
         if self.active().filter(opens).is_some() {
             self.change(|it| {
                 it.held_until = Some(now);
@@ -156,7 +158,5 @@ impl Pass<'_> {
 
 /// What an Approval of a step refers to.
 pub(super) fn digest(attempt: &str, weight: Weight) -> String {
-    let step = json!({"attempt": attempt, "weight": weight.to_string()});
-    let canonical = serde_json_canonicalizer::to_vec(&step).unwrap_or_default();
-    format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
+    digest_of(&json!({"attempt": attempt, "weight": weight.to_string()}))
 }

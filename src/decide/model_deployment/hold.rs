@@ -179,7 +179,7 @@ impl Pass<'_> {
         if let Err(blocked) = &self.target {
             return Some(blocked.message.clone());
         }
-        if let Some(closed) = self.entry_gate().or_else(|| self.gate_up_to(attempt, Weight::FULL)) {
+        if let Some(closed) = self.gates_up_to(attempt, Weight::FULL) {
             return Some(closed.message);
         }
         if let Some(contested) = self.contested() {
@@ -197,7 +197,7 @@ impl Pass<'_> {
 
     /// A promotion that has lost its proof before it came true.
     pub(super) fn lapse(&mut self, attempt: &Attempt) -> bool {
-        let closed = || self.entry_gate().or_else(|| self.gate_up_to(attempt, Weight::FULL)).is_some();
+        let closed = || self.gates_up_to(attempt, Weight::FULL).is_some();
         let waits = attempt.skip_steps && attempt.state != AttemptState::Promoting;
         let lost = waits && (!self.step_is_proven(attempt) || closed());
         if lost {

@@ -8,7 +8,7 @@ use super::inquiry::{Answered, Judges};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
-use super::{judge, kept, measure, traffic};
+use super::{gate, judge, kept, measure, traffic};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
 use crate::api::condition;
@@ -19,6 +19,7 @@ use crate::api::model_deployment::{
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
+use crate::decide::approval::Missing;
 use crate::decide::{Event, EventType, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
@@ -39,6 +40,8 @@ pub(super) struct Pass<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) policy: &'a Policy,
     pub(super) target: Result<RevisionRecord, Blocked>,
+    /// See [`Pass::entry_gate`]: looked at often, and of nothing that a pass changes.
+    entry_gate: Option<Missing>,
     /// The status as it will be.
     pub(super) status: ModelDeploymentStatus,
     entries: Vec<Entry>,
@@ -52,9 +55,11 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub(super) fn new(resource: &'a ModelDeployment, observed: &'a Observed, now: DateTime<Utc>) -> Self {
+        let target = target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed);
         Self {
             policy: &observed.policy,
-            target: target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed),
+            entry_gate: target.is_ok().then(|| gate::of_entry(observed)).flatten(),
+            target,
             status: resource.status.clone().unwrap_or_default(),
             resource,
             observed,
@@ -70,6 +75,11 @@ impl<'a> Pass<'a> {
     /// The deployment's name.
     pub(super) fn name(&self) -> &'a str {
         self.resource.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// What keeps the entry that the spec names from being rolled out, for people.
+    pub(super) fn entry_gate(&self) -> Option<Missing> {
+        self.entry_gate.clone()
     }
 
     /// Whether weights exist; otherwise the Service switches.

@@ -68,9 +68,9 @@ impl Pass<'_> {
         self.is_suspended() || self.active().is_some_and(|it| hold::of(it).is_some())
     }
 
-    /// Whether every gate is open that what it has had to pass.
+    /// Whether every gate is open that it has had to pass.
     fn is_approved(&self, attempt: &Attempt) -> bool {
-        self.entry_gate().or_else(|| self.gate_up_to(attempt, attempt.weight)).is_none()
+        self.gates_up_to(attempt, attempt.weight).is_none()
     }
 
     /// Nothing gets a weight that no route can carry: an attempt waits for the Gateway API without a deadline.
