@@ -11,7 +11,7 @@ use crate::connect::http::HttpSource;
 use crate::connect::prometheus::{Answers, Prometheus};
 use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
-use crate::observe::approvals::ApprovalSettings;
+use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::{self, OperatorOptions};
 use crate::runtime::{Shutdown, start_logging};
@@ -43,10 +43,10 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
-    let approvals = approvals(&options)?;
+    let governance = governance(&options)?;
     let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str())?);
     let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
-        model_deployment::register(registration, metrics, settings, approvals);
+        model_deployment::register(registration, metrics, settings, governance);
     });
     let mut run = std::pin::pin!(run);
     // A store that does not answer is no reason not to start: rollbacks do not wait for it.
@@ -60,11 +60,11 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     }
 }
 
-/// Who has to approve, and what guards it.
-fn approvals(options: &OperatorOptions) -> Result<ApprovalSettings, approval_guard::Unreadable> {
+/// Who has to approve and what guards it, and what entries have to say.
+fn governance(options: &OperatorOptions) -> Result<GovernanceSettings, approval_guard::Unreadable> {
     let shipped = |name: &String| approval_guard::shipped(name, &options.delivery_accounts);
     let policies = options.approval_policies.as_ref().map(shipped).transpose()?.unwrap_or_default();
-    Ok(ApprovalSettings { roles: options.approval_roles.clone(), policies })
+    Ok(GovernanceSettings { roles: options.approval_roles.clone(), policies, required: options.require_governance })
 }
 
 /// Region → node label → value, as the chart writes it.

@@ -208,12 +208,14 @@ fn the_full_examples_use_every_field() -> Result<()> {
 }
 
 #[test]
-fn every_field_of_a_model_deployment_is_in_its_reference_page() -> Result<()> {
-    let page = read("docs/reference/modeldeployment.md")?;
-    let row = |path: &String| format!("| `{}` |", path.trim_start_matches("spec."));
-    let missing: Vec<String> =
-        fields("modeldeployments")?.into_iter().filter(|path| !page.contains(&row(path))).collect();
-    assert!(missing.is_empty(), "docs/reference/modeldeployment.md lacks {missing:?}");
+fn every_field_that_users_write_is_in_its_reference_page() -> Result<()> {
+    for (page, plural) in [("modeldeployment", "modeldeployments"), ("modelregistryentry", "modelregistryentries")] {
+        let page = format!("docs/reference/{page}.md");
+        let text = read(&page)?;
+        let row = |path: &String| format!("| `{}` |", path.trim_start_matches("spec."));
+        let missing: Vec<String> = fields(plural)?.into_iter().filter(|path| !text.contains(&row(path))).collect();
+        assert!(missing.is_empty(), "{page} lacks {missing:?}");
+    }
     Ok(())
 }
 

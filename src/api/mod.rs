@@ -12,8 +12,10 @@ pub mod artifact_digest;
 pub mod artifact_failure;
 pub mod condition;
 pub mod crd;
+pub mod date;
 pub mod duration;
 pub mod gateway;
+pub mod governance;
 pub mod labels;
 pub mod model_deployment;
 pub mod model_registry_entry;
@@ -25,6 +27,7 @@ pub mod weight;
 
 pub use approval::Approval;
 pub use condition::Condition;
+pub use date::{DayText, MomentText};
 pub use duration::DurationText;
 pub use model_deployment::ModelDeployment;
 pub use model_registry_entry::ModelRegistryEntry;

@@ -9,12 +9,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DayText;
 use super::approval;
 use super::condition::Condition;
+use super::governance::{DataSource, Governance, Owners};
 
 /// One immutable version of a model: which model, which version, where its
-/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`: register a
-/// new entry for a new version.
+/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`, `reviewBy` and
+/// `owners`: register a new entry for a new version.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "werkbank.dev",
@@ -34,13 +36,17 @@ use super::condition::Condition;
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.model.kind"),
     printcolumn(name = "Lifecycle", type_ = "string", json_path = ".spec.lifecycle"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Risk", type_ = "string", json_path = ".spec.governance.riskClass", priority = 1),
+    printcolumn(name = "Review By", type_ = "string", json_path = ".spec.reviewBy", priority = 1),
     printcolumn(name = "Artifact", type_ = "string", json_path = ".spec.artifact.uri", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance)").message("spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance) && has(self.dataSources) == has(oldSelf.dataSources) && (!has(self.dataSources) || self.dataSources == oldSelf.dataSources)").message("spec is immutable but for lifecycle, reviewBy and owners: register a new ModelRegistryEntry for a new version and point modelRef at it"),
     validation = Rule::new("!has(self.governance) || !has(self.governance.approvals) || size(self.governance.approvals) == 0 || has(self.submittedBy)").message("submittedBy must be given where governance.approvals asks for approvals: nobody approves their own work"),
+    validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.purposes) || size(s.purposes) == 0 || (has(self.governance) && has(self.governance.purposes) && size(self.governance.purposes) > 0 && self.governance.purposes.all(p, p in s.purposes)))").message("governance.purposes must be given where a data source has purposes, and each data source must have all of them: a model is used for nothing that its data was not collected for"),
+    validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.residency) || size(s.residency) == 0 || (has(self.governance) && has(self.governance.regions) && size(self.governance.regions) > 0 && self.governance.regions.all(r, r in s.residency)))").message("governance.regions must be given where a data source has residency, and each data source must have all of them: a model runs nowhere that its data may not be"),
     validation = Rule::new("!has(self.deliveredBy) || has(self.submittedBy)").message("deliveredBy is the account that applies the entry in somebody's name: say whose in submittedBy"),
     validation = Rule::new("!has(oldSelf.lifecycle) || oldSelf.lifecycle != 'Revoked' || (has(self.lifecycle) && self.lifecycle == 'Revoked')").message("lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it")
 )]
@@ -59,9 +65,20 @@ pub struct ModelRegistryEntrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub delivered_by: Option<String>,
-    /// Who has to agree before it is deployed.
+    /// The data it was made of, and what that may be used for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub data_sources: Vec<DataSource>,
+    /// What it may be used for, and who has to agree before it is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governance: Option<Governance>,
+    /// Who answers for it. Not part of `status.specDigest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Owners>,
+    /// The last day, in UTC, on which a rollout of it may begin, unless somebody reviews it and moves this. Not part of
+    /// `status.specDigest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_by: Option<DayText>,
     /// Whether it may be deployed; Active when left out. Not part of `status.specDigest`: it says nothing of which
     /// version this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,28 +92,15 @@ impl ModelRegistryEntrySpec {
         self.lifecycle.unwrap_or_default()
     }
 
-    /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), which `lifecycle` is no part of.
+    /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), less what can be changed.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut spec = serde_json::to_value(self).unwrap_or_default();
         if let Some(spec) = spec.as_object_mut() {
-            spec.remove("lifecycle");
+            spec.retain(|key, _| !["lifecycle", "reviewBy", "owners"].contains(&key.as_str()));
         }
         approval::digest_of(&spec)
     }
-}
-
-/// Who has to agree before a version is deployed.
-#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Governance {
-    /// Roles that must approve the entry, each by another person, beside those that the chart's `approvals.roles` asks for:
-    /// RBAC says who has a role, by the verb `approve-<role>` on modelregistryentries.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(max = 32)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(it, it.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))")
-        .message("governance.approvals are roles: lower-case letters, digits and '-', such as data-protection"))]
-    pub approvals: Vec<String>,
 }
 
 /// Whether a version may be deployed.
@@ -200,7 +204,8 @@ pub struct ModelRegistryEntryStatus {
     /// The roles that have to approve it, and what each has said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<RoleWord>,
-    /// `Ready`, `Reconciling`, `Stalled`; where approvals are asked for, `Approved` and `ApprovalGuardReady`.
+    /// `Ready`, `Reconciling`, `Stalled`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
+    /// are asked for, `Approved` and `ApprovalGuardReady`.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -23,6 +23,7 @@ use chrono::DateTime;
 use kube::ResourceExt;
 
 use self::guard::Guard;
+use super::Missing;
 use crate::api::approval::{self, ApprovalDecision, SubjectKind};
 use crate::api::{Approval, ModelRegistryEntry};
 
@@ -66,23 +67,6 @@ pub enum Word {
     Rejected,
     /// Something that counts for nothing, and why.
     Void(String),
-}
-
-/// Why something is not approved, for conditions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// CamelCase, from the documented list.
-    pub reason: &'static str,
-    /// What is missing and what to do.
-    pub message: String,
-}
-
-impl Missing {
-    /// Whether it stays so until a person changes what has been said, or registers something else.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        [REJECTED, SUBMITTER_UNKNOWN].contains(&self.reason)
-    }
 }
 
 /// What each role has said, in the order of the question.
@@ -146,7 +130,9 @@ pub fn missing(
         return None;
     }
     let words = count(question, approvals, guard);
-    let of = |reason, message: String| Some(Missing { reason, message });
+    let of = |reason, message: String| {
+        Some(Missing { reason, message, is_final: [REJECTED, SUBMITTER_UNKNOWN].contains(&reason) })
+    };
     let rejected: Vec<&str> = words.iter().filter(|(_, it)| *it == Word::Rejected).map(|(role, _)| *role).collect();
     if !rejected.is_empty() {
         let names = rejected.iter().map(|role| approval::name_of(question.name, role, question.digest));
@@ -234,7 +220,7 @@ pub fn missing_of_entry(
             "role {} has to approve it, and spec.submittedBy does not say whose work it is: register it again with submittedBy",
             roles.join(", ")
         );
-        return Some(Missing { reason: SUBMITTER_UNKNOWN, message });
+        return Some(Missing { reason: SUBMITTER_UNKNOWN, message, is_final: true });
     }
     let (name, digest) = (entry.name_any(), entry.spec.digest());
     let question = question_of(entry, &name, &digest, &roles);

@@ -6,10 +6,13 @@
 //! folder to it.
 
 pub mod approval;
+pub mod governance;
 mod measurement;
+mod missing;
 pub mod model_deployment;
 pub mod model_registry_entry;
 mod plan;
 
 pub use measurement::Measurement;
+pub use missing::Missing;
 pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition, Refusal};

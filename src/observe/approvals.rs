@@ -20,13 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the API server has to hand them out: a pass waits for it.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What the operator is told of approvals.
+/// What the operator is told of approvals, and of what entries have to say.
 #[derive(Debug, Clone, Default)]
-pub struct ApprovalSettings {
+pub struct GovernanceSettings {
     /// Roles that have to approve every entry.
     pub roles: Vec<String>,
     /// The admission policies that are to be in force; none: the operator was not told.
     pub policies: Vec<Shipped>,
+    /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
+    pub required: bool,
 }
 
 /// Approvals, and what is known of the policies that guard them.

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 
-use super::approvals::{self, ApprovalSettings, Approvals};
+use super::approvals::{self, Approvals, GovernanceSettings};
 use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
 use crate::api::{Approval, ModelRegistryEntry};
@@ -22,6 +22,7 @@ use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 pub struct ModelRegistryEntries {
     approvals: Approvals,
     roles: Vec<String>,
+    require_governance: bool,
 }
 
 impl Machine for ModelRegistryEntries {
@@ -32,8 +33,12 @@ impl Machine for ModelRegistryEntries {
     const KIND: &'static str = "ModelRegistryEntry";
 
     async fn observe(&self, resource: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
-        let mut observed =
-            Observed { lease_epoch: memory.lease_epoch, approval_roles: self.roles.clone(), ..Observed::default() };
+        let mut observed = Observed {
+            lease_epoch: memory.lease_epoch,
+            approval_roles: self.roles.clone(),
+            require_governance: self.require_governance,
+            ..Observed::default()
+        };
         if !approval::roles_of(&resource, &self.roles).is_empty() {
             let namespace = resource.namespace().unwrap_or_default();
             let name = resource.name_any();
@@ -72,7 +77,7 @@ pub struct Also<E, A> {
 /// Watches entries and Approvals, and runs the machine of entries.
 pub fn register(
     registration: &mut Registration<'_>,
-    settings: ApprovalSettings,
+    settings: GovernanceSettings,
     also: Also<
         impl FnOnce(Watch<ModelRegistryEntry>) -> Watch<ModelRegistryEntry>,
         impl FnOnce(Watch<Approval>) -> Watch<Approval>,
@@ -84,7 +89,8 @@ pub fn register(
     let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));
     let approvals = registration.watches.add(approvals);
     let approvals = Approvals::new(approvals, registration.client.clone(), registration.clock(), settings.policies);
-    let machine = ModelRegistryEntries { approvals: approvals.clone(), roles: settings.roles };
+    let (roles, require_governance) = (settings.roles, settings.required);
+    let machine = ModelRegistryEntries { approvals: approvals.clone(), roles, require_governance };
     registration.controller(machine, cache.clone(), queue);
     (cache, approvals)
 }

@@ -60,6 +60,9 @@ pub struct OperatorOptions {
     /// Role that has to approve every entry, beside those that the entry names; may be given several times.
     #[arg(long = "approval-role")]
     pub approval_roles: Vec<String>,
+    /// Every entry has to say what it may be used for, how risky it is, and who answers for it; none without is rolled out.
+    #[arg(long)]
+    pub require_governance: bool,
     /// What the names of the admission policies begin with that guard approvals, as the chart installs them; without it
     /// no approval counts.
     #[arg(long)]
@@ -342,7 +345,7 @@ mod tests {
     use super::*;
     use crate::api::gateway::HttpRoute;
     use crate::audit::ObjectStoreTrail;
-    use crate::observe::approvals::ApprovalSettings;
+    use crate::observe::approvals::GovernanceSettings;
     use crate::observe::model_registry_entry::{self, Also};
     use crate::runtime::watch::server::Server;
     use crate::runtime::{Watch, health};
@@ -410,7 +413,7 @@ mod tests {
         let process = Process { client: server.client(), metrics: Arc::new(Metrics::new()), health: health.clone() };
         let register = |registration: &mut Registration<'_>| {
             let also = Also { entries: |it| it, approvals: |it| it };
-            drop(model_registry_entry::register(registration, ApprovalSettings::default(), also));
+            drop(model_registry_entry::register(registration, GovernanceSettings::default(), also));
         };
         let probed = async {
             health::tests::forget_beats(&health);

@@ -14,7 +14,7 @@ use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::observed::Settings;
-use crate::observe::approvals::ApprovalSettings;
+use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::Registration;
 use crate::runtime::{ByHand, Clock, Metrics, Scope, Shared, Watches};
@@ -49,7 +49,7 @@ impl Process {
         };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
         let policies = approval_guard::shipped("werkbank", &[]).unwrap();
-        let approvals = ApprovalSettings { policies, ..ApprovalSettings::default() };
+        let approvals = GovernanceSettings { policies, ..GovernanceSettings::default() };
         model_deployment::register(&mut registration, source, settings, approvals);
         let hands = registration.by_hand();
         watches.start().await.unwrap();

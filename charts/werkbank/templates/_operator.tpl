@@ -16,6 +16,9 @@
 {{- if .Values.approvals.policies }}
 - --approval-policies={{ include "werkbank.fullname" . }}
 {{- end }}
+{{- if .Values.governance.required }}
+- --require-governance
+{{- end }}
 {{- range .Values.approvals.roles }}
 - --approval-role={{ . }}
 {{- end }}

@@ -79,8 +79,17 @@ pub use verdict::{CountedPeriod, Verdict, VerdictKind};
 pub struct ModelDeploymentSpec {
     /// The ModelRegistryEntry to serve. Changing it starts a canary.
     pub model_ref: LocalRef,
+    /// What the model is used for: one of `governance.purposes` of the entry, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub purpose: Option<String>,
+    /// The signals of consent that whoever calls the model checks first, such as `ad_personalization`: all those that the entry's
+    /// data sources rest on. Werkbank sees no person, so it can hold nobody to it; it is on the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub consent_signals: Vec<String>,
     /// Region the pods must run in: one of the regions that the operator's chart
-    /// maps to node labels. Becomes a required node affinity.
+    /// maps to node labels, and one of `governance.regions` of the entry, where it has some. Becomes a required node affinity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub region: Option<String>,

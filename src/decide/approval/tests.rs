@@ -79,7 +79,7 @@ fn a_rejection_counts_whatever_others_say_and_whether_or_not_the_policies_are_in
     for guard in [Guard::Ready(DateTime::UNIX_EPOCH), Guard::NotReady("gone".into())] {
         let missing = missing_of(&["technical", "business"], given(), &guard).unwrap();
         assert_eq!(missing.reason, REJECTED);
-        assert!(missing.is_final() && missing.message.contains("kubectl delete approval churn-2-business-9f2c41aa"));
+        assert!(missing.is_final && missing.message.contains("kubectl delete approval churn-2-business-9f2c41aa"));
     }
     // One that nobody asked is not heard.
     assert_eq!(guarded(&["technical"], given()), None);
@@ -141,7 +141,7 @@ fn where_nobody_knows_whose_work_it_is_nobody_can_approve_it() {
     let missing =
         missing_of_entry(&entry(json!({})), &roles(&["technical"]), &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
     assert_eq!(missing.reason, SUBMITTER_UNKNOWN);
-    assert!(missing.is_final() && missing.message.contains("submittedBy"), "{}", missing.message);
+    assert!(missing.is_final && missing.message.contains("submittedBy"), "{}", missing.message);
 }
 
 #[test]

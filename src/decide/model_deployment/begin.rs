@@ -38,8 +38,8 @@ impl Pass<'_> {
             self.refuse(&entry.revision, Some(Cause::PreviouslyRolledBack));
             return;
         }
-        if let Some(why) = self.deprecated() {
-            retry.into_iter().for_each(|it| self.refuse_request(&it, &why));
+        if let Some(late) = self.begins_no_more() {
+            retry.into_iter().for_each(|it| self.refuse_request(&it, &late.message));
             return;
         }
         if let Some(closed) = self.entry_gate() {
@@ -114,6 +114,9 @@ impl Pass<'_> {
         let mut why = format!("the spec names entry {}", entry.name);
         if let Some(until) = proven_until {
             why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
+        }
+        if let Some(purpose) = &self.resource.spec.purpose {
+            why.push_str(&format!(", for purpose {purpose}"));
         }
         if let Some(roles) = self.approved_by() {
             why.push_str(&format!(", approved by role {roles}"));

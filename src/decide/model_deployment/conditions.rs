@@ -24,13 +24,10 @@ use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Cause, Phase, Verdict};
 use crate::api::{Condition, Weight};
 use crate::decide::EventType;
-use crate::decide::approval::Missing;
+use crate::decide::Missing;
 
 /// Reason: decisions cannot be recorded.
 const TRAIL: &str = "TrailUnavailable";
-
-/// Reason: nothing begins to roll out from the entry that the spec names.
-const DEPRECATED: &str = "EntryDeprecated";
 
 /// What comes back by itself, and is in nobody's way where nothing is left to decide.
 fn passes(said: &Said) -> bool {
@@ -67,7 +64,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
     let reconciling = pass.comes_back().map(|message| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
     let (now, suspended, gated) =
-        (pass.now, pass.begins_nothing(), pass.gated().filter(|_| pass.deprecated().is_none()));
+        (pass.now, pass.begins_nothing(), pass.gated().filter(|_| pass.begins_no_more().is_none()));
     let mut set = |type_: &str, status: ConditionStatus, said: Said| {
         condition::set(
             &mut pass.status.conditions,
@@ -144,6 +141,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some((cause, message)) = pass.condemned() {
         return Some(Said::new(format!("{cause:?}"), message));
     }
+    if let Some(misused) = pass.misused() {
+        return Some(Said::new(misused.reason, misused.message));
+    }
     if let Some(message) = pass.stable_breach() {
         return Some(Said::new(stable_breach::BREACHED, message));
     }
@@ -209,16 +209,18 @@ fn ready(pass: &Pass<'_>, obstacle: Option<&Said>) -> (bool, Said) {
 }
 
 fn about_to_start(pass: &Pass<'_>) -> Said {
-    if let Some(message) = pass.deprecated() {
-        return Said::new(DEPRECATED, message);
-    }
-    if let Some(closed) = pass.gated() {
+    if let Some(closed) = beginning(pass) {
         return Said::new(closed.reason, closed.message);
     }
     if let Some(message) = pass.suspension() {
         return Said::new("Suspended", message);
     }
     Said::new("Pending", "an attempt is about to start")
+}
+
+/// Everything that an attempt would need to begin.
+fn beginning(pass: &Pass<'_>) -> Option<Missing> {
+    Missing::together([pass.begins_no_more(), pass.gated()].into_iter().flatten())
 }
 
 /// What the spec asks for was tried, now or earlier.
@@ -315,8 +317,7 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
         return None;
     }
     let Some(cause) = pass.refusal() else {
-        let deprecated = pass.deprecated().map(|it| Said::new(DEPRECATED, it));
-        return deprecated.or_else(|| closed_for_good(pass.gated()));
+        return closed_for_good(beginning(pass));
     };
     let revision = &pass.target.as_ref().ok()?.entry.revision;
     Some(Said::new(
@@ -327,7 +328,7 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
 
 /// A gate that waits for an approval opens by itself, as far as this deployment goes.
 fn closed_for_good(gate: Option<Missing>) -> Option<Said> {
-    gate.filter(Missing::is_final).map(|it| Said::new(it.reason, it.message))
+    gate.filter(|it| it.is_final).map(|it| Said::new(it.reason, it.message))
 }
 
 fn serves_spec(pass: &Pass<'_>) -> bool {
@@ -365,7 +366,7 @@ fn phase(pass: &Pass<'_>, active: Option<&Attempt>) -> Phase {
         return Phase::RollingBack;
     }
     let is_held = active.is_some_and(|it| pass.held_by_gate(it).is_some());
-    if is_held || pass.gated().is_some() && pass.deprecated().is_none() {
+    if is_held || pass.gated().is_some() && pass.begins_no_more().is_none() {
         return Phase::Gating;
     }
     let state = active.or(pass.status.attempt.as_ref().filter(|_| !serves_spec(pass))).map(|it| it.state);

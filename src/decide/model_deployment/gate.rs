@@ -1,9 +1,14 @@
-//! What stands before a rollout and its steps: nothing begins, and no weight rises, for what is not approved.
+//! What stands before a rollout and its steps: nothing begins, and no weight rises, for what is not allowed, or not approved.
 //!
-//! | to be approved | before |
+//! | what has to be | before |
 //! |---|---|
-//! | the entry, by the roles that it and the operator ask for | an attempt begins, and each rise |
-//! | a step with `approval`, by its role, in each attempt anew | the candidate gets its weight, or a greater one |
+//! | everything said of the entry that has to be ([`governance`]) | an attempt begins, and each rise |
+//! | its purpose, region and consent such as the entry allows ([`allowed_use`]) | an attempt begins, and each rise |
+//! | the entry approved, by the roles that it and the operator ask for | an attempt begins, and each rise |
+//! | its review not overdue, its data not too old ([`time`]), and it not deprecated | an attempt begins |
+//! | a step with `approval` approved by its role, in each attempt anew | the candidate gets its weight, or a greater one |
+//!
+//! All that is missing is said in one message.
 //!
 //! So whatever skips steps (a first deployment, `promote`, an emergency) passes the approvals of all of them; only the way back to
 //! what is proven does not, because it has.
@@ -17,18 +22,38 @@ use serde_json::json;
 use super::capacity::is_short;
 use super::observed::Observed;
 use super::pass::Pass;
-use crate::api::Weight;
 use crate::api::approval::{SubjectKind, digest_of};
 use crate::api::condition;
 use crate::api::duration::after;
+use crate::api::model_deployment::RevisionRole;
 use crate::api::model_deployment::{Attempt, AttemptState, Phase, StepToApprove};
-use crate::decide::EventType;
-use crate::decide::approval::{self, Missing, Question, guard};
+use crate::api::model_registry_entry::Lifecycle;
+use crate::api::{ModelDeployment, Weight};
+use crate::decide::approval::guard::Guard;
+use crate::decide::approval::{self, Question, guard};
+use crate::decide::governance::{self, allowed_use, time};
+use crate::decide::{EventType, Missing};
 
-/// What keeps an entry from being rolled out.
-pub(super) fn of_entry(observed: &Observed) -> Option<Missing> {
+/// Reason: nothing begins to roll out from the entry that the spec names.
+const DEPRECATED: &str = "EntryDeprecated";
+
+/// What keeps an entry from being rolled out: all of it.
+pub(super) fn of_entry(resource: &ModelDeployment, observed: &Observed) -> Option<Missing> {
+    let entry = observed.entry.as_ref()?;
+    let name = &resource.spec.model_ref.name;
+    let incomplete = governance::incomplete(&entry.spec, observed.settings.require_governance);
+    let incomplete = incomplete.map(|it| Missing {
+        reason: governance::INCOMPLETE,
+        message: format!(
+            "entry {name} is not complete: {}; its condition GovernanceComplete says what to do",
+            it.message
+        ),
+        ..it
+    });
     let roles = &observed.settings.approval_roles;
-    approval::missing_of_entry(observed.entry.as_ref()?, roles, &observed.approvals, &observed.guard)
+    let unapproved = approval::missing_of_entry(entry, roles, &observed.approvals, &observed.guard);
+    let misused = allowed_use::not_allowed(name, &entry.spec, &resource.spec);
+    Missing::together([incomplete, misused, unapproved].into_iter().flatten())
 }
 
 impl Pass<'_> {
@@ -39,6 +64,30 @@ impl Pass<'_> {
         let serves = self.status.stable.as_ref() == Some(target);
         let waits = !serves && self.active().is_none() && self.refusal().is_none();
         self.entry_gate().filter(|_| waits)
+    }
+
+    /// What the entry does not allow of the deployment, although what serves is of it: it goes on, and people are told.
+    pub(super) fn misused(&self) -> Option<Missing> {
+        let serves = self.status.stable.as_ref() == Some(&self.target.as_ref().ok()?.entry);
+        let (entry, spec) = (self.observed.entry.as_ref().filter(|_| serves)?, &self.resource.spec);
+        let misused = allowed_use::not_allowed(&spec.model_ref.name, &entry.spec, spec)?;
+        let message = format!("what serves goes on, for what it was rolled out for; {}", misused.message);
+        Some(Missing { message, ..misused })
+    }
+
+    /// Why nothing begins for the entry that the spec names, at this time. What serves, or is kept to go back to, has begun before.
+    pub(super) fn begins_no_more(&self) -> Option<Missing> {
+        let revision = &self.target.as_ref().ok()?.entry.revision;
+        let stays = [RevisionRole::Stable, RevisionRole::Kept, RevisionRole::Fallback];
+        let has_served = self.status.revisions.iter().any(|it| it.revision == *revision && stays.contains(&it.role));
+        let entry = self.observed.entry.as_ref().filter(|_| !has_served && self.proven_until(revision).is_none())?;
+        let name = &self.resource.spec.model_ref.name;
+        let deprecated = (entry.spec.lifecycle() == Lifecycle::Deprecated).then(|| Missing {
+            reason: DEPRECATED,
+            message: format!("spec.modelRef: entry {name} is deprecated: nothing begins to roll out from it; point spec.modelRef at another entry"),
+            is_final: true,
+        });
+        Missing::together(deprecated.into_iter().chain(time::too_late(name, &entry.spec, self.now)))
     }
 
     /// The roles that have approved the entry, for the record.
@@ -136,11 +185,11 @@ impl Pass<'_> {
         self.active().and_then(|it| self.held_by_gate(it)).or_else(|| self.gated())
     }
 
-    /// Tells people once that something is to be approved.
+    /// Tells people once what is waited for.
     pub(super) fn tell_of_gate(&mut self, before: Phase) {
         let Some(closed) = self.closed_gate() else { return };
         let old = self.resource.status.as_ref().and_then(|it| condition::find(&it.conditions, "Ready"));
-        let said = old.map(|it| it.reason.as_str()).filter(|it| approval::REASONS.contains(it));
+        let said = old.map(|it| it.reason.as_str()).filter(|it| is_reason(it));
         if before == Phase::Gating && said.is_none_or(|it| it == closed.reason) {
             return;
         }
@@ -148,12 +197,24 @@ impl Pass<'_> {
         self.tell(type_, closed.reason, "Gate", closed.message);
     }
 
-    /// Nobody tells when an admission policy is there again.
+    /// Nobody tells when an admission policy is there again, nor when the data of what waits is too old.
     pub(super) fn watch_gate(&mut self) {
-        if self.closed_gate().is_some_and(|it| it.reason == approval::UNGUARDED) {
+        if self.closed_gate().is_none() {
+            return;
+        }
+        if matches!(self.observed.guard, Guard::NotReady(_)) {
             self.look_again(after(self.now, guard::RETRY));
         }
+        let waits = self.observed.entry.as_ref().filter(|_| self.active().is_none());
+        let ends = waits.and_then(|it| time::next_change(&it.spec, self.now));
+        ends.into_iter().for_each(|at| self.look_again(at));
     }
+}
+
+/// Whether it is the reason of a gate.
+fn is_reason(reason: &str) -> bool {
+    let of_use = [governance::INCOMPLETE, allowed_use::PURPOSE, allowed_use::REGION, allowed_use::CONSENT];
+    approval::REASONS.contains(&reason) || of_use.contains(&reason)
 }
 
 /// What an Approval of a step refers to.

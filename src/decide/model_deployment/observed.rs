@@ -116,4 +116,6 @@ pub struct Settings {
     pub fetch_image: String,
     /// Roles that have to approve every entry.
     pub approval_roles: Vec<String>,
+    /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
+    pub require_governance: bool,
 }

@@ -19,8 +19,7 @@ use crate::api::model_deployment::{
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
-use crate::decide::approval::Missing;
-use crate::decide::{Event, EventType, Op, Plan};
+use crate::decide::{Event, EventType, Missing, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
 const TRAIL_RETRY: Duration = Duration::from_secs(10);
@@ -58,7 +57,7 @@ impl<'a> Pass<'a> {
         let target = target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed);
         Self {
             policy: &observed.policy,
-            entry_gate: target.is_ok().then(|| gate::of_entry(observed)).flatten(),
+            entry_gate: target.is_ok().then(|| gate::of_entry(resource, observed)).flatten(),
             target,
             status: resource.status.clone().unwrap_or_default(),
             resource,

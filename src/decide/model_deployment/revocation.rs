@@ -29,7 +29,6 @@ use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, RevisionRole,
     RevisionStatus,
 };
-use crate::api::model_registry_entry::Lifecycle;
 use crate::build;
 use crate::decide::EventType;
 
@@ -274,19 +273,6 @@ impl Pass<'_> {
     fn wake_for_stopped(&mut self) {
         let over = self.stopped().map(|it| after(it.entered_at, self.policy.drain));
         over.filter(|at| *at > self.now).into_iter().for_each(|at| self.look_again(at));
-    }
-
-    /// Why nothing begins for the entry that the spec names, if it is deprecated. What serves, or is kept to go back to, has
-    /// begun before.
-    pub(super) fn deprecated(&self) -> Option<String> {
-        let entry = self.observed.entry.as_ref().filter(|it| it.spec.lifecycle() == Lifecycle::Deprecated)?;
-        let revision = &self.target.as_ref().ok()?.entry.revision;
-        let stays = [RevisionRole::Stable, RevisionRole::Kept, RevisionRole::Fallback];
-        let has_served = self.status.revisions.iter().any(|it| it.revision == *revision && stays.contains(&it.role));
-        let name = entry.metadata.name.as_deref().unwrap_or_default();
-        (!has_served && self.proven_until(revision).is_none()).then(|| {
-            format!("spec.modelRef: entry {name} is deprecated: nothing begins to roll out from it; point spec.modelRef at another entry")
-        })
     }
 
     /// Why nothing serves, for people, if it is because of that.

@@ -22,7 +22,7 @@ use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
-use crate::observe::approvals::ApprovalSettings;
+use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_registry_entry::{self, Also};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Loss, NamespaceMeta, Queue, Watch, Watchable};
@@ -36,7 +36,7 @@ pub fn register(
     registration: &mut Registration<'_>,
     metrics: MetricSource,
     settings: Settings,
-    approvals: ApprovalSettings,
+    governance: GovernanceSettings,
 ) {
     let queue: Queue<ModelDeployment> = Queue::default();
     let own = registration.watches.add(Watch::new(watcher::Config::default()).index(references).wakes_itself(&queue));
@@ -45,8 +45,9 @@ pub fn register(
         entries: |it: Watch<_>| it.wakes(&queue, move |entry| users(&of_entries, entry, entry_key)),
         approvals: |it: Watch<_>| it.wakes(&queue, move |approval| deployments_of(&of_approvals, approval)),
     };
-    let settings = Settings { approval_roles: approvals.roles.clone(), ..settings };
-    let (entries, approvals) = model_registry_entry::register(registration, approvals, also);
+    let approval_roles = governance.roles.clone();
+    let settings = Settings { approval_roles, require_governance: governance.required, ..settings };
+    let (entries, approvals) = model_registry_entry::register(registration, governance, also);
     let deployments = own.clone();
     // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
     let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())

@@ -15,6 +15,7 @@ mod explore;
 mod first_deployment;
 mod gates;
 mod gateway;
+mod governance;
 mod images;
 mod jobs;
 mod kept;

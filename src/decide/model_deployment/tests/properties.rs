@@ -44,7 +44,7 @@ pub(super) fn healed(mut world: World) -> World {
         world.resource.spec.traffic = World::new().resource.spec.traffic;
     }
     // Nobody asks for anything any more, but to go on.
-    world.edit(|spec| spec.suspend = None);
+    world.edit(|spec| (spec.suspend, spec.purpose) = (None, None));
     world.resource.metadata.annotations = None;
     if world.status().attempt.is_some_and(|it| hold::of(&it).is_some()) {
         world.request_at("resume", "-", "heal");

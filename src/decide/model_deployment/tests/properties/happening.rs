@@ -58,6 +58,10 @@ pub(super) enum Happening {
     EntryIs(u8, Lifecycle),
     /// An entry is registered anew, so that two roles have to approve it.
     EntryAsks(u8),
+    /// Or so that it may be used for this alone, and not once its data is half an hour old, if that matters.
+    EntryAllows(u8, &'static str, bool),
+    /// `spec.purpose` is edited.
+    UsedFor(Option<&'static str>),
     /// Somebody says something of an entry in a role.
     Says(u8, &'static str, &'static str),
     /// Or of the next step that is to be approved.
@@ -103,6 +107,8 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         2 => (1_u8..5, prop::sample::select(&[Lifecycle::Revoked, Lifecycle::Deprecated, Lifecycle::Active][..]))
             .prop_map(|(version, it)| EntryIs(version, it)),
         1 => (1_u8..5).prop_map(EntryAsks),
+        1 => (1_u8..5, purpose(), any::<bool>()).prop_map(|(version, purpose, ages)| EntryAllows(version, purpose, ages)),
+        1 => prop::option::of(purpose()).prop_map(UsedFor),
         3 => (1_u8..5, prop::sample::select(&["technical", "business"][..]), decision())
             .prop_map(|(version, role, decision)| Says(version, role, decision)),
         2 => decision().prop_map(SaysOfStep),
@@ -113,6 +119,10 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         3 => (0_usize..6).prop_map(Crash),
         2 => Just(Conflict),
     ]
+}
+
+fn purpose() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("retention"), 1 => Just("ads")]
 }
 
 fn decision() -> impl Strategy<Value = &'static str> {
@@ -206,6 +216,14 @@ pub(super) fn happen(world: &mut World, it: &Happening) {
             world.register(&format!("churn-{version}"), *version);
             world.asks_for(&format!("churn-{version}"), &["technical", "business"]);
         }
+        Happening::EntryAllows(version, purpose, ages) => {
+            let (name, as_of) = (format!("churn-{version}"), world.now.format("%FT%TZ").to_string());
+            let source = json!({"name": "orders", "personalData": false, "asOf": as_of, "maxAge": "30m"});
+            let sources = if *ages { json!([source]) } else { json!([]) };
+            world.register(&name, *version);
+            world.registers(&name, json!({"governance": {"purposes": [purpose]}, "dataSources": sources}));
+        }
+        Happening::UsedFor(purpose) => world.edit(|spec| spec.purpose = purpose.map(Into::into)),
         Happening::Says(version, role, decision) => {
             let entry = format!("churn-{version}");
             if world.entries.contains_key(&entry) {

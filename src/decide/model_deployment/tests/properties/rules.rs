@@ -90,7 +90,8 @@ fn check_proven(world: &World, status: &ModelDeploymentStatus) {
     }
 }
 
-/// Nothing begins, and nothing rises, without the approvals of its entry and of each step that it passes.
+/// Nothing begins, and nothing rises, without the approvals of its entry and of each step that it passes, and but for a purpose
+/// that the entry allows; and nothing begins on data that is too old.
 fn check_approved(world: &World, status: &ModelDeploymentStatus) {
     let said = |digest: &str, role: &str| {
         let about = |it: &&Arc<Approval>| it.spec.subject.digest == digest && it.spec.role == role;
@@ -109,6 +110,13 @@ fn check_approved(world: &World, status: &ModelDeploymentStatus) {
     for role in entry.spec.governance.iter().flat_map(|it| &it.approvals) {
         assert!(said(&entry.spec.digest(), role), "role {role} has not approved {:?}", attempt.entry);
     }
+    let allowed = entry.spec.governance.as_ref().map(|it| it.purposes.clone()).unwrap_or_default();
+    let purpose = world.resource.spec.purpose.clone();
+    let is_allowed = purpose.as_ref().map_or(allowed.is_empty(), |it| allowed.contains(it));
+    assert!(is_allowed, "used for {purpose:?}, allowed for {allowed:?}: {attempt:?}");
+    let of_then = entry.spec.data_sources.iter().filter_map(|it| it.as_of.as_ref()?.moment().ok());
+    let too_old = |of: chrono::DateTime<chrono::Utc>| world.now - of >= chrono::TimeDelta::minutes(30);
+    assert!(!begins || attempt.fast_return || !of_then.into_iter().any(too_old), "began on old data: {attempt:?}");
     let Some(before) = before.filter(|it| rises && !it.fast_return) else { return };
     let reached = before.withdrawn_from.unwrap_or(before.weight);
     let passed = |it: &&StepRule| it.weight > reached && it.weight <= attempt.weight;

@@ -27,6 +27,14 @@ impl World {
         it.spec.governance = Some(from(json!({"approvals": roles})));
     }
 
+    /// What is said of an entry besides which bytes it is.
+    pub(in crate::decide::model_deployment::tests) fn registers(&mut self, entry: &str, said: Value) {
+        let it = Arc::make_mut(self.entries.get_mut(entry).expect("an entry"));
+        let mut spec = serde_json::to_value(&it.spec).unwrap();
+        spec.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        it.spec = from(spec);
+    }
+
     /// Somebody says of an entry in a role: `Approved`, or `Rejected`.
     pub(in crate::decide::model_deployment::tests) fn says(
         &mut self,

@@ -1,0 +1,283 @@
+//! What the checks find, each by itself, and what they let through.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::allowed_use::not_allowed;
+use super::time::{next_change, too_late};
+use super::*;
+use crate::api::model_deployment::ModelDeploymentSpec;
+
+/// What every entry has, and this.
+fn entry(patch: Value) -> ModelRegistryEntrySpec {
+    let mut it = json!({
+        "model": {"name": "churn", "version": "1", "kind": "Predictor"},
+        "artifact": {"uri": "s3://models/churn/1/", "sha256": "0".repeat(64)},
+    });
+    it.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+    serde_json::from_value(it).unwrap()
+}
+
+/// A data source about people that lacks nothing, less or more this.
+fn source(patch: Value) -> Value {
+    let mut it = json!({"name": "crm-orders", "personalData": true, "legalBasis": "Contract",
+        "purposes": ["retention-email", "churn-report"], "retention": "395d", "ropaId": "R-17"});
+    for (key, value) in patch.as_object().unwrap() {
+        match value {
+            Value::Null => drop(it.as_object_mut().unwrap().remove(key)),
+            value => it[key] = value.clone(),
+        }
+    }
+    it
+}
+
+/// With that data source, for retention mail.
+fn on(patch: Value) -> ModelRegistryEntrySpec {
+    entry(json!({"dataSources": [source(patch)], "governance": {"purposes": ["retention-email"]}}))
+}
+
+/// Of class High, which lacks nothing, less or more this.
+fn high(patch: Value) -> ModelRegistryEntrySpec {
+    let mut it = json!({"riskClass": "High", "purposes": ["credit"], "dpiaRef": "dpia-4", "limitations": "adults only",
+        "approvals": ["technical", "business", "data-protection"],
+        "automatedDecision": {"significantEffect": true, "humanReview": true},
+        "risks": [{"id": "bias", "description": "age", "severity": "High", "mitigation": "audited each quarter"}]});
+    for (key, value) in patch.as_object().unwrap() {
+        match value {
+            Value::Null => drop(it.as_object_mut().unwrap().remove(key)),
+            value => it[key] = value.clone(),
+        }
+    }
+    entry(json!({"governance": it}))
+}
+
+fn found(spec: &ModelRegistryEntrySpec) -> Option<(&'static str, String)> {
+    incomplete(spec, false).map(|it| {
+        assert!(it.is_final);
+        (it.reason, it.message)
+    })
+}
+
+/// It finds this reason, and the message has the word.
+fn finds(spec: &ModelRegistryEntrySpec, reason: &str, word: &str) {
+    let (is, message) = found(spec).unwrap_or_else(|| panic!("{reason} is not found"));
+    assert!(is == reason && message.contains(word), "{is}: {message}");
+}
+
+#[test]
+fn an_entry_that_says_nothing_contradicts_nothing() {
+    assert_eq!(found(&entry(json!({}))), None);
+    assert!(!concerns(&entry(json!({})), false));
+    assert_eq!(found(&on(json!({}))), None);
+    assert_eq!(found(&high(json!({}))), None);
+}
+
+#[test]
+fn where_the_operator_is_told_so_every_entry_says_what_it_is_for_and_who_answers_for_it() {
+    let it = incomplete(&entry(json!({})), true).unwrap();
+    assert_eq!(it.reason, "GovernanceMissing");
+    for field in ["governance.riskClass", "governance.purposes", "owners.business", "owners.technical"] {
+        assert!(it.message.contains(field), "{}", it.message);
+    }
+    let governance = json!({"riskClass": "Minimal", "purposes": ["report"]});
+    let said = json!({"governance": governance, "owners": {"business": "crm", "technical": "ml"}});
+    assert_eq!(incomplete(&entry(said), true), None);
+}
+
+#[test]
+fn what_the_law_prohibits_is_found_first() {
+    let governance = json!({"riskClass": "Prohibited", "purposes": ["a"]});
+    let it = entry(json!({"governance": governance, "dataSources": [source(json!({"purposes": ["b"]}))]}));
+    finds(&it, "RiskProhibited", "Article 5");
+    assert!(found(&it).unwrap().1.contains("spec.governance.purposes has a"), "and the rest is said, too");
+}
+
+#[test]
+fn a_high_risk_is_assessed_and_approved_by_three_and_a_person_can_step_in() {
+    for field in ["dpiaRef", "limitations", "risks"] {
+        finds(&high(json!({field: null})), "HighRiskUnassessed", field);
+    }
+    finds(&high(json!({"approvals": ["technical", "business"]})), "HighRiskUnassessed", "three roles");
+    finds(&high(json!({"automatedDecision": null})), "HumanReviewMissing", "humanReview");
+    let weighs = json!({"significantEffect": true, "humanReview": false});
+    finds(&high(json!({"automatedDecision": weighs})), "HumanReviewMissing", "humanReview");
+    finds(&entry(json!({"governance": {"automatedDecision": weighs}})), "HumanReviewMissing", "humanReview");
+    let harmless = json!({"significantEffect": false, "humanReview": false});
+    assert_eq!(found(&entry(json!({"governance": {"automatedDecision": harmless}}))), None);
+}
+
+#[test]
+fn data_about_people_has_grounds_purposes_an_end_and_a_record() {
+    for field in ["legalBasis", "retention", "ropaId", "purposes"] {
+        finds(&on(json!({field: null})), "PersonalDataUndocumented", field);
+    }
+    let machines =
+        json!({"personalData": false, "legalBasis": null, "retention": null, "ropaId": null, "purposes": null});
+    assert_eq!(found(&on(machines)), None);
+}
+
+#[test]
+fn tcf_purposes_three_to_six_rest_on_consent_and_no_others_need_to() {
+    for purpose in 1..=11 {
+        let it = on(json!({"tcfPurposes": [purpose]}));
+        if (3..=6).contains(&purpose) {
+            finds(&it, "ConsentRequired", "legalBasis: Consent");
+        } else {
+            assert_eq!(found(&it), None, "{purpose}");
+        }
+        assert_eq!(found(&on(json!({"tcfPurposes": [purpose], "legalBasis": "Consent"}))), None, "{purpose}");
+    }
+}
+
+#[test]
+fn consent_is_known_by_a_signal() {
+    finds(&on(json!({"legalBasis": "Consent"})), "ConsentUnsignalled", "consentSignals");
+    assert_eq!(found(&on(json!({"legalBasis": "Consent", "consentSignals": ["ad_user_data"]}))), None);
+}
+
+#[test]
+fn a_model_is_used_for_nothing_and_runs_nowhere_that_its_data_may_not() {
+    let wide = json!({"purposes": ["retention-email", "ads"], "regions": ["eu"]});
+    finds(&entry(json!({"dataSources": [source(json!({}))], "governance": wide})), "PurposeTooWide", "ads");
+    finds(&entry(json!({"dataSources": [source(json!({}))]})), "PurposeTooWide", "says nothing");
+    let here = |regions: &[&str]| {
+        let governance = json!({"purposes": ["churn-report"], "regions": regions});
+        entry(json!({"dataSources": [source(json!({"residency": ["eu", "ch"]}))], "governance": governance}))
+    };
+    finds(&here(&["eu", "us"]), "RegionTooWide", "us");
+    finds(&here(&[]), "RegionTooWide", "says nothing");
+    assert_eq!(found(&here(&["ch"])), None);
+}
+
+#[test]
+fn times_that_are_none_are_named() {
+    finds(&entry(json!({"reviewBy": "2027-02-30"})), "TimeUnreadable", "spec.reviewBy");
+    finds(&on(json!({"asOf": "2027-02-30", "maxAge": "2d"})), "TimeUnreadable", "asOf");
+    finds(&on(json!({"asOf": "2027-02-01", "maxAge": "9999999d"})), "TimeUnreadable", "maxAge");
+    finds(&on(json!({"maxAge": "2d"})), "TimeUnreadable", "asOf");
+    finds(&on(json!({"retention": "1d1d"})), "TimeUnreadable", "retention");
+}
+
+#[test]
+fn every_invalid_example_that_the_api_server_refuses_for_its_governance_is_found_here_too() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/modelregistryentry");
+    let mut found = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let object: Value = serde_yaml::from_str(&text).unwrap();
+        let Ok(spec) = serde_json::from_value::<ModelRegistryEntrySpec>(object["spec"].clone()) else { continue };
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        match (incomplete(&spec, false), name.starts_with("invalid-")) {
+            (Some(it), true) => drop(found.insert(it.reason)),
+            (Some(it), false) => panic!("{name}: {}", it.message),
+            (None, _) => {}
+        }
+    }
+    let in_crd: std::collections::BTreeSet<_> = CHECKS.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(in_crd.difference(&found).count(), 0, "no example for {:?}", in_crd.difference(&found));
+}
+
+fn deployment(patch: Value) -> ModelDeploymentSpec {
+    let mut it = json!({"modelRef": {"name": "churn-1"}, "port": 8080, "analysis": {"none": "a test"},
+        "template": {"spec": {"containers": [{"name": "server", "image": "scorer:1"}]}}});
+    it.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+    serde_json::from_value(it).unwrap()
+}
+
+/// What is not allowed of it: reason and message.
+fn refused(entry: &ModelRegistryEntrySpec, patch: Value) -> Option<(&'static str, String)> {
+    not_allowed("churn-1", entry, &deployment(patch)).map(|it| {
+        assert!(it.is_final);
+        (it.reason, it.message)
+    })
+}
+
+#[test]
+fn a_deployment_says_what_it_is_for_and_the_entry_allows_it() {
+    let some = entry(json!({"governance": {"purposes": ["retention-email", "churn-report"]}}));
+    assert_eq!(refused(&some, json!({"purpose": "churn-report"})), None);
+    let (reason, message) = refused(&some, json!({"purpose": "ads"})).unwrap();
+    assert!(
+        reason == "PurposeNotAllowed" && message.contains("(it allows retention-email, churn-report)"),
+        "{message}"
+    );
+    assert!(refused(&some, json!({})).unwrap().1.contains("spec.purpose must say"));
+    let none = entry(json!({}));
+    assert_eq!(refused(&none, json!({})), None);
+    assert!(refused(&none, json!({"purpose": "ads"})).unwrap().1.contains("has no governance.purposes"));
+}
+
+#[test]
+fn a_deployment_runs_where_the_entry_allows_it() {
+    let eu = entry(json!({"governance": {"regions": ["eu"]}}));
+    assert_eq!(refused(&eu, json!({"region": "eu"})), None);
+    assert_eq!(refused(&eu, json!({"region": "us"})).unwrap().0, "RegionNotAllowed");
+    assert!(refused(&eu, json!({})).unwrap().1.contains("spec.region must say"));
+    assert_eq!(refused(&entry(json!({})), json!({"region": "us"})), None);
+}
+
+#[test]
+fn whoever_calls_a_model_that_rests_on_consent_says_that_people_are_asked() {
+    let signals = json!({"legalBasis": "Consent", "consentSignals": ["ad_user_data"], "tcfPurposes": [3, 4]});
+    let it = on(signals);
+    let ask = |signals: &[&str]| refused(&it, json!({"purpose": "retention-email", "consentSignals": signals}));
+    let (reason, message) = ask(&["ad_user_data"]).unwrap();
+    assert!(reason == "ConsentNotChecked" && message.contains("lacks tcf-3, tcf-4:"), "{message}");
+    assert_eq!(ask(&["tcf-4", "tcf-3", "ad_user_data", "more"]), None);
+    assert_eq!(refused(&on(json!({"tcfPurposes": [7]})), json!({"purpose": "retention-email"})), None);
+}
+
+#[test]
+fn all_that_is_not_allowed_is_said_at_once() {
+    let it = entry(json!({"governance": {"purposes": ["a"], "regions": ["eu"]}}));
+    let (reason, message) = refused(&it, json!({"purpose": "b", "region": "us"})).unwrap();
+    assert!(reason == "PurposeNotAllowed" && message.contains("spec.region"), "{message}");
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Why it is too late at that time, and when that may change.
+fn late(spec: &ModelRegistryEntrySpec, now: &str) -> (Option<&'static str>, Option<String>) {
+    let (late, next) = (too_late("churn-1", spec, at(now)), next_change(spec, at(now)));
+    (late.map(|it| it.reason), next.map(|it| it.format("%FT%TZ").to_string()))
+}
+
+#[test]
+fn a_rollout_may_begin_on_the_last_day_before_the_review() {
+    let it = entry(json!({"reviewBy": "2027-05-01"}));
+    assert_eq!(late(&it, "2027-05-01T23:59:59Z"), (None, Some("2027-05-02T00:00:00Z".into())));
+    assert_eq!(late(&it, "2027-05-02T00:00:00Z"), (Some("ReviewOverdue"), None));
+}
+
+#[test]
+fn data_is_too_old_at_its_age_and_not_before() {
+    let it = on(json!({"asOf": "2026-11-20T06:00:00Z", "maxAge": "2d"}));
+    assert_eq!(late(&it, "2026-11-20T05:49:59Z"), (Some("DataAgeUnknown"), Some("2026-11-20T05:50:00Z".into())));
+    assert_eq!(late(&it, "2026-11-20T05:50:00Z"), (None, Some("2026-11-22T06:00:00Z".into())));
+    assert_eq!(late(&it, "2026-11-22T06:00:00Z"), (Some("DataTooOld"), None));
+}
+
+proptest! {
+    /// Whatever a model may be used for by these checks, each of its sources may be, too.
+    #[test]
+    fn no_deployment_uses_data_for_what_it_was_not_collected_for(
+        sources in proptest::collection::vec(proptest::collection::vec("[abc]", 0..4), 0..4),
+        purposes in proptest::collection::vec("[abc]", 0..4),
+        purpose in proptest::option::of("[abc]"),
+    ) {
+        let named = |(number, purposes): (usize, &Vec<String>)| {
+            source(json!({"name": format!("s{number}"), "personalData": false, "purposes": purposes}))
+        };
+        let sources_of: Vec<Value> = sources.iter().enumerate().map(named).collect();
+        let it = entry(json!({"dataSources": sources_of, "governance": {"purposes": purposes}}));
+        let wants = purpose.as_ref().map_or(json!({}), |it| json!({"purpose": it}));
+        if incomplete(&it, false).is_none() && refused(&it, wants).is_none() {
+            for limits in sources.iter().filter(|it| !it.is_empty()) {
+                prop_assert!(purpose.as_ref().is_some_and(|it| limits.contains(it)), "{purpose:?} of {limits:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What is said of an entry, and when it is looked at again.
+
+use serde_json::json;
+
+use super::*;
+use crate::api::condition::ConditionStatus;
+use crate::api::governance::Governance;
+
+fn entry(uri: &str) -> ModelRegistryEntry {
+    let spec = json!({
+        "model": {"name": "churn", "version": "1", "kind": "Predictor"},
+        "artifact": {"uri": uri, "sha256": "0".repeat(64)},
+    });
+    let mut entry = ModelRegistryEntry::new("churn-1", serde_json::from_value(spec).unwrap());
+    entry.metadata.generation = Some(1);
+    entry
+}
+
+/// The status that is written, if one is.
+fn pass(entry: &mut ModelRegistryEntry, seconds: i64) -> Option<ModelRegistryEntryStatus> {
+    let now = DateTime::from_timestamp(1_795_003_200 + seconds, 0).unwrap();
+    let plan = decide(entry, &Observed { lease_epoch: 7, ..Observed::default() }, now);
+    assert!(plan.ops.is_empty() && plan.entries.is_empty());
+    if plan.status.is_some() {
+        entry.status.clone_from(&plan.status);
+    }
+    plan.status
+}
+
+fn said(status: &ModelRegistryEntryStatus) -> Vec<String> {
+    status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)).collect()
+}
+
+#[test]
+fn an_entry_is_registered_once_and_written_again_only_when_something_changed() {
+    let mut entry = entry("s3://models/churn/1/");
+    let status = pass(&mut entry, 0).unwrap();
+    assert_eq!(said(&status), ["Ready True Registered", "Reconciling False Registered", "Stalled False Registered"]);
+    assert_eq!((status.observed_generation, status.lease_epoch), (1, 7));
+    assert!(status.spec_digest.starts_with("sha256:") && status.spec_digest.len() == 71, "{}", status.spec_digest);
+    assert_eq!(pass(&mut entry, 60), None);
+    entry.metadata.generation = Some(2);
+    let later = pass(&mut entry, 120).unwrap();
+    assert_eq!((later.observed_generation, &later.spec_digest), (2, &status.spec_digest));
+    assert_eq!(later.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
+}
+
+#[test]
+fn the_digest_is_of_everything_in_the_spec_but_its_lifecycle() {
+    let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| entry(uri).spec.digest());
+    assert_ne!(one, other);
+}
+
+#[test]
+fn one_that_is_not_to_be_deployed_is_what_its_spec_asks_for_and_the_same_version() {
+    for (lifecycle, reason) in [(Lifecycle::Deprecated, "Deprecated"), (Lifecycle::Revoked, "Revoked")] {
+        let mut entry = entry("s3://models/churn/1/");
+        let registered = pass(&mut entry, 0).unwrap();
+        entry.spec.lifecycle = Some(lifecycle);
+        entry.metadata.generation = Some(2);
+        let status = pass(&mut entry, 60).unwrap();
+        assert_eq!(status.spec_digest, registered.spec_digest);
+        let holds = |type_: &str, status: &str| format!("{type_} {status} {reason}");
+        let expected = [holds("Ready", "True"), holds("Reconciling", "False"), holds("Stalled", "False")];
+        assert_eq!(said(&status), expected);
+    }
+}
+
+#[test]
+fn a_uri_that_nobody_can_open_needs_a_person() {
+    let status = pass(&mut entry("ftp://models/churn"), 0).unwrap();
+    let said = said(&status);
+    assert_eq!(
+        (said[0].as_str(), said[2].as_str()),
+        ("Ready False ArtifactInvalidUri", "Stalled True ArtifactInvalidUri")
+    );
+    let ready = status.conditions.iter().find(|it| it.status == ConditionStatus::False).unwrap();
+    assert!(ready.message.starts_with("spec.artifact.uri: "), "{}", ready.message);
+}
+
+/// `entry`, which a role has to approve.
+fn asking(role: &str) -> ModelRegistryEntry {
+    let mut it = entry("s3://models/churn/1/");
+    it.spec.submitted_by = Some("anna@example.com".into());
+    it.spec.governance = Some(Governance { approvals: vec![role.into()], ..Governance::default() });
+    it.metadata.uid = Some("uid-1".into());
+    it
+}
+
+fn word(entry: &ModelRegistryEntry, decision: &str) -> Arc<Approval> {
+    let digest = entry.spec.digest();
+    let subject = json!({"kind": "ModelRegistryEntry", "name": "churn-1", "uid": "uid-1", "digest": digest});
+    let name = crate::api::approval::name_of("churn-1", "technical", &digest);
+    let spec = json!({"subject": subject, "role": "technical", "decision": decision, "approver": "ben@example.com"});
+    let it =
+        json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval", "metadata": {"name": name}, "spec": spec});
+    Arc::new(serde_json::from_value(it).unwrap())
+}
+
+/// What is said of it, and when it is looked at again.
+fn told(entry: &ModelRegistryEntry, approvals: Vec<Arc<Approval>>, guard: Guard) -> (Vec<String>, bool) {
+    let observed = Observed { lease_epoch: 7, approvals, guard, ..Observed::default() };
+    let plan = decide(entry, &observed, DateTime::from_timestamp(1_795_003_200, 0).unwrap());
+    let status = plan.status.unwrap();
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(!text.contains("example.com"), "a status names a person: {text}");
+    (said(&status), plan.requeue.is_some())
+}
+
+#[test]
+fn one_that_has_to_be_approved_is_ready_when_it_is() {
+    let it = asking("technical");
+    let (waits, again) = told(&it, vec![], Guard::Ready(DateTime::UNIX_EPOCH));
+    assert_eq!(
+        waits,
+        [
+            "ApprovalGuardReady True PoliciesInForce",
+            "Approved False AwaitingApproval",
+            "Ready False AwaitingApproval",
+            "Reconciling True AwaitingApproval",
+            "Stalled False Registered"
+        ]
+    );
+    assert!(!again, "an Approval wakes it");
+    let (approved, _) = told(&it, vec![word(&it, "Approved")], Guard::Ready(DateTime::UNIX_EPOCH));
+    assert!(
+        approved.contains(&"Approved True Approved".to_owned())
+            && approved.contains(&"Ready True Registered".to_owned())
+    );
+    let mut delivered = it.clone();
+    delivered.spec.delivered_by = Some("system:serviceaccount:argocd:argocd-application-controller".into());
+    let observed = Observed {
+        approvals: vec![word(&delivered, "Approved")],
+        guard: Guard::Ready(DateTime::UNIX_EPOCH),
+        ..Observed::default()
+    };
+    let status = decide(&delivered, &observed, DateTime::UNIX_EPOCH).status.unwrap();
+    let message = &condition::find(&status.conditions, "Approved").unwrap().message;
+    assert!(message.contains("nobody has verified it"), "{message}");
+    let (rejected, _) = told(&it, vec![word(&it, "Rejected")], Guard::Ready(DateTime::UNIX_EPOCH));
+    assert!(rejected.contains(&"Stalled True ApprovalRejected".to_owned()), "{rejected:?}");
+    let (unguarded, again) = told(&it, vec![word(&it, "Approved")], Guard::NotReady("gone".into()));
+    assert!(unguarded.contains(&"ApprovalGuardReady False ApprovalGuardNotReady".to_owned()), "{unguarded:?}");
+    assert!(unguarded.contains(&"Ready False ApprovalGuardNotReady".to_owned()) && again);
+}
+
+#[test]
+fn of_one_that_is_revoked_nothing_is_left_to_be_approved() {
+    let mut it = asking("technical");
+    it.spec.lifecycle = Some(Lifecycle::Revoked);
+    let (revoked, _) = told(&it, vec![], Guard::Ready(DateTime::UNIX_EPOCH));
+    assert!(revoked.contains(&"Ready True Revoked".to_owned()), "{revoked:?}");
+}
+
+#[test]
+fn what_is_asked_for_no_more_is_said_no_more() {
+    let mut it = entry("s3://models/churn/1/");
+    it.spec.submitted_by = Some("anna@example.com".into());
+    let asked = Observed {
+        approval_roles: vec!["technical".into()],
+        guard: Guard::Ready(DateTime::UNIX_EPOCH),
+        ..Observed::default()
+    };
+    let now = DateTime::from_timestamp(1_795_003_200, 0).unwrap();
+    it.status = decide(&it, &asked, now).status;
+    assert!(said(it.status.as_ref().unwrap()).contains(&"Approved False AwaitingApproval".to_owned()));
+    let status = decide(&it, &Observed::default(), now).status.unwrap();
+    assert_eq!(said(&status), ["Ready True Registered", "Reconciling False Registered", "Stalled False Registered"]);
+    assert!(status.approvals.is_empty());
+}
+
+#[test]
+fn one_that_is_being_deleted_is_left_alone() {
+    let mut entry = entry("s3://models/churn/1/");
+    entry.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-20T00:00:00Z")).unwrap();
+    assert_eq!(pass(&mut entry, 0), None);
+}
+
+/// `churn-1` with this in its spec besides.
+fn saying(said: serde_json::Value) -> ModelRegistryEntry {
+    let mut it = entry("s3://models/churn/1/");
+    let mut spec = serde_json::to_value(&it.spec).unwrap();
+    spec.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    it.spec = serde_json::from_value(spec).unwrap();
+    it
+}
+
+/// What is said of it at a time, and in how many seconds it is looked at again.
+fn at(entry: &ModelRegistryEntry, now: &str) -> (Vec<String>, Option<u64>) {
+    let plan = decide(entry, &Observed::default(), now.parse().unwrap());
+    (said(&plan.status.unwrap()), plan.requeue.map(|it| it.as_secs()))
+}
+
+#[test]
+fn one_that_is_not_complete_says_what_is_missing_and_needs_a_person() {
+    let source = json!({"name": "orders", "personalData": true});
+    let (said, _) = at(&saying(json!({"dataSources": [source]})), "2026-11-20T00:00:00Z");
+    for it in ["GovernanceComplete False", "Ready False", "Stalled True"] {
+        assert!(said.contains(&format!("{it} PersonalDataUndocumented")), "{said:?}");
+    }
+    let (said, _) = at(&saying(json!({"governance": {"purposes": ["report"]}})), "2026-11-20T00:00:00Z");
+    assert!(said.contains(&"GovernanceComplete True Documented".to_owned()), "{said:?}");
+}
+
+#[test]
+fn one_whose_review_is_due_asks_for_it_at_the_end_of_the_day() {
+    let it = saying(json!({"reviewBy": "2026-11-20"}));
+    let (before, wait) = at(&it, "2026-11-20T23:00:00Z");
+    assert_eq!((before.contains(&"Ready True Registered".to_owned()), wait), (true, Some(3600)));
+    let (after, wait) = at(&it, "2026-11-21T00:00:00Z");
+    assert!(after.contains(&"Ready False ReviewOverdue".to_owned()), "{after:?}");
+    assert!(after.contains(&"Stalled True ReviewOverdue".to_owned()) && wait.is_none(), "{after:?}");
+    let revoked = saying(json!({"reviewBy": "2026-11-20", "lifecycle": "Revoked"}));
+    assert!(at(&revoked, "2026-11-21T00:00:00Z").0.contains(&"Ready True Revoked".to_owned()));
+}
+
+#[test]
+fn one_whose_data_grows_old_is_as_it_should_be_and_says_so() {
+    let source = json!({"name": "bids", "personalData": false, "asOf": "2026-11-20", "maxAge": "1d"});
+    let it = saying(json!({"dataSources": [source]}));
+    assert!(at(&it, "2026-11-20T12:00:00Z").0.contains(&"Ready True Registered".to_owned()));
+    let (old, _) = at(&it, "2026-11-21T00:00:00Z");
+    assert!(old.contains(&"Ready True DataTooOld".to_owned()), "{old:?}");
+    assert!(old.contains(&"Stalled False DataTooOld".to_owned()), "{old:?}");
+}
+
+#[test]
+fn what_can_be_changed_is_not_what_people_approve() {
+    let digest = |said| saying(said).spec.digest();
+    let plain = digest(json!({}));
+    let changed = json!({"lifecycle": "Deprecated", "reviewBy": "2027-05-01", "owners": {"business": "crm"}});
+    assert_eq!(digest(changed), plain);
+    assert_ne!(digest(json!({"governance": {"purposes": ["ads"]}})), plain);
+    assert_ne!(digest(json!({"dataSources": [{"name": "orders", "personalData": false}]})), plain);
+}
