@@ -220,13 +220,16 @@ pub(super) fn deploy(entry: &'static str) -> impl Fn(&View) + Send + Sync {
     edit(json!({"modelRef": {"name": entry}}))
 }
 
-/// Edits `spec.lifecycle` of an entry.
-pub(super) fn lifecycle(entry: &'static str, lifecycle: &'static str) -> impl Fn(&View) + Send + Sync {
+/// Edits what can be changed of an entry.
+pub(super) fn edit_entry(entry: &'static str, spec: Value) -> impl Fn(&View) + Send + Sync {
     move |view| {
-        let (code, answer) =
-            view.cluster.ask(Method::PATCH, &path(ENTRIES, entry), json!({"spec": {"lifecycle": lifecycle}}));
+        let (code, answer) = view.cluster.ask(Method::PATCH, &path(ENTRIES, entry), json!({"spec": spec}));
         assert_eq!(code, 200, "{answer}");
     }
+}
+
+pub(super) fn lifecycle(entry: &'static str, lifecycle: &'static str) -> impl Fn(&View) + Send + Sync {
+    edit_entry(entry, json!({"lifecycle": lifecycle}))
 }
 
 pub(super) fn revoke(entry: &'static str) -> impl Fn(&View) + Send + Sync {

@@ -10,6 +10,7 @@ mod contests;
 mod counted;
 mod edits;
 mod emergencies;
+mod governance;
 mod images;
 mod jobs;
 mod neighbours;
@@ -31,7 +32,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let ways = [rollouts::all(), rollbacks::all(), shadows::all(), returns::all(), emergencies::all()];
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
     let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all(), revocations::all()];
-    let late = [probation::all(), images::all(), restored::all(), jobs::all(), approvals::all()];
+    let late = [probation::all(), images::all(), restored::all(), jobs::all(), approvals::all(), governance::all()];
     ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
 }
 

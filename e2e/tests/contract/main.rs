@@ -158,18 +158,29 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
         json!({"spec": {"model": {"version": "2026-12"}}}),
         json!({"spec": {"submittedBy": "somebody-else@example.com"}}),
         json!({"spec": {"governance": {"approvals": []}}}),
+        json!({"spec": {"governance": {"purposes": ["ads"]}}}),
+        json!({"spec": {"dataSources": [{"name": "orders", "personalData": false}]}}),
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
-        let expected = "spec is immutable but for lifecycle: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        let expected = "spec is immutable but for lifecycle, reviewBy and owners: register a new ModelRegistryEntry for a new version and point modelRef at it";
         ensure!(said.contains(expected), "{change}: {said}");
     }
     run(cluster, &[entry, &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#][..]].concat())?;
+    let reviewed = r#"{"spec":{"reviewBy":"2027-05-01","owners":{"business":"crm"}}}"#;
+    run(cluster, &[entry, &[reviewed][..]].concat())?;
+    // An entry with everything in it, too: of what it says of its data nothing can be taken away.
+    run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
+    let full = ["-n", "crm", "patch", "mre", "churn-2026-12", "--type=json", "-p"];
+    for path in ["/spec/dataSources/0/residency", "/spec/governance/dpiaRef", "/spec/dataSources", "/spec/governance"] {
+        let change = json!([{"op": "remove", "path": path}]).to_string();
+        let said = refusal(cluster, &[&full[..], &[change.as_str()]].concat())?;
+        ensure!(said.contains("spec is immutable"), "{change}: {said}");
+    }
     Ok(())
 }
 
 fn revoked_is_final(cluster: &ApiServer) -> Result<()> {
-    run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
     let entry: &[&str] = &["-n", "crm", "patch", "mre", "churn-2026-12", "--type=merge", "-p"];
     for lifecycle in ["Deprecated", "Active", "Revoked", "Revoked"] {
         let change = json!({"spec": {"lifecycle": lifecycle}}).to_string();
@@ -220,8 +231,8 @@ fn columns_show(cluster: &ApiServer) -> Result<()> {
         (vec!["get", "md"], "NAME PHASE MODEL STABLE CANDIDATE WEIGHT READY AGE", "churn-api Observing"),
         (
             vec!["get", "mre", "-o", "wide"],
-            "NAME MODEL VERSION KIND LIFECYCLE READY ARTIFACT AGE",
-            "churn-2026-11 churn 2026-11 Predictor s3://models/churn/2026-11/model.json",
+            "NAME MODEL VERSION KIND LIFECYCLE READY RISK REVIEW BY ARTIFACT AGE",
+            "churn-2026-11 churn 2026-11 Predictor 2027-05-01 s3://models/churn/2026-11/model.json",
         ),
         (vec!["get", "werkbank", "-o", "name"], "modeldeployment.werkbank.dev/churn-api", ""),
     ] {

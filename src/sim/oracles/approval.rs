@@ -1,4 +1,4 @@
-//! What is not approved does not begin and gets no more weight, as far as the operator can know.
+//! What is not approved, or not allowed, does not begin and gets no more weight, as far as the operator can know.
 
 use super::Oracles;
 use crate::api::approval::{ApprovalDecision, name_of};
@@ -30,6 +30,14 @@ impl Oracles {
         let Ok(entry) = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named))) else {
             return;
         };
+        let allowed = entry.spec.governance.as_ref().map(|it| it.purposes.clone()).unwrap_or_default();
+        let purpose = deployment["spec"]["purpose"].as_str();
+        if purpose.map_or(!allowed.is_empty(), |it| !allowed.iter().any(|allowed| allowed == it)) {
+            self.broken(format!(
+                "{} at {}, used for {purpose:?}, which {named} does not allow",
+                attempt.id, attempt.weight
+            ));
+        }
         let digest = entry.spec.digest();
         for role in entry.spec.governance.iter().flat_map(|it| &it.approvals) {
             if !is_approved(cluster, named, role, &digest) {

@@ -436,3 +436,23 @@ fn people_are_told_once_that_something_is_to_be_approved_and_once_that_it_is_rej
     assert_eq!(told(&mut world), ["ApprovalRejected"]);
     assert_eq!(told(&mut world), [""; 0]);
 }
+
+#[test]
+fn what_is_taken_back_is_held_by_no_gate() {
+    let mut world = approved();
+    world.approvals.clear();
+    world.request("abort", "n1");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+    assert_eq!(condition(&world, "Reconciling"), (true, "RollingBack".into()));
+    assert_eq!(world.status().phase, Phase::RollingBack);
+}
+
+#[test]
+fn what_waits_for_the_policies_is_looked_at_again_though_nothing_else_is_due() {
+    let mut world = gated();
+    world.guard = Guard::NotReady("the ValidatingAdmissionPolicy is not there".into());
+    settle(&mut world);
+    let wait = world.pass().requeue;
+    assert!(wait.is_some_and(|it| it.as_secs() <= 30), "{wait:?}");
+}

@@ -1,0 +1,82 @@
+//! Entries that allow only some of what a deployment could do with them, whatever else is going on.
+
+use serde_json::{Value, json};
+
+use super::super::scenario::{Scenario, deploy, edit, edit_entry, request, revoke};
+use super::super::stories::Story;
+use super::super::view::{ENTRIES, NAMESPACE, View};
+use crate::api::model_deployment::AttemptState::{Observing, RolledBack};
+use crate::api::model_deployment::Phase;
+
+/// May be used for retention mail alone.
+const FOR_MAIL: &str = "churn-6";
+/// Was to be reviewed long ago.
+const OVERDUE: &str = "churn-7";
+
+fn registered(name: &'static str) -> Scenario {
+    let entry = |name: &str, version: u8, said: Value| {
+        let mut it = Story::entry(name, version);
+        it["metadata"]["namespace"] = NAMESPACE.into();
+        it["spec"].as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        it
+    };
+    Scenario::named(name)
+        .given(ENTRIES, entry(FOR_MAIL, 6, json!({"governance": {"purposes": ["retention-email"]}})))
+        .given(ENTRIES, entry(OVERDUE, 7, json!({"reviewBy": "2020-02-29"})))
+}
+
+fn used_for(purpose: Value) -> Value {
+    json!({"modelRef": {"name": FOR_MAIL}, "purpose": purpose})
+}
+
+/// Deployed for that once `churn-1` serves.
+fn deployed(name: &'static str, purpose: Value) -> Scenario {
+    registered(name).when(|it| it.serves("churn-1"), edit(used_for(purpose)))
+}
+
+/// In its canary, and then used for something else.
+fn misused(name: &'static str) -> Scenario {
+    let edited = edit(json!({"purpose": "ads"}));
+    deployed(name, json!("retention-email")).when(|it| it.is_at(Observing, "5%"), edited)
+}
+
+fn is_gating(view: &View) -> bool {
+    view.status().phase == Phase::Gating
+}
+
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        deployed("purpose_not_said", Value::Null)
+            .when(is_gating, edit(json!({"purpose": "retention-email"})))
+            .until(|it| it.serves(FOR_MAIL)),
+        deployed("purpose_not_allowed_and_another_entry", json!("ads"))
+            .when(|it| it.is_stalled_by("PurposeNotAllowed"), edit(json!({"purpose": null})))
+            .when(|_| true, deploy("churn-3"))
+            .until(|it| it.serves("churn-3")),
+        misused("purpose_edited_on_the_way")
+            .when(|it| is_gating(it) || it.serves(FOR_MAIL), edit(json!({"purpose": "retention-email"})))
+            .until(|it| it.serves(FOR_MAIL) && it.is_at_peace()),
+        misused("aborted_for_a_purpose_that_is_not_allowed")
+            .when(|_| true, request("abort"))
+            .until(|it| it.is_in(RolledBack)),
+        misused("revoked_while_it_is_misused")
+            .when(is_gating, revoke(FOR_MAIL))
+            .when(
+                |it| it.is_stalled_by("EntryRevoked"),
+                edit(json!({"modelRef": {"name": "churn-3"}, "purpose": null})),
+            )
+            .until(|it| it.serves("churn-3")),
+        deployed("purpose_edited_of_what_serves", json!("retention-email"))
+            .when(|it| it.serves(FOR_MAIL), edit(json!({"purpose": "ads"})))
+            .when(|it| it.is_stalled_by("PurposeNotAllowed"), edit(json!({"purpose": "retention-email"})))
+            .until(View::is_at_peace),
+        registered("first_deployment_for_a_purpose")
+            .spec(json!({"modelRef": {"name": FOR_MAIL}, "purpose": "ads"}))
+            .when(|it| it.is_stalled_by("PurposeNotAllowed"), edit(json!({"purpose": "retention-email"})))
+            .until(|it| it.serves(FOR_MAIL)),
+        registered("review_overdue_and_moved")
+            .when(|it| it.serves("churn-1"), deploy(OVERDUE))
+            .when(|it| it.is_stalled_by("ReviewOverdue"), edit_entry(OVERDUE, json!({"reviewBy": "2199-12-31"})))
+            .until(|it| it.serves(OVERDUE)),
+    ]
+}
