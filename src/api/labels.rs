@@ -17,6 +17,8 @@ pub const METRIC: &str = "werkbank.dev/metric";
 pub const REQUEST: &str = "werkbank.dev/request";
 /// On a Namespace: `"true"` suspends every ModelDeployment in it.
 pub const SUSPEND: &str = "werkbank.dev/suspend";
+/// Finalizer of a ModelRegistryEntry: revisions of it are alive.
+pub const IN_USE: &str = "werkbank.dev/in-use";
 /// Who writes: the field manager, and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "werkbank";
 /// The recommended label for [`MANAGER`].

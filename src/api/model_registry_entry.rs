@@ -201,6 +201,12 @@ pub struct ModelRegistryEntryStatus {
     /// approvals and the record of decisions refer to.
     #[serde(default)]
     pub spec_digest: String,
+    /// What runs revisions of it: the first ten by name. While there is any, the entry is not deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<User>,
+    /// Whether there are more than these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used_by_more: bool,
     /// The roles that have to approve it, and what each has said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<RoleWord>,
@@ -212,6 +218,16 @@ pub struct ModelRegistryEntryStatus {
     /// Epoch of the leader that wrote this.
     #[serde(default)]
     pub lease_epoch: i64,
+}
+
+/// What runs revisions of an entry, in its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// `ModelDeployment`.
+    pub kind: String,
+    /// `metadata.name`.
+    pub name: String,
 }
 
 /// What a role has said. Who it was is in the Approval.

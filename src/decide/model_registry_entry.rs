@@ -3,7 +3,9 @@
 //! The spec is immutable and CEL has checked its form. What is left:
 //! the digest that decisions refer to, a URI that the fetching side can open, whether it says all that has to be said of it
 //! ([`governance`]), whether those who have to approve it have ([`approval`]), and whether it is not too late for it
-//! ([`time`]).
+//! ([`time`]). And that it stays while something runs revisions of it ([`usage`]).
+
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub struct Observed {
     pub guard: Guard,
     /// Roles that have to approve every entry.
     pub approval_roles: Vec<String>,
+    /// Names of the deployments that run revisions of it, the first [`usage::MOST`] and perhaps one more.
+    pub users: Vec<String>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
     pub require_governance: bool,
 }
@@ -55,14 +59,17 @@ pub fn decide(
     observed: &Observed,
     now: DateTime<Utc>,
 ) -> Plan<ModelRegistryEntryStatus> {
-    if resource.metadata.deletion_timestamp.is_some() {
-        return Plan::default();
+    let finalizer = usage::finalizer(resource, &observed.users);
+    if resource.metadata.deletion_timestamp.is_some() && observed.users.is_empty() {
+        return Plan { finalizer, ..Plan::default() };
     }
     let generation = resource.metadata.generation.unwrap_or_default();
     let old = resource.status.as_ref();
     let mut status = old.cloned().unwrap_or_default();
     status.observed_generation = generation;
     status.spec_digest = resource.spec.digest();
+    status.used_by = usage::users(&observed.users);
+    status.used_by_more = observed.users.len() > usage::MOST;
     status.approvals = words(resource, observed);
     for (type_, said) in conclude(resource, observed, now) {
         let Some((holds, (reason, message))) = said else {
@@ -89,7 +96,7 @@ pub fn decide(
     }
     // Nobody tells when a policy is there again, nor what time it is.
     let requeue = unguarded.then_some(guard::RETRY).into_iter().chain(ages).min();
-    Plan { status: changed.then_some(status), requeue, ..Plan::default() }
+    Plan { status: changed.then_some(status), finalizer, requeue, ..Plan::default() }
 }
 
 /// All conditions: what each says, or that it says nothing.
@@ -105,7 +112,12 @@ fn conclude(
     let approved = approvals.as_ref().map(|it| said_of_approvals(resource, it.as_ref()));
     let guarded = approvals.as_ref().map(|_| said_of_guard(&observed.guard));
     let late = standing(resource, now).err();
-    let missing = Missing::together([incomplete, late, approvals.flatten()].into_iter().flatten());
+    let deleted = resource.metadata.deletion_timestamp.is_some().then(|| Missing {
+        reason: usage::DELETED_IN_USE,
+        message: usage::what_blocks(&observed.users),
+        is_final: true,
+    });
+    let missing = Missing::together([deleted, incomplete, late, approvals.flatten()].into_iter().flatten());
     let [ready, reconciling, stalled] = progress(resource, missing, now);
     [
         ("Ready", Some(ready)),

@@ -10,16 +10,17 @@ use kube::runtime::watcher;
 use super::approvals::{self, Approvals, GovernanceSettings};
 use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
-use crate::api::{Approval, ModelRegistryEntry};
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::Entry;
 use crate::decide::Plan;
 use crate::decide::approval;
-use crate::decide::model_registry_entry::{self, Observed};
+use crate::decide::model_registry_entry::{self, Observed, usage};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 
 /// The machine of ModelRegistryEntries.
 pub struct ModelRegistryEntries {
+    deployments: Cache<ModelDeployment>,
     approvals: Approvals,
     roles: Vec<String>,
     require_governance: bool,
@@ -31,6 +32,7 @@ impl Machine for ModelRegistryEntries {
     type Observed = Observed;
 
     const KIND: &'static str = "ModelRegistryEntry";
+    const FINALIZER: Option<&'static str> = Some(labels::IN_USE);
 
     async fn observe(&self, resource: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
         let mut observed = Observed {
@@ -39,9 +41,9 @@ impl Machine for ModelRegistryEntries {
             require_governance: self.require_governance,
             ..Observed::default()
         };
+        let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+        observed.users = self.deployments.first_names(&namespace, &user_key(&name), usage::MOST.saturating_add(1));
         if !approval::roles_of(&resource, &self.roles).is_empty() {
-            let namespace = resource.namespace().unwrap_or_default();
-            let name = resource.name_any();
             observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
             observed.guard = self.approvals.guard().await;
         }
@@ -74,23 +76,37 @@ pub struct Also<E, A> {
     pub approvals: A,
 }
 
-/// Watches entries and Approvals, and runs the machine of entries.
+/// What a deployment that runs revisions of an entry is found by.
+pub(super) fn user_key(entry: &str) -> String {
+    format!("{USES}{entry}")
+}
+
+/// What keys of users begin with.
+const USES: &str = "uses/";
+
+/// The watch of deployments wakes an entry when one begins to use it, and when one does no more.
+pub fn woken_by_users(watch: Watch<ModelDeployment>, queue: &Queue<ModelRegistryEntry>) -> Watch<ModelDeployment> {
+    watch.wakes_by_key(queue, |namespace, key| Some(ObjectRef::new(key.strip_prefix(USES)?).within(namespace)))
+}
+
+/// Watches entries and Approvals, and runs the machine of entries, which `queue` wakes.
 pub fn register(
     registration: &mut Registration<'_>,
+    queue: Queue<ModelRegistryEntry>,
+    deployments: Cache<ModelDeployment>,
     settings: GovernanceSettings,
     also: Also<
         impl FnOnce(Watch<ModelRegistryEntry>) -> Watch<ModelRegistryEntry>,
         impl FnOnce(Watch<Approval>) -> Watch<Approval>,
     >,
 ) -> (Cache<ModelRegistryEntry>, Approvals) {
-    let queue = Queue::default();
     let watch = (also.entries)(Watch::new(watcher::Config::default()).wakes_itself(&queue));
     let cache = registration.watches.add(watch);
     let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));
     let approvals = registration.watches.add(approvals);
     let approvals = Approvals::new(approvals, registration.client.clone(), registration.clock(), settings.policies);
     let (roles, require_governance) = (settings.roles, settings.required);
-    let machine = ModelRegistryEntries { approvals: approvals.clone(), roles, require_governance };
+    let machine = ModelRegistryEntries { deployments, approvals: approvals.clone(), roles, require_governance };
     registration.controller(machine, cache.clone(), queue);
     (cache, approvals)
 }

@@ -348,7 +348,7 @@ mod tests {
     use crate::observe::approvals::GovernanceSettings;
     use crate::observe::model_registry_entry::{self, Also};
     use crate::runtime::watch::server::Server;
-    use crate::runtime::{Watch, health};
+    use crate::runtime::{Queue, Watch, health};
 
     const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
 
@@ -413,7 +413,9 @@ mod tests {
         let process = Process { client: server.client(), metrics: Arc::new(Metrics::new()), health: health.clone() };
         let register = |registration: &mut Registration<'_>| {
             let also = Also { entries: |it| it, approvals: |it| it };
-            drop(model_registry_entry::register(registration, GovernanceSettings::default(), also));
+            let deployments = registration.watches.add(Watch::new(watcher::Config::default()));
+            let (queue, settings) = (Queue::default(), GovernanceSettings::default());
+            drop(model_registry_entry::register(registration, queue, deployments, settings, also));
         };
         let probed = async {
             health::tests::forget_beats(&health);

@@ -66,6 +66,9 @@ pub enum Scope {
 type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;
 /// Whether a change is told, from what an object was, if it was, to what it is.
 type News<K> = Box<dyn Fn(Option<&K>, &K) -> bool + Send + Sync>;
+/// Namespace and key.
+type KeyTrigger = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// Objects in a page of a list. Each comes with its `managedFields`, which are larger than what is kept of it, and all kinds are
 /// listed at the same time: with kube's 500, that was a tenth of the memory at a restart.
 const PAGE: u32 = 200;
@@ -84,6 +87,7 @@ pub struct Watch<K> {
     keys: Keys<K>,
     news: News<K>,
     triggers: Vec<Trigger<K>>,
+    by_key: Vec<KeyTrigger>,
 }
 
 impl<K: Watchable> Watch<K> {
@@ -96,6 +100,7 @@ impl<K: Watchable> Watch<K> {
             keys: Box::new(|_| Vec::new()),
             news: Box::new(|_, _| true),
             triggers: Vec::new(),
+            by_key: Vec::new(),
         }
     }
 
@@ -131,6 +136,27 @@ impl<K: Watchable> Watch<K> {
         let sender = queue.sender.clone();
         self.triggers.push(Box::new(move |object| {
             for woken in map(object) {
+                // Closed only when the loop has ended.
+                drop(sender.unbounded_send(woken));
+            }
+        }));
+        self
+    }
+
+    /// An object that has a key from now on, or has it no more (see [`Watch::index`]), wakes this resource; any other change of it
+    /// does not. For what concerns few of an object's changes.
+    #[must_use]
+    pub fn wakes_by_key<R>(
+        mut self,
+        queue: &Queue<R>,
+        map: impl Fn(&str, &str) -> Option<ObjectRef<R>> + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: Lookup<DynamicType = ()> + 'static,
+    {
+        let sender = queue.sender.clone();
+        self.by_key.push(Box::new(move |namespace, key| {
+            if let Some(woken) = map(namespace, key) {
                 // Closed only when the loop has ended.
                 drop(sender.unbounded_send(woken));
             }
@@ -186,6 +212,12 @@ impl<K: Watchable> Cache<K> {
     pub fn find(&self, namespace: &str, key: &str) -> Vec<Arc<K>> {
         let names = self.index.names(namespace, key);
         names.iter().filter_map(|name| self.get(namespace, name)).collect()
+    }
+
+    /// The names of the first objects that have this key, at most so many: there may be thousands.
+    #[must_use]
+    pub fn first_names(&self, namespace: &str, key: &str, most: usize) -> Vec<String> {
+        self.index.first_names(namespace, key, most)
     }
 
     /// Whether the cluster serves this kind at all, as far as known in this namespace.

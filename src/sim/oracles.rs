@@ -3,6 +3,7 @@
 mod approval;
 mod probation;
 mod revocation;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,6 +214,7 @@ impl Oracles {
                 }
             }
         }
+        self.held_while_used(cluster);
         if deployment.is_null() {
             return;
         }

@@ -236,6 +236,14 @@ pub(super) fn revoke(entry: &'static str) -> impl Fn(&View) + Send + Sync {
     lifecycle(entry, "Revoked")
 }
 
+/// Somebody takes its finalizers away by hand.
+pub(super) fn let_go(entry: &'static str) -> impl Fn(&View) + Send + Sync {
+    move |view| {
+        let patch = json!({"metadata": {"finalizers": null}});
+        view.cluster.ask(Method::PATCH, &path(ENTRIES, entry), patch);
+    }
+}
+
 /// What two roles have to approve.
 const ASKING: &str = "churn-5";
 

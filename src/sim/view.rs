@@ -155,6 +155,11 @@ impl View {
         status.as_array().is_some_and(|all| all.iter().any(|it| it["reason"] == reason))
     }
 
+    /// Whether an entry is held by a finalizer.
+    pub(super) fn is_kept(&self, entry: &str) -> bool {
+        self.cluster.get(&path(ENTRIES, entry))["metadata"]["finalizers"].as_array().is_some_and(|it| !it.is_empty())
+    }
+
     /// Whether a step ahead has to be approved.
     pub(super) fn asks_for_a_step(&self) -> bool {
         self.status().attempt.is_some_and(|it| !it.approvals.is_empty())

@@ -18,6 +18,7 @@ use werkbank_e2e::controlplane::ControlPlane;
 use crate::{apply, released};
 
 const ARGOCD: &str = "system:serviceaccount:argocd:argocd-application-controller";
+const OPERATOR: &str = "system:serviceaccount:werkbank-system:werkbank";
 const CI: &str = "system:serviceaccount:crm:ci";
 
 /// All may write Approvals. `ben`, `anna` and an account have the role `technical`, `carla` has `business` for one entry, `olga`
@@ -223,6 +224,12 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
+        let labels = json!({"metadata": {"labels": {"reviewed": "yes"}}}).to_string();
+        let labels = ["patch", "mre", "churn-2", "--type=merge", "--dry-run=server", "-p", &labels].map(str::to_owned);
+        while self.says(OPERATOR, &labels).await?.0 {
+            ensure!(Instant::now() < deadline, "the operator's policy is not in force after a minute and a half");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         Ok(())
     }
 }
@@ -260,6 +267,7 @@ async fn an_approval_is_a_persons_own_word_about_what_is_there_and_is_not_their_
     of_steps(&mut scene).await?;
     edits_and_deletions(&mut scene).await?;
     submitters(&mut scene).await?;
+    the_operator(&mut scene).await?;
     println!("{}", scene.table);
     is_the_golden_table(&scene.table)?;
     scene.cluster.stop().await
@@ -372,6 +380,21 @@ async fn submitters(scene: &mut Scene) -> Result<()> {
     scene
         .does("anna", "takes the roles out of churn-2", &["patch", "mre", "churn-2", "--type=merge", "-p", &roles])
         .await
+}
+
+/// RBAC lets it patch entries, for their finalizers.
+async fn the_operator(scene: &mut Scene) -> Result<()> {
+    let all = [
+        ("holds churn-2 by a finalizer", json!({"metadata": {"finalizers": ["werkbank.dev/in-use"]}})),
+        ("revokes churn-2", json!({"spec": {"lifecycle": "Revoked"}})),
+        ("labels churn-2", json!({"metadata": {"labels": {"reviewed": "yes"}}})),
+    ];
+    for (what, patch) in all {
+        let patch = patch.to_string();
+        let arguments = ["patch", "mre", "churn-2", "--type=merge", "--dry-run=server", "-p", patch.as_str()];
+        scene.does(OPERATOR, what, &arguments).await?;
+    }
+    Ok(())
 }
 
 fn delivered(by: &str) -> Value {

@@ -5,7 +5,7 @@
 //! | everything said of the entry that has to be ([`governance`]) | an attempt begins, and each rise |
 //! | its purpose, region and consent such as the entry allows ([`allowed_use`]) | an attempt begins, and each rise |
 //! | the entry approved, by the roles that it and the operator ask for | an attempt begins, and each rise |
-//! | its review not overdue, its data not too old ([`time`]), and it not deprecated | an attempt begins |
+//! | its review not overdue, its data not too old ([`time`]), and it neither deprecated nor being deleted | an attempt begins |
 //! | a step with `approval` approved by its role, in each attempt anew | the candidate gets its weight, or a greater one |
 //!
 //! All that is missing is said in one message.
@@ -34,6 +34,8 @@ use crate::decide::approval::{self, Question, guard};
 use crate::decide::governance::{self, allowed_use, time};
 use crate::decide::{EventType, Missing};
 
+/// Reason: the entry that the spec names is on its way out.
+const DELETED: &str = "EntryDeleted";
 /// Reason: nothing begins to roll out from the entry that the spec names.
 const DEPRECATED: &str = "EntryDeprecated";
 
@@ -87,7 +89,13 @@ impl Pass<'_> {
             message: format!("spec.modelRef: entry {name} is deprecated: nothing begins to roll out from it; point spec.modelRef at another entry"),
             is_final: true,
         });
-        Missing::together(deprecated.into_iter().chain(time::too_late(name, &entry.spec, self.now)))
+        let deleted = entry.metadata.deletion_timestamp.is_some().then(|| Missing {
+            reason: DELETED,
+            message: format!("spec.modelRef: entry {name} is being deleted, and stays only for what runs: nothing begins to roll out from it; point spec.modelRef at another entry"),
+            is_final: true,
+        });
+        let late = time::too_late(name, &entry.spec, self.now);
+        Missing::together([deleted, deprecated, late].into_iter().flatten())
     }
 
     /// The roles that have approved the entry, for the record.

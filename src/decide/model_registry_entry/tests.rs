@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::api::condition::ConditionStatus;
 use crate::api::governance::Governance;
+use crate::decide::Finalizer;
 
 fn entry(uri: &str) -> ModelRegistryEntry {
     let spec = json!({
@@ -169,11 +170,46 @@ fn what_is_asked_for_no_more_is_said_no_more() {
     assert!(status.approvals.is_empty());
 }
 
-#[test]
-fn one_that_is_being_deleted_is_left_alone() {
-    let mut entry = entry("s3://models/churn/1/");
+/// Used by so many deployments.
+fn used_by(number: usize) -> Observed {
+    Observed { users: (0..number).map(|it| format!("churn-{it:02}")).collect(), ..Observed::default() }
+}
+
+fn decided(entry: &ModelRegistryEntry, observed: &Observed) -> Plan<ModelRegistryEntryStatus> {
+    decide(entry, observed, DateTime::from_timestamp(1_795_003_200, 0).unwrap())
+}
+
+fn deleted(mut entry: ModelRegistryEntry) -> ModelRegistryEntry {
     entry.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-20T00:00:00Z")).unwrap();
-    assert_eq!(pass(&mut entry, 0), None);
+    entry
+}
+
+#[test]
+fn one_that_is_used_is_held_and_says_by_whom_up_to_ten() {
+    let it = entry("s3://models/churn/1/");
+    let plan = decided(&it, &used_by(2));
+    let status = plan.status.unwrap();
+    let names: Vec<&str> = status.used_by.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(
+        (plan.finalizer, names, status.used_by_more),
+        (Some(Finalizer::Hold), vec!["churn-00", "churn-01"], false)
+    );
+    let status = decided(&it, &used_by(11)).status.unwrap();
+    assert_eq!((status.used_by.len(), status.used_by_more), (10, true));
+    assert_eq!(decided(&it, &used_by(0)).finalizer, Some(Finalizer::Release));
+}
+
+#[test]
+fn one_that_is_deleted_stays_while_it_is_used_and_says_who_uses_it() {
+    let it = deleted(entry("s3://models/churn/1/"));
+    let plan = decided(&it, &used_by(1));
+    let status = plan.status.unwrap();
+    assert_eq!(plan.finalizer, None, "what is on its way out cannot be held anew");
+    assert_eq!(said(&status)[0], "Ready False DeletedInUse");
+    let stalled = condition::find(&status.conditions, "Stalled").unwrap();
+    assert!(stalled.message.contains("ModelDeployment churn-00 runs revisions of it"), "{}", stalled.message);
+    let gone = decided(&it, &used_by(0));
+    assert_eq!(gone, Plan { finalizer: Some(Finalizer::Release), ..Plan::default() });
 }
 
 /// `churn-1` with this in its spec besides.

@@ -22,6 +22,7 @@ use crate::api::labels;
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
+use crate::decide::model_registry_entry::usage;
 use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_registry_entry::{self, Also};
 use crate::runtime::operator::Registration;
@@ -39,7 +40,9 @@ pub fn register(
     governance: GovernanceSettings,
 ) {
     let queue: Queue<ModelDeployment> = Queue::default();
-    let own = registration.watches.add(Watch::new(watcher::Config::default()).index(references).wakes_itself(&queue));
+    let queue_of_entries = Queue::default();
+    let own = Watch::new(watcher::Config::default()).index(references).wakes_itself(&queue);
+    let own = registration.watches.add(model_registry_entry::woken_by_users(own, &queue_of_entries));
     let (of_entries, of_approvals) = (own.clone(), own.clone());
     let also = Also {
         entries: |it: Watch<_>| it.wakes(&queue, move |entry| users(&of_entries, entry, entry_key)),
@@ -47,7 +50,8 @@ pub fn register(
     };
     let approval_roles = governance.roles.clone();
     let settings = Settings { approval_roles, require_governance: governance.required, ..settings };
-    let (entries, approvals) = model_registry_entry::register(registration, governance, also);
+    let (entries, approvals) =
+        model_registry_entry::register(registration, queue_of_entries, own.clone(), governance, also);
     let deployments = own.clone();
     // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
     let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())
@@ -128,7 +132,9 @@ pub(super) fn references(deployment: &ModelDeployment) -> Vec<String> {
     let copied = originals().cloned().chain(copies).map(|name| config_map_key(&name));
     let alive = deployment.status.iter().flat_map(entries_of);
     let entries: BTreeSet<&str> = alive.chain([spec.model_ref.name.as_str()]).collect();
-    shared.chain(copied).chain(entries.into_iter().map(entry_key)).collect()
+    let used: BTreeSet<&str> = deployment.status.iter().flat_map(usage::used_by).collect();
+    let used = used.into_iter().map(model_registry_entry::user_key);
+    shared.chain(copied).chain(entries.into_iter().map(entry_key)).chain(used).collect()
 }
 
 fn labelled() -> watcher::Config {

@@ -60,6 +60,11 @@ impl<K: Watchable> Driver<K> {
                 trigger(changed);
             }
         }
+        for (namespace, key) in &news.places {
+            for trigger in &self.watch.by_key {
+                trigger(namespace, key);
+            }
+        }
         for (metadata, error) in news.malformed {
             self.report(&metadata, error);
         }

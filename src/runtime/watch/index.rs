@@ -13,7 +13,7 @@ use kube::core::ObjectMeta;
 pub(super) type Keys<K> = Box<dyn Fn(&K) -> Vec<String> + Send + Sync>;
 
 /// Namespace, and key or name.
-type Place = (String, String);
+pub(super) type Place = (String, String);
 
 /// Names by namespace and key; written by one watch, read by everybody.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +28,27 @@ impl Index {
         names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
     }
 
-    /// An object changed: what it was, if it was, and what it is, if it still is.
-    pub(super) fn change<K: Resource>(&self, keys: &Keys<K>, before: Option<&K>, after: Option<&K>) {
+    /// The first of them by name.
+    pub(super) fn first_names(&self, namespace: &str, key: &str, most: usize) -> Vec<String> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().take(most).cloned().collect()
+    }
+
+    /// An object changed: what it was, if it was, and what it is, if it still is. Returns where it is found from now on and was
+    /// not, or was and is not any more.
+    pub(super) fn change<K: Resource>(&self, keys: &Keys<K>, before: Option<&K>, after: Option<&K>) -> Vec<Place> {
         let of = |object: Option<&K>| object.map(|it| (place(it.meta()), keys(it)));
         let (before, after) = (of(before), of(after));
         if before == after {
-            return;
+            return Vec::new();
         }
+        let places = |object: &Option<(Place, Vec<String>)>| -> BTreeSet<Place> {
+            object
+                .iter()
+                .flat_map(|((namespace, _), keys)| keys.iter().map(|key| (namespace.clone(), key.clone())))
+                .collect()
+        };
+        let changed = places(&before).symmetric_difference(&places(&after)).cloned().collect();
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(((namespace, name), keys)) = before {
             for key in keys {
@@ -52,6 +66,7 @@ impl Index {
                 names.entry((namespace.clone(), key)).or_default().insert(name.clone());
             }
         }
+        changed
     }
 }
 
@@ -83,7 +98,10 @@ mod tests {
         index.change(&keys, None, Some(&other));
         index.change(&keys, None, Some(&service("b", "one", "x")));
         assert_eq!(index.names("a", "x"), ["one", "other"]);
-        index.change(&keys, Some(&one), Some(&service("a", "one", "y")));
+        assert_eq!(index.first_names("a", "x", 1), ["one"]);
+        let place = |key: &str| ("a".to_owned(), key.to_owned());
+        assert_eq!(index.change(&keys, Some(&one), Some(&service("a", "one", "y"))), [place("x"), place("y")]);
+        assert_eq!(index.change(&keys, Some(&other), Some(&other)), []);
         assert_eq!((index.names("a", "x"), index.names("a", "y")), (vec!["other".into()], vec!["one".into()]));
         index.change(&keys, Some(&other), None);
         assert_eq!(index.names("a", "x"), Vec::<String>::new());

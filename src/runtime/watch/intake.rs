@@ -9,6 +9,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 
+use super::index::Place;
 use super::{Guarded, Index, Keys, News as Telling, Watchable};
 
 type Key = (Option<String>, Option<String>);
@@ -43,11 +44,13 @@ pub(super) struct News<K> {
     /// As cached, not copied: the first list can be all of a cluster.
     pub(super) changed: Vec<Arc<K>>,
     pub(super) malformed: Vec<(ObjectMeta, String)>,
+    /// Where something is found that was not, or is not any more.
+    pub(super) places: Vec<Place>,
 }
 
 impl<K> Default for News<K> {
     fn default() -> Self {
-        Self { changed: Vec::new(), malformed: Vec::new() }
+        Self { changed: Vec::new(), malformed: Vec::new(), places: Vec::new() }
     }
 }
 
@@ -106,7 +109,7 @@ impl<K: Watchable> Intake<K> {
                 }
                 self.writer.apply_watcher_event(&Event::Apply(*object));
                 let cached = self.store.get(&reference);
-                self.find_by(known.as_deref(), cached.as_deref());
+                news.places.extend(self.find_by(known.as_deref(), cached.as_deref()));
                 news.changed.extend(cached.filter(|it| (self.telling)(known.as_deref(), it)));
             }
             Guarded::Malformed { metadata, error } => {
@@ -129,15 +132,15 @@ impl<K: Watchable> Intake<K> {
         }
     }
 
-    fn find_by(&self, before: Option<&K>, after: Option<&K>) {
+    fn find_by(&self, before: Option<&K>, after: Option<&K>) -> Vec<Place> {
         let (keys, index) = &self.index;
-        index.change(keys, before, after);
+        index.change(keys, before, after)
     }
 
     /// Takes out what is gone, and tells it as it was when it went.
     fn forget(&mut self, object: Arc<K>, news: &mut News<K>) {
         let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
-        self.find_by(known.as_deref(), None);
+        news.places.extend(self.find_by(known.as_deref(), None));
         self.writer.apply_watcher_event(&Event::Delete(K::clone(&object)));
         news.changed.push(object);
     }

@@ -3,13 +3,13 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, delete, deploy, request};
+use super::super::scenario::{Scenario, delete, deploy, let_go, request, revoke};
 use super::super::view::{
     CONFIG_MAPS, DEPLOYMENTS, ENTRIES, MODELS, NAME, NAMESPACE, RECORDS, ROUTES, SERVICES, View, path,
 };
 use super::canary;
 use crate::api::labels;
-use crate::api::model_deployment::AttemptState::{Observing, Promoting, RollingBack, Shifting, Starting};
+use crate::api::model_deployment::AttemptState::{Observing, Promoting, RolledBack, RollingBack, Shifting, Starting};
 
 /// The name of the children of the stable revision.
 pub(super) fn stable(view: &View) -> String {
@@ -90,10 +90,23 @@ pub(super) fn all() -> Vec<Scenario> {
             .given(CONFIG_MAPS, rules(COPY_OF_THE_SECOND))
             .when(|it| it.is_told("ChildNameTaken"), delete(CONFIG_MAPS, COPY_OF_THE_SECOND))
             .until(|it| it.serves("churn-2")),
-        canary("entry_deleted_mid_canary")
-            .when(|it| it.is_at(Observing, "5%"), delete(ENTRIES, "churn-2"))
+        canary("entry_forced_away_mid_canary")
+            .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
+            .when(|_| true, let_go("churn-2"))
             .when(|it| it.is_told("EntryNotFound"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
+        canary("entry_deleted_mid_canary")
+            .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
+            .when(|it| it.serves("churn-2"), deploy("churn-3"))
+            .until(|it| it.serves("churn-3") && it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
+        canary("entry_deleted_and_revoked")
+            .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
+            .when(|_| true, revoke("churn-2"))
+            .until(|it| it.is_in(RolledBack) && it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
+        canary("entry_deleted_with_its_deployment")
+            .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
+            .when(|_| true, delete(MODELS, NAME))
+            .until(|it| it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
         Scenario::named("deleted_at_rest").when(|it| it.serves("churn-1"), delete(MODELS, NAME)),
         canary("deleted_while_starting")
             .when(|it| it.is_in(Starting) && it.status().attempts == 2, delete(MODELS, NAME)),

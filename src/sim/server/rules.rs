@@ -6,8 +6,14 @@ use serde_json::Value;
 use super::Asked;
 
 /// All of an entry's spec but its lifecycle.
-const FINAL_OF_ENTRIES: [&str; 5] =
-    ["/spec/model", "/spec/artifact", "/spec/submittedBy", "/spec/deliveredBy", "/spec/governance"];
+const FINAL_OF_ENTRIES: [&str; 6] = [
+    "/spec/model",
+    "/spec/artifact",
+    "/spec/submittedBy",
+    "/spec/deliveredBy",
+    "/spec/governance",
+    "/spec/dataSources",
+];
 
 /// Custom resources know less than built-in kinds: no strategic patch, and no replacement of whatever version there is.
 fn is_custom(path: &str) -> bool {

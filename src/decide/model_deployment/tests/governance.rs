@@ -248,3 +248,17 @@ fn an_operator_that_is_told_to_rolls_out_nothing_that_says_nothing() {
     assert_eq!(condition(&world, "Ready"), (false, "GovernanceIncomplete".into()));
     assert!(message(&world, "Ready").contains("governance.riskClass"));
 }
+
+#[test]
+fn nothing_begins_from_an_entry_that_is_being_deleted_and_what_runs_goes_on() {
+    let mut world = in_canary();
+    world.deletes("churn-2");
+    world.come_to_rest();
+    assert_eq!(world.status().stable.map(|it| it.name).as_deref(), Some("churn-2"));
+    world.deletes("churn-3");
+    world.edit(|spec| spec.purpose = None);
+    world.deploy("churn-3");
+    world.pass();
+    assert_eq!(condition(&world, "Stalled"), (true, "EntryDeleted".into()));
+    assert_eq!(world.status().attempts, 2);
+}

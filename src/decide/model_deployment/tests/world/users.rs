@@ -35,6 +35,13 @@ impl World {
         it.spec = from(spec);
     }
 
+    /// Somebody deletes an entry that is in use.
+    pub(in crate::decide::model_deployment::tests) fn deletes(&mut self, entry: &str) {
+        let now = Time(Timestamp::from_second(self.now.timestamp()).unwrap());
+        let it = Arc::make_mut(self.entries.get_mut(entry).expect("an entry"));
+        it.metadata.deletion_timestamp = Some(now);
+    }
+
     /// Somebody says of an entry in a role: `Approved`, or `Rejected`.
     pub(in crate::decide::model_deployment::tests) fn says(
         &mut self,
