@@ -55,7 +55,7 @@ impl Measure {
         sum / self.deployments.max(1) as f64
     }
 
-    /// Requests of one rollout; Events, lease and watches apart.
+    /// Requests of one rollout; entries, Events, lease and watches apart.
     #[must_use]
     pub fn requests_per_rollout(&self) -> f64 {
         self.per_rollout(self.requests.of(Account::Rollouts) as f64)
@@ -269,6 +269,7 @@ fn table(f: &mut fmt::Formatter<'_>, measure: &Measure) -> fmt::Result {
     writeln!(f, "{:12} {:28} {:>8} {:>12}", "verb", "resource", "sent", "per rollout")?;
     let accounts = [
         (Account::Rollouts, "all of a rollout"),
+        (Account::Entries, "the entries"),
         (Account::Events, "Events"),
         (Account::Lease, "the lease"),
         (Account::Watches, "watches"),

@@ -22,6 +22,8 @@ pub struct Request {
 pub enum Account {
     /// The rollouts themselves.
     Rollouts,
+    /// What the entries say of who uses them: thousands of rollouts can share two entries.
+    Entries,
     /// Kubernetes Events, limited to 25 per second whatever happens.
     Events,
     /// The leader's lease, every two seconds.
@@ -38,6 +40,7 @@ impl Request {
             ("watch", _) => Account::Watches,
             (_, "events") => Account::Events,
             (_, "leases") => Account::Lease,
+            (_, "modelregistryentries" | "modelregistryentries/status") => Account::Entries,
             _ => Account::Rollouts,
         }
     }
