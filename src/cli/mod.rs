@@ -4,14 +4,16 @@
 //! it waits for. `kubectl get` shows one line; this shows the tree. And a person's request is an annotation
 //! that must name the attempt it means: this writes it, in the name that the API server knows the person by; and so are approvals.
 //!
-//! [`tree`] is pure: resource and time in, text out. Everything that talks to the cluster is in [`get`],
-//! [`request`], [`approve`] and [`cluster`].
+//! [`tree`] and [`explanation`] are pure: resources and time in, text out. Everything that talks to the cluster is in [`get`],
+//! [`why`], [`request`], [`approve`] and [`cluster`].
 
 pub mod approve;
 pub mod cluster;
+pub mod explanation;
 pub mod get;
 pub mod request;
 pub mod tree;
+pub mod why;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use self::approve::ApproveArguments;
 use self::cluster::ClusterOptions;
 use self::get::GetArguments;
 use self::request::RequestArguments;
+use self::why::WhyArguments;
 use crate::api::approval::ApprovalDecision;
 use crate::decide::model_deployment::request::Verb;
 
@@ -42,6 +45,8 @@ pub struct Arguments {
 enum Command {
     /// Show revisions with role, weight and verdicts, and what the rollout waits for.
     Get(GetArguments),
+    /// Say why a model serves: what it may be used for, on what data it rests, who approved it, and what was decided last.
+    Why(WhyArguments),
     /// Take the candidate of the attempt under way back now.
     Abort(RequestArguments),
     /// Hold the weight of the attempt under way; guardrails go on.
@@ -108,6 +113,7 @@ fn explain(error: &kube::Error) -> String {
 pub async fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Get(get) => get::run(&arguments.cluster, &get).await,
+        Command::Why(it) => why::run(&arguments.cluster, &it).await,
         Command::Abort(it) => request::run(&arguments.cluster, &it, Verb::Abort).await,
         Command::Pause(it) => request::run(&arguments.cluster, &it, Verb::Pause).await,
         Command::Resume(it) => request::run(&arguments.cluster, &it, Verb::Resume).await,

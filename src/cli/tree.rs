@@ -30,7 +30,7 @@ pub fn render(resource: &ModelDeployment, now: DateTime<Utc>) -> String {
 }
 
 /// Messages repeat what gateways and metric sources say: none of it may steer a terminal.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
@@ -210,7 +210,7 @@ fn verdicts(verdicts: &[Verdict]) -> Vec<String> {
 }
 
 /// Columns as wide as their widest cell.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let widths: Vec<usize> = (0..N)
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
         .collect();

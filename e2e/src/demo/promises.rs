@@ -6,7 +6,7 @@ use werkbank::api::Weight;
 use werkbank::api::model_deployment::{AttemptState, Cause, Phase};
 
 use super::act::{Act, Held};
-use super::approvals::Approved;
+use super::approvals::{Approved, Said};
 use super::replay::Snapshot;
 use super::words::{count, joined, percent, seconds};
 use crate::load::within_sampling_error;
@@ -89,6 +89,28 @@ pub(super) fn approved(entry: &str, it: &Approved) -> Promise {
     let refusal = it.refusal.as_deref().unwrap_or("she was not refused");
     let seen = format!("{} attempts began before the second approval; the author: {refusal}", after - before);
     Promise::new(refused && waited && before == after, said, seen)
+}
+
+/// Whoever asks why it serves is told what it may be used for, on what data it rests, and who has approved it.
+pub(super) fn explained(entry: &str, why: &Said) -> Promise {
+    let text = why.as_ref().unwrap_or_else(|refused| refused);
+    let parts = [
+        entry,
+        "for retention-email",
+        "cdnow-purchases",
+        "technical: Approved by ben@example.com",
+        "business: Approved by carla@example.com",
+    ];
+    let lacking: Vec<&str> = parts.into_iter().filter(|part| !text.contains(part)).collect();
+    let seen = if lacking.is_empty() {
+        "all of it, in one screen".into()
+    } else {
+        format!("not said: {}", lacking.join("; "))
+    };
+    let said = format!(
+        "kubectl werkbank why says what {entry} may be used for, on what data it rests, and who has approved it"
+    );
+    Promise::new(lacking.is_empty() && why.is_ok(), said, seen)
 }
 
 /// Nobody is sent to what was taken back. `late` is what it has answered since.

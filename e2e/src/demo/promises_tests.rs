@@ -229,3 +229,13 @@ fn one_failed_request_breaks_a_promise_and_so_does_nobody_asking() {
     );
     only_broken(&[unharmed(&seen(&[]))]);
 }
+
+#[test]
+fn an_explanation_without_one_of_the_approvers_breaks_a_promise() {
+    let whole = "serves: churn-v9\n  used  for retention-email, in eu\n  data  cdnow-purchases: about people\n  \
+        approval  technical: Approved by ben@example.com\n  approval  business: Approved by carla@example.com";
+    assert!(explained("churn-v9", &Ok(whole.to_owned())).kept);
+    let broken = explained("churn-v9", &Ok(whole.replace(" by ben@example.com", "")));
+    assert!(!broken.kept && broken.seen.contains("ben@example.com"), "{}", broken.seen);
+    assert!(!explained("churn-v9", &Err(whole.to_owned())).kept);
+}

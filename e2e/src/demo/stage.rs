@@ -20,6 +20,11 @@ use crate::prometheus::Prometheus;
 use crate::workbench::{Options, Workbench, repository, sibling};
 
 const NAMESPACE: &str = "crm";
+/// What every version was made of, and what it may be used for.
+const DATA: &str = "  dataSources:
+  - {name: cdnow-purchases, personalData: true, legalBasis: LegitimateInterests, purposes: [retention-email], residency: [eu], retention: 730d, ropaId: R-17}
+  governance: {purposes: [retention-email], regions: [eu]}
+";
 const DEPLOYMENT: &str = "churn";
 const HOST: &str = "churn.internal";
 const GATEWAY: &str = "internal";
@@ -67,8 +72,8 @@ impl Stage {
     async fn register_for_approval(&self) -> Result<()> {
         let control_plane = self.workbench.control_plane();
         let file = control_plane.run_dir().join("entry-v3.yaml");
-        let asking = "spec:\n  submittedBy: anna@example.com\n  governance: {approvals: [technical, business]}\n";
-        std::fs::write(&file, self.entry("v3")?.replacen("spec:\n", asking, 1))?;
+        let asking = "submittedBy: anna@example.com\n  governance: {approvals: [technical, business], ";
+        std::fs::write(&file, self.entry("v3")?.replacen("governance: {", asking, 1))?;
         let begin = Instant::now();
         loop {
             let file = file.display().to_string();
@@ -93,6 +98,15 @@ impl Stage {
         Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
     }
 
+    /// What `kubectl werkbank why` says of the deployment.
+    pub(super) async fn why(&self) -> Result<Said> {
+        let kubeconfig = self.workbench.control_plane().kubeconfig().display().to_string();
+        let plugin = sibling("kubectl-werkbank")?;
+        let arguments = ["--kubeconfig", &kubeconfig, "--as", "carla@example.com", "-n", NAMESPACE, "why", DEPLOYMENT];
+        let output = self.workbench.supervisor().output(&plugin, |command| command.args(arguments)).await?;
+        Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
+    }
+
     /// The entry of a version: its artifact where training left it, and its digest.
     fn entry(&self, version: &str) -> Result<String> {
         let path = self.models.join(version).join("model.json");
@@ -102,7 +116,7 @@ impl Stage {
             "apiVersion: werkbank.dev/v1alpha1\nkind: ModelRegistryEntry\n\
              metadata: {{name: churn-{version}, namespace: {NAMESPACE}}}\n\
              spec:\n  model: {{name: churn, version: {version}, kind: Predictor}}\n  \
-             artifact: {{uri: \"file://{}\", sha256: {digest}, format: json}}\n",
+             artifact: {{uri: \"file://{}\", sha256: {digest}, format: json}}\n{DATA}",
             path.display()
         ))
     }

@@ -161,8 +161,19 @@ impl<'a> Story<'a> {
         let mut all = promises::promoted(&act, &steps);
         all.push(promises::divided(&act, &steps));
         all.push(promises::left_alone("churn-v2", self.answered(harmful) - before));
-        self.hold(all)?;
+        let promoted = self.hold(all)?;
         self.fared.better = Some(act);
+        if promoted { self.explained("churn-v3").await } else { Ok(()) }
+    }
+
+    /// Carla asks why it serves.
+    async fn explained(&mut self, entry: &str) -> Result<()> {
+        self.heading("4. Carla asks: kubectl werkbank why churn")?;
+        let why = self.stage.why().await?;
+        for line in why.iter().flat_map(|it| it.lines()) {
+            self.screen.say(line)?;
+        }
+        self.hold(vec![promises::explained(entry, &why)])?;
         Ok(())
     }
 

@@ -46,6 +46,10 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     ends_with(cluster, &["get"], 0, "└─ acand  Candidate  5%  churn-2026-12  Observing for ")?;
     ends_with(cluster, &["get", "churn-api", "-o", "json"], 0, "\"name\": \"churn-api\"")?;
     ends_with(cluster, &["retry", "churn-api"], 3, "nothing to try again")?;
+    ends_with(cluster, &["why", "absent"], 4, "there is no ModelDeployment absent in namespace crm")?;
+    let data = "data       crm-orders: about people, Consent, known by ad_user_data, ad_personalization";
+    ends_with(cluster, &["why", "churn-api"], 0, "churn-api  on its way: revision acand of entry churn-2026-12")?;
+    ends_with(cluster, &["why", "churn-api"], 0, data)?;
 
     ends_with(cluster, &["resume", "churn-api"], 3, "there is nothing to resume")?;
     ends_with(cluster, &["pause", "churn-api"], 0, "pause of attempt acand-1-0a1b requested by admin")?;

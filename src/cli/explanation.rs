@@ -1,0 +1,184 @@
+//! Why a model serves: which entry it is of, what that may be used for and on what data it rests, who has approved it, and
+//! what was decided last, on what.
+//!
+//! Pure. It says what status, entries and Approvals say, and concludes nothing: what counts of an approval is the operator's word
+//! (`status.approvals`), and who gave it is the Approval's.
+
+use std::fmt::Write as _;
+
+use kube::ResourceExt;
+
+use super::tree::{aligned, clean};
+use crate::api::approval::name_of;
+use crate::api::condition;
+use crate::api::governance::{DataSource, Governance, Owners};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, ModelDeploymentStatus, Verdict};
+use crate::api::model_registry_entry::{Lifecycle, RoleWord};
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
+
+/// What there is to say: a label, and words.
+type Line = (&'static str, String);
+
+/// Names of the entries that the explanation is about: of what serves, and of what is on its way.
+#[must_use]
+pub fn entries_of(resource: &ModelDeployment) -> Vec<String> {
+    let Some(status) = &resource.status else { return Vec::new() };
+    let mut names: Vec<String> = Vec::new();
+    for (_, it) in subjects(status) {
+        if !names.contains(&it.name) {
+            names.push(it.name.clone());
+        }
+    }
+    names
+}
+
+fn subjects(status: &ModelDeploymentStatus) -> impl Iterator<Item = (&'static str, &EntryRef)> {
+    let candidate = status.attempt.as_ref().filter(|it| it.state.is_active()).map(|it| &it.entry);
+    let candidate = candidate.filter(|it| status.stable.as_ref() != Some(*it));
+    let serves = status.stable.as_ref().map(|it| ("serves", it));
+    serves.into_iter().chain(candidate.map(|it| ("on its way", it)))
+}
+
+/// The explanation; ends in a line break. `entries` and `approvals` are those of the namespace that were found.
+#[must_use]
+pub fn explain(resource: &ModelDeployment, entries: &[ModelRegistryEntry], approvals: &[Approval]) -> String {
+    let mut text = String::new();
+    let say = |text: &mut String, line: &str| {
+        let _ = writeln!(text, "{}", clean(line.trim_end()));
+    };
+    let name = resource.name_any();
+    let status = resource.status.clone().unwrap_or_default();
+    let subjects: Vec<_> = subjects(&status).collect();
+    if subjects.is_empty() {
+        say(&mut text, &format!("{name}  nothing serves, and nothing is on its way"));
+    }
+    for (how, it) in subjects {
+        say(&mut text, &format!("{name}  {how}: revision {} of entry {}", it.revision, it.name));
+        let lines = match entries.iter().find(|entry| entry.name_any() == it.name) {
+            Some(entry) => of_entry(resource, entry, approvals),
+            None => vec![("model", format!("there is no entry {} any more", it.name))],
+        };
+        block(&lines).iter().for_each(|line| say(&mut text, line));
+    }
+    let decided = decided(&status);
+    block(&decided).iter().for_each(|line| say(&mut text, line));
+    text
+}
+
+fn block(lines: &[Line]) -> Vec<String> {
+    let rows: Vec<[String; 2]> = lines.iter().map(|(label, words)| [(*label).to_owned(), words.clone()]).collect();
+    aligned(&rows).into_iter().map(|row| format!("  {row}")).collect()
+}
+
+fn of_entry(resource: &ModelDeployment, entry: &ModelRegistryEntry, approvals: &[Approval]) -> Vec<Line> {
+    let spec = &entry.spec;
+    let model = &spec.model;
+    let mut lines = vec![
+        ("model", format!("{} {}, {:?}", model.name, model.version, model.kind)),
+        ("bytes", format!("{} sha256:{}", spec.artifact.uri, spec.artifact.sha256)),
+    ];
+    if spec.lifecycle() != Lifecycle::Active {
+        lines.push(("lifecycle", format!("{:?}", spec.lifecycle())));
+    }
+    if resource.spec.purpose.is_some() || resource.spec.region.is_some() {
+        let purpose = resource.spec.purpose.as_deref().map(|it| format!("for {it}"));
+        let region = resource.spec.region.as_deref().map(|it| format!("in {it}"));
+        lines.push(("used", purpose.into_iter().chain(region).collect::<Vec<_>>().join(", ")));
+    }
+    lines.extend(spec.governance.as_ref().map(allowed).filter(|it| !it.is_empty()).map(|it| ("allowed", it)));
+    lines.extend(risk(spec.governance.as_ref()).map(|it| ("risk", it)));
+    lines.extend(spec.data_sources.iter().map(|it| ("data", data(it))));
+    if let Some(by) = &spec.submitted_by {
+        let through = spec.delivered_by.as_ref().map(|it| format!(", delivered by {it}")).unwrap_or_default();
+        lines.push(("submitted", format!("by {by}{through}")));
+    }
+    let words = entry.status.iter().flat_map(|it| &it.approvals);
+    lines.extend(words.map(|it| ("approval", approval(entry, it, approvals))));
+    lines.extend(spec.owners.as_ref().map(owners).filter(|it| !it.is_empty()).map(|it| ("owners", it)));
+    lines.extend(spec.review_by.as_ref().map(|it| ("review by", it.0.clone())));
+    lines
+}
+
+fn allowed(governance: &Governance) -> String {
+    let of = |word: &str, all: &[String]| (!all.is_empty()).then(|| format!("{word} {}", all.join(" or ")));
+    let all = [of("for", &governance.purposes), of("in", &governance.regions)];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn risk(governance: Option<&Governance>) -> Option<String> {
+    let governance = governance?;
+    let class = governance.risk_class.map(|it| format!("{it:?}"));
+    let assessed = governance.dpia_ref.as_ref().map(|it| format!("assessed in {it}"));
+    let reviewed = governance.automated_decision.filter(|it| it.human_review);
+    let reviewed = reviewed.map(|_| "a person looks at decisions when asked to".to_owned());
+    let all: Vec<String> = [class, assessed, reviewed].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn data(it: &DataSource) -> String {
+    let about = if it.personal_data { "about people" } else { "not about people" };
+    let parts = [
+        Some(format!("{}: {about}", it.name)),
+        it.legal_basis.map(|it| format!("{it:?}")),
+        (!it.consent_signals.is_empty()).then(|| format!("known by {}", it.consent_signals.join(", "))),
+        (!it.purposes.is_empty()).then(|| format!("for {}", it.purposes.join(" or "))),
+        (!it.residency.is_empty()).then(|| format!("in {}", it.residency.join(" or "))),
+        it.retention.as_ref().map(|it| format!("kept {}", it.0)),
+        it.as_of.as_ref().map(|it| format!("of {}", it.0)),
+        it.ropa_id.as_ref().map(|it| format!("record {it}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn approval(entry: &ModelRegistryEntry, word: &RoleWord, approvals: &[Approval]) -> String {
+    let name = name_of(&entry.name_any(), &word.role, &entry.spec.digest());
+    let said = approvals.iter().find(|it| it.name_any() == name);
+    let by = said.map(|it| format!(" by {}", it.spec.approver)).unwrap_or_default();
+    let comment = said.and_then(|it| it.spec.comment.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
+    format!("{}: {:?}{by}{comment}", word.role, word.word)
+}
+
+fn owners(it: &Owners) -> String {
+    let of = |word: &str, who: &Option<String>| who.as_ref().map(|who| format!("{word} {who}"));
+    let all =
+        [of("business", &it.business), of("technical", &it.technical), of("data protection", &it.data_protection)];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What was decided last, and the numbers it rests on.
+fn decided(status: &ModelDeploymentStatus) -> Vec<Line> {
+    let Some(attempt) = &status.attempt else { return Vec::new() };
+    let mut lines = vec![("decided", decision(attempt))];
+    lines.extend(attempt.message.as_ref().map(|it| ("because", it.clone())));
+    lines.extend(status.verdicts.iter().map(|it| ("on", measured(it))));
+    let now = condition::find(&status.conditions, "Ready");
+    lines.extend(now.map(|it| ("now", format!("{} ({})", it.message, it.reason))));
+    lines
+}
+
+fn decision(attempt: &Attempt) -> String {
+    let at = attempt.entered_at.format("%FT%TZ");
+    let cause = attempt.cause.map(cause).unwrap_or_default();
+    let weight = match attempt.state {
+        AttemptState::RolledBack | AttemptState::Failed => String::new(),
+        _ => format!(" at {}", attempt.weight),
+    };
+    format!(
+        "{:?}{weight} of attempt {}, at {at}{cause}, number {} on the record",
+        attempt.state, attempt.id, attempt.decided
+    )
+}
+
+fn cause(cause: Cause) -> String {
+    format!(", {cause:?}")
+}
+
+fn measured(it: &Verdict) -> String {
+    let value = it.value.as_deref().unwrap_or("no value");
+    let stable = it.stable_value.as_ref().map(|it| format!(", stable {it}")).unwrap_or_default();
+    format!("{} {value}{stable}: {:?}, {}", it.metric, it.verdict, it.time.format("%FT%TZ"))
+}
+
+#[cfg(test)]
+#[path = "explanation_tests.rs"]
+mod tests;

@@ -1,0 +1,81 @@
+//! Explanations as files, for a reviewer to read: `screens/why-<situation>.txt`. `UPDATE=1` rewrites them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn deployment(status: Value) -> ModelDeployment {
+    serde_json::from_value(json!({
+        "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {"name": "churn", "namespace": "crm"},
+        "spec": {"modelRef": {"name": "churn-2026-12"}, "purpose": "retention-email", "region": "eu", "port": 8080,
+            "template": {}, "analysis": {"none": "a test"}},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+/// The fullest example, as registered.
+fn entry() -> ModelRegistryEntry {
+    let text = include_str!("../../examples/modelregistryentry/full.yaml");
+    let mut it: ModelRegistryEntry = serde_yaml::from_str(text).unwrap();
+    let words = json!({"approvals": [{"role": "technical", "word": "Approved"}, {"role": "data-protection", "word": "Missing"}]});
+    it.status = Some(serde_json::from_value(words).unwrap());
+    it
+}
+
+fn approval(entry: &ModelRegistryEntry, role: &str, by: &str) -> Approval {
+    let digest = entry.spec.digest();
+    serde_json::from_value(json!({
+        "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
+        "metadata": {"name": name_of("churn-2026-12", role, &digest)},
+        "spec": {"role": role, "decision": "Approved", "approver": by, "comment": "backtest\u{1b}[2J looked at",
+            "subject": {"kind": "ModelRegistryEntry", "name": "churn-2026-12", "uid": "e", "digest": digest}},
+    }))
+    .unwrap()
+}
+
+fn serving(entry: &str) -> Value {
+    json!({"revision": "abbbbbbbbb", "name": entry, "uid": "e"})
+}
+
+#[track_caller]
+fn screen(name: &str, status: Value, entries: &[ModelRegistryEntry], approvals: &[Approval]) {
+    let screen = explain(&deployment(status), entries, approvals);
+    let path = format!("{}/src/cli/screens/why-{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(screen == expected, "{path} is not what is shown:\n{screen}");
+}
+
+#[test]
+fn what_serves_is_explained_by_its_model_its_data_its_approvals_and_the_last_decision() {
+    let entry = entry();
+    let said = approval(&entry, "technical", "ben@example.com");
+    let attempt = json!({"id": "abbbbbbbbb-2-0a1b2c3d", "revision": "abbbbbbbbb", "state": "Promoted", "weight": "100%",
+        "entry": serving("churn-2026-12"), "decided": 9, "startedAt": "2026-11-24T08:00:00Z", "enteredAt": "2026-11-24T09:00:00Z"});
+    let verdict = json!({"metric": "error-rate", "verdict": "Pass", "value": "0.002", "stableValue": "0.003", "message": "",
+        "time": "2026-11-24T08:59:30Z"});
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Stable", "message": "revision abbbbbbbbb serves",
+        "lastTransitionTime": "2026-11-24T09:00:00Z"});
+    let status =
+        json!({"stable": serving("churn-2026-12"), "attempt": attempt, "verdicts": [verdict], "conditions": [ready]});
+    screen("serves", status, &[entry], &[said]);
+}
+
+#[test]
+fn what_is_on_its_way_is_explained_beside_what_serves_though_an_entry_is_gone() {
+    let attempt = json!({"id": "acccccccccc-3-0a1b2c3d", "revision": "accccccccc", "state": "Observing", "weight": "5%",
+        "entry": {"revision": "accccccccc", "name": "churn-2026-12", "uid": "f"}, "decided": 12,
+        "startedAt": "2026-11-24T08:00:00Z", "enteredAt": "2026-11-24T09:00:00Z"});
+    let status = json!({"stable": serving("churn-2026-11"), "attempt": attempt});
+    screen("on-its-way", status, &[entry()], &[]);
+}
+
+#[test]
+fn where_nothing_serves_that_is_said() {
+    assert_eq!(entries_of(&deployment(json!({}))), Vec::<String>::new());
+    screen("nothing", json!({}), &[], &[]);
+}
