@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{PATCH, at, deployment, run, said};
+use super::{PATCH, at, deployment, example, run, said};
 use crate::apiserver::ApiServer;
 
 fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
@@ -47,6 +47,7 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     ends_with(cluster, &["get", "churn-api", "-o", "json"], 0, "\"name\": \"churn-api\"")?;
     ends_with(cluster, &["retry", "churn-api"], 3, "nothing to try again")?;
     ends_with(cluster, &["why", "absent"], 4, "there is no ModelDeployment absent in namespace crm")?;
+    run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
     let data = "data       crm-orders: about people, Consent, known by ad_user_data, ad_personalization";
     ends_with(cluster, &["why", "churn-api"], 0, "churn-api  on its way: revision acand of entry churn-2026-12")?;
     ends_with(cluster, &["why", "churn-api"], 0, data)?;

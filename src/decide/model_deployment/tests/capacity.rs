@@ -203,3 +203,17 @@ fn what_is_not_asked_while_there_is_no_weight_is_no_silence() {
     world.pass();
     assert_eq!(world.attempt().cause, None, "{:?}", world.attempt().message);
 }
+
+#[test]
+fn a_weight_whose_step_is_gone_comes_back_before_any_other() {
+    let mut world = World::mid_canary();
+    let before = world.attempt().weight;
+    world.candidate_ready(0);
+    world.pass();
+    assert_eq!(world.attempt().withdrawn_from, Some(before));
+    world.gateway_accepts();
+    world.steps(serde_json::json!([{"weight": "50%", "for": "10m"}]));
+    world.candidate_ready(4);
+    world.pass();
+    assert_eq!(world.attempt().weight, before);
+}

@@ -434,3 +434,18 @@ fn autoscaled_revisions_sleep_and_wake_as_well() {
     settle(&mut world);
     assert_eq!(stable(&world), old);
 }
+
+#[test]
+fn what_proves_a_revision_waits_for_the_record() {
+    let mut world = promoted();
+    outcomes(&mut world, 0.06);
+    world.memory.trail_unavailable_since = Some(world.now);
+    for _ in 0..5 {
+        world.pass();
+        world.advance(60);
+    }
+    assert!(world.status().probation.is_some(), "proven, and not on the record");
+    world.memory.trail_unavailable_since = None;
+    settle(&mut world);
+    assert!(world.status().probation.is_none());
+}
