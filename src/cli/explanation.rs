@@ -12,7 +12,7 @@ use super::tree::{aligned, clean};
 use crate::api::approval::name_of;
 use crate::api::condition;
 use crate::api::governance::{DataSource, Governance, Owners};
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryRef, ModelDeploymentStatus, Verdict};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, ModelDeploymentStatus, Verdict};
 use crate::api::model_registry_entry::{Lifecycle, RoleWord};
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
@@ -92,8 +92,10 @@ fn of_entry(resource: &ModelDeployment, entry: &ModelRegistryEntry, approvals: &
         let through = spec.delivered_by.as_ref().map(|it| format!(", delivered by {it}")).unwrap_or_default();
         lines.push(("submitted", format!("by {by}{through}")));
     }
+    let (name, digest) = (entry.name_any(), spec.digest());
     let words = entry.status.iter().flat_map(|it| &it.approvals);
-    lines.extend(words.map(|it| ("approval", approval(entry, it, approvals))));
+    let said = |role: &str| approvals.iter().find(|it| it.name_any() == name_of(&name, role, &digest));
+    lines.extend(words.map(|it| ("approval", approval(it, said(&it.role)))));
     lines.extend(spec.owners.as_ref().map(owners).filter(|it| !it.is_empty()).map(|it| ("owners", it)));
     lines.extend(spec.review_by.as_ref().map(|it| ("review by", it.0.clone())));
     lines
@@ -130,9 +132,7 @@ fn data(it: &DataSource) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn approval(entry: &ModelRegistryEntry, word: &RoleWord, approvals: &[Approval]) -> String {
-    let name = name_of(&entry.name_any(), &word.role, &entry.spec.digest());
-    let said = approvals.iter().find(|it| it.name_any() == name);
+fn approval(word: &RoleWord, said: Option<&Approval>) -> String {
     let by = said.map(|it| format!(" by {}", it.spec.approver)).unwrap_or_default();
     let comment = said.and_then(|it| it.spec.comment.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
     format!("{}: {:?}{by}{comment}", word.role, word.word)
@@ -158,7 +158,7 @@ fn decided(status: &ModelDeploymentStatus) -> Vec<Line> {
 
 fn decision(attempt: &Attempt) -> String {
     let at = attempt.entered_at.format("%FT%TZ");
-    let cause = attempt.cause.map(cause).unwrap_or_default();
+    let cause = attempt.cause.map(|it| format!(", {it:?}")).unwrap_or_default();
     let weight = match attempt.state {
         AttemptState::RolledBack | AttemptState::Failed => String::new(),
         _ => format!(" at {}", attempt.weight),
@@ -167,10 +167,6 @@ fn decision(attempt: &Attempt) -> String {
         "{:?}{weight} of attempt {}, at {at}{cause}, number {} on the record",
         attempt.state, attempt.id, attempt.decided
     )
-}
-
-fn cause(cause: Cause) -> String {
-    format!(", {cause:?}")
 }
 
 fn measured(it: &Verdict) -> String {

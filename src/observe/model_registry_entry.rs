@@ -86,7 +86,7 @@ const USES: &str = "uses/";
 
 /// The watch of deployments wakes an entry when one begins to use it, and when one does no more.
 pub fn woken_by_users(watch: Watch<ModelDeployment>, queue: &Queue<ModelRegistryEntry>) -> Watch<ModelDeployment> {
-    watch.wakes_by_key(queue, |namespace, key| Some(ObjectRef::new(key.strip_prefix(USES)?).within(namespace)))
+    watch.wakes_by_key(queue, |key| key.strip_prefix(USES))
 }
 
 /// Watches entries and Approvals, and runs the machine of entries, which `queue` wakes.

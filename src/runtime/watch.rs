@@ -143,23 +143,20 @@ impl<K: Watchable> Watch<K> {
         self
     }
 
-    /// An object that has a key from now on, or has it no more (see [`Watch::index`]), wakes this resource; any other change of it
-    /// does not. For what concerns few of an object's changes.
+    /// An object that has a key from now on, or has it no more (see [`Watch::index`]), wakes the resource of its namespace that the
+    /// key names; any other change of it does not. For what concerns few of an object's changes.
     #[must_use]
     pub fn wakes_by_key<R>(
         mut self,
         queue: &Queue<R>,
-        map: impl Fn(&str, &str) -> Option<ObjectRef<R>> + Send + Sync + 'static,
+        name: impl Fn(&str) -> Option<&str> + Send + Sync + 'static,
     ) -> Self
     where
         R: Lookup<DynamicType = ()> + 'static,
     {
-        let sender = queue.sender.clone();
+        let waker = queue.waker();
         self.by_key.push(Box::new(move |namespace, key| {
-            if let Some(woken) = map(namespace, key) {
-                // Closed only when the loop has ended.
-                drop(sender.unbounded_send(woken));
-            }
+            name(key).into_iter().for_each(|name| waker.wake(namespace, name));
         }));
         self
     }

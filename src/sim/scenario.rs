@@ -151,19 +151,22 @@ fn created(view: &View, collection: &str, object: Value) {
     assert_eq!(code, 201, "{answer}");
 }
 
+/// An entry with an artifact of its own, which says this besides.
+pub(super) fn entry(name: &str, version: u8, said: &Value) -> Value {
+    let mut it = Story::entry(name, version);
+    it["metadata"]["namespace"] = NAMESPACE.into();
+    it["spec"].as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    it
+}
+
 /// Registers an entry with an artifact of its own.
 pub(super) fn register(view: &View, name: &str, version: u8) {
-    let mut entry = Story::entry(name, version);
-    entry["metadata"]["namespace"] = NAMESPACE.into();
-    created(view, &within(ENTRIES), entry);
+    created(view, &within(ENTRIES), entry(name, version, &json!({})));
 }
 
 fn register_asking(view: &View) {
-    let mut entry = Story::entry(ASKING, 5);
-    entry["metadata"]["namespace"] = NAMESPACE.into();
-    entry["spec"]["submittedBy"] = "anna".into();
-    entry["spec"]["governance"] = json!({"approvals": ["technical", "business"]});
-    created(view, &within(ENTRIES), entry);
+    let said = json!({"submittedBy": "anna", "governance": {"approvals": ["technical", "business"]}});
+    created(view, &within(ENTRIES), entry(ASKING, 5, &said));
 }
 
 /// The admission policies, where they are not there.

@@ -1,6 +1,5 @@
 //! Who approves the third version, on screen: its author tries, and is refused; two others do.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -80,16 +79,4 @@ async fn until(stage: &Stage, is: impl Fn(&ModelDeploymentStatus) -> bool) -> Re
 pub(super) fn said(succeeded: bool, stdout: &[u8], stderr: &[u8]) -> Said {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if succeeded { Ok(text(stdout)) } else { Err(text(stderr).trim_start_matches("error: ").to_owned()) }
-}
-
-/// Arguments of the plugin.
-pub(super) fn arguments<'a>(
-    kubeconfig: &'a Path,
-    who: &'a str,
-    entry: &'a str,
-    role: &'a str,
-) -> Vec<&'a std::ffi::OsStr> {
-    let words = ["--as", who, "-n", "crm", "approve", entry, "--role", role];
-    let connection = [std::ffi::OsStr::new("--kubeconfig"), kubeconfig.as_os_str()];
-    connection.into_iter().chain(words.into_iter().map(std::ffi::OsStr::new)).collect()
 }

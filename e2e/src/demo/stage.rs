@@ -91,19 +91,23 @@ impl Stage {
 
     /// Somebody approves an entry with the plugin.
     pub(super) async fn approve(&self, who: &str, entry: &str, role: &str) -> Result<Said> {
-        let kubeconfig = self.workbench.control_plane().kubeconfig();
-        let plugin = sibling("kubectl-werkbank")?;
-        let arguments = approvals::arguments(kubeconfig, who, entry, role);
-        let output = self.workbench.supervisor().output(&plugin, |command| command.args(arguments)).await?;
-        Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
+        self.plugin(who, &["approve", entry, "--role", role]).await
     }
 
-    /// What `kubectl werkbank why` says of the deployment.
-    pub(super) async fn why(&self) -> Result<Said> {
-        let kubeconfig = self.workbench.control_plane().kubeconfig().display().to_string();
+    /// What `kubectl werkbank why` tells somebody of the deployment.
+    pub(super) async fn why(&self, who: &str) -> Result<Said> {
+        self.plugin(who, &["why", DEPLOYMENT]).await
+    }
+
+    /// `kubectl werkbank`, as somebody.
+    async fn plugin(&self, who: &str, words: &[&str]) -> Result<Said> {
+        let kubeconfig = self.workbench.control_plane().kubeconfig();
         let plugin = sibling("kubectl-werkbank")?;
-        let arguments = ["--kubeconfig", &kubeconfig, "--as", "carla@example.com", "-n", NAMESPACE, "why", DEPLOYMENT];
-        let output = self.workbench.supervisor().output(&plugin, |command| command.args(arguments)).await?;
+        let arguments = |command: Command| {
+            let connected = command.arg("--kubeconfig").arg(kubeconfig).args(["--as", who, "-n", NAMESPACE]);
+            connected.args(words.iter().copied())
+        };
+        let output = self.workbench.supervisor().output(&plugin, arguments).await?;
         Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
     }
 

@@ -169,7 +169,7 @@ impl<'a> Story<'a> {
     /// Carla asks why it serves.
     async fn explained(&mut self, entry: &str) -> Result<()> {
         self.heading("4. Carla asks: kubectl werkbank why churn")?;
-        let why = self.stage.why().await?;
+        let why = self.stage.why("carla@example.com").await?;
         for line in why.iter().flat_map(|it| it.lines()) {
             self.screen.say(line)?;
         }

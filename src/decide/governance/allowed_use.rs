@@ -35,30 +35,30 @@ pub fn not_allowed(name: &str, entry: &ModelRegistryEntrySpec, deployment: &Mode
 }
 
 fn purpose(name: &str, allowed: &[String], wanted: Option<&str>) -> Option<String> {
-    let all = allowed.join(", ");
-    match wanted {
-        None if allowed.is_empty() => None,
-        None => Some(format!("spec.purpose must say what the model is used for: entry {name} allows {all}")),
-        Some(it) if allowed.is_empty() => Some(format!(
+    match wanted.filter(|_| allowed.is_empty()) {
+        Some(it) => Some(format!(
             "spec.purpose: entry {name} has no governance.purposes, so it allows nothing that is called {it}: register one that does, or remove spec.purpose"
         )),
-        Some(it) if allowed.iter().any(|allowed| allowed == it) => None,
-        Some(it) => Some(format!(
-            "spec.purpose: entry {name} does not allow {it} (it allows {all}): correct spec.purpose, or point spec.modelRef at an entry that does"
-        )),
+        None => outside("purpose", "what the model is used for", name, allowed, wanted),
     }
 }
 
 fn region(name: &str, allowed: &[String], wanted: Option<&str>) -> Option<String> {
-    let all = allowed.join(", ");
-    match wanted {
-        _ if allowed.is_empty() => None,
-        None => Some(format!("spec.region must say where it runs: entry {name} allows {all}")),
-        Some(it) if allowed.iter().any(|allowed| allowed == it) => None,
-        Some(it) => Some(format!(
-            "spec.region: entry {name} does not allow {it} (it allows {all}): correct spec.region, or point spec.modelRef at an entry that does"
-        )),
+    outside("region", "where it runs", name, allowed, wanted)
+}
+
+/// What is wanted and not on a list, or not said at all although there is one.
+fn outside(field: &str, says: &str, name: &str, allowed: &[String], wanted: Option<&str>) -> Option<String> {
+    if allowed.is_empty() || wanted.is_some_and(|it| allowed.iter().any(|allowed| allowed == it)) {
+        return None;
     }
+    let all = allowed.join(", ");
+    Some(match wanted {
+        None => format!("spec.{field} must say {says}: entry {name} allows {all}"),
+        Some(it) => format!(
+            "spec.{field}: entry {name} does not allow {it} (it allows {all}): correct spec.{field}, or point spec.modelRef at an entry that does"
+        ),
+    })
 }
 
 fn consent(name: &str, entry: &ModelRegistryEntrySpec, deployment: &ModelDeploymentSpec) -> Option<String> {

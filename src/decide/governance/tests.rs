@@ -19,10 +19,8 @@ fn entry(patch: Value) -> ModelRegistryEntrySpec {
     serde_json::from_value(it).unwrap()
 }
 
-/// A data source about people that lacks nothing, less or more this.
-fn source(patch: Value) -> Value {
-    let mut it = json!({"name": "crm-orders", "personalData": true, "legalBasis": "Contract",
-        "purposes": ["retention-email", "churn-report"], "retention": "395d", "ropaId": "R-17"});
+/// Null takes a field away.
+fn patched(mut it: Value, patch: Value) -> Value {
     for (key, value) in patch.as_object().unwrap() {
         match value {
             Value::Null => drop(it.as_object_mut().unwrap().remove(key)),
@@ -32,6 +30,13 @@ fn source(patch: Value) -> Value {
     it
 }
 
+/// A data source about people that lacks nothing, less or more this.
+fn source(patch: Value) -> Value {
+    let it = json!({"name": "crm-orders", "personalData": true, "legalBasis": "Contract",
+        "purposes": ["retention-email", "churn-report"], "retention": "395d", "ropaId": "R-17"});
+    patched(it, patch)
+}
+
 /// With that data source, for retention mail.
 fn on(patch: Value) -> ModelRegistryEntrySpec {
     entry(json!({"dataSources": [source(patch)], "governance": {"purposes": ["retention-email"]}}))
@@ -39,17 +44,11 @@ fn on(patch: Value) -> ModelRegistryEntrySpec {
 
 /// Of class High, which lacks nothing, less or more this.
 fn high(patch: Value) -> ModelRegistryEntrySpec {
-    let mut it = json!({"riskClass": "High", "purposes": ["credit"], "dpiaRef": "dpia-4", "limitations": "adults only",
+    let it = json!({"riskClass": "High", "purposes": ["credit"], "dpiaRef": "dpia-4", "limitations": "adults only",
         "approvals": ["technical", "business", "data-protection"],
         "automatedDecision": {"significantEffect": true, "humanReview": true},
         "risks": [{"id": "bias", "description": "age", "severity": "High", "mitigation": "audited each quarter"}]});
-    for (key, value) in patch.as_object().unwrap() {
-        match value {
-            Value::Null => drop(it.as_object_mut().unwrap().remove(key)),
-            value => it[key] = value.clone(),
-        }
-    }
-    entry(json!({"governance": it}))
+    entry(json!({"governance": patched(it, patch)}))
 }
 
 fn found(spec: &ModelRegistryEntrySpec) -> Option<(&'static str, String)> {

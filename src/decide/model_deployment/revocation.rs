@@ -31,13 +31,11 @@ use crate::api::model_deployment::{
 };
 use crate::build;
 use crate::decide::EventType;
+use crate::decide::model_registry_entry::usage::used_by;
 
-/// Names of the entries of all revisions that are alive.
+/// Names of the entries of all revisions that are alive, and that of the last attempt, though it has ended.
 pub fn entries_of(status: &ModelDeploymentStatus) -> impl Iterator<Item = &str> {
-    let attempt = status.attempt.as_ref().map(|it| &it.entry);
-    let fallback = status.probation.as_ref().map(|it| &it.fallback);
-    let named = status.stable.iter().chain(attempt).chain(fallback).map(|it| it.name.as_str());
-    named.chain(status.revisions.iter().filter_map(|it| it.entry.as_ref()).map(|it| it.name.as_str()))
+    used_by(status).chain(status.attempt.as_ref().map(|it| it.entry.name.as_str()))
 }
 
 impl Pass<'_> {

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, deploy, edit, edit_entry, request, revoke};
-use super::super::stories::Story;
-use super::super::view::{ENTRIES, NAMESPACE, View};
+use super::super::scenario::{Scenario, deploy, edit, edit_entry, entry, request, revoke};
+use super::super::view::{ENTRIES, View};
 use crate::api::model_deployment::AttemptState::{Observing, RolledBack};
 use crate::api::model_deployment::Phase;
 
@@ -14,15 +13,9 @@ const FOR_MAIL: &str = "churn-6";
 const OVERDUE: &str = "churn-7";
 
 fn registered(name: &'static str) -> Scenario {
-    let entry = |name: &str, version: u8, said: Value| {
-        let mut it = Story::entry(name, version);
-        it["metadata"]["namespace"] = NAMESPACE.into();
-        it["spec"].as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
-        it
-    };
     Scenario::named(name)
-        .given(ENTRIES, entry(FOR_MAIL, 6, json!({"governance": {"purposes": ["retention-email"]}})))
-        .given(ENTRIES, entry(OVERDUE, 7, json!({"reviewBy": "2020-02-29"})))
+        .given(ENTRIES, entry(FOR_MAIL, 6, &json!({"governance": {"purposes": ["retention-email"]}})))
+        .given(ENTRIES, entry(OVERDUE, 7, &json!({"reviewBy": "2020-02-29"})))
 }
 
 fn used_for(purpose: Value) -> Value {

@@ -13,7 +13,7 @@ use crate::decide::Measurement;
 use crate::decide::approval::guard::Guard;
 
 /// Whether a condition holds, and its reason.
-fn condition(world: &World, type_: &str) -> (bool, String) {
+pub(super) fn condition(world: &World, type_: &str) -> (bool, String) {
     let (holds, reason, _) = probation::condition(world, type_);
     (holds, reason)
 }
@@ -43,7 +43,7 @@ fn approved() -> World {
     world
 }
 
-fn weight(world: &World) -> String {
+pub(super) fn weight(world: &World) -> String {
     world.attempt().weight.to_string()
 }
 
@@ -58,7 +58,7 @@ fn before_a_step() -> World {
     world
 }
 
-fn wait(world: &mut World, seconds: i64) {
+pub(super) fn wait(world: &mut World, seconds: i64) {
     world.advance(seconds);
     world.pass();
     world.all_is_well();

@@ -2,16 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::gates::{condition, wait, weight};
 use super::probation::{self, settle};
 use super::story::Story;
 use super::world::{World, is_nothing};
 use crate::api::model_deployment::{AttemptState, Cause, Phase, RequestOutcome};
-
-/// Whether a condition holds, and its reason.
-fn condition(world: &World, type_: &str) -> (bool, String) {
-    let (holds, reason, _) = probation::condition(world, type_);
-    (holds, reason)
-}
 
 fn message(world: &World, type_: &str) -> String {
     probation::condition(world, type_).2
@@ -31,10 +26,6 @@ fn used_for(world: &mut World, purpose: Option<&str>) {
     world.edit(|spec| spec.purpose = purpose.map(Into::into));
 }
 
-fn weight(world: &World) -> String {
-    world.attempt().weight.to_string()
-}
-
 /// `churn-2` is in its canary, watched at 5 %.
 fn in_canary() -> World {
     let mut world = world();
@@ -43,13 +34,6 @@ fn in_canary() -> World {
     world.pass();
     assert_eq!(weight(&world), "5%");
     world
-}
-
-fn wait(world: &mut World, seconds: i64) {
-    world.advance(seconds);
-    world.pass();
-    world.all_is_well();
-    world.pass();
 }
 
 #[test]
