@@ -8,6 +8,7 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::DayText;
 use super::approval;
@@ -92,14 +93,27 @@ impl ModelRegistryEntrySpec {
         self.lifecycle.unwrap_or_default()
     }
 
-    /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), less what can be changed.
+    /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), less what can be changed, each list sorted by the
+    /// canonical JSON of its items: all are sets or maps, so that the API server takes another order for the same spec.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut spec = serde_json::to_value(self).unwrap_or_default();
         if let Some(spec) = spec.as_object_mut() {
             spec.retain(|key, _| !["lifecycle", "reviewBy", "owners"].contains(&key.as_str()));
         }
+        sort_lists(&mut spec);
         approval::digest_of(&spec)
+    }
+}
+
+fn sort_lists(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.iter_mut().for_each(sort_lists);
+            items.sort_by_cached_key(|it| serde_json_canonicalizer::to_string(it).unwrap_or_default());
+        }
+        Value::Object(fields) => fields.values_mut().for_each(sort_lists),
+        _ => {}
     }
 }
 

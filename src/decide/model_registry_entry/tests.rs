@@ -1,10 +1,12 @@
 //! What is said of an entry, and when it is looked at again.
 
-use serde_json::json;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::api::condition::ConditionStatus;
 use crate::api::governance::Governance;
+use crate::api::model_registry_entry::ModelRegistryEntrySpec;
 use crate::decide::Finalizer;
 
 fn entry(uri: &str) -> ModelRegistryEntry {
@@ -46,10 +48,71 @@ fn an_entry_is_registered_once_and_written_again_only_when_something_changed() {
     assert_eq!(later.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
 }
 
+/// An entry that says all that can be said.
+fn full() -> Value {
+    let text = include_str!("../../../examples/modelregistryentry/full.yaml");
+    serde_yaml::from_str::<Value>(text).unwrap()["spec"].take()
+}
+
+fn digest(spec: &Value) -> String {
+    serde_json::from_value::<ModelRegistryEntrySpec>(spec.clone()).unwrap().digest()
+}
+
 #[test]
-fn the_digest_is_of_everything_in_the_spec_but_its_lifecycle() {
-    let [one, other] = ["s3://models/churn/1/", "s3://models/churn/2/"].map(|uri| entry(uri).spec.digest());
-    assert_ne!(one, other);
+fn the_digest_is_of_everything_that_cannot_be_changed() {
+    let (full, original) = (full(), digest(&full()));
+    for field in full.as_object().unwrap().keys() {
+        let mut other = full.clone();
+        match field.as_str() {
+            "model" => other["model"]["version"] = json!("other"),
+            "artifact" => other["artifact"]["sha256"] = json!("f".repeat(64)),
+            _ => drop(other.as_object_mut().unwrap().remove(field)),
+        }
+        let changes = !["lifecycle", "reviewBy", "owners"].contains(&field.as_str());
+        assert_eq!(digest(&other) != original, changes, "{field}");
+    }
+}
+
+/// Every list with two items or more the other way round, and how many there are.
+fn reverse(value: &mut Value) -> usize {
+    match value {
+        Value::Array(items) => {
+            items.reverse();
+            usize::from(items.len() > 1) + items.iter_mut().map(reverse).sum::<usize>()
+        }
+        Value::Object(fields) => fields.values_mut().map(reverse).sum(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn the_order_of_lists_says_nothing_for_the_api_server_accepts_another_one() {
+    let mut it = full();
+    let original = digest(&it);
+    assert!(reverse(&mut it) > 3, "the example has too few lists to show it: {it}");
+    assert_eq!(digest(&it), original);
+}
+
+/// The lists in a schema that are neither sets nor maps.
+fn ordered_lists(path: &str, schema: &Value, found: &mut Vec<String>) {
+    if schema["type"] == "array" && !["set", "map"].map(Some).contains(&schema["x-kubernetes-list-type"].as_str()) {
+        found.push(path.to_owned());
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        ordered_lists(&format!("{path}.{name}"), property, found);
+    }
+    if schema["items"].is_object() {
+        ordered_lists(&format!("{path}[]"), &schema["items"], found);
+    }
+}
+
+#[test]
+fn no_list_of_the_spec_has_an_order_that_the_digest_would_have_to_keep() {
+    let crd = serde_json::to_value(ModelRegistryEntry::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    ordered_lists("spec", schema, &mut found);
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]
