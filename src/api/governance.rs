@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{DurationText, MomentText};
 
+/// Blanks say nothing.
+const SAID: &str = r"\S";
+
 /// What a version may be used for, and who has to agree.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,22 +41,22 @@ pub struct Governance {
     /// The model's class of risk by the EU AI Act.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_class: Option<RiskClass>,
-    /// What it may be used for: `spec.purpose` of a ModelDeployment must be one of them. The words are yours; never more than
-    /// each data source has.
+    /// What it may be used for: `spec.purpose` of a ModelDeployment must be one of them; where there are none, it must not say
+    /// any. The words are yours; never more than each data source has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = SAID)), extend("x-kubernetes-list-type" = "set"))]
     pub purposes: Vec<String>,
-    /// Where it may run: `spec.region` of a ModelDeployment must be one of them. Never more than each data source's
-    /// residency.
+    /// Where it may run: `spec.region` of a ModelDeployment must be one of them; anywhere when left out. Never more than each data
+    /// source's residency.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = SAID)), extend("x-kubernetes-list-type" = "set"))]
     pub regions: Vec<String>,
     /// What it decides by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automated_decision: Option<AutomatedDecision>,
     /// Where the data protection impact assessment is (GDPR, Article 35).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
     pub dpia_ref: Option<String>,
     /// What can go wrong, and what is done about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,7 +64,7 @@ pub struct Governance {
     pub risks: Vec<Risk>,
     /// What it is not good for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 4096), regex(pattern = SAID))]
     pub limitations: Option<String>,
 }
 
@@ -93,19 +96,19 @@ pub struct AutomatedDecision {
 #[serde(rename_all = "camelCase")]
 pub struct Risk {
     /// Its name in your register of risks.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = SAID))]
     pub id: String,
     /// What can go wrong.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
     pub description: String,
     /// How bad that is.
     pub severity: Severity,
     /// What is done about it.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
     pub mitigation: String,
     /// Whose task that is: a role or a team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub owner: Option<String>,
 }
 
@@ -126,8 +129,10 @@ pub enum Severity {
 #[x_kube(
     validation = Rule::new("!self.personalData || (has(self.legalBasis) && has(self.retention) && has(self.ropaId) && has(self.purposes) && size(self.purposes) > 0)")
         .message("dataSources with personalData: true need legalBasis, purposes, retention and ropaId (GDPR, Articles 5, 6 and 30)"),
-    validation = Rule::new("!has(self.tcfPurposes) || !self.tcfPurposes.exists(p, p >= 3 && p <= 6) || (has(self.legalBasis) && self.legalBasis == 'Consent')")
-        .message("dataSources with tcfPurposes 3 to 6 need legalBasis: Consent: the TCF accepts no other for them"),
+    validation = Rule::new("self.personalData || ((!has(self.legalBasis) || self.legalBasis != 'Consent') && (!has(self.consentSignals) || size(self.consentSignals) == 0) && (!has(self.tcfPurposes) || size(self.tcfPurposes) == 0))")
+        .message("dataSources that people consent to (legalBasis: Consent, consentSignals, tcfPurposes) are about people: personalData must be true"),
+    validation = Rule::new("!has(self.tcfPurposes) || size(self.tcfPurposes) == 0 || (has(self.legalBasis) && (self.legalBasis == 'Consent' || (self.legalBasis == 'LegitimateInterests' && self.tcfPurposes.all(p, p == 2 || p >= 7))))")
+        .message("dataSources with tcfPurposes need legalBasis: Consent, or LegitimateInterests for 2 and 7 to 11: the TCF accepts no other"),
     validation = Rule::new("!has(self.legalBasis) || self.legalBasis != 'Consent' || (has(self.consentSignals) && size(self.consentSignals) > 0) || (has(self.tcfPurposes) && size(self.tcfPurposes) > 0)")
         .message("dataSources with legalBasis: Consent need consentSignals or tcfPurposes: by what signal a person's consent is known"),
     validation = Rule::new("has(self.maxAge) == has(self.asOf)")
@@ -135,29 +140,29 @@ pub enum Severity {
 )]
 pub struct DataSource {
     /// Its name in messages.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = SAID))]
     pub name: String,
     /// The system it is from, such as `crm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub system: Option<String>,
     /// Who answers for it: a team, or its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub owner: Option<String>,
     /// Whether it is about people (GDPR, Article 4).
     pub personal_data: bool,
     /// On what grounds it is processed (GDPR, Article 6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legal_basis: Option<LegalBasis>,
-    /// What it was collected for.
+    /// What it was collected for; anything when left out, which data about people cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = SAID)), extend("x-kubernetes-list-type" = "set"))]
     pub purposes: Vec<String>,
     /// The signals that say that a person has consented, such as `ad_personalization`: whoever calls the model checks them, and the
     /// ModelDeployment says so in `spec.consentSignals`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = SAID)), extend("x-kubernetes-list-type" = "set"))]
     pub consent_signals: Vec<String>,
     /// The purposes of the Transparency and Consent Framework that it was collected for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -165,14 +170,14 @@ pub struct DataSource {
     pub tcf_purposes: Vec<i32>,
     /// Where it may be: regions; anywhere when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = SAID)), extend("x-kubernetes-list-type" = "set"))]
     pub residency: Vec<String>,
     /// How long it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<DurationText>,
     /// Its number in the record of processing activities (GDPR, Article 30).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub ropa_id: Option<String>,
     /// Of when the data is that the model was made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,14 +210,14 @@ pub enum LegalBasis {
 pub struct Owners {
     /// For what it is used for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub business: Option<String>,
     /// For how it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub technical: Option<String>,
     /// For the rights of the people it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
     pub data_protection: Option<String>,
 }

@@ -49,6 +49,7 @@ use super::governance::{DataSource, Governance, Owners};
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.purposes) || size(s.purposes) == 0 || (has(self.governance) && has(self.governance.purposes) && size(self.governance.purposes) > 0 && self.governance.purposes.all(p, p in s.purposes)))").message("governance.purposes must be given where a data source has purposes, and each data source must have all of them: a model is used for nothing that its data was not collected for"),
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.residency) || size(s.residency) == 0 || (has(self.governance) && has(self.governance.regions) && size(self.governance.regions) > 0 && self.governance.regions.all(r, r in s.residency)))").message("governance.regions must be given where a data source has residency, and each data source must have all of them: a model runs nowhere that its data may not be"),
     validation = Rule::new("!has(self.deliveredBy) || has(self.submittedBy)").message("deliveredBy is the account that applies the entry in somebody's name: say whose in submittedBy"),
+    validation = Rule::new("!has(oldSelf.reviewBy) || has(self.reviewBy)").message("reviewBy can be moved, not removed: those who approved it counted on a review"),
     validation = Rule::new("!has(oldSelf.lifecycle) || oldSelf.lifecycle != 'Revoked' || (has(self.lifecycle) && self.lifecycle == 'Revoked')").message("lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it")
 )]
 pub struct ModelRegistryEntrySpec {
@@ -76,8 +77,8 @@ pub struct ModelRegistryEntrySpec {
     /// Who answers for it. Not part of `status.specDigest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners: Option<Owners>,
-    /// The last day, in UTC, on which a rollout of it may begin, unless somebody reviews it and moves this. Not part of
-    /// `status.specDigest`.
+    /// The last day, in UTC, on which a rollout of it may begin, unless somebody reviews it and moves this. It can be moved, and not be
+    /// removed. Not part of `status.specDigest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_by: Option<DayText>,
     /// Whether it may be deployed; Active when left out. Not part of `status.specDigest`: it says nothing of which
@@ -215,7 +216,7 @@ pub struct ModelRegistryEntryStatus {
     /// approvals and the record of decisions refer to.
     #[serde(default)]
     pub spec_digest: String,
-    /// What runs revisions of it: the first ten by name. While there is any, the entry is not deleted.
+    /// What runs revisions of it: ten of them at most, sorted. While there is any, the entry is not deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<User>,
     /// Whether there are more than these.
@@ -225,7 +226,8 @@ pub struct ModelRegistryEntryStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<RoleWord>,
     /// `Ready`, `Reconciling`, `Stalled`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
-    /// are asked for, `Approved` and `ApprovalGuardReady`.
+    /// are asked for, `Approved` and `ApprovalGuardReady`; `KeptInUse`, False, where the API server does not let the operator keep one
+    /// that is in use.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -12,7 +12,7 @@ use super::tree::{aligned, clean};
 use crate::api::approval::name_of;
 use crate::api::condition;
 use crate::api::governance::{DataSource, Governance, Owners};
-use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, ModelDeploymentStatus, Verdict};
+use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, ModelDeploymentStatus, UsedFor, Verdict};
 use crate::api::model_registry_entry::{Lifecycle, RoleWord};
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
@@ -55,7 +55,10 @@ pub fn explain(resource: &ModelDeployment, entries: &[ModelRegistryEntry], appro
     for (how, it) in subjects {
         say(&mut text, &format!("{name}  {how}: revision {} of entry {}", it.revision, it.name));
         let lines = match entries.iter().find(|entry| entry.name_any() == it.name) {
-            Some(entry) => of_entry(resource, entry, approvals),
+            Some(entry) if entry.uid().is_none_or(|uid| uid == it.uid) => of_entry(resource, it, entry, approvals),
+            Some(_) => {
+                vec![("model", format!("entry {} was deleted, and another one is registered by that name", it.name))]
+            }
             None => vec![("model", format!("there is no entry {} any more", it.name))],
         };
         block(&lines).iter().for_each(|line| say(&mut text, line));
@@ -70,7 +73,12 @@ fn block(lines: &[Line]) -> Vec<String> {
     aligned(&rows).into_iter().map(|row| format!("  {row}")).collect()
 }
 
-fn of_entry(resource: &ModelDeployment, entry: &ModelRegistryEntry, approvals: &[Approval]) -> Vec<Line> {
+fn of_entry(
+    resource: &ModelDeployment,
+    it: &EntryRef,
+    entry: &ModelRegistryEntry,
+    approvals: &[Approval],
+) -> Vec<Line> {
     let spec = &entry.spec;
     let model = &spec.model;
     let mut lines = vec![
@@ -80,11 +88,7 @@ fn of_entry(resource: &ModelDeployment, entry: &ModelRegistryEntry, approvals: &
     if spec.lifecycle() != Lifecycle::Active {
         lines.push(("lifecycle", format!("{:?}", spec.lifecycle())));
     }
-    if resource.spec.purpose.is_some() || resource.spec.region.is_some() {
-        let purpose = resource.spec.purpose.as_deref().map(|it| format!("for {it}"));
-        let region = resource.spec.region.as_deref().map(|it| format!("in {it}"));
-        lines.push(("used", purpose.into_iter().chain(region).collect::<Vec<_>>().join(", ")));
-    }
+    lines.extend(used(resource, it));
     lines.extend(spec.governance.as_ref().map(allowed).filter(|it| !it.is_empty()).map(|it| ("allowed", it)));
     lines.extend(risk(spec.governance.as_ref()).map(|it| ("risk", it)));
     lines.extend(spec.data_sources.iter().map(|it| ("data", data(it))));
@@ -99,6 +103,15 @@ fn of_entry(resource: &ModelDeployment, entry: &ModelRegistryEntry, approvals: &
     lines.extend(spec.owners.as_ref().map(owners).filter(|it| !it.is_empty()).map(|it| ("owners", it)));
     lines.extend(spec.review_by.as_ref().map(|it| ("review by", it.0.clone())));
     lines
+}
+
+/// What it is used for, by the decision on the record, and what the spec says if that is something else.
+fn used(resource: &ModelDeployment, it: &EntryRef) -> Vec<Line> {
+    let revisions = resource.status.iter().flat_map(|it| &it.revisions);
+    let used_for = revisions.filter(|known| known.revision == it.revision).find_map(|it| it.used_for.clone());
+    let said = UsedFor::of(&resource.spec).filter(|said| Some(said) != used_for.as_ref());
+    let used = used_for.map(|it| ("used", it.to_string()));
+    used.into_iter().chain(said.map(|it| ("spec says", it.to_string()))).collect()
 }
 
 fn allowed(governance: &Governance) -> String {

@@ -21,6 +21,7 @@ fn entry() -> ModelRegistryEntry {
     let mut it: ModelRegistryEntry = serde_yaml::from_str(text).unwrap();
     let words = json!({"approvals": [{"role": "technical", "word": "Approved"}, {"role": "data-protection", "word": "Missing"}]});
     it.status = Some(serde_json::from_value(words).unwrap());
+    it.metadata.uid = Some("e".into());
     it
 }
 
@@ -60,18 +61,30 @@ fn what_serves_is_explained_by_its_model_its_data_its_approvals_and_the_last_dec
         "time": "2026-11-24T08:59:30Z"});
     let ready = json!({"type": "Ready", "status": "True", "reason": "Stable", "message": "revision abbbbbbbbb serves",
         "lastTransitionTime": "2026-11-24T09:00:00Z"});
-    let status =
-        json!({"stable": serving("churn-2026-12"), "attempt": attempt, "verdicts": [verdict], "conditions": [ready]});
+    let status = json!({"stable": serving("churn-2026-12"), "attempt": attempt, "verdicts": [verdict], "conditions": [ready],
+            "revisions": [{"revision": "abbbbbbbbb", "role": "Stable", "usedFor": {"purpose": "churn-report", "region": "eu",
+                "consentSignals": ["ad_user_data"]}}]});
     screen("serves", status, &[entry], &[said]);
 }
 
 #[test]
 fn what_is_on_its_way_is_explained_beside_what_serves_though_an_entry_is_gone() {
     let attempt = json!({"id": "acccccccccc-3-0a1b2c3d", "revision": "accccccccc", "state": "Observing", "weight": "5%",
-        "entry": {"revision": "accccccccc", "name": "churn-2026-12", "uid": "f"}, "decided": 12,
+        "entry": {"revision": "accccccccc", "name": "churn-2026-12", "uid": "e"}, "decided": 12,
         "startedAt": "2026-11-24T08:00:00Z", "enteredAt": "2026-11-24T09:00:00Z"});
     let status = json!({"stable": serving("churn-2026-11"), "attempt": attempt});
     screen("on-its-way", status, &[entry()], &[]);
+}
+
+#[test]
+fn what_was_registered_again_under_its_name_says_nothing_of_what_serves() {
+    let mut other = entry();
+    other.metadata.uid = Some("another".into());
+    let screen = explain(&deployment(json!({"stable": serving("churn-2026-12")})), &[other], &[]);
+    assert!(
+        screen.contains("entry churn-2026-12 was deleted, and another one") && !screen.contains("s3://"),
+        "{screen}"
+    );
 }
 
 #[test]

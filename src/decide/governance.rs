@@ -10,11 +10,12 @@
 //! | `HighRiskUnassessed` | it is of class High, and assessment, limitations, risks or three approvals are not there (Articles 9, 13; GDPR, Article 35) |
 //! | `HumanReviewMissing` | it decides over people, and none looks at it (AI Act, Article 14; GDPR, Article 22) |
 //! | `PersonalDataUndocumented` | a data source is about people without legal basis, purposes, retention or record (GDPR, Articles 5, 6, 30) |
-//! | `ConsentRequired` | a TCF purpose from 3 to 6 rests on something else than consent (TCF 2.2) |
+//! | `PersonalDataDenied` | people consent to the use of a data source that is said not to be about any |
+//! | `ConsentRequired` | a TCF purpose rests on grounds that it cannot rest on: 1 and 3 to 6 on nothing but consent, 2 and 7 to 11 on consent or legitimate interests (TCF 2.2) |
 //! | `ConsentUnsignalled` | a data source rests on consent, and nothing says how that is known |
 //! | `PurposeTooWide` | the model may be used for what its data was not collected for (GDPR, Article 5(1)(b)) |
 //! | `RegionTooWide` | the model may run where its data may not be |
-//! | `TimeUnreadable` | a day, a moment or a duration is none |
+//! | `TimeUnreadable` | a moment or a duration is none |
 //!
 //! All but the first and the last are CEL rules of the CRD, too. They are decided again because an entry may be older than a
 //! rule, and because who may edit CRDs shall not decide what is lawful.
@@ -37,18 +38,19 @@ pub const REMEDY: &str =
 
 /// Approvals that a model of class High needs.
 const ROLES_OF_HIGH: usize = 3;
-/// TCF purposes that need consent.
-const CONSENT_ALONE: std::ops::RangeInclusive<i32> = 3..=6;
+/// TCF purposes that may rest on legitimate interests, too.
+const WITHOUT_CONSENT: [i32; 6] = [2, 7, 8, 9, 10, 11];
 
 /// A check: its reason, and what it finds.
 type Check = (&'static str, fn(&ModelRegistryEntrySpec) -> Vec<String>);
 
 /// All but the one that the operator can be told to make, in order.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("RiskProhibited", prohibited),
     ("HighRiskUnassessed", unassessed),
     ("HumanReviewMissing", unreviewed),
     ("PersonalDataUndocumented", undocumented),
+    ("PersonalDataDenied", denied),
     ("ConsentRequired", without_consent),
     ("ConsentUnsignalled", unsignalled),
     ("PurposeTooWide", too_wide_a_purpose),
@@ -60,7 +62,7 @@ const CHECKS: [Check; 9] = [
 #[must_use]
 pub fn concerns(spec: &ModelRegistryEntrySpec, required: bool) -> bool {
     let said = spec.governance.clone().map(|it| Governance { approvals: Vec::new(), ..it }).unwrap_or_default();
-    required || said != Governance::default() || !spec.data_sources.is_empty() || spec.review_by.is_some()
+    required || said != Governance::default() || !spec.data_sources.is_empty()
 }
 
 /// What the checks find, if they do; `required`: every entry has to say what it is for, how risky it is and who answers for it.
@@ -78,13 +80,19 @@ fn unsaid(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let all = [
         ("spec.governance.riskClass", governance.risk_class.is_none()),
         ("spec.governance.purposes", governance.purposes.is_empty()),
-        ("spec.owners.business", owners.business.is_none()),
-        ("spec.owners.technical", owners.technical.is_none()),
+        ("spec.dataSources", spec.data_sources.is_empty()),
+        ("spec.owners.business", !says(&owners.business)),
+        ("spec.owners.technical", !says(&owners.technical)),
     ];
     lacking("the entry", &all)
         .map(|it| format!("{it}: this operator is told to ask every entry for it"))
         .into_iter()
         .collect()
+}
+
+/// Blanks say nothing.
+fn says(text: &Option<String>) -> bool {
+    text.as_ref().is_some_and(|it| !it.trim().is_empty())
 }
 
 /// Names what is not there.
@@ -108,8 +116,8 @@ fn unassessed(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let Some(governance) = spec.governance.as_ref().filter(|_| is_high(spec)) else { return Vec::new() };
     let few = governance.approvals.len() < ROLES_OF_HIGH;
     let all = [
-        ("dpiaRef", governance.dpia_ref.is_none()),
-        ("limitations", governance.limitations.is_none()),
+        ("dpiaRef", !says(&governance.dpia_ref)),
+        ("limitations", !says(&governance.limitations)),
         ("risks", governance.risks.is_empty()),
         ("approvals by at least three roles", few),
     ];
@@ -135,17 +143,32 @@ fn undocumented(spec: &ModelRegistryEntrySpec) -> Vec<String> {
             ("legalBasis", it.legal_basis.is_none()),
             ("purposes", it.purposes.is_empty()),
             ("retention", it.retention.is_none()),
-            ("ropaId", it.ropa_id.is_none()),
+            ("ropaId", !says(&it.ropa_id)),
         ];
         lacking(&format!("data source {}, which is about people,", it.name), &all).filter(|_| it.personal_data)
     })
 }
 
+fn denied(spec: &ModelRegistryEntrySpec) -> Vec<String> {
+    of_sources(spec, |it| {
+        let asked = it.legal_basis == Some(LegalBasis::Consent);
+        let asked = asked || !it.consent_signals.is_empty() || !it.tcf_purposes.is_empty();
+        let text = format!("data source {} is of people who consent, and has personalData: false", it.name);
+        (asked && !it.personal_data).then_some(text)
+    })
+}
+
 fn without_consent(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     of_sources(spec, |it| {
-        let purpose = it.tcf_purposes.iter().find(|it| CONSENT_ALONE.contains(*it))?;
-        let text = format!("data source {} has TCF purpose {purpose}, which needs legalBasis: Consent", it.name);
-        (it.legal_basis != Some(LegalBasis::Consent)).then_some(text)
+        let (grounds, needs) = (it.legal_basis, |purpose: &&i32| !WITHOUT_CONSENT.contains(purpose));
+        if grounds == Some(LegalBasis::Consent) {
+            return None;
+        }
+        let alone = it.tcf_purposes.iter().find(needs).map(|it| (it, ""));
+        let any = it.tcf_purposes.first().map(|it| (it, " or LegitimateInterests"));
+        let any = any.filter(|_| grounds != Some(LegalBasis::LegitimateInterests));
+        let (purpose, or) = alone.or(any)?;
+        Some(format!("data source {} has TCF purpose {purpose}, which needs legalBasis: Consent{or}", it.name))
     })
 }
 
@@ -180,18 +203,16 @@ fn wider(field: &str, of_model: &[String], of: &str, of_source: &[String], sourc
     Some(format!("spec.governance.{field} has {more}, and data source {source} has {of} {all} only"))
 }
 
+/// Not of `reviewBy`, which can be corrected and bars beginnings only: see [`time`].
 fn unreadable(spec: &ModelRegistryEntrySpec) -> Vec<String> {
-    let review = spec.review_by.as_ref().and_then(|it| it.end().err());
-    let review = review.map(|error| format!("spec.reviewBy: {error}"));
-    let of_source = |it: &DataSource| {
+    of_sources(spec, |it| {
         let as_of = it.as_of.as_ref().and_then(|it| it.moment().err()).map(|it| format!("asOf: {it}"));
         let age = it.max_age.as_ref().and_then(|it| it.duration().err()).map(|it| format!("maxAge: {it}"));
         let kept = it.retention.as_ref().and_then(|it| it.duration().err()).map(|it| format!("retention: {it}"));
         let alone = it.max_age.is_some() && it.as_of.is_none();
         let alone = alone.then(|| "maxAge needs asOf: of when the data is".to_owned());
         as_of.or(age).or(kept).or(alone).map(|error| format!("data source {}: {error}", it.name))
-    };
-    review.into_iter().chain(of_sources(spec, of_source)).collect()
+    })
 }
 
 #[cfg(test)]

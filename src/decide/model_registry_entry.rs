@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::approval::guard::{self, Guard};
 use super::approval::{self, Word};
 use super::governance::{self, time};
-use super::{Missing, Plan};
+use super::{Missing, Plan, Refusal};
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
 use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus, RoleWord, RoleWordKind};
@@ -32,8 +32,12 @@ pub struct Observed {
     pub guard: Guard,
     /// Roles that have to approve every entry.
     pub approval_roles: Vec<String>,
-    /// Names of the deployments that run revisions of it, the first [`usage::MOST`] and perhaps one more.
+    /// Names of deployments that run revisions of it, [`usage::MOST`] and perhaps one more: those that status names, and others.
     pub users: Vec<String>,
+    /// A deployment of its namespace that the operator cannot read, if there is one: it may run revisions of it.
+    pub unreadable_user: Option<String>,
+    /// The write that the API server would not have last time.
+    pub refused: Option<Refusal>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
     pub require_governance: bool,
 }
@@ -59,8 +63,8 @@ pub fn decide(
     observed: &Observed,
     now: DateTime<Utc>,
 ) -> Plan<ModelRegistryEntryStatus> {
-    let finalizer = usage::finalizer(resource, &observed.users);
-    if resource.metadata.deletion_timestamp.is_some() && observed.users.is_empty() {
+    let finalizer = usage::finalizer(resource, observed);
+    if resource.metadata.deletion_timestamp.is_some() && usage::is_free(observed) {
         return Plan { finalizer, ..Plan::default() };
     }
     let generation = resource.metadata.generation.unwrap_or_default();
@@ -95,7 +99,8 @@ pub fn decide(
         status.lease_epoch = observed.lease_epoch;
     }
     // Nobody tells when a policy is there again, nor what time it is.
-    let requeue = unguarded.then_some(guard::RETRY).into_iter().chain(ages).min();
+    let untold = usage::look_again(resource, observed);
+    let requeue = unguarded.then_some(guard::RETRY).into_iter().chain(ages).chain(untold).min();
     Plan { status: changed.then_some(status), finalizer, requeue, ..Plan::default() }
 }
 
@@ -104,7 +109,7 @@ fn conclude(
     resource: &ModelRegistryEntry,
     observed: &Observed,
     now: DateTime<Utc>,
-) -> [(&'static str, Option<Said>); 6] {
+) -> [(&'static str, Option<Said>); 7] {
     let incomplete = governance::incomplete(&resource.spec, observed.require_governance);
     let governed = governance::concerns(&resource.spec, observed.require_governance);
     let governed = governed.then(|| said_of_governance(incomplete.as_ref()));
@@ -112,11 +117,8 @@ fn conclude(
     let approved = approvals.as_ref().map(|it| said_of_approvals(resource, it.as_ref()));
     let guarded = approvals.as_ref().map(|_| said_of_guard(&observed.guard));
     let late = standing(resource, now).err();
-    let deleted = resource.metadata.deletion_timestamp.is_some().then(|| Missing {
-        reason: usage::DELETED_IN_USE,
-        message: usage::what_blocks(&observed.users),
-        is_final: true,
-    });
+    let deleted = usage::what_blocks(resource, observed);
+    let held = usage::refused(resource, observed).map(|message| (false, (usage::REFUSED, message)));
     let missing = Missing::together([deleted, incomplete, late, approvals.flatten()].into_iter().flatten());
     let [ready, reconciling, stalled] = progress(resource, missing, now);
     [
@@ -126,6 +128,7 @@ fn conclude(
         ("GovernanceComplete", governed),
         ("Approved", approved),
         ("ApprovalGuardReady", guarded),
+        ("KeptInUse", held),
     ]
 }
 

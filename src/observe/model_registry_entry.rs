@@ -42,7 +42,12 @@ impl Machine for ModelRegistryEntries {
             ..Observed::default()
         };
         let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-        observed.users = self.deployments.first_names(&namespace, &user_key(&name), usage::MOST.saturating_add(1));
+        let known = resource.status.as_ref().map(|it| it.used_by.as_slice()).unwrap_or_default();
+        let known: Vec<&str> = known.iter().map(|it| it.name.as_str()).collect();
+        let most = usage::MOST.saturating_add(1);
+        observed.users = self.deployments.some_names(&namespace, &user_key(&name), &known, most);
+        observed.unreadable_user = self.deployments.unreadable(&namespace);
+        observed.refused = memory.refusal.clone();
         if !approval::roles_of(&resource, &self.roles).is_empty() {
             observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
             observed.guard = self.approvals.guard().await;

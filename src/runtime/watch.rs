@@ -37,6 +37,7 @@ mod queue;
 pub(super) mod server;
 mod source;
 mod standing;
+mod unreadable;
 
 use driver::Driver;
 use index::{Index, Keys};
@@ -45,6 +46,7 @@ pub use queue::{Queue, Waker};
 pub use standing::Loss;
 use standing::Need;
 pub(super) use standing::Standing;
+use unreadable::Unreadable;
 
 /// What can be watched.
 pub trait Watchable: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
@@ -63,8 +65,9 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
-type Trigger<K> = Box<dyn Fn(&K) + Send + Sync>;
-/// Whether a change is told, from what an object was, if it was, to what it is.
+/// From what an object was, if it was and still is, to what it is.
+type Trigger<K> = Box<dyn Fn(Option<&K>, &K) + Send + Sync>;
+/// Whether such a change is told.
 type News<K> = Box<dyn Fn(Option<&K>, &K) -> bool + Send + Sync>;
 /// Namespace and key.
 type KeyTrigger = Box<dyn Fn(&str, &str) + Send + Sync>;
@@ -129,12 +132,30 @@ impl<K: Watchable> Watch<K> {
 
     /// Every change of an object, its deletion too, wakes these resources.
     #[must_use]
-    pub fn wakes<R>(mut self, queue: &Queue<R>, map: impl Fn(&K) -> Vec<ObjectRef<R>> + Send + Sync + 'static) -> Self
+    pub fn wakes<R>(self, queue: &Queue<R>, map: impl Fn(&K) -> Vec<ObjectRef<R>> + Send + Sync + 'static) -> Self
+    where
+        R: Lookup<DynamicType = ()> + 'static,
+    {
+        self.wakes_when(queue, |_, _| true, map)
+    }
+
+    /// An object that comes or goes wakes these resources, and of its changes those that are news to them: from what it was to what
+    /// it is. For what is written more often than the others read of it.
+    #[must_use]
+    pub fn wakes_when<R>(
+        mut self,
+        queue: &Queue<R>,
+        is_news: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
+        map: impl Fn(&K) -> Vec<ObjectRef<R>> + Send + Sync + 'static,
+    ) -> Self
     where
         R: Lookup<DynamicType = ()> + 'static,
     {
         let sender = queue.sender.clone();
-        self.triggers.push(Box::new(move |object| {
+        self.triggers.push(Box::new(move |before, object| {
+            if before.is_some_and(|before| !is_news(before, object)) {
+                return;
+            }
             for woken in map(object) {
                 // Closed only when the loop has ended.
                 drop(sender.unbounded_send(woken));
@@ -186,6 +207,7 @@ impl<K: Watchable> Watch<K> {
 pub struct Cache<K: Watchable> {
     store: Store<K>,
     index: Index,
+    unreadable: Unreadable,
     /// The kind's number in `standing`.
     kind: usize,
     standing: signal::Receiver<Standing>,
@@ -211,10 +233,16 @@ impl<K: Watchable> Cache<K> {
         names.iter().filter_map(|name| self.get(namespace, name)).collect()
     }
 
-    /// The names of the first objects that have this key, at most so many: there may be thousands.
+    /// Names of objects that have this key, at most so many, of thousands: those of `known` that still do, and then the last.
     #[must_use]
-    pub fn first_names(&self, namespace: &str, key: &str, most: usize) -> Vec<String> {
-        self.index.first_names(namespace, key, most)
+    pub fn some_names(&self, namespace: &str, key: &str, known: &[&str], most: usize) -> Vec<String> {
+        self.index.some_names(namespace, key, known, most)
+    }
+
+    /// An object in the namespace that is there and does not fit its type, so that nobody knows what it has: the first by name.
+    #[must_use]
+    pub fn unreadable(&self, namespace: &str) -> Option<String> {
+        self.unreadable.first_in(namespace)
     }
 
     /// Whether the cluster serves this kind at all, as far as known in this namespace.
@@ -341,7 +369,9 @@ impl Watches {
         let mut number = 0;
         self.standing.send_modify(|it| number = it.add(&K::plural(&()), &K::group(&()), need));
         let standing = self.standing.subscribe();
-        let cache = Cache { store: reader, index: Index::default(), kind: number, standing };
+        let unreadable = Unreadable::default();
+        let cache =
+            Cache { store: reader, index: Index::default(), unreadable: unreadable.clone(), kind: number, standing };
         let kind = K::kind(&()).into_owned();
         self.looks.insert(kind.clone(), look(cache.clone()));
         let scopes = self.standing.borrow().scopes().to_vec();
@@ -352,12 +382,13 @@ impl Watches {
         }
         let keys = std::mem::replace(&mut watch.keys, Box::new(|_| Vec::new()));
         let news = std::mem::replace(&mut watch.news, Box::new(|_, _| true));
-        let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone())).telling(news);
+        let intake = Intake::new(writer, cache.store.clone(), scopes, (keys, cache.index.clone()), unreadable.clone());
         let driver = Driver {
             kind: Kind { kind: kind.clone() },
             number,
             watch,
-            intake,
+            intake: intake.telling(news),
+            unreadable,
             standing: self.standing.clone(),
             metrics: self.metrics.clone(),
             events: self.events.clone(),

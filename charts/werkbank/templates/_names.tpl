@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "werkbank.fullname" .) -}}
 {{- else -}}
-{{- .Values.serviceAccount.name | default "default" -}}
+{{- required "serviceAccount.name must name an account of the operator's own where serviceAccount.create is false: what the operator may do is bound to it" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 

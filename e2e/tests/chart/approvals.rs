@@ -384,10 +384,14 @@ async fn submitters(scene: &mut Scene) -> Result<()> {
 
 /// RBAC lets it patch entries, for their finalizers.
 async fn the_operator(scene: &mut Scene) -> Result<()> {
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone"}]);
     let all = [
         ("holds churn-2 by a finalizer", json!({"metadata": {"finalizers": ["werkbank.dev/in-use"]}})),
+        ("holds churn-2 by somebody else's finalizer", json!({"metadata": {"finalizers": ["example.com/backup"]}})),
         ("revokes churn-2", json!({"spec": {"lifecycle": "Revoked"}})),
         ("labels churn-2", json!({"metadata": {"labels": {"reviewed": "yes"}}})),
+        ("annotates churn-2", json!({"metadata": {"annotations": {"reviewed": "yes"}}})),
+        ("gives churn-2 an owner that is gone", json!({"metadata": {"ownerReferences": owner}})),
     ];
     for (what, patch) in all {
         let patch = patch.to_string();

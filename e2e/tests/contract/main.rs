@@ -169,6 +169,8 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     run(cluster, &[entry, &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#][..]].concat())?;
     let reviewed = r#"{"spec":{"reviewBy":"2027-05-01","owners":{"business":"crm"}}}"#;
     run(cluster, &[entry, &[reviewed][..]].concat())?;
+    let said = refusal(cluster, &[entry, &[r#"{"spec":{"reviewBy":null}}"#][..]].concat())?;
+    ensure!(said.contains("reviewBy can be moved, not removed"), "{said}");
     // An entry with everything in it, too: of what it says of its data nothing can be taken away.
     run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
     let full = ["-n", "crm", "patch", "mre", "churn-2026-12", "--type=json", "-p"];

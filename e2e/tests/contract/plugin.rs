@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::{PATCH, at, deployment, example, run, said};
+use super::{PATCH, at, deployment, example, object, run, said};
 use crate::apiserver::ApiServer;
 
 fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
@@ -49,6 +49,11 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     ends_with(cluster, &["why", "absent"], 4, "there is no ModelDeployment absent in namespace crm")?;
     run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
     let data = "data       crm-orders: about people, Consent, known by ad_user_data, ad_personalization";
+    // Another one of that name than the one it is of; and then that one.
+    ends_with(cluster, &["why", "churn-api"], 0, "entry churn-2026-12 was deleted, and another one is registered")?;
+    let entry = object(cluster, &["-n", "crm", "get", "mre", "churn-2026-12"])?;
+    let of_it = json!({"status": {"attempt": {"entry": {"uid": at(&entry, "/metadata/uid")}}}});
+    run(cluster, &[PATCH, &["--subresource=status", "-p", &of_it.to_string()]].concat())?;
     ends_with(cluster, &["why", "churn-api"], 0, "churn-api  on its way: revision acand of entry churn-2026-12")?;
     ends_with(cluster, &["why", "churn-api"], 0, data)?;
 

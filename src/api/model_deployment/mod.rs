@@ -10,6 +10,7 @@ mod rollout;
 mod stable_watch;
 mod status;
 mod traffic;
+mod used_for;
 mod verdict;
 
 use kube::{CustomResource, KubeSchema};
@@ -32,6 +33,7 @@ pub use status::{
     RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove, TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
+pub use used_for::UsedFor;
 pub use verdict::{CountedPeriod, Verdict, VerdictKind};
 
 /// Serves one registered model version and moves to the next by a guarded canary.
@@ -84,7 +86,7 @@ pub struct ModelDeploymentSpec {
     #[schemars(length(min = 1, max = 63))]
     pub purpose: Option<String>,
     /// The signals of consent that whoever calls the model checks first, such as `ad_personalization`: all those that the entry's
-    /// data sources rest on. Werkbank sees no person, so it can hold nobody to it; it is on the record.
+    /// data sources rest on. Werkbank sees no person, so it can hold nobody to it; that it was said is on the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub consent_signals: Vec<String>,

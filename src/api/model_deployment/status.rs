@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Exposure, Probation, StableWatch, Verdict};
+use super::{Exposure, Probation, StableWatch, UsedFor, Verdict};
 use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
@@ -354,6 +354,9 @@ pub struct RevisionStatus {
     /// The entry it is of: the one by which the spec last named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<EntryName>,
+    /// What its entry has allowed it to be used for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_for: Option<UsedFor>,
     /// What it is for.
     pub role: RevisionRole,
     /// Since when it has had no traffic (as accepted by the gateway).

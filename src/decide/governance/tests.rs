@@ -76,11 +76,13 @@ fn an_entry_that_says_nothing_contradicts_nothing() {
 fn where_the_operator_is_told_so_every_entry_says_what_it_is_for_and_who_answers_for_it() {
     let it = incomplete(&entry(json!({})), true).unwrap();
     assert_eq!(it.reason, "GovernanceMissing");
-    for field in ["governance.riskClass", "governance.purposes", "owners.business", "owners.technical"] {
+    for field in ["governance.riskClass", "governance.purposes", "dataSources", "owners.business", "owners.technical"] {
         assert!(it.message.contains(field), "{}", it.message);
     }
     let governance = json!({"riskClass": "Minimal", "purposes": ["report"]});
-    let said = json!({"governance": governance, "owners": {"business": "crm", "technical": "ml"}});
+    let machines = json!({"name": "bids", "personalData": false});
+    let said =
+        json!({"governance": governance, "dataSources": [machines], "owners": {"business": "crm", "technical": "ml"}});
     assert_eq!(incomplete(&entry(said), true), None);
 }
 
@@ -117,16 +119,41 @@ fn data_about_people_has_grounds_purposes_an_end_and_a_record() {
 }
 
 #[test]
-fn tcf_purposes_three_to_six_rest_on_consent_and_no_others_need_to() {
+fn tcf_purposes_rest_on_consent_and_some_of_them_on_legitimate_interests() {
     for purpose in 1..=11 {
-        let it = on(json!({"tcfPurposes": [purpose]}));
-        if (3..=6).contains(&purpose) {
-            finds(&it, "ConsentRequired", "legalBasis: Consent");
+        let it = on(json!({"tcfPurposes": [7, purpose], "legalBasis": "LegitimateInterests"}));
+        if [1, 3, 4, 5, 6].contains(&purpose) {
+            finds(&it, "ConsentRequired", &format!("TCF purpose {purpose}, which needs legalBasis: Consent"));
         } else {
             assert_eq!(found(&it), None, "{purpose}");
         }
         assert_eq!(found(&on(json!({"tcfPurposes": [purpose], "legalBasis": "Consent"}))), None, "{purpose}");
+        let contract = on(json!({"tcfPurposes": [purpose], "legalBasis": "Contract"}));
+        finds(&contract, "ConsentRequired", "legalBasis: Consent");
     }
+}
+
+#[test]
+fn data_that_people_consent_to_is_about_people() {
+    let nobody = json!({"personalData": false, "retention": null, "ropaId": null});
+    let with = |field: &str, value: Value| {
+        let mut it = nobody.clone();
+        it["legalBasis"] = Value::Null;
+        it[field] = value;
+        on(it)
+    };
+    finds(&with("legalBasis", json!("Consent")), "PersonalDataDenied", "personalData: false");
+    finds(&with("consentSignals", json!(["ad_user_data"])), "PersonalDataDenied", "personalData: false");
+    finds(&with("tcfPurposes", json!([7])), "PersonalDataDenied", "personalData: false");
+    assert_eq!(found(&on(nobody)), None);
+}
+
+#[test]
+fn blanks_say_nothing() {
+    for field in ["dpiaRef", "limitations"] {
+        finds(&high(json!({field: "  "})), "HighRiskUnassessed", field);
+    }
+    finds(&on(json!({"ropaId": "\t"})), "PersonalDataUndocumented", "ropaId");
 }
 
 #[test]
@@ -151,7 +178,6 @@ fn a_model_is_used_for_nothing_and_runs_nowhere_that_its_data_may_not() {
 
 #[test]
 fn times_that_are_none_are_named() {
-    finds(&entry(json!({"reviewBy": "2027-02-30"})), "TimeUnreadable", "spec.reviewBy");
     finds(&on(json!({"asOf": "2027-02-30", "maxAge": "2d"})), "TimeUnreadable", "asOf");
     finds(&on(json!({"asOf": "2027-02-01", "maxAge": "9999999d"})), "TimeUnreadable", "maxAge");
     finds(&on(json!({"maxAge": "2d"})), "TimeUnreadable", "asOf");
@@ -249,6 +275,20 @@ fn a_rollout_may_begin_on_the_last_day_before_the_review() {
     let it = entry(json!({"reviewBy": "2027-05-01"}));
     assert_eq!(late(&it, "2027-05-01T23:59:59Z"), (None, Some("2027-05-02T00:00:00Z".into())));
     assert_eq!(late(&it, "2027-05-02T00:00:00Z"), (Some("ReviewOverdue"), None));
+}
+
+#[test]
+fn a_review_on_a_day_that_is_none_bars_beginnings_and_is_nothing_that_is_missing() {
+    let it = entry(json!({"reviewBy": "2027-02-30"}));
+    let barred = too_late("churn-1", &it, at("2027-01-01T00:00:00Z")).unwrap();
+    assert!(barred.message.contains("spec.reviewBy \"2027-02-30\" is not in the calendar"), "{}", barred.message);
+    assert_eq!((barred.reason, barred.is_final, found(&it)), ("TimeUnreadable", true, None));
+}
+
+#[test]
+fn data_of_a_time_to_come_is_only_waited_for() {
+    let it = on(json!({"asOf": "2026-11-20T06:00:00Z", "maxAge": "2d"}));
+    assert!(!too_late("churn-1", &it, at("2026-11-20T05:00:00Z")).unwrap().is_final);
 }
 
 #[test]

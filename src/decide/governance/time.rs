@@ -12,6 +12,8 @@ use crate::decide::Missing;
 
 /// Reason: nobody has reviewed it in time.
 pub const OVERDUE: &str = "ReviewOverdue";
+/// Reason: the day of its review is none.
+pub const UNREADABLE: &str = "TimeUnreadable";
 /// Reason: its data is older than `maxAge`.
 pub const TOO_OLD: &str = "DataTooOld";
 /// Reason: its data is of a time that has not come.
@@ -23,13 +25,23 @@ const TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 /// Why no rollout of the entry `name` begins at this time.
 #[must_use]
 pub fn too_late(name: &str, entry: &ModelRegistryEntrySpec, now: DateTime<Utc>) -> Option<Missing> {
-    let overdue = due(entry).filter(|due| *due <= now).map(|_| {
-        let day = entry.review_by.as_ref().map(|it| it.0.as_str()).unwrap_or_default();
-        let message = format!("entry {name} was to be reviewed by {day}, and nothing begins to roll out from it since: review it and move its spec.reviewBy");
-        Missing { reason: OVERDUE, message, is_final: true }
-    });
     let of_sources = entry.data_sources.iter().filter_map(|it| of_source(name, it, now));
-    Missing::together(overdue.into_iter().chain(of_sources))
+    Missing::together(of_review(name, entry, now).into_iter().chain(of_sources))
+}
+
+fn of_review(name: &str, entry: &ModelRegistryEntrySpec, now: DateTime<Utc>) -> Option<Missing> {
+    let day = entry.review_by.as_ref()?;
+    match day.end() {
+        Ok(due) => (due <= now).then(|| {
+            let day = &day.0;
+            let message = format!("entry {name} was to be reviewed by {day}, and nothing begins to roll out from it since: review it and move its spec.reviewBy");
+            Missing { reason: OVERDUE, message, is_final: true }
+        }),
+        Err(error) => {
+            let message = format!("nothing begins to roll out from entry {name}: its spec.reviewBy {error}");
+            Some(Missing { reason: UNREADABLE, message, is_final: true })
+        }
+    }
 }
 
 /// When that may change by itself.
@@ -59,7 +71,7 @@ fn of_source(entry: &str, source: &DataSource, now: DateTime<Utc>) -> Option<Mis
         let message = format!(
             "data source {name} of entry {entry} is of {as_of}, which is still to come: set the operator's clock, or register the entry with the right asOf"
         );
-        return Some(Missing { reason: FROM_THE_FUTURE, message, is_final: true });
+        return Some(Missing { reason: FROM_THE_FUTURE, message, is_final: false });
     }
     let max_age = source.max_age.as_ref().map(|it| it.0.as_str()).unwrap_or_default();
     (now >= to).then(|| {

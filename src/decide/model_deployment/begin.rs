@@ -10,7 +10,7 @@ use super::restored::HOLD_BACK;
 use super::target;
 use crate::api::Weight;
 use crate::api::condition;
-use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryName, EntryRef, RevisionRole};
+use crate::api::model_deployment::{Attempt, AttemptState, Cause, EntryName, EntryRef, RevisionRole, UsedFor};
 use crate::decide::EventType;
 
 impl Pass<'_> {
@@ -110,13 +110,14 @@ impl Pass<'_> {
         self.set_role(&entry.revision, RevisionRole::Candidate);
         if let Some(it) = self.status.revisions.iter_mut().find(|it| it.revision == entry.revision) {
             it.entry = Some(EntryName::from(&entry));
+            it.used_for = UsedFor::of(&self.resource.spec);
         }
         let mut why = format!("the spec names entry {}", entry.name);
         if let Some(until) = proven_until {
             why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
         }
-        if let Some(purpose) = &self.resource.spec.purpose {
-            why.push_str(&format!(", for purpose {purpose}"));
+        if let Some(used_for) = UsedFor::of(&self.resource.spec) {
+            why.push_str(&format!(", {used_for}"));
         }
         if let Some(roles) = self.approved_by() {
             why.push_str(&format!(", approved by role {roles}"));

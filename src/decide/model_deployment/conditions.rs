@@ -60,6 +60,7 @@ pub(super) fn conclude(pass: &mut Pass<'_>, problem: Option<Problem>) {
         })
         .map(|attempt| under_way(pass, attempt));
     tell_of_images(pass, stalled.as_ref());
+    tell_of_bar(pass, &ready);
     // Whatever else is wrong: traffic is about to move.
     let reconciling = pass.comes_back().map(|message| Said::new("RollingBack", message)).or(reconciling);
     let generation = pass.resource.metadata.generation.unwrap_or_default();
@@ -103,6 +104,16 @@ fn tell_of_images(pass: &mut Pass<'_>, stalled: Option<&Said>) {
     }
 }
 
+/// Once, when it begins to be what keeps the spec's entry from being rolled out.
+fn tell_of_bar(pass: &mut Pass<'_>, ready: &(bool, Said)) {
+    let said = |it: &Missing| !ready.0 && ready.1.reason == it.reason;
+    let Some(barred) = pass.begins_no_more().filter(said) else { return };
+    let old = pass.resource.status.as_ref().and_then(|it| condition::find(&it.conditions, "Ready"));
+    if old.is_none_or(|it| it.reason != barred.reason) {
+        pass.tell(EventType::Warning, barred.reason, "Gate", barred.message);
+    }
+}
+
 /// What keeps the spec from being carried out, most fundamental first.
 fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(unread) = target::unread(pass.observed, |_| true) {
@@ -141,25 +152,24 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some((cause, message)) = pass.condemned() {
         return Some(Said::new(format!("{cause:?}"), message));
     }
-    if let Some(misused) = pass.misused() {
-        return Some(Said::new(misused.reason, misused.message));
-    }
-    if let Some(message) = pass.stable_breach() {
-        return Some(Said::new(stable_breach::BREACHED, message));
-    }
+    let breached = pass.stable_breach().map(|message| Said::new(stable_breach::BREACHED, message));
+    let misused = pass.misused().map(|it| Said::new(it.reason, it.message));
+    // None of them may hide another: what serves is concerned by each.
+    let all = [breached, misused, unrecorded(pass)].into_iter().flatten();
+    all.reduce(|first, next| Said::new(first.reason, format!("{}; {}", first.message, next.message)))
+}
+
+/// Why decisions cannot go to the record, or come from it.
+fn unrecorded(pass: &Pass<'_>) -> Option<Said> {
     if let Some(unknown) = pass.unknown_history() {
         return Some(Said::new(TRAIL, unknown));
     }
-    if let Some(since) = pass.observed.memory.trail_unavailable_since {
-        return Some(Said::new(
-            TRAIL,
-            format!(
-                "decisions cannot be recorded since {}: nothing advances, rollback still works; check the operator's trail store",
-                since.format("%FT%TZ")
-            ),
-        ));
-    }
-    None
+    let since = pass.observed.memory.trail_unavailable_since?;
+    let message = format!(
+        "decisions cannot be recorded since {}: nothing advances, rollback still works; check the operator's trail store",
+        since.format("%FT%TZ")
+    );
+    Some(Said::new(TRAIL, message))
 }
 
 /// The verdicts on what is watched at this moment.

@@ -121,7 +121,7 @@ impl Pass<'_> {
 
     /// What keeps the candidate from so much traffic, of its entry and of the steps.
     pub(super) fn gates_up_to(&self, attempt: &Attempt, weight: Weight) -> Option<Missing> {
-        self.entry_gate().or_else(|| self.gate_up_to(attempt, weight))
+        Missing::together([self.entry_gate(), self.gate_up_to(attempt, weight)].into_iter().flatten())
     }
 
     /// What keeps it from that, of the steps.
@@ -179,7 +179,8 @@ impl Pass<'_> {
             _ => false,
         };
         let could_go_on = could_go_on || self.was_held_by_gate(attempt);
-        self.entry_gate().or_else(|| self.step_gate(attempt).filter(|_| could_go_on))
+        let of_step = self.step_gate(attempt).filter(|_| could_go_on);
+        Missing::together([self.entry_gate(), of_step].into_iter().flatten())
     }
 
     /// Says what has to be approved, so that it can be.
@@ -205,15 +206,15 @@ impl Pass<'_> {
         self.tell(type_, closed.reason, "Gate", closed.message);
     }
 
-    /// Nobody tells when an admission policy is there again, nor when the data of what waits is too old.
+    /// Nobody tells when an admission policy is there again, nor what time it is: when the data of what waits is too old, or no longer
+    /// of a time to come.
     pub(super) fn watch_gate(&mut self) {
-        if self.closed_gate().is_none() {
-            return;
-        }
-        if matches!(self.observed.guard, Guard::NotReady(_)) {
+        let closed = self.closed_gate().is_some();
+        if closed && matches!(self.observed.guard, Guard::NotReady(_)) {
             self.look_again(after(self.now, guard::RETRY));
         }
-        let waits = self.observed.entry.as_ref().filter(|_| self.active().is_none());
+        let waits = self.active().is_none() && (closed || self.begins_no_more().is_some());
+        let waits = self.observed.entry.as_ref().filter(|_| waits);
         let ends = waits.and_then(|it| time::next_change(&it.spec, self.now));
         ends.into_iter().for_each(|at| self.look_again(at));
     }

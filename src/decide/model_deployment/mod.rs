@@ -61,6 +61,7 @@ pub mod target;
 mod tests;
 mod traffic;
 pub mod transition;
+mod used_for;
 mod woken;
 
 use chrono::{DateTime, Utc};
@@ -84,6 +85,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.watch_route();
     pass.watch_stable();
     pass.transition();
+    pass.watch_use();
     pass.keep_images();
     pass.let_go();
     pass.forget_drained();

@@ -136,6 +136,22 @@ impl<'a> Pass<'a> {
         self.entries.push(self.entry(&note));
     }
 
+    /// As [`Pass::note_aside`]; where the revision is not the attempt's, it has this weight.
+    pub(super) fn note_aside_of(&mut self, revision: &str, weight: Weight, decision: &str, reason: &str) {
+        let sequence = self.next_number();
+        let mut note = self.note_numbered(sequence, decision, reason);
+        if note.revision != revision {
+            (note.attempt, note.revision, note.weight) = (String::new(), revision.to_owned(), weight);
+        }
+        self.entries.push(self.entry(&note));
+    }
+
+    /// Whether this pass has decided nothing so far that goes to the record.
+    pub(super) fn decides_nothing(&self) -> bool {
+        let before = self.resource.status.as_ref().map_or(0, |it| it.sequence);
+        self.entries.is_empty() && self.status.sequence == before
+    }
+
     /// As [`Pass::intend_at_once`], for a decision beside the one whose effect is awaited.
     pub(super) fn note_at_once(&mut self, decision: &str, reason: &str) {
         let sequence = self.next_number();
@@ -299,7 +315,13 @@ impl<'a> Pass<'a> {
             Some(it) => (it.role, it.draining_since) = (role, draining_since),
             None => {
                 let revision = revision.to_owned();
-                self.status.revisions.push(RevisionStatus { revision, entry: None, role, draining_since });
+                self.status.revisions.push(RevisionStatus {
+                    revision,
+                    entry: None,
+                    used_for: None,
+                    role,
+                    draining_since,
+                });
             }
         }
     }

@@ -85,7 +85,10 @@ impl Pass<'_> {
         if wanted.is_none() || self.is_emergency() || self.shadow_is_proven(attempt) {
             self.end_shadow();
         } else if wanted != attempt.copied {
-            self.await_copies(wanted);
+            // More copies are more use of the model: they wait for the gates, as weight does.
+            if wanted < attempt.copied || self.may_advance() {
+                self.await_copies(wanted);
+            }
         } else if attempt.observing_since.is_none() && self.copies_requests() {
             let now = self.now;
             self.change(|it| it.observing_since = Some(now));

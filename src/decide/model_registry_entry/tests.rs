@@ -257,8 +257,11 @@ fn one_that_is_used_is_held_and_says_by_whom_up_to_ten() {
         (plan.finalizer, names, status.used_by_more),
         (Some(Finalizer::Hold), vec!["churn-00", "churn-01"], false)
     );
-    let status = decided(&it, &used_by(11)).status.unwrap();
+    let mut many = used_by(11);
+    many.users.reverse();
+    let status = decided(&it, &many).status.unwrap();
     assert_eq!((status.used_by.len(), status.used_by_more), (10, true));
+    assert!(status.used_by.is_sorted_by_key(|it| it.name.clone()), "{:?}", status.used_by);
     assert_eq!(decided(&it, &used_by(0)).finalizer, Some(Finalizer::Release));
 }
 
@@ -273,6 +276,45 @@ fn one_that_is_deleted_stays_while_it_is_used_and_says_who_uses_it() {
     assert!(stalled.message.contains("ModelDeployment churn-00 runs revisions of it"), "{}", stalled.message);
     let gone = decided(&it, &used_by(0));
     assert_eq!(gone, Plan { finalizer: Some(Finalizer::Release), ..Plan::default() });
+}
+
+/// The API server does not let the operator hold it.
+fn refused() -> Option<Refusal> {
+    let (kind, name) = ("ModelRegistryEntry".to_owned(), "churn-1".to_owned());
+    Some(Refusal { kind, name, message: "patch is forbidden".into() })
+}
+
+#[test]
+fn one_that_cannot_be_held_says_so_and_all_else_and_is_tried_again() {
+    let it = entry("s3://models/churn/1/");
+    let plan = decided(&it, &Observed { refused: refused(), ..used_by(1) });
+    let status = plan.status.unwrap();
+    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)), "what was refused goes last");
+    assert!(said(&status).contains(&"KeptInUse False FinalizerRefused".to_owned()), "{:?}", said(&status));
+    assert!(said(&status).contains(&"Ready True Registered".to_owned()));
+    let message = &condition::find(&status.conditions, "KeptInUse").unwrap().message;
+    assert!(message.contains("patch is forbidden") && message.contains("helm upgrade"), "{message}");
+    let again = decided(&it, &used_by(1));
+    assert_eq!(again.finalizer, Some(Finalizer::Hold));
+    assert!(!said(&again.status.unwrap()).iter().any(|it| it.starts_with("KeptInUse")));
+    let unused = decided(&it, &Observed { refused: refused(), ..used_by(0) });
+    assert_eq!((unused.finalizer, unused.requeue), (Some(Finalizer::Release), None));
+}
+
+#[test]
+fn nothing_is_let_go_of_while_a_deployment_of_the_namespace_cannot_be_read() {
+    let unreadable = || Observed { unreadable_user: Some("churn".into()), ..used_by(0) };
+    let it = entry("s3://models/churn/1/");
+    assert_eq!(decided(&it, &unreadable()).finalizer, None, "nor is anything held that may not be used");
+    let it = deleted(it);
+    let plan = decided(&it, &unreadable());
+    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)));
+    let status = plan.status.unwrap();
+    let message = &condition::find(&status.conditions, "Stalled").unwrap().message;
+    assert!(message.contains("ModelDeployment churn of its namespace cannot be read"), "{message}");
+    let both = Observed { unreadable_user: Some("other".into()), ..used_by(1) };
+    let status = decided(&it, &both).status.unwrap();
+    assert!(condition::find(&status.conditions, "Stalled").unwrap().message.contains("churn-00 runs revisions"));
 }
 
 /// `churn-1` with this in its spec besides.

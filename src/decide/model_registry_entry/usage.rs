@@ -4,18 +4,30 @@
 //! finalizer then: deleted, it stays until the last of its revisions is gone, so that it can still be revoked, and that
 //! nobody registers something else under its name meanwhile. Nothing begins to roll out from it.
 //!
-//! A deployment that only names it in its spec does not use it.
+//! A deployment that only names it in its spec does not use it. One that the operator cannot read may: nothing of its namespace is
+//! let go of until it can.
+//!
+//! The hold follows the first use by a moment: whoever deletes an entry in just that moment is not held up, and the revision runs
+//! on without it.
 
+use std::time::Duration;
+
+use super::Observed;
 use crate::api::ModelRegistryEntry;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::model_registry_entry::User;
-use crate::decide::Finalizer;
+use crate::decide::{Finalizer, Missing};
 
 /// Users in status: thousands of deployments can be of one entry, and each that comes or goes would be a write.
 pub const MOST: usize = 10;
 
-/// Reason: somebody deletes it, and something uses it.
+/// Reason: somebody deletes it, and something uses it, or may.
 pub const DELETED_IN_USE: &str = "DeletedInUse";
+/// Reason: it is in use, and nothing keeps it if somebody deletes it.
+pub const REFUSED: &str = "FinalizerRefused";
+
+/// When it is looked again at what nobody tells.
+const RETRY: Duration = Duration::from_mins(1);
 
 /// Names of the entries that a deployment uses.
 pub fn used_by(status: &ModelDeploymentStatus) -> impl Iterator<Item = &str> {
@@ -27,24 +39,62 @@ pub fn used_by(status: &ModelDeploymentStatus) -> impl Iterator<Item = &str> {
 
 /// As status shows them.
 pub(super) fn users(names: &[String]) -> Vec<User> {
-    let user = |name: &String| User { kind: "ModelDeployment".into(), name: name.clone() };
-    names.iter().take(MOST).map(user).collect()
+    let mut users: Vec<User> =
+        names.iter().take(MOST).map(|name| User { kind: "ModelDeployment".into(), name: name.clone() }).collect();
+    users.sort_by(|one, other| one.name.cmp(&other.name));
+    users
 }
 
-/// What to do with the finalizer. Nobody can hold what is on its way out.
-pub(super) fn finalizer(resource: &ModelRegistryEntry, names: &[String]) -> Option<Finalizer> {
-    match (names.is_empty(), resource.metadata.deletion_timestamp.is_some()) {
-        (true, _) => Some(Finalizer::Release),
-        (false, false) => Some(Finalizer::Hold),
-        (false, true) => None,
+fn is_deleted(resource: &ModelRegistryEntry) -> bool {
+    resource.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether nothing runs revisions of it, for all that can be read.
+pub(super) fn is_free(observed: &Observed) -> bool {
+    observed.users.is_empty() && observed.unreadable_user.is_none()
+}
+
+/// What to do with the finalizer. Nobody can hold what is on its way out. What was refused is said before it is tried again: a plan is
+/// carried out to its first refusal.
+pub(super) fn finalizer(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Finalizer> {
+    if is_free(observed) {
+        return Some(Finalizer::Release);
     }
+    let holds = !observed.users.is_empty() && !is_deleted(resource) && refused(resource, observed).is_none();
+    holds.then_some(Finalizer::Hold)
+}
+
+/// When to look again: nobody tells when a write would be accepted, nor when somebody deletes what cannot be read.
+pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Duration> {
+    let waits = is_deleted(resource) && observed.unreadable_user.is_some();
+    (waits || refused(resource, observed).is_some()).then_some(RETRY)
+}
+
+/// That the API server does not let the operator hold it: the condition's message.
+pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Option<String> {
+    let name = resource.metadata.name.as_deref();
+    let refusal =
+        observed.refused.as_ref().filter(|it| Some(it.name.as_str()) == name && !observed.users.is_empty())?;
+    Some(format!(
+        "the API server refuses the finalizer that keeps it while it is in use: {}; nothing keeps it if somebody deletes it: give the operator's account the verb patch on modelregistryentries and the chart's admission policies of this version (helm upgrade)",
+        refusal.message
+    ))
 }
 
 /// What people are told of one that is deleted in use.
-pub(super) fn what_blocks(names: &[String]) -> String {
-    let more = if names.len() > MOST { " and others" } else { "" };
-    let named = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
-    format!(
-        "somebody deletes it, and ModelDeployment {named}{more} runs revisions of it: it stays until those are gone, and nothing begins to roll out from it; deploy another entry there, or set lifecycle: Revoked"
-    )
+pub(super) fn what_blocks(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Missing> {
+    let names = &observed.users;
+    let message = match observed.unreadable_user.as_ref().filter(|_| names.is_empty()) {
+        Some(unreadable) => format!(
+            "somebody deletes it, and ModelDeployment {unreadable} of its namespace cannot be read, and may run revisions of it: it stays until that one is corrected (its Events say what is wrong) or deleted"
+        ),
+        None => {
+            let more = if names.len() > MOST { " and others" } else { "" };
+            let named = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!(
+                "somebody deletes it, and ModelDeployment {named}{more} runs revisions of it: it stays until those are gone, and nothing begins to roll out from it; deploy another entry there, or set lifecycle: Revoked"
+            )
+        }
+    };
+    is_deleted(resource).then_some(Missing { reason: DELETED_IN_USE, message, is_final: true })
 }

@@ -16,9 +16,9 @@ use super::contents::Contents;
 use super::desk::Desk;
 use super::sources::Sources;
 use super::{MetricSource, ModelDeployments};
-use crate::api::ModelDeployment;
 use crate::api::approval::{Approval, SubjectKind};
 use crate::api::labels;
+use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
@@ -45,7 +45,9 @@ pub fn register(
     let own = registration.watches.add(model_registry_entry::woken_by_users(own, &queue_of_entries));
     let (of_entries, of_approvals) = (own.clone(), own.clone());
     let also = Also {
-        entries: |it: Watch<_>| it.wakes(&queue, move |entry| users(&of_entries, entry, entry_key)),
+        entries: |it: Watch<_>| {
+            it.wakes_when(&queue, is_news_of_entry, move |entry| users(&of_entries, entry, entry_key))
+        },
         approvals: |it: Watch<_>| it.wakes(&queue, move |approval| deployments_of(&of_approvals, approval)),
     };
     let approval_roles = governance.roles.clone();
@@ -233,6 +235,16 @@ fn forget_all_but_end(job: &mut Job) {
 }
 
 /// Its controller counts pods in it, too.
+/// What the operator writes to an entry concerns nobody else: with thousands of deployments of one entry each write would wake them
+/// all.
+fn is_news_of_entry(before: &ModelRegistryEntry, after: &ModelRegistryEntry) -> bool {
+    let told = |it: &ModelRegistryEntry| {
+        let ObjectMeta { uid, generation, deletion_timestamp, .. } = it.metadata.clone();
+        (uid, generation, deletion_timestamp)
+    };
+    told(before) != told(after)
+}
+
 fn is_news_of_job(before: Option<&Job>, after: &Job) -> bool {
     let told = |it: &Job| (it.status.clone().unwrap_or_default(), it.metadata.deletion_timestamp.is_some());
     before.is_none_or(|before| told(before) != told(after))
@@ -379,6 +391,25 @@ mod tests {
         assert!(began.spec.is_none() && began.annotations().len() == 1);
         assert!(is_news_of_job(None, &began) && !is_news_of_job(Some(&began), &goes_on));
         assert!(is_news_of_job(Some(&goes_on), &ended));
+    }
+
+    #[test]
+    fn of_an_entry_its_spec_its_end_and_another_one_of_its_name_are_news_and_what_the_operator_writes_is_none() {
+        let spec = json!({"model": {"name": "churn", "version": "1", "kind": "Predictor"},
+            "artifact": {"uri": "s3://models/churn/1/", "sha256": "0".repeat(64)}});
+        let mut entry = ModelRegistryEntry::new("churn-1", serde_json::from_value(spec).unwrap());
+        entry.metadata.generation = Some(1);
+        let changed = |change: &dyn Fn(&mut ModelRegistryEntry)| {
+            let mut after = entry.clone();
+            change(&mut after);
+            is_news_of_entry(&entry, &after)
+        };
+        assert!(!changed(&|it| it.status = Some(Default::default())));
+        assert!(!changed(&|it| it.metadata.finalizers = Some(vec![labels::IN_USE.into()])));
+        assert!(changed(&|it| it.metadata.generation = Some(2)));
+        assert!(changed(&|it| it.metadata.uid = Some("another".into())));
+        let end = || serde_json::from_value(json!("2026-11-28T00:00:00Z")).unwrap();
+        assert!(changed(&|it| it.metadata.deletion_timestamp = Some(end())));
     }
 
     #[test]

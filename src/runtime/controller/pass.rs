@@ -141,8 +141,9 @@ impl<M: Machine> Loop<M> {
                 (memory.failures, memory.conflicts, memory.pass.refusal) = (0, 0, None);
                 memory.held_back = None;
                 let taken = (!memory.pass.already_exists.is_empty()).then_some(FOREIGN);
-                let again = demand.requeue.into_iter().chain(taken).min();
-                ("done", again.unwrap_or_else(|| backoff::resync(&memory.uid)))
+                // Whatever is waited for: a clock that is set right meanwhile tells nobody.
+                let resync = backoff::resync(&memory.uid);
+                ("done", demand.requeue.into_iter().chain(taken).fold(resync, Duration::min))
             }
             // What is gone leaves the cache, too, and is then forgotten; or the API server was wrong.
             End::Deleted | End::NotLeader => ("stopped", NOT_LEADING),

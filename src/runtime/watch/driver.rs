@@ -10,6 +10,7 @@ use tokio::sync::watch as signal;
 
 use super::source::{Refused, refused};
 use super::standing::{Phase, Standing, remedy};
+use super::unreadable::Unreadable;
 use super::{Guarded, Intake, Watch, Watchable};
 use crate::act::{EventSink, Subject};
 use crate::decide::{Event, EventType};
@@ -25,6 +26,7 @@ pub(super) struct Driver<K: Watchable> {
     pub(super) number: usize,
     pub(super) watch: Watch<K>,
     pub(super) intake: Intake<K>,
+    pub(super) unreadable: Unreadable,
     pub(super) standing: Arc<signal::Sender<Standing>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: EventSink,
@@ -57,7 +59,7 @@ impl<K: Watchable> Driver<K> {
         let news = self.intake.take(scope, event);
         for changed in &news.changed {
             for trigger in &self.watch.triggers {
-                trigger(changed);
+                trigger(changed.before.as_deref(), &changed.now);
             }
         }
         for (namespace, key) in &news.places {
@@ -68,7 +70,7 @@ impl<K: Watchable> Driver<K> {
         for (metadata, error) in news.malformed {
             self.report(&metadata, error);
         }
-        self.metrics.malformed.get_or_create(&self.kind).set(self.intake.malformed());
+        self.metrics.malformed.get_or_create(&self.kind).set(self.unreadable.count());
         if listed {
             self.enter(scope, Phase::Listed);
         }

@@ -28,10 +28,14 @@ impl Index {
         names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
     }
 
-    /// The first of them by name.
-    pub(super) fn first_names(&self, namespace: &str, key: &str, most: usize) -> Vec<String> {
+    /// Some of them: those of `known` that are there, and then the last by name. What shows only some changes seldom this way, in
+    /// whatever order they come and go: they are rarely those that come or go next.
+    pub(super) fn some_names(&self, namespace: &str, key: &str, known: &[&str], most: usize) -> Vec<String> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().take(most).cloned().collect()
+        let Some(names) = names.get(&(namespace.to_owned(), key.to_owned())) else { return Vec::new() };
+        let stay = known.iter().filter_map(|it| names.get(*it));
+        let more = names.iter().rev().filter(|it| !known.contains(&it.as_str()));
+        stay.chain(more).take(most).cloned().collect()
     }
 
     /// An object changed: what it was, if it was, and what it is, if it still is. Returns where it is found from now on and was
@@ -98,7 +102,9 @@ mod tests {
         index.change(&keys, None, Some(&other));
         index.change(&keys, None, Some(&service("b", "one", "x")));
         assert_eq!(index.names("a", "x"), ["one", "other"]);
-        assert_eq!(index.first_names("a", "x", 1), ["one"]);
+        assert_eq!(index.some_names("a", "x", &["gone", "one"], 1), ["one"]);
+        assert_eq!(index.some_names("a", "x", &["gone", "one"], 9), ["one", "other"]);
+        assert_eq!(index.some_names("a", "z", &["one"], 9), Vec::<String>::new());
         let place = |key: &str| ("a".to_owned(), key.to_owned());
         assert_eq!(index.change(&keys, Some(&one), Some(&service("a", "one", "y"))), [place("x"), place("y")]);
         assert_eq!(index.change(&keys, Some(&other), Some(&other)), []);

@@ -1,6 +1,6 @@
 //! From the events of one or several watches of a kind to one cache, and to what changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube::Resource as _;
@@ -10,9 +10,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 
 use super::index::Place;
+use super::unreadable::{Key, Unreadable};
 use super::{Guarded, Index, Keys, News as Telling, Watchable};
-
-type Key = (Option<String>, Option<String>);
 
 pub(super) struct Intake<K: Watchable> {
     writer: Writer<K>,
@@ -21,8 +20,7 @@ pub(super) struct Intake<K: Watchable> {
     /// Which changes are told.
     telling: Telling<K>,
     scopes: Vec<Listing>,
-    /// What does not fit its type, with the version that was reported.
-    malformed: HashMap<Key, Option<String>>,
+    unreadable: Unreadable,
 }
 
 /// One watch of the kind.
@@ -38,11 +36,19 @@ impl Listing {
     }
 }
 
+/// An object came, changed or went; as cached, not copied: the first list can be all of a cluster.
+#[derive(Debug)]
+pub(super) struct Changed<K> {
+    /// What it was, if it is still there and was before.
+    pub(super) before: Option<Arc<K>>,
+    /// What it is, or was when it went.
+    pub(super) now: Arc<K>,
+}
+
 /// What an event meant.
 #[derive(Debug)]
 pub(super) struct News<K> {
-    /// As cached, not copied: the first list can be all of a cluster.
-    pub(super) changed: Vec<Arc<K>>,
+    pub(super) changed: Vec<Changed<K>>,
     pub(super) malformed: Vec<(ObjectMeta, String)>,
     /// Where something is found that was not, or is not any more.
     pub(super) places: Vec<Place>,
@@ -60,21 +66,18 @@ impl<K: Watchable> Intake<K> {
         store: Store<K>,
         namespaces: Vec<Option<String>>,
         index: (Keys<K>, Index),
+        unreadable: Unreadable,
     ) -> Self {
         // kube fills a store all at once, when one list is complete. Here lists of several namespaces come one
         // among the other: each object goes in as it comes, and `Standing` tells what is complete.
         writer.apply_watcher_event(&Event::InitDone);
         let scopes = namespaces.into_iter().map(|namespace| Listing { namespace, named: None }).collect();
-        Self { writer, store, index, telling: Box::new(|_, _| true), scopes, malformed: HashMap::new() }
+        Self { writer, store, index, telling: Box::new(|_, _| true), scopes, unreadable }
     }
 
     /// Tells only these changes of what is there.
     pub(super) fn telling(self, telling: Telling<K>) -> Self {
         Self { telling, ..self }
-    }
-
-    pub(super) fn malformed(&self) -> i64 {
-        i64::try_from(self.malformed.len()).unwrap_or(i64::MAX)
     }
 
     pub(super) fn take(&mut self, scope: usize, event: Event<Guarded<K>>) -> News<K> {
@@ -101,7 +104,7 @@ impl<K: Watchable> Intake<K> {
         let key = key(object.meta());
         match object {
             Guarded::Good(object) => {
-                self.malformed.remove(&key);
+                self.unreadable.remove(&key);
                 let reference = ObjectRef::from_obj(object.as_ref());
                 let known = self.store.get(&reference);
                 if known.as_ref().is_some_and(|it| it.meta().resource_version == object.meta().resource_version) {
@@ -110,7 +113,8 @@ impl<K: Watchable> Intake<K> {
                 self.writer.apply_watcher_event(&Event::Apply(*object));
                 let cached = self.store.get(&reference);
                 news.places.extend(self.find_by(known.as_deref(), cached.as_deref()));
-                news.changed.extend(cached.filter(|it| (self.telling)(known.as_deref(), it)));
+                let told = cached.filter(|it| (self.telling)(known.as_deref(), it));
+                news.changed.extend(told.map(|now| Changed { before: known, now }));
             }
             Guarded::Malformed { metadata, error } => {
                 // What was cached of it is not what it is any more.
@@ -118,7 +122,7 @@ impl<K: Watchable> Intake<K> {
                     self.forget(known, news);
                 }
                 let version = metadata.resource_version.clone();
-                if self.malformed.insert(key, version.clone()) != Some(version) {
+                if self.unreadable.insert(key, version) {
                     news.malformed.push((*metadata, error));
                 }
             }
@@ -126,7 +130,7 @@ impl<K: Watchable> Intake<K> {
     }
 
     fn deleted(&mut self, object: Guarded<K>, news: &mut News<K>) {
-        self.malformed.remove(&key(object.meta()));
+        self.unreadable.remove(&key(object.meta()));
         if let Guarded::Good(object) = object {
             self.forget(Arc::new(*object), news);
         }
@@ -142,7 +146,7 @@ impl<K: Watchable> Intake<K> {
         let known = self.store.get(&ObjectRef::from_obj(object.as_ref()));
         news.places.extend(self.find_by(known.as_deref(), None));
         self.writer.apply_watcher_event(&Event::Delete(K::clone(&object)));
-        news.changed.push(object);
+        news.changed.push(Changed { before: None, now: object });
     }
 
     /// A scope was listed to its end: what is known of it and the list did not name is gone.
@@ -150,7 +154,7 @@ impl<K: Watchable> Intake<K> {
         let Some(listing) = self.scopes.get_mut(scope) else { return };
         let Some(named) = listing.named.take() else { return };
         let gone = |key: &Key| listing.covers(key) && !named.contains(key);
-        self.malformed.retain(|key, _| !gone(key));
+        self.unreadable.retain(|key| !gone(key));
         let gone: Vec<_> = self.store.state().into_iter().filter(|it| gone(&key(it.meta()))).collect();
         for object in gone {
             self.forget(object, news);

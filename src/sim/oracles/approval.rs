@@ -1,5 +1,7 @@
 //! What is not approved, or not allowed, does not begin and gets no more weight, as far as the operator can know.
 
+use serde_json::Value;
+
 use super::Oracles;
 use crate::api::approval::{ApprovalDecision, name_of};
 use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
@@ -11,6 +13,42 @@ use crate::sim::view::{APPROVALS, ENTRIES, MODELS, NAME, path};
 fn is_approved(cluster: &Cluster, subject: &str, role: &str, digest: &str) -> bool {
     let object = cluster.get(&path(APPROVALS, &name_of(subject, role, digest)));
     serde_json::from_value(object).is_ok_and(|it: Approval| it.spec.decision == ApprovalDecision::Approved)
+}
+
+/// What the deployment does and the entry does not allow, or does not say: of the objects as they are, apart from how the operator
+/// reads them.
+fn not_allowed(entry: &Value, deployment: &Value) -> Vec<&'static str> {
+    let words = |it: &Value| -> Vec<String> {
+        it.as_array().into_iter().flatten().map(|it| it.as_str().unwrap().to_owned()).collect()
+    };
+    let (governance, spec) = (&entry["spec"]["governance"], &deployment["spec"]);
+    let is_outside = |allowed: &Value, said: &Value| {
+        let allowed = words(allowed);
+        match said.as_str() {
+            Some(said) => !allowed.iter().any(|it| it == said),
+            None => !allowed.is_empty(),
+        }
+    };
+    let mut wrong = Vec::new();
+    if is_outside(&governance["purposes"], &spec["purpose"]) {
+        wrong.push("a purpose");
+    }
+    if !words(&governance["regions"]).is_empty() && is_outside(&governance["regions"], &spec["region"]) {
+        wrong.push("a region");
+    }
+    for source in entry["spec"]["dataSources"].as_array().into_iter().flatten() {
+        let is_consented = source["legalBasis"] == "Consent";
+        if is_consented
+            && words(&source["consentSignals"]).iter().any(|it| !words(&spec["consentSignals"]).contains(it))
+        {
+            wrong.push("an unchecked consent");
+        }
+        let undocumented = ["legalBasis", "purposes", "retention", "ropaId"].iter().any(|it| source[it].is_null());
+        if source["personalData"] == true && undocumented {
+            wrong.push("undocumented data about people");
+        }
+    }
+    wrong
 }
 
 impl Oracles {
@@ -30,13 +68,8 @@ impl Oracles {
         let Ok(entry) = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named))) else {
             return;
         };
-        let allowed = entry.spec.governance.as_ref().map(|it| it.purposes.clone()).unwrap_or_default();
-        let purpose = deployment["spec"]["purpose"].as_str();
-        if purpose.map_or(!allowed.is_empty(), |it| !allowed.iter().any(|allowed| allowed == it)) {
-            self.broken(format!(
-                "{} at {}, used for {purpose:?}, which {named} does not allow",
-                attempt.id, attempt.weight
-            ));
+        for wrong in not_allowed(&cluster.get(&path(ENTRIES, named)), &deployment) {
+            self.broken(format!("{} at {}: {wrong} of {named}", attempt.id, attempt.weight));
         }
         let digest = entry.spec.digest();
         for role in entry.spec.governance.iter().flat_map(|it| &it.approvals) {

@@ -6,7 +6,7 @@ use super::{Decision, Oracles, PROMISE, revocation, transition};
 use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, EntryRef, ModelDeploymentStatus, Probation, RevisionRole,
+    Attempt, AttemptState, Cause, EntryRef, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus,
 };
 use crate::sim::others;
 use crate::sim::server::Cluster;
@@ -35,7 +35,21 @@ pub(super) fn decisions(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus
     // What is kept on traffic until something else can serve is called back as if it had been on probation.
     let recalled = new.probation.as_ref().filter(|it| it.recall.is_some() && old.probation.is_none());
     let first = let_go.map(|it| about(it, "EndProbation")).or(recalled.map(|it| about(it, "Recall"))).or(of_probation);
-    first.into_iter().chain(stopped).chain(given_up).chain(transition(old, new)).collect()
+    first.into_iter().chain(stopped).chain(given_up).chain(transition(old, new)).chain(used_for(old, new)).collect()
+}
+
+/// What a revision was used for before this status, and is no more.
+fn used_for(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<Decision> {
+    let before = |revision: &str| old.revisions.iter().find(|it| it.revision == revision);
+    let is_other = |it: &&RevisionStatus| before(&it.revision).is_some_and(|before| before.used_for != it.used_for);
+    let started = |it: &&RevisionStatus| {
+        let of = |status: &ModelDeploymentStatus| status.attempt.as_ref().map(|it| it.id.clone());
+        of(old) != of(new) && new.attempt.as_ref().is_some_and(|attempt| attempt.revision == it.revision)
+    };
+    let it = new.revisions.iter().filter(is_other).find(|it| !started(it))?;
+    let attempt = new.attempt.as_ref().filter(|attempt| attempt.revision == it.revision);
+    let (id, weight) = attempt.map_or((String::new(), Weight::FULL), |it| (it.id.clone(), it.weight));
+    Some((id, "Use".to_owned(), weight.to_string()))
 }
 
 fn is_stable(status: &ModelDeploymentStatus, revision: &str) -> bool {

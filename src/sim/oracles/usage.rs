@@ -2,11 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::Oracles;
 use crate::api::labels;
-use crate::decide::model_registry_entry::usage::used_by;
 use crate::sim::server::Cluster;
-use crate::sim::view::{ENTRIES, MODELS, status_of};
+use crate::sim::view::{ENTRIES, MODELS};
+
+/// Names of the entries of what serves, is on its way, is gone back to if need be, or has pods.
+fn used_by(status: &Value) -> Vec<&str> {
+    let over = ["Promoted", "RolledBack", "Failed"];
+    let goes_on = !over.contains(&status["attempt"]["state"].as_str().unwrap_or("Failed"));
+    let attempt = if goes_on { &status["attempt"]["entry"] } else { &Value::Null };
+    let named = [&status["stable"], attempt, &status["probation"]["fallback"]];
+    let alive = status["revisions"].as_array().into_iter().flatten().map(|it| &it["entry"]);
+    named.into_iter().chain(alive).filter_map(|it| it["name"].as_str()).collect()
+}
 
 impl Oracles {
     /// Once nothing is left to do.
@@ -15,7 +26,7 @@ impl Oracles {
             let user = it["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let namespace = it["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
             let used = |entry: &str| (namespace.clone(), entry.to_owned(), user.clone());
-            used_by(&status_of(&it)).map(used).collect::<Vec<_>>()
+            used_by(&it["status"]).into_iter().map(used).collect::<Vec<_>>()
         });
         let uses: BTreeSet<(String, String, String)> = uses.collect();
         for (path, entry) in cluster.all(ENTRIES) {

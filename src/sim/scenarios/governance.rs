@@ -11,11 +11,23 @@ use crate::api::model_deployment::Phase;
 const FOR_MAIL: &str = "churn-6";
 /// Was to be reviewed long ago.
 const OVERDUE: &str = "churn-7";
+/// Rests on consent.
+const CONSENTED: &str = "churn-8";
+/// Of data about people, on no grounds: older than the rule that refuses it.
+const UNDOCUMENTED: &str = "churn-9";
 
 fn registered(name: &'static str) -> Scenario {
     Scenario::named(name)
-        .given(ENTRIES, entry(FOR_MAIL, 6, &json!({"governance": {"purposes": ["retention-email"]}})))
+        .given(ENTRIES, entry(FOR_MAIL, 6, &json!({"governance": {"purposes": ["retention-email", "churn-report"]}})))
         .given(ENTRIES, entry(OVERDUE, 7, &json!({"reviewBy": "2020-02-29"})))
+        .given(ENTRIES, entry(CONSENTED, 8, &consented()))
+        .given(ENTRIES, entry(UNDOCUMENTED, 9, &json!({"dataSources": [{"name": "orders", "personalData": true}]})))
+}
+
+fn consented() -> Value {
+    let source = json!({"name": "clicks", "personalData": true, "legalBasis": "Consent", "consentSignals": ["ad_user_data"],
+        "purposes": ["retention-email"], "retention": "90d", "ropaId": "R-3"});
+    json!({"dataSources": [source], "governance": {"purposes": ["retention-email"]}})
 }
 
 fn used_for(purpose: Value) -> Value {
@@ -31,6 +43,11 @@ fn deployed(name: &'static str, purpose: Value) -> Scenario {
 fn misused(name: &'static str) -> Scenario {
     let edited = edit(json!({"purpose": "ads"}));
     deployed(name, json!("retention-email")).when(|it| it.is_at(Observing, "5%"), edited)
+}
+
+fn is_used_for(view: &View, purpose: &str) -> bool {
+    let status = view.status();
+    status.revisions.iter().any(|it| it.used_for.as_ref().is_some_and(|it| it.purpose.as_deref() == Some(purpose)))
 }
 
 fn is_gating(view: &View) -> bool {
@@ -63,6 +80,20 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.serves(FOR_MAIL), edit(json!({"purpose": "ads"})))
             .when(|it| it.is_stalled_by("PurposeNotAllowed"), edit(json!({"purpose": "retention-email"})))
             .until(View::is_at_peace),
+        deployed("used_for_something_else_while_it_serves", json!("retention-email"))
+            .when(|it| it.serves(FOR_MAIL), edit(json!({"purpose": "churn-report"})))
+            .until(|it| is_used_for(it, "churn-report") && it.is_at_peace()),
+        registered("consent_that_nobody_checks_and_then_somebody_does")
+            .when(
+                |it| it.serves("churn-1"),
+                edit(json!({"modelRef": {"name": CONSENTED}, "purpose": "retention-email"})),
+            )
+            .when(|it| it.is_stalled_by("ConsentNotChecked"), edit(json!({"consentSignals": ["ad_user_data"]})))
+            .until(|it| it.serves(CONSENTED)),
+        registered("undocumented_data_and_another_entry")
+            .when(|it| it.serves("churn-1"), deploy(UNDOCUMENTED))
+            .when(|it| it.is_stalled_by("GovernanceIncomplete"), deploy("churn-3"))
+            .until(|it| it.serves("churn-3")),
         registered("first_deployment_for_a_purpose")
             .spec(json!({"modelRef": {"name": FOR_MAIL}, "purpose": "ads"}))
             .when(|it| it.is_stalled_by("PurposeNotAllowed"), edit(json!({"purpose": "retention-email"})))

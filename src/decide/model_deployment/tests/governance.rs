@@ -6,7 +6,7 @@ use super::gates::{condition, wait, weight};
 use super::probation::{self, settle};
 use super::story::Story;
 use super::world::{World, is_nothing};
-use crate::api::model_deployment::{AttemptState, Cause, Phase, RequestOutcome};
+use crate::api::model_deployment::{AttemptState, Cause, Phase, RequestOutcome, RevisionStatus};
 
 fn message(world: &World, type_: &str) -> String {
     probation::condition(world, type_).2
@@ -220,7 +220,129 @@ fn the_record_says_what_for() {
     world.deploy("churn-2");
     let plan = world.pass();
     let reason = plan.entries.iter().find(|it| it.decision == "Start").unwrap().reason.clone();
-    assert!(reason.ends_with("for purpose retention-email"), "{reason}");
+    assert!(reason.ends_with(", for retention-email"), "{reason}");
+}
+
+/// What the revisions of these entries are used for, by status.
+fn uses(world: &World) -> Vec<(String, Option<String>)> {
+    let name = |it: &RevisionStatus| it.entry.as_ref().map(|it| it.name.clone()).unwrap_or_default();
+    let used_for = |it: &RevisionStatus| it.used_for.as_ref().map(ToString::to_string);
+    world.status().revisions.iter().map(|it| (name(it), used_for(it))).collect()
+}
+
+#[test]
+fn another_use_of_what_serves_is_a_decision_on_the_record() {
+    let mut world = world();
+    settle(&mut world);
+    let used = |purpose: &str| vec![("churn-1".to_owned(), Some(purpose.to_owned()))];
+    assert_eq!(uses(&world), used("for retention-email"));
+    world.registers("churn-1", json!({"governance": {"purposes": ["retention-email", "churn-report"]}}));
+    used_for(&mut world, Some("ads"));
+    settle(&mut world);
+    assert_eq!(uses(&world), used("for retention-email"), "what is not allowed is not what it is used for");
+    world.edit(|spec| {
+        (spec.purpose, spec.consent_signals) = (Some("churn-report".into()), vec!["b".into(), "a".into()])
+    });
+    let plan = world.pass();
+    let [it] = plan.entries.as_slice() else { panic!("{:#?}", plan.entries) };
+    let said = (it.decision.as_str(), it.reason.as_str(), it.revision == world.status().stable.unwrap().revision);
+    let reason = "the spec says for churn-report, callers check a, b, and said for retention-email";
+    assert_eq!((said, plan.events[0].reason.as_str()), (("Use", reason, true), "UseChanged"));
+    assert_eq!(uses(&world), used("for churn-report, callers check a, b"));
+    assert!(is_nothing(&world.pass()));
+}
+
+#[test]
+fn what_serves_is_used_for_what_it_was_while_another_one_is_on_its_way_for_something_else() {
+    let mut world = world();
+    settle(&mut world);
+    world.registers("churn-2", json!({"governance": {"purposes": ["churn-report", "ads"]}}));
+    used_for(&mut world, Some("churn-report"));
+    world.begins("churn-2");
+    let expected = |purpose: &str| {
+        vec![
+            ("churn-1".to_owned(), Some("for retention-email".to_owned())),
+            ("churn-2".to_owned(), Some(format!("for {purpose}"))),
+        ]
+    };
+    assert_eq!(uses(&world), expected("churn-report"));
+    used_for(&mut world, Some("ads"));
+    settle(&mut world);
+    assert_eq!(uses(&world), expected("ads"));
+    used_for(&mut world, Some("retention-email"));
+    world.deploy("churn-1");
+    settle(&mut world);
+    assert_eq!(uses(&world)[0], expected("ads")[0]);
+}
+
+#[test]
+fn a_use_that_nobody_can_record_waits() {
+    let mut world = world();
+    world.memory.trail_unavailable_since = Some(world.now);
+    settle(&mut world);
+    assert_eq!(uses(&world), [("churn-1".to_owned(), None)]);
+    world.memory.trail_unavailable_since = None;
+    settle(&mut world);
+    assert_eq!(uses(&world), [("churn-1".to_owned(), Some("for retention-email".to_owned()))]);
+}
+
+#[test]
+fn what_is_not_allowed_is_said_beside_what_else_is_wrong() {
+    let mut world = world();
+    settle(&mut world);
+    used_for(&mut world, Some("ads"));
+    world.memory.trail_unavailable_since = Some(world.now);
+    settle(&mut world);
+    assert_eq!(condition(&world, "Ready"), (false, "PurposeNotAllowed".into()));
+    assert!(
+        message(&world, "Stalled").contains("; decisions cannot be recorded since"),
+        "{}",
+        message(&world, "Stalled")
+    );
+}
+
+#[test]
+fn people_are_told_once_that_it_is_too_late_and_it_is_looked_at_again_when_it_is_early_enough() {
+    let mut world = World::serving();
+    let in_an_hour = (world.now + chrono::TimeDelta::hours(1)).format("%FT%TZ").to_string();
+    world.registers("churn-2", of_noon(&in_an_hour));
+    world.deploy("churn-2");
+    let plan = world.pass();
+    let told: Vec<&str> = plan.events.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!((told, plan.requeue.map(|it| it.as_secs())), (vec!["DataAgeUnknown"], Some(50 * 60)));
+    assert!(!condition(&world, "Stalled").0, "time will tell");
+    assert!(world.pass().events.is_empty());
+    world.advance(3600);
+    settle(&mut world);
+    assert_eq!(world.status().attempts, 2);
+}
+
+#[test]
+fn everything_that_holds_an_attempt_is_said_of_its_entry_and_of_its_step() {
+    let mut world = world();
+    world.registers("churn-2", json!({"governance": {"purposes": ["retention-email"]}}));
+    world.rollout(json!({"steps": [{"weight": "5%", "for": "30s", "approval": {"role": "business"}}]}));
+    world.begins("churn-2");
+    settle(&mut world);
+    used_for(&mut world, Some("ads"));
+    settle(&mut world);
+    let message = message(&world, "Ready");
+    assert!(message.contains("does not allow ads") && message.contains("--role business"), "{message}");
+}
+
+#[test]
+fn no_more_requests_are_copied_to_what_is_not_allowed_and_fewer_may_be() {
+    let mut world = super::shadow::shadowing();
+    let copied = |world: &mut World, percent: i32| {
+        world.rollout(json!({"shadow": {"percent": percent, "for": "10m"}, "steps": [{"weight": "5%", "for": "10m"}]}));
+        settle(world);
+        world.attempt().copied.unwrap().to_string()
+    };
+    used_for(&mut world, Some("ads"));
+    assert_eq!(copied(&mut world, 80), "50%");
+    assert_eq!(copied(&mut world, 20), "20%");
+    used_for(&mut world, None);
+    assert_eq!(copied(&mut world, 80), "80%");
 }
 
 #[test]

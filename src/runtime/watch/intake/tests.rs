@@ -10,7 +10,7 @@ fn intake(namespaces: &[Option<&str>]) -> Intake<Service> {
     let (reader, writer) = store();
     let by_version: Keys<Service> = Box::new(|it| it.metadata.resource_version.iter().cloned().collect());
     let namespaces = namespaces.iter().map(|it| it.map(str::to_owned)).collect();
-    Intake::new(writer, reader, namespaces, (by_version, Index::default()))
+    Intake::new(writer, reader, namespaces, (by_version, Index::default()), Unreadable::default())
 }
 
 /// What is found by this key in namespace `a`.
@@ -38,7 +38,7 @@ fn bad(name: &str, version: &str) -> Guarded<Service> {
 }
 
 fn names(news: &News<Service>) -> Vec<&str> {
-    let mut names: Vec<_> = news.changed.iter().filter_map(|it| it.metadata.name.as_deref()).collect();
+    let mut names: Vec<_> = news.changed.iter().filter_map(|it| it.now.metadata.name.as_deref()).collect();
     names.sort_unstable();
     names
 }
@@ -133,11 +133,11 @@ fn a_malformed_object_is_reported_once_per_version_and_not_served() {
     list(&mut intake, 0, vec![good("a", "x", "1")]);
     let news = intake.take(0, Event::Apply(bad("x", "2")));
     assert_eq!((names(&news), news.malformed.len()), (vec!["x"], 1));
-    assert_eq!((intake.store.len(), intake.malformed()), (0, 1));
+    assert_eq!((intake.store.len(), intake.unreadable.count()), (0, 1));
     assert!(list(&mut intake, 0, vec![bad("x", "2")]).malformed.is_empty());
     assert_eq!(intake.take(0, Event::Apply(bad("x", "3"))).malformed.len(), 1);
     intake.take(0, Event::Apply(good("a", "x", "4")));
-    assert_eq!((intake.store.len(), intake.malformed()), (1, 0));
+    assert_eq!((intake.store.len(), intake.unreadable.count()), (1, 0));
 }
 
 #[test]
@@ -145,9 +145,9 @@ fn a_malformed_object_that_went_while_the_watch_was_down_is_not_counted_any_more
     let mut intake = intake(&[Some("a"), Some("b")]);
     list(&mut intake, 0, vec![bad("x", "1")]);
     list(&mut intake, 1, vec![]);
-    assert_eq!(intake.malformed(), 1, "another namespace's list says nothing about it");
+    assert_eq!(intake.unreadable.count(), 1, "another namespace's list says nothing about it");
     list(&mut intake, 0, vec![]);
-    assert_eq!(intake.malformed(), 0);
+    assert_eq!(intake.unreadable.count(), 0);
 }
 
 const NAMES: [&str; 3] = ["x", "y", "z"];
@@ -192,7 +192,7 @@ proptest! {
             }
             let news = intake.take(scope, event);
             for told in &news.changed {
-                let (namespace, name) = (told.metadata.namespace.clone().unwrap(), told.metadata.name.clone().unwrap());
+                let (namespace, name) = (told.now.metadata.namespace.clone().unwrap(), told.now.metadata.name.clone().unwrap());
                 let of = namespaces.iter().position(|it| *it == namespace).unwrap();
                 if !shown(&intake, &namespace).contains(&name) {
                     let last = &lists[of][done[of] - 1];
