@@ -20,6 +20,8 @@ enum Command {
     Operator(Box<OperatorOptions>),
     /// Fetch and verify an artifact: the init container of every serving pod.
     Fetch(worker::fetch::FetchArgs),
+    /// Say whether an artifact is the registered one: what the Job of a registry entry runs.
+    Verify(worker::verify::VerifyArgs),
     /// Print the CRDs.
     Crd,
 }
@@ -31,6 +33,7 @@ async fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Operator(options) => start::operator(*options).await,
         Command::Fetch(arguments) => worker::fetch::run(arguments).await,
+        Command::Verify(arguments) => worker::verify::run(arguments).await,
         Command::Crd => crd(),
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::api::DurationText;
 use crate::audit::ObjectStoreTrail;
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::{Answers, Prometheus};
 use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
+use crate::decide::model_registry_entry::verification::Settings as Verification;
 use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::{self, OperatorOptions};
@@ -60,11 +62,19 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     }
 }
 
-/// Who has to approve and what guards it, and what entries have to say.
-fn governance(options: &OperatorOptions) -> Result<GovernanceSettings, approval_guard::Unreadable> {
+/// Who has to approve and what guards it, what entries have to say, and how their artifacts are verified.
+fn governance(options: &OperatorOptions) -> Result<GovernanceSettings, Box<dyn std::error::Error + Send + Sync>> {
     let shipped = |name: &String| approval_guard::shipped(name, &options.delivery_accounts);
     let policies = options.approval_policies.as_ref().map(shipped).transpose()?.unwrap_or_default();
-    Ok(GovernanceSettings { roles: options.approval_roles.clone(), policies, required: options.require_governance })
+    let every = options.verify_again_every.clone().map(DurationText);
+    let every = every.map(|it| it.duration().map_err(|error| format!("--verify-again-every: {error}"))).transpose()?;
+    let verification = Verification { image: options.fetch_image.clone(), every };
+    Ok(GovernanceSettings {
+        roles: options.approval_roles.clone(),
+        policies,
+        required: options.require_governance,
+        verification: options.verify_artifacts.then_some(verification),
+    })
 }
 
 /// Region → node label → value, as the chart writes it.

@@ -27,11 +27,13 @@ pub enum ArtifactFailureReason {
     ArtifactInvalidUri,
     /// The model directory cannot be written. Exit code 16.
     ArtifactNotWritable,
+    /// Somebody wrote to it while it was read. Exit code 17.
+    ArtifactChanged,
 }
 
 impl ArtifactFailureReason {
     /// All of them, in the order of their exit codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ArtifactUnreachable,
         Self::ArtifactNotFound,
         Self::ArtifactDigestMismatch,
@@ -39,6 +41,7 @@ impl ArtifactFailureReason {
         Self::ArtifactAccessDenied,
         Self::ArtifactInvalidUri,
         Self::ArtifactNotWritable,
+        Self::ArtifactChanged,
     ];
 
     /// The exit code of `werkbank fetch`.
@@ -52,6 +55,7 @@ impl ArtifactFailureReason {
             Self::ArtifactAccessDenied => 14,
             Self::ArtifactInvalidUri => 15,
             Self::ArtifactNotWritable => 16,
+            Self::ArtifactChanged => 17,
         }
     }
 
@@ -66,13 +70,14 @@ impl ArtifactFailureReason {
             Self::ArtifactAccessDenied => "ArtifactAccessDenied",
             Self::ArtifactInvalidUri => "ArtifactInvalidUri",
             Self::ArtifactNotWritable => "ArtifactNotWritable",
+            Self::ArtifactChanged => "ArtifactChanged",
         }
     }
 
     /// Whether trying again without any change can help.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::ArtifactUnreachable)
+        matches!(self, Self::ArtifactUnreachable | Self::ArtifactChanged)
     }
 }
 
@@ -119,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_even_between_other_lines(pick in 0usize..7, message in "\\PC{0,300}", before in "[^\n{]{0,50}", after in "[^\n{]{0,50}") {
+        fn what_is_written_is_read_back_even_between_other_lines(pick in 0usize..8, message in "\\PC{0,300}", before in "[^\n{]{0,50}", after in "[^\n{]{0,50}") {
             let failure = ArtifactFailure::new(ArtifactFailureReason::ALL[pick], message);
             let text = format!("{before}\n{}\n{after}", failure.to_line());
             prop_assert_eq!(ArtifactFailure::parse(&text), Some(failure));

@@ -13,6 +13,8 @@ pub const DEPLOYMENT: &str = "werkbank.dev/deployment";
 pub const REVISION: &str = "werkbank.dev/revision";
 /// On a Job that computes a metric's number, and on its pod: the metric.
 pub const METRIC: &str = "werkbank.dev/metric";
+/// On a Job that verifies an entry's artifact, and on its pod: the entry.
+pub const ENTRY: &str = "werkbank.dev/entry";
 /// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
 pub const REQUEST: &str = "werkbank.dev/request";
 /// On a Namespace: `"true"` suspends every ModelDeployment in it.

@@ -10,6 +10,7 @@ pub mod approval;
 pub mod artifact;
 pub mod artifact_digest;
 pub mod artifact_failure;
+pub mod artifact_report;
 pub mod condition;
 pub mod crd;
 pub mod date;
@@ -23,6 +24,7 @@ pub mod pod_template;
 pub mod quantity;
 pub mod revision;
 pub mod verbatim;
+pub mod verification;
 pub mod weight;
 
 pub use approval::Approval;

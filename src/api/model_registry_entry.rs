@@ -14,6 +14,7 @@ use super::DayText;
 use super::approval;
 use super::condition::Condition;
 use super::governance::{DataSource, Governance, Owners};
+use super::verification::Verification;
 
 /// One immutable version of a model: which model, which version, where its
 /// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`, `reviewBy` and
@@ -160,8 +161,8 @@ pub enum ModelKind {
 /// Where the model's bytes are, and how to know them.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!self.uri.startsWith('file://') || !has(self.secretRef)")
-    .message("artifact.secretRef is for object storage: a file:// artifact needs no credentials, remove it"))]
+#[x_kube(validation = Rule::new("!self.uri.startsWith('file://') || (!has(self.secretRef) && !has(self.serviceAccountName))")
+    .message("artifact.secretRef and serviceAccountName are for object storage: a file:// artifact needs no credentials, remove them"))]
 pub struct Artifact {
     /// `s3://bucket/path` or `file:///path` (a path in the serving pod, for example of a mounted
     /// volume): one object, or a prefix ending in `/` for a directory. No credentials, no query.
@@ -194,6 +195,11 @@ pub struct Artifact {
     /// `AWS_ENDPOINT_URL`, `AWS_REGION`). The operator never reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
+    /// ServiceAccount in the same namespace as which the operator's Job verifies it: for stores that know pods by workload
+    /// identity. Serving pods have the account of their own template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
 }
 
 /// A reference to an object in the same namespace.
@@ -222,10 +228,13 @@ pub struct ModelRegistryEntryStatus {
     /// Whether there are more than these.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub used_by_more: bool,
+    /// What is known of the artifact, where the operator is told to verify it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Verification>,
     /// The roles that have to approve it, and what each has said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<RoleWord>,
-    /// `Ready`, `Reconciling`, `Stalled`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
+    /// `Ready`, `Reconciling`, `Stalled`; where its artifact is verified, `ArtifactVerified`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
     /// are asked for, `Approved` and `ApprovalGuardReady`; `KeptInUse`, False, where the API server does not let the operator keep one
     /// that is in use.
     #[serde(default)]

@@ -16,6 +16,7 @@ pub mod record;
 pub mod route;
 pub mod service;
 mod unknown;
+pub mod verification;
 
 use std::collections::BTreeMap;
 

@@ -19,11 +19,13 @@ use futures::future::Either;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::api::artifact::{ArtifactScheme, ArtifactUri, check_relative_path};
+use crate::text::hex::hex;
 
 pub use super::storage_error::StorageError;
 
@@ -123,6 +125,34 @@ pub struct ArtifactFile {
     pub path: String,
     /// Its size when it was listed.
     pub size: u64,
+    /// What tells its content from what it was before, at that time: the store's ETag, or when it was last written.
+    pub version: String,
+}
+
+/// A file that was listed: its size and its version, as [`ArtifactFile`] has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Bytes.
+    pub size: u64,
+    /// What tells its content from another.
+    pub version: String,
+}
+
+impl Listed {
+    fn stored(meta: &object_store::ObjectMeta) -> Self {
+        let written = || meta.last_modified.to_rfc3339();
+        Self { size: meta.size, version: meta.e_tag.clone().unwrap_or_else(written) }
+    }
+
+    fn local(meta: &std::fs::Metadata) -> Self {
+        let written = meta.modified().ok().and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
+        let version = written.map(|it| it.as_nanos().to_string()).unwrap_or_default();
+        Self { size: meta.len(), version }
+    }
+
+    fn at(self, path: String) -> ArtifactFile {
+        ArtifactFile { path, size: self.size, version: self.version }
+    }
 }
 
 /// What lies under an artifact's URI.
@@ -132,6 +162,34 @@ pub enum ArtifactContent {
     File(ArtifactFile),
     /// A directory, its files sorted by path; never empty.
     Directory(Vec<ArtifactFile>),
+}
+
+impl ArtifactContent {
+    /// Its files.
+    #[must_use]
+    pub fn files(&self) -> &[ArtifactFile] {
+        match self {
+            Self::File(file) => std::slice::from_ref(file),
+            Self::Directory(files) => files,
+        }
+    }
+
+    /// Bytes of all files, as listed.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.files().iter().fold(0, |sum, file| sum.saturating_add(file.size))
+    }
+
+    /// What is the same as long as nobody has written to any file, and there are no others: no digest of the content, but told
+    /// without reading it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Sha256::new();
+        for ArtifactFile { path, size, version } in self.files() {
+            hasher.update(format!("{path}\n{size}\n{version}\n"));
+        }
+        hex(&hasher.finalize(), 16)
+    }
 }
 
 /// An artifact opened for reading.
@@ -186,7 +244,7 @@ impl ArtifactSource {
                 "{what} is not what the URI says (a trailing `/` means a directory); correct the URI"
             )));
         }
-        Ok(ArtifactContent::File(ArtifactFile { path: String::new(), size: meta.len() }))
+        Ok(ArtifactContent::File(Listed::local(&meta).at(String::new())))
     }
 
     async fn stored_content(
@@ -198,7 +256,7 @@ impl ArtifactSource {
         if !self.uri.is_marked_directory() {
             match self.patiently(store.head(key)).await? {
                 Ok(meta) => {
-                    return Ok(ArtifactContent::File(ArtifactFile { path: String::new(), size: meta.size }));
+                    return Ok(ArtifactContent::File(Listed::stored(&meta).at(String::new())));
                 }
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(StorageError::of_store(&error, &what)),
@@ -211,14 +269,14 @@ impl ArtifactSource {
             let path = meta.location.as_ref().strip_prefix(key.as_ref()).unwrap_or_default().trim_start_matches('/');
             // Consoles mark a directory by an empty object named like it.
             if !path.is_empty() {
-                files.insert(path.to_owned(), meta.size);
+                files.insert(path.to_owned(), Listed::stored(&meta));
             }
             limit_files(files.len(), &what)?;
         }
         self.directory(files)
     }
 
-    fn directory(&self, mut files: BTreeMap<String, u64>) -> Result<ArtifactContent, StorageError> {
+    fn directory(&self, mut files: BTreeMap<String, Listed>) -> Result<ArtifactContent, StorageError> {
         let paths: Vec<String> = files.keys().cloned().collect();
         for path in &paths {
             check_relative_path(path).map_err(|error| {
@@ -227,7 +285,7 @@ impl ArtifactSource {
             })?;
             let mut parent = path.as_str();
             while let Some((above, _)) = parent.rsplit_once('/') {
-                if files.remove(above).is_some_and(|size| size > 0) {
+                if files.remove(above).is_some_and(|it| it.size > 0) {
                     return Err(StorageError::Unusable(format!(
                         "`{above}` in {} is both a file and a directory; rename one of them",
                         self.uri
@@ -242,7 +300,7 @@ impl ArtifactSource {
                 self.uri
             )));
         }
-        Ok(ArtifactContent::Directory(files.into_iter().map(|(path, size)| ArtifactFile { path, size }).collect()))
+        Ok(ArtifactContent::Directory(files.into_iter().map(|(path, it)| it.at(path)).collect()))
     }
 
     /// The bytes of one file, piece by piece.
@@ -263,7 +321,7 @@ impl ArtifactSource {
                 let full = if file.path.is_empty() { key.to_string() } else { format!("{key}/{}", file.path) };
                 let location =
                     object_store::path::Path::parse(full).map_err(|error| StorageError::Unusable(error.to_string()))?;
-                let got = self.patiently(store.get(&location)).await?;
+                let got = self.patiently(store.get_opts(&location, as_listed(file))).await?;
                 let told = what.clone();
                 let body = got.map_err(|error| StorageError::of_store(&error, &what))?.into_stream();
                 Either::Right(body.map_err(move |error| StorageError::of_store(&error, &told)))
@@ -283,6 +341,12 @@ impl ArtifactSource {
         let limit = self.patience.answer;
         timeout(limit, call).await.map_err(|_| StorageError::timeout(&self.uri.to_string(), limit.as_secs()))
     }
+}
+
+/// Only what was listed: a file that somebody writes meanwhile is an error, and not half of each.
+fn as_listed(file: &ArtifactFile) -> GetOptions {
+    let is_tag = file.version.starts_with(['"', 'W']);
+    GetOptions { if_match: is_tag.then(|| file.version.clone()), ..GetOptions::default() }
 }
 
 async fn read_local(
@@ -307,11 +371,11 @@ fn limit_files(count: usize, what: &str) -> Result<(), StorageError> {
     Err(StorageError::TooLarge(format!("{what} holds more than {MAX_FILES} files; pack them into fewer")))
 }
 
-/// The files below a local directory and their sizes, by relative path.
+/// The files below a local directory, by relative path.
 ///
 /// # Errors
 /// Something is neither file nor directory (symbolic links are not followed), or cannot be read.
-pub fn list_directory(root: &Path) -> Result<BTreeMap<String, u64>, StorageError> {
+pub fn list_directory(root: &Path) -> Result<BTreeMap<String, Listed>, StorageError> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![String::new()];
     while let Some(dir) = waiting.pop() {
@@ -330,7 +394,7 @@ pub fn list_directory(root: &Path) -> Result<BTreeMap<String, u64>, StorageError
             if meta.is_dir() {
                 waiting.push(path);
             } else if meta.is_file() {
-                files.insert(path, meta.len());
+                files.insert(path, Listed::local(&meta));
             } else {
                 return Err(StorageError::Unusable(format!(
                     "{what}/{name} is a symbolic link or special file, which is not followed; put the file itself there"

@@ -20,6 +20,9 @@ pub enum StorageError {
     /// The configuration, or a name in the store, is not usable.
     #[error("{0}")]
     Unusable(String),
+    /// Other bytes than those that were listed a moment ago.
+    #[error("{0}")]
+    Changed(String),
     /// More than the caller allows.
     #[error("{0}")]
     TooLarge(String),
@@ -57,6 +60,9 @@ impl StorageError {
             object_store::Error::InvalidPath { .. } => Self::Unusable(format!(
                 "below {what} there is an object whose key is no path (`..`, `//` or control characters); rename or remove it"
             )),
+            object_store::Error::Precondition { .. } => {
+                Self::Changed(format!("{what} was written to while it was read; read it again when that is over"))
+            }
             _ if is_one_of(&MISSING_CODES) => Self::NotFound(missing),
             _ if is_one_of(&CREDENTIAL_CODES) => Self::Denied(denied),
             _ => Self::Unreachable(format!(

@@ -7,6 +7,7 @@
 
 pub mod approval;
 pub mod governance;
+pub mod live_job;
 mod measurement;
 mod missing;
 pub mod model_deployment;

@@ -3,9 +3,10 @@
 //! The spec is immutable and CEL has checked its form. What is left:
 //! the digest that decisions refer to, a URI that the fetching side can open, whether it says all that has to be said of it
 //! ([`governance`]), whether those who have to approve it have ([`approval`]), and whether it is not too late for it
-//! ([`time`]). And that it stays while something runs revisions of it ([`usage`]).
+//! ([`time`]), whether its artifact is the registered one ([`verification`]). And that it stays while something runs revisions of it ([`usage`]).
 
 pub mod usage;
+pub mod verification;
 
 use std::sync::Arc;
 
@@ -40,6 +41,10 @@ pub struct Observed {
     pub refused: Option<Refusal>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
     pub require_governance: bool,
+    /// How its artifact is verified, if it is.
+    pub verification: Option<verification::Settings>,
+    /// What looks at it.
+    pub jobs: verification::Jobs,
 }
 
 fn words(resource: &ModelRegistryEntry, observed: &Observed) -> Vec<RoleWord> {
@@ -75,7 +80,8 @@ pub fn decide(
     status.used_by = usage::users(&observed.users);
     status.used_by_more = observed.users.len() > usage::MOST;
     status.approvals = words(resource, observed);
-    for (type_, said) in conclude(resource, observed, now) {
+    let verified = verification::verify(resource, observed, &mut status, now);
+    for (type_, said) in conclude(resource, observed, &verified, now) {
         let Some((holds, (reason, message))) = said else {
             status.conditions.retain(|it| it.type_ != type_);
             continue;
@@ -100,16 +106,18 @@ pub fn decide(
     }
     // Nobody tells when a policy is there again, nor what time it is.
     let untold = usage::look_again(resource, observed);
-    let requeue = unguarded.then_some(guard::RETRY).into_iter().chain(ages).chain(untold).min();
-    Plan { status: changed.then_some(status), finalizer, requeue, ..Plan::default() }
+    let times = [unguarded.then_some(guard::RETRY), ages, untold, verified.requeue];
+    let requeue = times.into_iter().flatten().min();
+    Plan { status: changed.then_some(status), ops: verified.ops, finalizer, requeue, ..Plan::default() }
 }
 
 /// All conditions: what each says, or that it says nothing.
 fn conclude(
     resource: &ModelRegistryEntry,
     observed: &Observed,
+    verified: &verification::Outcome,
     now: DateTime<Utc>,
-) -> [(&'static str, Option<Said>); 7] {
+) -> [(&'static str, Option<Said>); 8] {
     let incomplete = governance::incomplete(&resource.spec, observed.require_governance);
     let governed = governance::concerns(&resource.spec, observed.require_governance);
     let governed = governed.then(|| said_of_governance(incomplete.as_ref()));
@@ -119,7 +127,9 @@ fn conclude(
     let late = standing(resource, now).err();
     let deleted = usage::what_blocks(resource, observed);
     let held = usage::refused(resource, observed).map(|message| (false, (usage::REFUSED, message)));
-    let missing = Missing::together([deleted, incomplete, late, approvals.flatten()].into_iter().flatten());
+    let unverified = verified.missing.clone();
+    let all = [deleted, incomplete, late, unverified, approvals.flatten()];
+    let missing = Missing::together(all.into_iter().flatten());
     let [ready, reconciling, stalled] = progress(resource, missing, now);
     [
         ("Ready", Some(ready)),
@@ -129,6 +139,7 @@ fn conclude(
         ("Approved", approved),
         ("ApprovalGuardReady", guarded),
         ("KeptInUse", held),
+        (verification::CONDITION, verified.said.clone()),
     ]
 }
 

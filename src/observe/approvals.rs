@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::api::approval::{Approval, SubjectKind};
 use crate::decide::approval::guard::{Guard, Installed, Shipped, created, differs};
+use crate::decide::model_registry_entry::verification;
 use crate::runtime::{Cache, Clock, Watch};
 
 /// How long the policies are taken to be as they were found.
@@ -29,6 +30,8 @@ pub struct GovernanceSettings {
     pub policies: Vec<Shipped>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
     pub required: bool,
+    /// How artifacts are verified, if they are.
+    pub verification: Option<verification::Settings>,
 }
 
 /// Approvals, and what is known of the policies that guard them.

@@ -1,11 +1,15 @@
 //! A registry entry needs itself, and what people have said of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use kube::ResourceExt;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
 
 use super::approvals::{self, Approvals, GovernanceSettings};
 use crate::api::approval::SubjectKind;
@@ -14,16 +18,70 @@ use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::Entry;
 use crate::decide::Plan;
 use crate::decide::approval;
-use crate::decide::model_registry_entry::{self, Observed, usage};
+use crate::decide::live_job::LiveJob;
+use crate::decide::model_registry_entry::{self, Observed, usage, verification};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 
 /// The machine of ModelRegistryEntries.
 pub struct ModelRegistryEntries {
+    client: Client,
     deployments: Cache<ModelDeployment>,
+    jobs: Cache<Job>,
+    verification: Option<verification::Settings>,
     approvals: Approvals,
     roles: Vec<String>,
     require_governance: bool,
+}
+
+impl ModelRegistryEntries {
+    /// The Jobs that look at the artifact, with their pods. No cache has those: they are few, and asked for only while there is such a
+    /// Job.
+    async fn looks(&self, namespace: &str, name: &str) -> Result<verification::Jobs, ObserveError> {
+        if self.jobs.is_forbidden(namespace) {
+            return Ok(verification::Jobs { live: Vec::new(), hidden: true });
+        }
+        let jobs = self.jobs.find(namespace, &look_key(name));
+        if jobs.is_empty() {
+            return Ok(verification::Jobs::default());
+        }
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let of_entry = ListParams::default().labels(&format!("{}={name}", labels::ENTRY));
+        let pods = tokio::time::timeout(ANSWER, api.list(&of_entry))
+            .await
+            .map_err(|_| unseen("the API server does not answer"))?;
+        let pods: Vec<Arc<Pod>> =
+            pods.map_err(|error| unseen(&error.to_string()))?.items.into_iter().map(Arc::new).collect();
+        let of = |job: &Job| pods.iter().filter(|it| is_owned_by(it.as_ref(), job)).cloned().collect();
+        let live = jobs.into_iter().map(|job| LiveJob { pods: of(&job), job }).collect();
+        Ok(verification::Jobs { live, hidden: false })
+    }
+}
+
+fn is_owned_by(pod: &Pod, job: &Job) -> bool {
+    pod.owner_references().iter().any(|it| it.controller == Some(true) && Some(&it.uid) == job.metadata.uid.as_ref())
+}
+
+/// What a Job that looks at an entry's artifact is found by.
+fn look_key(entry: &str) -> String {
+    format!("{LOOKS}{entry}")
+}
+
+/// What keys of such Jobs begin with. No deployment has a name like that.
+const LOOKS: &str = "looks-at/";
+
+/// What such a Job is indexed by.
+pub fn key_of_look(job: &Job) -> Option<String> {
+    job.labels().get(labels::ENTRY).map(|it| look_key(it))
+}
+
+/// The watch of Jobs wakes the entry whose artifact one looks at.
+pub fn woken_by_looks(watch: Watch<Job>, queue: &Queue<ModelRegistryEntry>) -> Watch<Job> {
+    watch.wakes(queue, |job| {
+        let name = job.labels().get(labels::ENTRY);
+        let entry = |it: &String| ObjectRef::new(it).within(&job.namespace().unwrap_or_default());
+        name.map(entry).into_iter().collect()
+    })
 }
 
 impl Machine for ModelRegistryEntries {
@@ -48,6 +106,10 @@ impl Machine for ModelRegistryEntries {
         observed.users = self.deployments.some_names(&namespace, &user_key(&name), &known, most);
         observed.unreadable_user = self.deployments.unreadable(&namespace);
         observed.refused = memory.refusal.clone();
+        if self.verification.is_some() {
+            observed.verification.clone_from(&self.verification);
+            observed.jobs = self.looks(&namespace, &name).await?;
+        }
         if !approval::roles_of(&resource, &self.roles).is_empty() {
             observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
             observed.guard = self.approvals.guard().await;
@@ -73,6 +135,14 @@ impl Machine for ModelRegistryEntries {
     }
 }
 
+/// What others watch, too.
+pub struct Seen {
+    /// Whose revisions may be of an entry.
+    pub deployments: Cache<ModelDeployment>,
+    /// What looks at artifacts, among others.
+    pub jobs: Cache<Job>,
+}
+
 /// What else is woken: by an entry, and by an Approval.
 pub struct Also<E, A> {
     /// By every change of an entry.
@@ -84,6 +154,16 @@ pub struct Also<E, A> {
 /// What a deployment that runs revisions of an entry is found by.
 pub(super) fn user_key(entry: &str) -> String {
     format!("{USES}{entry}")
+}
+
+/// How long the API server has to list pods: a pass waits for it.
+const ANSWER: Duration = Duration::from_secs(5);
+
+fn unseen(why: &str) -> ObserveError {
+    ObserveError {
+        reason: "PodsUnseen",
+        message: format!("the pods that look at the artifact cannot be listed: {why}"),
+    }
 }
 
 /// What keys of users begin with.
@@ -98,7 +178,7 @@ pub fn woken_by_users(watch: Watch<ModelDeployment>, queue: &Queue<ModelRegistry
 pub fn register(
     registration: &mut Registration<'_>,
     queue: Queue<ModelRegistryEntry>,
-    deployments: Cache<ModelDeployment>,
+    seen: Seen,
     settings: GovernanceSettings,
     also: Also<
         impl FnOnce(Watch<ModelRegistryEntry>) -> Watch<ModelRegistryEntry>,
@@ -110,8 +190,15 @@ pub fn register(
     let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));
     let approvals = registration.watches.add(approvals);
     let approvals = Approvals::new(approvals, registration.client.clone(), registration.clock(), settings.policies);
-    let (roles, require_governance) = (settings.roles, settings.required);
-    let machine = ModelRegistryEntries { deployments, approvals: approvals.clone(), roles, require_governance };
+    let machine = ModelRegistryEntries {
+        client: registration.client.clone(),
+        deployments: seen.deployments,
+        jobs: seen.jobs,
+        verification: settings.verification,
+        approvals: approvals.clone(),
+        roles: settings.roles,
+        require_governance: settings.required,
+    };
     registration.controller(machine, cache.clone(), queue);
     (cache, approvals)
 }

@@ -63,6 +63,13 @@ pub struct OperatorOptions {
     /// Every entry has to say what it may be used for, how risky it is, and who answers for it; none without is rolled out.
     #[arg(long)]
     pub require_governance: bool,
+    /// Verify artifacts in object storage when they are registered, by a Job; nothing begins to roll out before.
+    #[arg(long)]
+    pub verify_artifacts: bool,
+    /// How often an artifact that was verified is looked at again, such as `24h`; never when left out. It is read again only if
+    /// somebody has written to it.
+    #[arg(long)]
+    pub verify_again_every: Option<String>,
     /// What the names of the admission policies begin with that guard approvals, as the chart installs them; without it
     /// no approval counts.
     #[arg(long)]
@@ -346,7 +353,7 @@ mod tests {
     use crate::api::gateway::HttpRoute;
     use crate::audit::ObjectStoreTrail;
     use crate::observe::approvals::GovernanceSettings;
-    use crate::observe::model_registry_entry::{self, Also};
+    use crate::observe::model_registry_entry::{self, Also, Seen};
     use crate::runtime::watch::server::Server;
     use crate::runtime::{Queue, Watch, health};
 
@@ -415,7 +422,9 @@ mod tests {
             let also = Also { entries: |it| it, approvals: |it| it };
             let deployments = registration.watches.add(Watch::new(watcher::Config::default()));
             let (queue, settings) = (Queue::default(), GovernanceSettings::default());
-            drop(model_registry_entry::register(registration, queue, deployments, settings, also));
+            let jobs = registration.watches.add(Watch::new(watcher::Config::default()));
+            let seen = Seen { deployments, jobs };
+            drop(model_registry_entry::register(registration, queue, seen, settings, also));
         };
         let probed = async {
             health::tests::forget_beats(&health);

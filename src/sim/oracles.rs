@@ -1,6 +1,7 @@
 //! What has to hold in every run: some of it at every write, the rest when the run has come to rest.
 
 mod approval;
+mod artifact;
 mod probation;
 mod revocation;
 mod usage;
@@ -40,6 +41,8 @@ pub(super) struct Oracles {
     /// Since when an outcome that arrives late has been bad.
     late_failure: Option<DateTime<Utc>>,
     pub(super) breached_at: Option<DateTime<Utc>>,
+    /// Whether artifacts are verified before anything rolls out.
+    pub(super) verifies: bool,
     /// Since when entries are revoked.
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
@@ -48,6 +51,11 @@ pub(super) struct Oracles {
 pub(super) const PROMISE: TimeDelta = TimeDelta::seconds(1);
 
 impl Oracles {
+    /// Of a run in which artifacts are verified, or not.
+    pub(super) fn of(verifies: bool) -> Self {
+        Self { verifies, ..Self::default() }
+    }
+
     pub(super) fn broken(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }
@@ -95,6 +103,10 @@ impl Oracles {
             self.route(cluster, before, after);
         } else if path_ == path(SERVICES, NAME) && before["spec"]["selector"] != after["spec"]["selector"] {
             self.switch(cluster, &after["spec"]["selector"]);
+        } else if path_.contains("/modelregistryentries/") {
+            self.artifact(cluster, before, after);
+        } else if path_.contains("/jobs/") && before.is_null() && jobs::looks_at(after).is_some() {
+            self.look(cluster, after);
         } else if path_.contains("/jobs/") && before.is_null() {
             self.job(cluster, after);
         }
@@ -228,6 +240,9 @@ impl Oracles {
         let is_judged = status.attempt.as_ref().is_some_and(|it| it.state.is_active()) || status.probation.is_some();
         if !is_judged && !jobs::all(cluster).is_empty() {
             self.broken("a Job is left that judges nobody");
+        }
+        if jobs::looks(cluster).iter().any(|(_, it)| jobs::is_over(it)) {
+            self.broken("a Job is left that has said what it found");
         }
         let all_named = cluster.all(MODELS).into_iter().flat_map(|(_, it)| {
             let name = it["metadata"]["name"].as_str().unwrap_or_default().to_owned();

@@ -14,6 +14,7 @@ use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
 use crate::decide::Measurement;
 use crate::decide::model_deployment::observed::Settings;
+use crate::decide::model_registry_entry::verification;
 use crate::observe::approvals::GovernanceSettings;
 use crate::observe::model_deployment::{self, MetricSource};
 use crate::runtime::operator::Registration;
@@ -32,7 +33,13 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts, fills its caches, and leads in this epoch.
-    pub(super) async fn start(wire: Arc<Wire>, source: Arc<dyn Answers>, clock: Clock, epoch: i64) -> Self {
+    pub(super) async fn start(
+        wire: Arc<Wire>,
+        source: Arc<dyn Answers>,
+        clock: Clock,
+        epoch: i64,
+        verifies: bool,
+    ) -> Self {
         let (metrics, authority) = (Arc::new(Metrics::new()), Authority::default());
         let client = wire.client(metrics.clone());
         let events = EventSink::start(client.clone(), "sim".into(), Default::default());
@@ -49,8 +56,10 @@ impl Process {
         };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
         let policies = approval_guard::shipped("werkbank", &[]).unwrap();
-        let approvals = GovernanceSettings { policies, ..GovernanceSettings::default() };
-        model_deployment::register(&mut registration, source, settings, approvals);
+        let verification = verification::Settings { image: settings.fetch_image.clone(), every: None };
+        let verification = verifies.then_some(verification);
+        let governance = GovernanceSettings { policies, verification, ..GovernanceSettings::default() };
+        model_deployment::register(&mut registration, source, settings, governance);
         let hands = registration.by_hand();
         watches.start().await.unwrap();
         authority.grant(epoch, Instant::now() + FOR_EVER);

@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
         let view = View { cluster, clock };
         let store = Arc::new(InMemory::new());
         let trail = ObjectStoreTrail::over(store, Path::default(), "memory:///".into()).await.unwrap();
-        let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::default());
+        let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::of(scenario.verifies));
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
             forbidden: None,
@@ -370,7 +370,7 @@ impl<'a> Run<'a> {
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
         let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
         self.view.cluster.lists_at(snapshot);
-        let process = Process::start(wire, Arc::new(source), clock, self.lives).await;
+        let process = Process::start(wire, Arc::new(source), clock, self.lives, self.scenario.verifies).await;
         for (number, hand) in process.hands.iter().enumerate() {
             self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
         }

@@ -34,6 +34,7 @@ pub(super) struct Scenario {
     spec: Value,
     given: Vec<(String, Value)>,
     is_guarded: bool,
+    pub(super) verifies: bool,
     pub(super) acts: Vec<Act>,
     pub(super) metrics: Metrics,
     pods: PodsOf,
@@ -51,10 +52,10 @@ impl Scenario {
             "rollout": {"steps": [{"weight": "5%", "for": "2m"}, {"weight": "50%", "for": "2m"}]},
             "analysis": {"metrics": [guardrail()]},
         });
-        let (given, is_guarded, acts) = (Vec::new(), false, Vec::new());
+        let (given, is_guarded, verifies, acts) = (Vec::new(), false, false, Vec::new());
         let all = |_: &View, _: &str, wanted| wanted;
         let jobs = |_: &View, _: &Value| JobEnd::Says(r#"{"value": 0.93}"#);
-        Self { name, spec, given, is_guarded, acts, metrics: |_, _| good(), pods: all, jobs }
+        Self { name, spec, given, is_guarded, verifies, acts, metrics: |_, _| good(), pods: all, jobs }
     }
 
     /// The spec it begins with differs by this merge patch.
@@ -83,6 +84,12 @@ impl Scenario {
     /// The admission policies are in force, and `churn-5` is registered by `anna`: two roles have to approve it.
     pub(super) fn guarded(mut self) -> Self {
         self.is_guarded = true;
+        self
+    }
+
+    /// The operator verifies artifacts before it rolls them out.
+    pub(super) fn verifying(mut self) -> Self {
+        self.verifies = true;
         self
     }
 

@@ -4,6 +4,7 @@
 //! are like follows from the cluster, not from the clock.
 
 mod approvals;
+mod artifacts;
 mod autoscaling;
 mod children;
 mod contests;
@@ -33,7 +34,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let others = [outages::all(), edits::all(), children::all(), contests::all(), people::all()];
     let metrics = [counted::all(), autoscaling::all(), watches::all(), neighbours::all(), revocations::all()];
     let late = [probation::all(), images::all(), restored::all(), jobs::all(), approvals::all(), governance::all()];
-    ways.into_iter().chain(others).chain(metrics).chain(late).flatten().collect()
+    ways.into_iter().chain(others).chain(metrics).chain(late).chain([artifacts::all()]).flatten().collect()
 }
 
 /// `churn-2` is deployed once `churn-1` serves.

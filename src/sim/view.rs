@@ -13,7 +13,7 @@ use crate::api::Condition;
 use crate::api::condition::ConditionStatus;
 use crate::api::gateway::HttpRoute;
 use crate::api::labels;
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, RevisionRole, Verdict, VerdictKind};
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase, RevisionRole, Verdict, VerdictKind};
 use crate::build::route;
 use crate::runtime::Clock;
 
@@ -215,6 +215,10 @@ impl View {
 
     pub(super) fn is_stalled_by(&self, reason: &str) -> bool {
         self.is_stalled() && self.is_told(reason)
+    }
+
+    pub(super) fn is_gated_by(&self, reason: &str) -> bool {
+        self.status().phase == Phase::Gating && self.is_told(reason)
     }
 
     /// Whether it is ready, and nothing is on its way out.

@@ -21,27 +21,22 @@
 //! | 14 | `ArtifactAccessDenied` | the store refuses the credentials |
 //! | 15 | `ArtifactInvalidUri` | arguments, URI, or names in the directory not usable |
 //! | 16 | `ArtifactNotWritable` | the target directory cannot be written |
+//! | 17 | `ArtifactChanged` | somebody wrote to it while it was read |
 //! | 130, 143 | | told to end (SIGINT, SIGTERM); nothing is left behind |
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::pod::{end_with, told_to_end};
+use super::reading::{Keep, Reading, mismatch, say};
 use crate::api::artifact::{ArtifactUri, STAGING_DIR, model_path};
 use crate::api::artifact_digest::{Sha256Digest, directory_digest};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
-use crate::connect::storage::{ArtifactContent, ArtifactFile, ArtifactSource, Patience, StorageError, list_directory};
-
-/// Where the kubelet looks for the reason of a failure, unless told otherwise.
-const TERMINATION_LOG: &str = "/dev/termination-log";
-/// How often progress is told.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+use crate::connect::storage::{ArtifactContent, ArtifactFile, ArtifactSource, Patience, list_directory};
 
 /// What to fetch, and where to. Each can be given by argument or environment.
 #[derive(Debug, Clone, clap::Args)]
@@ -83,27 +78,7 @@ pub async fn run(args: FetchArgs) -> ExitCode {
             say(&format!("verified: {} ({} bytes fetched)", fetched.path.display(), fetched.bytes));
             ExitCode::SUCCESS
         }
-        Err(failure) => {
-            say(&format!("{}: {}", failure.reason.as_str(), failure.message));
-            let path = std::env::var("TERMINATION_MESSAGE_PATH").unwrap_or_else(|_| TERMINATION_LOG.to_owned());
-            // Outside of a pod there is no such file; the line above has said it all.
-            if let Err(error) = fs::write(&path, failure.to_line()) {
-                say(&format!("the termination message cannot be written to {path}: {}", error.kind()));
-            }
-            ExitCode::from(failure.reason.exit_code())
-        }
-    }
-}
-
-/// The exit code, once a signal asks for the end. The first process of a container has to ask for its signals:
-/// the kernel's default, which is to end, does not hold for it.
-async fn told_to_end() -> u8 {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => 143,
-        _ = int.recv() => 130,
+        Err(failure) => end_with(&failure),
     }
 }
 
@@ -134,8 +109,6 @@ pub async fn fetch(args: &FetchArgs) -> Result<Fetched, ArtifactFailure> {
     }
     let source = ArtifactSource::open(&job.uri, Patience::DOWNLOAD)?;
     let content = source.content().await?;
-    job.check_size(&content)?;
-    job.clear_staging()?;
     let result = job.download(&source, &content).await;
     let done = match result {
         Ok(bytes) => job.put_in_place().map(|()| Fetched { path: job.target.clone(), bytes }),
@@ -188,23 +161,6 @@ impl Job {
         !meta.is_symlink() && digest == Some(self.digest)
     }
 
-    fn check_size(&self, content: &ArtifactContent) -> Result<(), ArtifactFailure> {
-        let (files, bytes) = match content {
-            ArtifactContent::File(file) => (1, file.size),
-            ArtifactContent::Directory(files) => {
-                (files.len(), files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size)))
-            }
-        };
-        say(&format!("fetching {}: {files} file(s), {bytes} bytes, at most {} allowed", self.uri, self.max_bytes));
-        if bytes > self.max_bytes { Err(self.too_large()) } else { Ok(()) }
-    }
-
-    fn too_large(&self) -> ArtifactFailure {
-        let message =
-            format!("{} is larger than {} bytes; raise --max-bytes or shrink the artifact", self.uri, self.max_bytes);
-        ArtifactFailure::new(Reason::ArtifactTooLarge, message)
-    }
-
     fn clear_staging(&self) -> Result<(), ArtifactFailure> {
         match fs::remove_dir_all(&self.staging) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -221,54 +177,19 @@ impl Job {
 
     /// Downloads into the staging directory and compares the digest; returns the bytes read.
     async fn download(&self, source: &ArtifactSource, content: &ArtifactContent) -> Result<u64, ArtifactFailure> {
-        let mut progress = Progress { bytes: 0, told: Instant::now() };
-        let actual = match content {
-            ArtifactContent::File(file) => self.download_file(source, file, &mut progress).await?,
-            ArtifactContent::Directory(files) => {
-                let mut digests = Vec::with_capacity(files.len());
-                for file in files {
-                    digests.push((&file.path, self.download_file(source, file, &mut progress).await?));
-                }
-                directory_digest(digests)
-            }
-        };
-        if actual == self.digest {
-            return Ok(progress.bytes);
-        }
-        Err(ArtifactFailure::new(
-            Reason::ArtifactDigestMismatch,
-            format!(
-                "{} has digest {actual}, the registry entry says {}; upload the registered bytes again, or register these under a new version",
-                self.uri, self.digest
-            ),
-        ))
+        let mut reading = Reading::of(&self.uri, content, self.max_bytes)?;
+        self.clear_staging()?;
+        let actual = reading.through(source, content, |file| self.stage(file)).await?;
+        if actual == self.digest { Ok(reading.bytes()) } else { Err(mismatch(&self.uri, actual, self.digest)) }
     }
 
-    async fn download_file(
-        &self,
-        source: &ArtifactSource,
-        file: &ArtifactFile,
-        progress: &mut Progress,
-    ) -> Result<Sha256Digest, ArtifactFailure> {
+    fn stage(&self, file: &ArtifactFile) -> Result<Staged<'_>, ArtifactFailure> {
         let staged = if file.path.is_empty() { self.staged() } else { self.staged().join(&file.path) };
         if let Some(parent) = staged.parent() {
             fs::create_dir_all(parent).map_err(|error| self.not_writable(&error))?;
         }
-        let mut out = fs::File::create_new(&staged).map_err(|error| self.not_writable(&error))?;
-        let mut pieces = source.read(file).await?;
-        let mut hasher = Sha256::new();
-        while let Some(piece) = pieces.try_next().await? {
-            progress.bytes += piece.len() as u64;
-            // Sizes were checked when listed; the store may still send more.
-            if progress.bytes > self.max_bytes {
-                return Err(self.too_large());
-            }
-            hasher.update(&piece);
-            out.write_all(&piece).map_err(|error| self.not_writable(&error))?;
-            progress.tell();
-        }
-        out.sync_all().map_err(|error| self.not_writable(&error))?;
-        Ok(Sha256Digest::of_hasher(hasher))
+        let out = fs::File::create_new(&staged).map_err(|error| self.not_writable(&error))?;
+        Ok(Staged { job: self, out })
     }
 
     fn put_in_place(&self) -> Result<(), ArtifactFailure> {
@@ -289,30 +210,19 @@ impl Job {
     }
 }
 
-impl From<StorageError> for ArtifactFailure {
-    fn from(error: StorageError) -> Self {
-        let reason = match &error {
-            StorageError::NotFound(_) => Reason::ArtifactNotFound,
-            StorageError::Denied(_) => Reason::ArtifactAccessDenied,
-            StorageError::Unreachable(_) => Reason::ArtifactUnreachable,
-            StorageError::Unusable(_) => Reason::ArtifactInvalidUri,
-            StorageError::TooLarge(_) => Reason::ArtifactTooLarge,
-        };
-        Self::new(reason, error.to_string())
+/// A file in the staging directory.
+struct Staged<'a> {
+    job: &'a Job,
+    out: fs::File,
+}
+
+impl Keep for Staged<'_> {
+    fn piece(&mut self, piece: &[u8]) -> Result<(), ArtifactFailure> {
+        self.out.write_all(piece).map_err(|error| self.job.not_writable(&error))
     }
-}
 
-struct Progress {
-    bytes: u64,
-    told: Instant,
-}
-
-impl Progress {
-    fn tell(&mut self) {
-        if self.told.elapsed() >= PROGRESS_EVERY {
-            self.told = Instant::now();
-            say(&format!("{} bytes so far", self.bytes));
-        }
+    fn end(&mut self) -> Result<(), ArtifactFailure> {
+        self.out.sync_all().map_err(|error| self.job.not_writable(&error))
     }
 }
 
@@ -333,11 +243,6 @@ fn digest_local_directory(root: &Path) -> Option<Sha256Digest> {
     let digests: Option<Vec<_>> =
         files.into_keys().map(|path| Some((digest_local_file(&root.join(&path))?, path))).collect();
     Some(directory_digest(digests?.into_iter().map(|(digest, path)| (path, digest))))
-}
-
-/// One plain line for `kubectl logs`. A closed stdout is no reason to fail.
-fn say(line: &str) {
-    writeln!(std::io::stdout(), "fetch: {line}").ok();
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
 //! What runs in pods of its own, without rights in the cluster.
 
 pub mod fetch;
+mod pod;
+mod reading;
+pub mod verify;

@@ -2,6 +2,7 @@
 //!
 //! | what has to be | before |
 //! |---|---|
+//! | the artifact of the entry verified, where it can be before a pod serves it ([`verification`]) | an attempt begins, and each rise |
 //! | everything said of the entry that has to be ([`governance`]) | an attempt begins, and each rise |
 //! | its purpose, region and consent such as the entry allows ([`allowed_use`]) | an attempt begins, and each rise |
 //! | the entry approved, by the roles that it and the operator ask for | an attempt begins, and each rise |
@@ -32,6 +33,7 @@ use crate::api::{ModelDeployment, Weight};
 use crate::decide::approval::guard::Guard;
 use crate::decide::approval::{self, Question, guard};
 use crate::decide::governance::{self, allowed_use, time};
+use crate::decide::model_registry_entry::verification;
 use crate::decide::{EventType, Missing};
 
 /// Reason: the entry that the spec names is on its way out.
@@ -52,10 +54,11 @@ pub(super) fn of_entry(resource: &ModelDeployment, observed: &Observed) -> Optio
         ),
         ..it
     });
+    let unverified = observed.settings.verify_artifacts.then(|| verification::missing(name, entry)).flatten();
     let roles = &observed.settings.approval_roles;
     let unapproved = approval::missing_of_entry(entry, roles, &observed.approvals, &observed.guard);
     let misused = allowed_use::not_allowed(name, &entry.spec, &resource.spec);
-    Missing::together([incomplete, misused, unapproved].into_iter().flatten())
+    Missing::together([unverified, incomplete, misused, unapproved].into_iter().flatten())
 }
 
 impl Pass<'_> {
@@ -202,7 +205,8 @@ impl Pass<'_> {
         if before == Phase::Gating && said.is_none_or(|it| it == closed.reason) {
             return;
         }
-        let type_ = if closed.reason == approval::AWAITED { EventType::Normal } else { EventType::Warning };
+        let awaited = [approval::AWAITED, verification::AWAITED].contains(&closed.reason);
+        let type_ = if awaited { EventType::Normal } else { EventType::Warning };
         self.tell(type_, closed.reason, "Gate", closed.message);
     }
 
@@ -223,7 +227,7 @@ impl Pass<'_> {
 /// Whether it is the reason of a gate.
 fn is_reason(reason: &str) -> bool {
     let of_use = [governance::INCOMPLETE, allowed_use::PURPOSE, allowed_use::REGION, allowed_use::CONSENT];
-    approval::REASONS.contains(&reason) || of_use.contains(&reason)
+    approval::REASONS.contains(&reason) || of_use.contains(&reason) || verification::is_reason(reason)
 }
 
 /// What an Approval of a step refers to.

@@ -18,7 +18,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::inquiry::{Answered, Asked, Inquiry, Judges, Part, Query, Subject, Topic};
-use super::observed::LiveJob;
 use super::pass::Pass;
 use super::policy::{MetricRule, Policy};
 use super::question::{Question, Template};
@@ -27,6 +26,7 @@ use super::{measure, probation};
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, AttemptState, MetricRole, ModelDeploymentStatus, Probation, Verdict};
 use crate::build::job::{self, Purpose, Task};
+use crate::decide::live_job::LiveJob;
 use crate::decide::{ChildKind, Measurement, Refusal};
 
 /// A metric of provider `job`, and whom it judges at this moment.

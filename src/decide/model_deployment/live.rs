@@ -95,7 +95,7 @@ fn fetch_problem(container: &ContainerStatus, since: DateTime<Utc>) -> Option<Po
 }
 
 /// What Kubernetes tells of time: whole seconds.
-pub(super) fn moment(told: Option<&Time>) -> Option<DateTime<Utc>> {
+pub(in crate::decide) fn moment(told: Option<&Time>) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(told?.0.as_second(), 0)
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use super::inquiry::{Answered, Asked};
@@ -18,6 +17,7 @@ use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::decide::Refusal;
 use crate::decide::approval::guard::Guard;
+use crate::decide::live_job::LiveJob;
 
 /// Everything read from the cluster and the metric source for one pass.
 #[derive(Debug, Clone, Default)]
@@ -83,15 +83,6 @@ pub struct Children {
     pub jobs_hidden: bool,
 }
 
-/// A Job with its pods, whose containers say the number.
-#[derive(Debug, Clone, Default)]
-pub struct LiveJob {
-    /// The Job.
-    pub job: Arc<Job>,
-    /// Its pods: one, if nobody else meddles.
-    pub pods: Vec<Arc<Pod>>,
-}
-
 /// What the loop remembers between passes and a decision needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
@@ -112,6 +103,8 @@ pub struct Memory {
 pub struct Settings {
     /// Region → node labels (key → allowed values).
     pub regions: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Whether artifacts are verified before anything begins to roll out.
+    pub verify_artifacts: bool,
     /// Image of the fetching init container.
     pub fetch_image: String,
     /// Roles that have to approve every entry.

@@ -15,8 +15,9 @@ use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
 use crate::build::{self, record};
 use crate::decide::ChildKind;
+use crate::decide::live_job::LiveJob;
 use crate::decide::model_deployment::live;
-use crate::decide::model_deployment::observed::{Children, LiveJob};
+use crate::decide::model_deployment::observed::Children;
 use crate::runtime::PassMemory;
 
 impl ModelDeployments {

@@ -17,19 +17,23 @@ use super::desk::Desk;
 use super::sources::Sources;
 use super::{MetricSource, ModelDeployments};
 use crate::api::approval::{Approval, SubjectKind};
+use crate::api::condition;
 use crate::api::labels;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
-use crate::decide::model_registry_entry::usage;
+use crate::decide::model_registry_entry::{usage, verification};
 use crate::observe::approvals::GovernanceSettings;
-use crate::observe::model_registry_entry::{self, Also};
+use crate::observe::model_registry_entry::{self, Also, Seen};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Loss, NamespaceMeta, Queue, Watch, Watchable};
 
 /// What there is not where Jobs may not be read; all else goes on.
-const WITHOUT_JOBS: Loss = Loss { what: "metrics of provider job are not judged", role: "Role" };
+const WITHOUT_JOBS: Loss = Loss {
+    what: "metrics of provider job are not judged, nor artifacts verified when they are registered",
+    role: "Role",
+};
 
 /// Watches ModelDeployments, entries and everything else a decision needs, and runs
 /// the machines of both kinds.
@@ -50,10 +54,17 @@ pub fn register(
         },
         approvals: |it: Watch<_>| it.wakes(&queue, move |approval| deployments_of(&of_approvals, approval)),
     };
-    let approval_roles = governance.roles.clone();
-    let settings = Settings { approval_roles, require_governance: governance.required, ..settings };
-    let (entries, approvals) =
-        model_registry_entry::register(registration, queue_of_entries, own.clone(), governance, also);
+    let jobs = jobs().wakes(&queue, deployment_of);
+    let jobs = model_registry_entry::woken_by_looks(jobs, &queue_of_entries);
+    let jobs = registration.watches.add_welcome(jobs, WITHOUT_JOBS);
+    let settings = Settings {
+        approval_roles: governance.roles.clone(),
+        require_governance: governance.required,
+        verify_artifacts: governance.verification.is_some(),
+        ..settings
+    };
+    let seen = Seen { deployments: own.clone(), jobs: jobs.clone() };
+    let (entries, approvals) = model_registry_entry::register(registration, queue_of_entries, seen, governance, also);
     let deployments = own.clone();
     // Only metadata: a cluster's ConfigMaps can be more than this process has memory for.
     let config_maps = Watch::<PartialObjectMeta<ConfigMap>>::new(watcher::Config::default())
@@ -65,10 +76,6 @@ pub fn register(
         .wakes(&queue, move |namespace| all_within(&deployments, &namespace.name_any()));
     let pods =
         Watch::<Pod>::new(labelled()).trim(forget_all_but_containers).index(|pod| pod_key(pod).into_iter().collect());
-    let jobs = children::<Job>()
-        .trim(forget_all_but_end)
-        .only_when(is_news_of_job)
-        .index(|it| it.labels().get(labels::DEPLOYMENT).cloned().into_iter().collect());
     let machine = ModelDeployments {
         client: registration.client.clone(),
         entries,
@@ -80,7 +87,7 @@ pub fn register(
         autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),
         routes: registration.watches.add(children().wakes(&queue, deployment_of)),
-        jobs: registration.watches.add_welcome(jobs.wakes(&queue, deployment_of), WITHOUT_JOBS),
+        jobs,
         pods: registration.watches.add(pods.wakes(&queue, deployment_of)),
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
@@ -145,6 +152,16 @@ fn labelled() -> watcher::Config {
 
 fn children<K: Watchable>() -> Watch<K> {
     Watch::new(labelled())
+}
+
+/// Those that compute metrics, and those that look at the artifacts of entries.
+fn jobs() -> Watch<Job> {
+    let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
+    let keys = |it: &Job| {
+        let of_deployment = it.labels().get(labels::DEPLOYMENT).cloned();
+        of_deployment.into_iter().chain(model_registry_entry::key_of_look(it)).collect()
+    };
+    Watch::new(watcher::Config::default().labels(&ours)).trim(forget_all_but_end).only_when(is_news_of_job).index(keys)
 }
 
 /// Whose child it is, by label: children of a revision are owned by its record.
@@ -234,17 +251,18 @@ fn forget_all_but_end(job: &mut Job) {
     job.status = Some(JobStatus { conditions, ..JobStatus::default() });
 }
 
-/// Its controller counts pods in it, too.
-/// What the operator writes to an entry concerns nobody else: with thousands of deployments of one entry each write would wake them
+/// What the operator writes to an entry concerns nobody else but for whether its artifact is verified: with thousands of deployments of one entry each write would wake them
 /// all.
 fn is_news_of_entry(before: &ModelRegistryEntry, after: &ModelRegistryEntry) -> bool {
     let told = |it: &ModelRegistryEntry| {
         let ObjectMeta { uid, generation, deletion_timestamp, .. } = it.metadata.clone();
-        (uid, generation, deletion_timestamp)
+        let verified = it.status.as_ref().and_then(|it| condition::find(&it.conditions, verification::CONDITION));
+        (uid, generation, deletion_timestamp, verified.map(|it| (it.status, it.message.clone())))
     };
     told(before) != told(after)
 }
 
+/// Its controller counts pods in it, too.
 fn is_news_of_job(before: Option<&Job>, after: &Job) -> bool {
     let told = |it: &Job| (it.status.clone().unwrap_or_default(), it.metadata.deletion_timestamp.is_some());
     before.is_none_or(|before| told(before) != told(after))

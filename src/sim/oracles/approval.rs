@@ -68,6 +68,9 @@ impl Oracles {
         let Ok(entry) = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named))) else {
             return;
         };
+        if self.verifies {
+            self.rolled_out_verified(cluster, named);
+        }
         for wrong in not_allowed(&cluster.get(&path(ENTRIES, named)), &deployment) {
             self.broken(format!("{} at {}: {wrong} of {named}", attempt.id, attempt.weight));
         }

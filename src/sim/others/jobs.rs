@@ -4,17 +4,18 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::super::server::Cluster;
-use super::super::view::{JOBS, PODS, within};
+use super::super::view::{ENTRIES, JOBS, PODS, path, within};
 use super::copies::is_copy;
 use super::set_status;
+use crate::api::labels;
 
 /// How a Job's container ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::sim) enum JobEnd {
     /// With exit code 0, and this termination message.
     Says(&'static str),
-    /// With this exit code.
-    Fails(i64),
+    /// With this exit code, and this termination message.
+    Fails(i64, &'static str),
     /// Not yet.
     Runs,
 }
@@ -27,35 +28,58 @@ pub(super) fn is_waiting(cluster: &Cluster, job: &Value, jobs: Jobs<'_>) -> bool
     if !job["status"]["conditions"].is_null() {
         return false;
     }
-    pod(cluster, job).is_none_or(|(_, pod)| ended(&pod).is_some() || end_of(job, jobs) != JobEnd::Runs)
+    pod(cluster, job).is_none_or(|(_, pod)| ended(&pod).is_some() || end_of(cluster, job, jobs) != JobEnd::Runs)
 }
 
 /// What a copy says is wrong: nobody may go by it.
-fn end_of(job: &Value, jobs: Jobs<'_>) -> JobEnd {
-    if is_copy(job) { JobEnd::Says(r#"{"value": -1}"#) } else { jobs(job) }
+fn end_of(cluster: &Cluster, job: &Value, jobs: Jobs<'_>) -> JobEnd {
+    match (is_copy(job), looks_at(job)) {
+        (true, _) => JobEnd::Says(r#"{"value": -1}"#),
+        (false, Some(entry)) => end_of_look(cluster, &entry),
+        (false, None) => jobs(job),
+    }
+}
+
+/// On an entry: what its artifact is like, if it is not what is registered: `wrong`, `crashes` whoever reads it, or is `slow`.
+pub(in crate::sim) const ARTIFACT: &str = "sim/artifact";
+
+fn end_of_look(cluster: &Cluster, entry: &str) -> JobEnd {
+    let entry = cluster.get(&path(ENTRIES, entry));
+    match entry["metadata"]["annotations"][ARTIFACT].as_str() {
+        None => JobEnd::Says(r#"{"verified": {"bytes": 42, "files": 1, "fingerprint": "f1", "read": true}}"#),
+        Some("wrong") => JobEnd::Fails(12, r#"{"reason": "ArtifactDigestMismatch", "message": "other bytes"}"#),
+        Some("crashes") => JobEnd::Fails(137, ""),
+        Some("slow") => JobEnd::Runs,
+        Some(other) => panic!("an artifact that is {other}"),
+    }
+}
+
+/// The entry whose artifact the Job looks at.
+pub(in crate::sim) fn looks_at(job: &Value) -> Option<String> {
+    job["metadata"]["labels"][labels::ENTRY].as_str().map(str::to_owned)
 }
 
 /// One thing at a time: the pod is created, it ends, its end is told.
-pub(super) fn act(cluster: &Cluster, path: &str, jobs: Jobs<'_>) {
-    let job = cluster.get(path);
-    let Some((place, pod)) = pod(cluster, &job) else { return create(cluster, &job) };
+pub(super) fn act(cluster: &Cluster, place: &str, jobs: Jobs<'_>) {
+    let job = cluster.get(place);
+    let Some((its_place, pod)) = pod(cluster, &job) else { return create(cluster, &job) };
     if let Some(exit) = ended(&pod) {
         let (type_, reason) =
             if exit == 0 { ("Complete", "CompletionsReached") } else { ("Failed", "BackoffLimitExceeded") };
         let condition =
             json!({"type": type_, "status": "True", "reason": reason, "lastTransitionTime": "2026-11-18T12:00:00Z"});
-        return set_status(cluster, path, &json!({"conditions": [condition]}));
+        return set_status(cluster, place, &json!({"conditions": [condition]}));
     }
-    let (exit, message) = match end_of(&job, jobs) {
+    let (exit, message) = match end_of(cluster, &job, jobs) {
         JobEnd::Says(message) => (0, message),
-        JobEnd::Fails(exit) => (exit, ""),
+        JobEnd::Fails(exit, message) => (exit, message),
         JobEnd::Runs => return,
     };
     let container = &job["spec"]["template"]["spec"]["containers"][0]["name"];
     let state = json!({"terminated": {"exitCode": exit, "message": message}});
     let status =
         json!({"name": container, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
-    set_status(cluster, &place, &json!({"phase": "Succeeded", "containerStatuses": [status]}));
+    set_status(cluster, &its_place, &json!({"phase": "Succeeded", "containerStatuses": [status]}));
 }
 
 /// As long as the Job is there: nobody else removes pods.
@@ -89,6 +113,12 @@ pub(in crate::sim) fn is_over(job: &Value) -> bool {
 
 /// All Jobs of the deployment; nobody's copies.
 pub(in crate::sim) fn all(cluster: &Cluster) -> Vec<(String, Value)> {
-    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it));
+    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it) && looks_at(it).is_none());
+    all.map(|(path, it)| (path, Value::clone(&it))).collect()
+}
+
+/// All Jobs that look at artifacts; nobody's copies.
+pub(in crate::sim) fn looks(cluster: &Cluster) -> Vec<(String, Value)> {
+    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it) && looks_at(it).is_some());
     all.map(|(path, it)| (path, Value::clone(&it))).collect()
 }

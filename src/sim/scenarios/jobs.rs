@@ -39,7 +39,7 @@ fn second_is_bad(view: &View, job: &Value) -> JobEnd {
 
 /// It crashes until somebody has corrected it.
 fn crashes_at_first(view: &View, _: &Value) -> JobEnd {
-    if view.has("corrected") { JobEnd::Says(r#"{"value": 0.93}"#) } else { JobEnd::Fails(3) }
+    if view.has("corrected") { JobEnd::Says(r#"{"value": 0.93}"#) } else { JobEnd::Fails(3, "") }
 }
 
 /// It takes for ever until somebody has corrected it.

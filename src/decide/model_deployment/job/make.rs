@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Assignment, Window, answer, assignments};
 use crate::build::job::{self, Purpose, Task};
+use crate::decide::live_job::LiveJob;
 use crate::decide::model_deployment::children::Work;
 use crate::decide::model_deployment::inquiry::Subject;
 use crate::decide::model_deployment::measure;
-use crate::decide::model_deployment::observed::LiveJob;
 use crate::decide::model_deployment::probation;
 use crate::decide::model_deployment::question::Question;
 use crate::decide::{Child, ChildKind, Measurement};

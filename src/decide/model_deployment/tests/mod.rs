@@ -4,6 +4,7 @@
 //! pass saw and decided, and compares it with the files in `golden/`: what a reviewer reads.
 //! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
 
+mod artifacts;
 mod autoscaling;
 mod canary;
 mod capacity;

@@ -26,7 +26,8 @@ use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, PodTemplate, lab
 use crate::audit::{Entry, EntryKind};
 use crate::build::{deployment, route};
 use crate::decide::approval::guard::Guard;
-use crate::decide::model_deployment::observed::{Children, LiveJob, Memory, Observed, Settings};
+use crate::decide::live_job::LiveJob;
+use crate::decide::model_deployment::observed::{Children, Memory, Observed, Settings};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::revocation::entries_of;

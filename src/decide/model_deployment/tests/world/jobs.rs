@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::build::job::{self, Purpose};
+use crate::decide::live_job::LiveJob;
 use crate::decide::model_deployment::inquiry::Subject;
-use crate::decide::model_deployment::observed::LiveJob;
 
 impl World {
     /// What each live Job is for, by name.

@@ -1,0 +1,51 @@
+//! What `werkbank verify` has found: one line of JSON, as that of a failure ([`super::artifact_failure`]).
+
+use serde::{Deserialize, Serialize};
+
+/// The artifact is the registered one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactReport {
+    /// Its size.
+    pub bytes: u64,
+    /// How many files it is.
+    pub files: u64,
+    /// What stays the same until somebody writes to it.
+    pub fingerprint: String,
+    /// Whether it was read; otherwise its fingerprint is the known one.
+    pub read: bool,
+}
+
+impl ArtifactReport {
+    /// The line to write.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        serde_json::json!({"verified": self}).to_string()
+    }
+
+    /// Finds it in a termination message: its last line that is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let of_line = |line: &str| {
+            let mut whole: serde_json::Value = serde_json::from_str(line.trim()).ok()?;
+            serde_json::from_value(whole.get_mut("verified")?.take()).ok()
+        };
+        text.lines().rev().find_map(of_line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_and_garbage_is_nothing(bytes: u64, files: u64, read: bool, around in "[^\n{]{0,50}", garbage in "\\PC*") {
+            let it = ArtifactReport { bytes, files, fingerprint: "ab12".into(), read };
+            prop_assert_eq!(ArtifactReport::parse(&format!("{around}\n{}\n{around}", it.to_line())), Some(it));
+            prop_assert_eq!(ArtifactReport::parse(&garbage), None);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The Job that verifies an entry's artifact: `werkbank verify`, with the entry's credentials and no rights in the cluster.
+//!
+//! Always a Job, however small the artifact: so the operator reads no Secret, needs no way to any store, and a large artifact
+//! is nobody else's memory or network.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::annotation;
+use crate::api::{ModelRegistryEntry, labels};
+use crate::text::hex::hex;
+
+/// The container that says what it found.
+pub const CONTAINER: &str = "verify";
+/// On the Job: the number of the look.
+const LOOK: &str = "werkbank.dev/look";
+/// For when nobody is there to delete it.
+const KEPT_SECONDS: i32 = 3600;
+
+/// One look at an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Its number.
+    pub number: i64,
+    /// The operator's image.
+    pub image: String,
+    /// The fingerprint of when it was right last, if it need not be read again then.
+    pub known: Option<String>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// The Job of a look: of the same name however often it is written.
+#[must_use]
+pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
+    let (name, uid) = identity(entry);
+    let labels =
+        Some([(labels::ENTRY.to_owned(), name.clone()), (labels::MANAGED_BY.into(), labels::MANAGER.into())].into());
+    let owner = OwnerReference {
+        api_version: "werkbank.dev/v1alpha1".into(),
+        kind: "ModelRegistryEntry".into(),
+        name: name.clone(),
+        uid: uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(false),
+    };
+    let digest = hex(&Sha256::digest(json!([uid, look.number]).to_string()), 5);
+    let metadata = ObjectMeta {
+        name: Some(labels::name(&[&name, "verify", &digest])),
+        namespace: entry.metadata.namespace.clone(),
+        labels: labels.clone(),
+        annotations: Some([(LOOK.to_owned(), look.number.to_string())].into()),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
+    };
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels, ..ObjectMeta::default() }),
+        spec: serde_json::from_value(pod(entry, look)).ok(),
+    };
+    let spec = JobSpec {
+        active_deadline_seconds: i64::try_from(look.limit.as_secs()).ok(),
+        backoff_limit: Some(0),
+        completions: Some(1),
+        parallelism: Some(1),
+        ttl_seconds_after_finished: Some(KEPT_SECONDS),
+        template,
+        ..JobSpec::default()
+    };
+    Job { metadata, spec: Some(spec), status: None }
+}
+
+fn identity(entry: &ModelRegistryEntry) -> (String, String) {
+    let part = |it: &Option<String>| it.clone().unwrap_or_default();
+    (part(&entry.metadata.name), part(&entry.metadata.uid))
+}
+
+fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
+    let artifact = &entry.spec.artifact;
+    let mut args = vec!["verify", "--uri", artifact.uri.as_str(), "--sha256", artifact.sha256.as_str()];
+    if let Some(known) = &look.known {
+        args.extend(["--known", known.as_str()]);
+    }
+    let credentials = artifact.secret_ref.iter().map(|it| json!({"secretRef": {"name": it.name}}));
+    json!({
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": false,
+        "serviceAccountName": artifact.service_account_name,
+        "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{
+            "name": CONTAINER,
+            "image": look.image,
+            "args": args,
+            "envFrom": credentials.collect::<Vec<_>>(),
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": true,
+            },
+        }],
+    })
+}
+
+/// The number of the look that a live Job is; `None`: it is none of this entry's.
+#[must_use]
+pub fn number(job: &Job, entry: &ModelRegistryEntry) -> Option<i64> {
+    let (_, uid) = identity(entry);
+    let is_owner = |it: &OwnerReference| it.uid == uid && it.controller == Some(true);
+    job.metadata.owner_references.iter().flatten().find(|it| is_owner(it))?;
+    annotation(&job.metadata, LOOK)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(artifact: Value) -> ModelRegistryEntry {
+        let spec = json!({"model": {"name": "churn", "version": "1", "kind": "Predictor"}, "artifact": artifact});
+        let mut it = ModelRegistryEntry::new("churn-1", serde_json::from_value(spec).unwrap());
+        it.metadata.uid = Some("uid-1".into());
+        it.metadata.namespace = Some("crm".into());
+        it
+    }
+
+    fn look(number: i64, known: Option<&str>) -> Look {
+        let limit = Duration::from_secs(3600);
+        Look { number, image: "werkbank:0.1.0".into(), known: known.map(Into::into), limit }
+    }
+
+    #[test]
+    fn the_job_is_as_the_golden_file_says() {
+        let artifact = json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32), "secretRef": {"name": "store"},
+            "serviceAccountName": "models"});
+        let written = serde_yaml::to_string(&write(&entry(artifact), &look(3, Some("0f1e")))).unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/build/golden/verification.yaml");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &written).unwrap();
+        }
+        assert_eq!(written, std::fs::read_to_string(path).unwrap_or_default(), "UPDATE=1 accepts this");
+    }
+
+    #[test]
+    fn a_look_is_known_by_its_entry_and_its_number_and_named_for_both() {
+        let it = entry(json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32)}));
+        let [one, other] = [1, 2].map(|number| write(&it, &look(number, None)));
+        assert_eq!((number(&one, &it), number(&other, &it)), (Some(1), Some(2)));
+        assert_ne!(one.metadata.name, other.metadata.name);
+        let mut again = it.clone();
+        again.metadata.uid = Some("uid-2".into());
+        assert_eq!(number(&one, &again), None, "that of an entry that was deleted");
+        let container = &one.spec.unwrap().template.spec.unwrap().containers[0];
+        assert!(!container.args.as_ref().unwrap().contains(&"--known".into()));
+    }
+}

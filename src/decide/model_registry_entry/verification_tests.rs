@@ -1,0 +1,297 @@
+//! When an artifact is looked at, what Jobs say of it, and what follows.
+
+use chrono::TimeDelta;
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::json;
+
+use super::*;
+use crate::api::verification::Verification;
+use crate::decide::model_registry_entry::decide;
+use crate::decide::{Plan, Refusal};
+
+/// An entry, the Jobs in the cluster, and a clock.
+struct World {
+    entry: ModelRegistryEntry,
+    observed: Observed,
+    now: DateTime<Utc>,
+}
+
+impl World {
+    fn of(uri: &str) -> Self {
+        let spec = json!({"model": {"name": "churn", "version": "1", "kind": "Predictor"},
+            "artifact": {"uri": uri, "sha256": "0".repeat(64)}});
+        let mut entry = ModelRegistryEntry::new("churn-1", serde_json::from_value(spec).unwrap());
+        entry.metadata.uid = Some("uid-1".into());
+        entry.metadata.generation = Some(1);
+        let every = Some(Duration::from_hours(24));
+        let verification = Some(Settings { image: "werkbank:0.1.0".into(), every });
+        let observed = Observed { verification, ..Observed::default() };
+        Self { entry, observed, now: "2026-11-28T12:00:00Z".parse().unwrap() }
+    }
+
+    fn new() -> Self {
+        Self::of("s3://models/churn/1/")
+    }
+
+    /// Decides, and does what was decided.
+    fn pass(&mut self) -> Plan<ModelRegistryEntryStatus> {
+        let plan = decide(&self.entry, &self.observed, self.now);
+        if plan.status.is_some() {
+            self.entry.status.clone_from(&plan.status);
+        }
+        for op in &plan.ops {
+            match op {
+                Op::Create(Child::Job(job)) => self.created(Job::clone(job)),
+                Op::Delete(ChildKind::Job, name, _) => self.observed.jobs.live.retain(|it| it.name() != name),
+                other => panic!("{other:?}"),
+            }
+        }
+        plan
+    }
+
+    fn created(&mut self, mut job: Job) {
+        let name = job.metadata.name.clone().unwrap();
+        assert!(self.observed.jobs.live.iter().all(|it| it.name() != name), "{name} is there already");
+        job.metadata.uid = Some(format!("uid-of-{name}"));
+        job.metadata.resource_version = Some("1".into());
+        self.observed.jobs.live.push(LiveJob { job: job.into(), pods: Vec::new() });
+    }
+
+    /// The only Job ends, and its container has said this.
+    fn ends(&mut self, well: bool, said: &str) {
+        let state = json!({"terminated": {"exitCode": i32::from(!well), "message": said, "reason": "Error"}});
+        let status =
+            json!({"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        let pod = serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": [status]}})).unwrap();
+        self.ended(well);
+        self.observed.jobs.live[0].pods = vec![std::sync::Arc::new(pod)];
+    }
+
+    fn ended(&mut self, well: bool) {
+        let [live] = self.observed.jobs.live.as_mut_slice() else { panic!("{:?}", self.observed.jobs) };
+        let mut job = Job::clone(&live.job);
+        let (type_, reason) =
+            if well { ("Complete", "CompletionsReached") } else { ("Failed", "BackoffLimitExceeded") };
+        let condition =
+            json!({"type": type_, "status": "True", "reason": reason, "lastTransitionTime": self.now.to_rfc3339()});
+        job.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        live.job = job.into();
+    }
+
+    fn verified(&mut self) {
+        self.pass();
+        self.ends(true, &report("f1", true));
+        self.pass();
+        self.pass();
+    }
+
+    fn later(&mut self, seconds: i64) {
+        self.now += TimeDelta::seconds(seconds);
+    }
+
+    fn jobs(&self) -> usize {
+        self.observed.jobs.live.len()
+    }
+
+    fn known(&self) -> Verification {
+        self.entry.status.clone().unwrap().artifact.unwrap()
+    }
+
+    /// Status, reason and message of a condition.
+    fn said(&self, type_: &str) -> (bool, String, String) {
+        let status = self.entry.status.as_ref().unwrap();
+        let it = condition::find(&status.conditions, type_).unwrap_or_else(|| panic!("no {type_}"));
+        (it.status == true.into(), it.reason.clone(), it.message.clone())
+    }
+
+    fn reason(&self, type_: &str) -> (bool, String) {
+        let (holds, reason, _) = self.said(type_);
+        (holds, reason)
+    }
+}
+
+fn report(fingerprint: &str, read: bool) -> String {
+    ArtifactReport { bytes: 42, files: 3, fingerprint: fingerprint.into(), read }.to_line()
+}
+
+fn failure(reason: &str) -> String {
+    json!({"reason": reason, "message": "what is wrong"}).to_string()
+}
+
+fn arguments(plan: &Plan<ModelRegistryEntryStatus>) -> Vec<String> {
+    let [Op::Create(Child::Job(job))] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
+    job.spec.clone().unwrap().template.spec.unwrap().containers[0].args.clone().unwrap()
+}
+
+#[test]
+fn an_artifact_is_looked_at_once_it_is_registered_and_the_entry_is_ready_when_it_is_right() {
+    let mut world = World::new();
+    let plan = world.pass();
+    assert_eq!(arguments(&plan), ["verify", "--uri", "s3://models/churn/1/", "--sha256", &"0".repeat(64)]);
+    for (type_, holds) in [(CONDITION, false), ("Ready", false), ("Reconciling", true)] {
+        assert_eq!(world.reason(type_), (holds, AWAITED.to_owned()));
+    }
+    assert!(missing("churn-1", &world.entry).is_some_and(|it| it.reason == AWAITED && !it.is_final));
+    let plan = world.pass();
+    assert_eq!((plan.ops.len(), plan.requeue), (0, Some(STUCK_AGAIN)), "one at a time");
+    assert!(world.said(CONDITION).2.contains("kubectl logs job/churn-1-verify-"), "{:?}", world.said(CONDITION));
+    world.ends(true, &report("f1", true));
+    world.pass();
+    assert_eq!((world.jobs(), world.reason(CONDITION)), (0, (true, "Verified".to_owned())), "and the Job is gone");
+    assert!(world.reason("Ready").0 && missing("churn-1", &world.entry).is_none());
+    let known = world.known();
+    assert_eq!((known.looks, known.bytes, known.files, known.verified_at), (1, Some(42), Some(3), Some(world.now)));
+    let plan = world.pass();
+    assert_eq!((plan.status, plan.ops.len(), plan.requeue), (None, 0, Some(Duration::from_hours(24))));
+}
+
+#[test]
+fn what_was_right_is_looked_at_again_and_read_only_if_somebody_has_written_to_it() {
+    let mut world = World::new();
+    world.verified();
+    let first = world.now;
+    world.later(86_400);
+    assert_eq!(arguments(&world.pass())[5..], ["--known", "f1"]);
+    assert!(world.reason(CONDITION).0, "until then it is what it was");
+    world.ends(true, &report("f1", false));
+    world.pass();
+    assert_eq!((world.known().verified_at, world.known().checked_at), (Some(first), Some(world.now)));
+    world.later(86_400);
+    world.pass();
+    world.ends(false, &failure("ArtifactDigestMismatch"));
+    world.pass();
+    assert_eq!(world.reason(CONDITION), (false, "ArtifactDigestMismatch".to_owned()));
+    assert_eq!(world.reason("Stalled"), (true, "ArtifactDigestMismatch".to_owned()));
+    let closed = missing("churn-1", &world.entry).unwrap();
+    assert_eq!((closed.reason, closed.is_final), ("ArtifactDigestMismatch", true));
+}
+
+#[test]
+fn what_is_wrong_is_looked_at_again_and_all_of_it_is_read_then() {
+    let mut world = World::new();
+    world.verified();
+    world.later(86_400);
+    world.pass();
+    world.ends(false, &failure("ArtifactNotFound"));
+    assert_eq!(world.pass().requeue, Some(WRONG_AGAIN));
+    world.later(599);
+    assert_eq!((world.pass().ops.len(), world.jobs()), (0, 0));
+    world.later(1);
+    assert!(!arguments(&world.pass()).contains(&"--known".to_owned()));
+    assert_eq!(world.reason(CONDITION).1, "ArtifactNotFound", "until it is known better");
+    world.ends(true, &report("f2", true));
+    world.pass();
+    assert!(world.reason(CONDITION).0 && world.reason("Ready").0);
+}
+
+#[test]
+fn an_outage_of_the_store_says_nothing_of_what_was_right_and_keeps_back_what_nobody_has_seen() {
+    let mut world = World::new();
+    world.pass();
+    world.ends(false, &failure("ArtifactUnreachable"));
+    assert_eq!(world.pass().requeue, Some(UNSEEN_AGAIN));
+    assert_eq!(world.reason(CONDITION), (false, AWAITED.to_owned()));
+    assert!(world.said(CONDITION).2.ends_with("; the last time: what is wrong"), "{:?}", world.said(CONDITION));
+    world.later(60);
+    world.verified();
+    world.later(86_400);
+    world.pass();
+    world.ends(false, &failure("ArtifactUnreachable"));
+    world.pass();
+    assert_eq!(world.reason(CONDITION), (true, "Verified".to_owned()));
+    assert!(world.said(CONDITION).2.contains("that was not possible: what is wrong"));
+}
+
+#[test]
+fn a_job_that_ends_without_an_answer_is_a_failure_to_look_once_its_pod_cannot_come_any_more() {
+    let mut world = World::new();
+    world.pass();
+    world.ended(false);
+    let plan = world.pass();
+    assert_eq!((plan.requeue, world.known().failure), (Some(SOON), None), "the Job is seen before its pod");
+    world.later(11);
+    world.pass();
+    let failure = world.known().failure.unwrap();
+    assert!(
+        failure.transient && failure.message.contains("ended (BackoffLimitExceeded) without an answer"),
+        "{failure:?}"
+    );
+    let mut crashed = World::new();
+    crashed.pass();
+    crashed.ends(false, "Segmentation fault of jane@example.com");
+    crashed.pass();
+    let said = crashed.said(CONDITION).2;
+    assert!(said.contains("ended with exit code 1") && !said.contains("jane"), "nothing is repeated: {said}");
+}
+
+#[test]
+fn a_pod_that_cannot_begin_is_told_while_it_waits() {
+    let mut world = World::new();
+    world.pass();
+    let waiting = json!({"waiting": {"reason": "CreateContainerConfigError"}});
+    let status =
+        json!({"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": waiting});
+    let pod = serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": [status]}})).unwrap();
+    world.observed.jobs.live[0].pods = vec![std::sync::Arc::new(pod)];
+    world.pass();
+    let said = world.said(CONDITION).2;
+    assert!(said.contains("container verify waits, CreateContainerConfigError; see artifact.secretRef"), "{said}");
+}
+
+#[test]
+fn whatever_gets_lost_is_asked_once_more_and_nothing_twice_at_a_time() {
+    let mut world = World::new();
+    world.pass();
+    let stays = world.observed.jobs.live.clone();
+    world.ends(true, &report("f1", true));
+    world.pass();
+    // The deletion was lost.
+    world.observed.jobs.live = stays;
+    let plan = world.pass();
+    assert!(matches!(plan.ops.as_slice(), [Op::Delete(ChildKind::Job, ..)]), "{:?}", plan.ops);
+    assert_eq!(world.known().looks, 1);
+    // So was the status, and the Job is there.
+    let mut lost = World::new();
+    lost.pass();
+    lost.entry.status = None;
+    assert_eq!(lost.pass().ops, []);
+}
+
+#[test]
+fn nothing_is_looked_at_where_nothing_can_be_seen_or_nobody_wants_to_know() {
+    for change in [(|world: &mut World| world.observed.verification = None) as fn(&mut World), |world| {
+        world.entry.spec.lifecycle = Some(Lifecycle::Revoked)
+    }] {
+        let mut world = World::new();
+        world.pass();
+        change(&mut world);
+        world.pass();
+        let status = world.entry.status.clone().unwrap();
+        assert!(world.jobs() == 0 && status.artifact.is_none(), "{status:?}");
+        assert!(condition::find(&status.conditions, CONDITION).is_none());
+    }
+    let mut file = World::of("file:///models/churn.json");
+    assert_eq!(file.pass().ops, []);
+    assert!(file.reason("Ready").0 && missing("churn-1", &file.entry).is_none());
+}
+
+#[test]
+fn what_the_api_server_refuses_and_what_may_not_be_seen_is_said_with_the_remedy() {
+    let mut world = World::new();
+    let (kind, name) = ("Job".to_owned(), "churn-1-verify-ab".to_owned());
+    world.observed.refused = Some(Refusal { kind, name, message: "exceeded quota".into() });
+    world.pass();
+    assert!(world.said(CONDITION).2.contains("exceeded quota; raise the quota"), "{:?}", world.said(CONDITION));
+    let mut hidden = World::new();
+    hidden.observed.jobs.hidden = true;
+    assert_eq!(hidden.pass().ops, [], "who does not see them would make them again and again");
+    assert!(hidden.said(CONDITION).2.contains("may not list and watch Jobs"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_delays_no_look() {
+    let mut world = World::new();
+    world.verified();
+    world.later(-3 * 86_400);
+    assert_eq!(world.pass().ops.len(), 1);
+}
