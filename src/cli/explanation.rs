@@ -109,9 +109,9 @@ fn of_entry(
 fn used(resource: &ModelDeployment, it: &EntryRef) -> Vec<Line> {
     let revisions = resource.status.iter().flat_map(|it| &it.revisions);
     let used_for = revisions.filter(|known| known.revision == it.revision).find_map(|it| it.used_for.clone());
-    let said = UsedFor::of(&resource.spec).filter(|said| Some(said) != used_for.as_ref());
-    let used = used_for.map(|it| ("used", it.to_string()));
-    used.into_iter().chain(said.map(|it| ("spec says", it.to_string()))).collect()
+    let said = Some(UsedFor::of(&resource.spec)).filter(|said| Some(said) != used_for.as_ref());
+    let all = [("used", used_for), ("spec says", said)].into_iter();
+    all.filter_map(|(label, it)| Some((label, it.filter(UsedFor::is_said)?.to_string()))).collect()
 }
 
 fn allowed(governance: &Governance) -> String {

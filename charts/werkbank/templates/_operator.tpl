@@ -16,6 +16,12 @@
 {{- if .Values.approvals.policies }}
 - --approval-policies={{ include "werkbank.fullname" . }}
 {{- end }}
+{{- if .Values.artifacts.verify }}
+- --verify-artifacts
+{{- with .Values.artifacts.verifyAgainEvery }}
+- --verify-again-every={{ . }}
+{{- end }}
+{{- end }}
 {{- if .Values.governance.required }}
 - --require-governance
 {{- end }}

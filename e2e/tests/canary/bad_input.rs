@@ -52,7 +52,7 @@ const CASES: &[Case] = &[
     Case {
         name: "unreachable-store",
         spoil: |it| of_entry(it, "unreachable"),
-        reason: "ArtifactUnreachable",
+        reason: "ArtifactNotVerified",
         says: &["s3://models", "check"],
         repair: &[],
     },

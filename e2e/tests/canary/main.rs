@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod approvals;
+mod artifacts;
 mod autoscaling;
 mod bad_input;
 mod crashes;
@@ -20,6 +21,9 @@ mod returning;
 mod revocation;
 mod rights;
 mod rollouts;
+#[path = "../s3/mod.rs"]
+#[expect(dead_code, reason = "not all of what a store can be made to do")]
+mod s3;
 mod scene;
 mod shadowing;
 mod stable;

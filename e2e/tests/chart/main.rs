@@ -142,6 +142,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("requests.policy=maybe", "/requests/policy"),
     ("argocd.account=two words", "/argocd/account"),
     ("rbac.policy=maybe", "/rbac/policy"),
+    ("artifacts.verifyAgainEvery=weekly", "/artifacts/verifyAgainEvery"),
     ("serviceAccount.create=false", "must name an account of the operator's own"),
     ("replicas=two", "/replicas"),
     ("image.digest=latest", "/image/digest"),

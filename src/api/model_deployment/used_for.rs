@@ -23,17 +23,22 @@ pub struct UsedFor {
 }
 
 impl UsedFor {
-    /// What the spec says now; nothing if it says nothing.
+    /// What the spec says now.
     #[must_use]
-    pub fn of(spec: &ModelDeploymentSpec) -> Option<Self> {
+    pub fn of(spec: &ModelDeploymentSpec) -> Self {
         let mut consent_signals = spec.consent_signals.clone();
         consent_signals.sort_unstable();
-        let it = Self { purpose: spec.purpose.clone(), region: spec.region.clone(), consent_signals };
-        (it != Self::default()).then_some(it)
+        Self { purpose: spec.purpose.clone(), region: spec.region.clone(), consent_signals }
+    }
+
+    /// Whether it says anything.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        *self != Self::default()
     }
 }
 
-/// `for retention-email, in eu, callers check ad_user_data`.
+/// `for retention-email, in eu, callers check ad_user_data`; empty where nothing is said.
 impl fmt::Display for UsedFor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let purpose = self.purpose.as_ref().map(|it| format!("for {it}"));

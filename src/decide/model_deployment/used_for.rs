@@ -17,21 +17,20 @@ impl Pass<'_> {
     /// pass, and not beside it: nothing waits for this.
     pub(super) fn watch_use(&mut self) {
         let said = UsedFor::of(&self.resource.spec);
-        let Some(changed) = self.in_use().filter(|it| it.used_for != said) else { return };
-        if !self.decides_nothing() {
-            return self.look_again(self.now);
-        }
+        let Some(changed) = self.in_use().filter(|it| it.used_for.as_ref() != Some(&said)) else { return };
         let (revision, before) = (changed.revision.clone(), changed.used_for.clone());
-        let words =
-            |it: &Option<UsedFor>| it.as_ref().map_or_else(|| "for nothing said".to_owned(), UsedFor::to_string);
-        let reason = format!("the spec says {}, and said {}", words(&said), words(&before));
-        self.note_aside_of(&revision, Weight::FULL, USE, &reason);
-        self.tell(EventType::Normal, "UseChanged", USE, format!("revision {revision}: {reason}"));
-        self.status
-            .revisions
-            .iter_mut()
-            .filter(|it| it.revision == revision)
-            .for_each(|it| it.used_for.clone_from(&said));
+        // Where nothing is known, by an earlier version or because a CRD drops it, nothing has changed.
+        if let Some(before) = before {
+            if !self.decides_nothing() {
+                return self.look_again(self.now);
+            }
+            let words = |it: &UsedFor| if it.is_said() { it.to_string() } else { "nothing".to_owned() };
+            let reason = format!("the spec says {}, and said {}", words(&said), words(&before));
+            self.note_aside_of(&revision, Weight::FULL, USE, &reason);
+            self.tell(EventType::Normal, "UseChanged", USE, format!("revision {revision}: {reason}"));
+        }
+        let of_it = self.status.revisions.iter_mut().filter(|it| it.revision == revision);
+        of_it.for_each(|it| it.used_for = Some(said.clone()));
     }
 
     /// The revision that the spec names, if it serves or is on its way, and its entry allows what the spec says.

@@ -102,7 +102,11 @@ pub(super) fn verify(
         status.artifact = None;
         return Outcome { ops: ours().filter_map(|(_, it)| delete(it)).collect(), ..Outcome::default() };
     };
+    let dropped = status.artifact.is_none() && condition::find(&status.conditions, CONDITION).is_some();
     let known = status.artifact.get_or_insert_default();
+    if dropped {
+        return dropped_by_the_crd();
+    }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
     let answer = current.and_then(|it| answer(it, now));
     match &answer {
@@ -123,6 +127,14 @@ pub(super) fn verify(
     };
     let (said, missing) = conclude(known, under_way, unavailable(observed));
     Outcome { said: Some(said), missing, ops, requeue }
+}
+
+/// Status has had what is known of the artifact, and has it no more: whoever looked again now would look for ever.
+fn dropped_by_the_crd() -> Outcome {
+    let message = "the CRD of ModelRegistryEntry is older than the operator and drops status.artifact: bring both to the same version, with the chart's crds.install or kubectl apply --server-side -f crds/".to_owned();
+    let missing = Missing { reason: UNAVAILABLE, message, is_final: true };
+    let said = (false, (missing.reason, missing.message.clone()));
+    Outcome { said: Some(said), missing: Some(missing), requeue: Some(UNSEEN_AGAIN), ops: Vec::new() }
 }
 
 fn delete(it: &LiveJob) -> Option<Op> {

@@ -289,6 +289,23 @@ fn what_the_api_server_refuses_and_what_may_not_be_seen_is_said_with_the_remedy(
 }
 
 #[test]
+fn nobody_looks_for_ever_where_an_older_crd_drops_what_was_found() {
+    let mut world = World::new();
+    world.pass();
+    let drop = |world: &mut World| world.entry.status.as_mut().unwrap().artifact = None;
+    drop(&mut world);
+    world.observed.jobs.live.clear();
+    let plan = world.pass();
+    assert_eq!((plan.ops, plan.requeue), (vec![], Some(UNSEEN_AGAIN)));
+    assert_eq!(world.reason("Stalled"), (true, UNAVAILABLE.to_owned()));
+    assert!(world.said(CONDITION).2.contains("the CRD of ModelRegistryEntry is older"));
+    drop(&mut world);
+    assert_eq!(world.pass().ops, []);
+    // The CRD is upgraded, and what is written stays.
+    assert_eq!(world.pass().ops.len(), 1);
+}
+
+#[test]
 fn a_clock_that_is_set_back_delays_no_look() {
     let mut world = World::new();
     world.verified();

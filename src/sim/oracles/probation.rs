@@ -41,7 +41,9 @@ pub(super) fn decisions(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus
 /// What a revision was used for before this status, and is no more.
 fn used_for(old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) -> Option<Decision> {
     let before = |revision: &str| old.revisions.iter().find(|it| it.revision == revision);
-    let is_other = |it: &&RevisionStatus| before(&it.revision).is_some_and(|before| before.used_for != it.used_for);
+    let is_other = |it: &&RevisionStatus| {
+        before(&it.revision).is_some_and(|before| before.used_for.is_some() && before.used_for != it.used_for)
+    };
     let started = |it: &&RevisionStatus| {
         let of = |status: &ModelDeploymentStatus| status.attempt.as_ref().map(|it| it.id.clone());
         of(old) != of(new) && new.attempt.as_ref().is_some_and(|attempt| attempt.revision == it.revision)

@@ -280,9 +280,19 @@ fn a_use_that_nobody_can_record_waits() {
     let mut world = world();
     world.memory.trail_unavailable_since = Some(world.now);
     settle(&mut world);
-    assert_eq!(uses(&world), [("churn-1".to_owned(), None)]);
+    assert_eq!(uses(&world), [("churn-1".to_owned(), Some(String::new()))], "it began for nothing said");
     world.memory.trail_unavailable_since = None;
     settle(&mut world);
+    assert_eq!(uses(&world), [("churn-1".to_owned(), Some("for retention-email".to_owned()))]);
+}
+
+#[test]
+fn a_use_that_is_not_known_is_filled_in_and_no_decision() {
+    let mut world = world();
+    settle(&mut world);
+    world.resource.status.as_mut().unwrap().revisions[0].used_for = None;
+    let plan = world.pass();
+    assert_eq!((plan.entries.len(), plan.events.len()), (0, 0));
     assert_eq!(uses(&world), [("churn-1".to_owned(), Some("for retention-email".to_owned()))]);
 }
 

@@ -1,0 +1,112 @@
+//! Artifacts in a real S3-compatible store, verified by real Jobs when they are registered, and when somebody has written to them.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
+use werkbank::api::model_registry_entry::ModelRegistryEntryStatus;
+use werkbank::api::verification::Verification;
+use werkbank::api::{ModelRegistryEntry, condition, labels};
+use werkbank_e2e::workbench::Options;
+
+use crate::s3::S3;
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted};
+
+/// Looked at again all the time.
+const OFTEN: &str = "artifacts.verifyAgainEvery=2s";
+const OBJECT: &str = "/models/scores/model.json";
+
+/// An entry of the object in the store.
+async fn register(scene: &Scene, name: &str, sha256: &str) {
+    let uri = "s3://models/scores/model.json";
+    scene.register(name, json!({"uri": uri, "sha256": sha256, "secretRef": {"name": "store"}})).await;
+}
+
+async fn until(scene: &Scene, name: &str, what: &str, is: impl Fn(&ModelRegistryEntryStatus) -> bool) -> Verification {
+    let api: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
+    let began = Instant::now();
+    loop {
+        let status = api.get(name).await.unwrap().status.unwrap_or_default();
+        if is(&status) {
+            return status.artifact.unwrap_or_default();
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{name}, never: {what}; it is {status:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The condition holds or not, for this reason.
+fn says(holds: bool, reason: &str) -> impl Fn(&ModelRegistryEntryStatus) -> bool {
+    move |status| {
+        let said = condition::find(&status.conditions, "ArtifactVerified");
+        said.is_some_and(|it| it.status == holds.into() && it.reason == reason)
+    }
+}
+
+/// Names of the Jobs that look at artifacts.
+async fn looks(scene: &Scene) -> Vec<String> {
+    let jobs: Api<Job> = Api::namespaced(scene.client(), NAMESPACE);
+    let found = jobs.list(&ListParams::default().labels(labels::ENTRY)).await.unwrap();
+    found.items.iter().map(ResourceExt::name_any).collect()
+}
+
+fn is_promoted(status: &ModelDeploymentStatus) -> bool {
+    status.phase == Phase::Stable && status.stable.as_ref().is_some_and(|it| it.name == "right")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_somebody_has_written_to_it() {
+    let store = S3::start().unwrap();
+    let scene = Scene::empty(Options::from_env()).await;
+    scene.install(&[OFTEN]).await;
+    let (uri, sha256) = scene.artifact();
+    let bytes = std::fs::read(uri.strip_prefix("file://").unwrap()).unwrap();
+    store.put(OBJECT, &bytes).unwrap();
+    let access = json!({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": store.endpoint(), "AWS_ALLOW_HTTP": "true"});
+    let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "store", "namespace": NAMESPACE}, "stringData": access});
+    scene.apply("secret", &secret.to_string()).await;
+
+    let model = scene.model("scores");
+    model.deploy(&GOOD).await;
+    model.until("the first version serves, of a file that no Job sees", |it| it.phase == Phase::Stable).await;
+    until(&scene, "scores", "nothing is said of a file", |it| it.artifact.is_none()).await;
+
+    // Other bytes than those that are registered: nothing begins.
+    register(&scene, "wrong", &"0".repeat(64)).await;
+    let of_entry = |name: &str, version| {
+        let manifest = model.manifest(&Wanted { version, ..GOOD });
+        manifest.replace("modelRef: {name: scores}", &format!("modelRef: {{name: {name}}}"))
+    };
+    model.apply(&of_entry("wrong", "2")).await;
+    let told = |it: &ModelDeploymentStatus| {
+        let ready = condition::find(&it.conditions, "Ready");
+        ready.is_some_and(|it| it.reason == "ArtifactDigestMismatch" && it.message.contains("entry wrong"))
+    };
+    let held = model.until("it is another artifact", told).await;
+    assert_eq!((held.phase, held.attempts), (Phase::Gating, 1));
+
+    register(&scene, "right", &sha256).await;
+    let found = until(&scene, "right", "it is verified", says(true, "Verified")).await;
+    assert_eq!((found.bytes, found.files), (i64::try_from(bytes.len()).ok(), Some(1)));
+    model.apply(&of_entry("right", "3")).await;
+    model.until("what is verified is rolled out", is_promoted).await;
+
+    let again =
+        until(&scene, "right", "it is looked at again", |it| it.artifact.as_ref().is_some_and(|it| it.looks > 2)).await;
+    assert_eq!(again.verified_at, found.verified_at, "nobody has written to it, so nobody has read it");
+    assert!(again.checked_at > found.checked_at);
+
+    // Somebody replaces it.
+    store.put(OBJECT, b"{}").unwrap();
+    let replaced = until(&scene, "right", "it is another one", says(false, "ArtifactDigestMismatch")).await;
+    let actual: String = Sha256::digest(b"{}").iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(replaced.failure.unwrap().message.contains(&actual));
+    assert!(is_promoted(&model.status().await), "what serves has its own copy");
+    assert_eq!(looks(&scene).await, [""; 0], "Jobs that have said what they found are gone");
+    scene.end().await;
+}
