@@ -45,6 +45,9 @@ pub struct FailedLook {
     pub at: DateTime<Utc>,
     /// Whether it says nothing of the artifact, only that it could not be looked at.
     pub transient: bool,
+    /// How many in a row have failed: each is followed by a longer pause.
+    #[serde(default)]
+    pub times: i32,
 }
 
 impl Verification {
@@ -62,6 +65,7 @@ impl Verification {
     /// A look has not.
     pub fn failed(&mut self, failure: FailedLook) {
         self.looks = self.looks.saturating_add(1);
-        self.failure = Some(failure);
+        let before = self.failure.as_ref().map_or(0, |it| it.times);
+        self.failure = Some(FailedLook { times: before.saturating_add(1), ..failure });
     }
 }

@@ -14,7 +14,7 @@ use werkbank::api::{ModelRegistryEntry, condition, labels};
 use werkbank_e2e::workbench::Options;
 
 use crate::s3::S3;
-use crate::scene::{GOOD, NAMESPACE, Scene, Wanted};
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, unharmed};
 
 /// Looked at again all the time.
 const OFTEN: &str = "artifacts.verifyAgainEvery=2s";
@@ -76,6 +76,8 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     model.until("the first version serves, of a file that no Job sees", |it| it.phase == Phase::Stable).await;
     until(&scene, "scores", "nothing is said of a file", |it| it.artifact.is_none()).await;
 
+    let load = model.load(50).await;
+
     // Other bytes than those that are registered: nothing begins.
     register(&scene, "wrong", &"0".repeat(64)).await;
     let of_entry = |name: &str, version| {
@@ -108,5 +110,6 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     assert!(replaced.failure.unwrap().message.contains(&actual));
     assert!(is_promoted(&model.status().await), "what serves has its own copy");
     assert_eq!(looks(&scene).await, [""; 0], "Jobs that have said what they found are gone");
+    unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }

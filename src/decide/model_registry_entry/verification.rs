@@ -4,8 +4,8 @@
 //! |---|---|
 //! | never yet | now |
 //! | it was what is registered | after [`Settings::every`]; read again only if somebody has written to it since |
-//! | it was not, or was not there | after ten minutes: perhaps somebody has put it right |
-//! | nobody could look | after a minute |
+//! | it was not, or was not there | after ten minutes, and then after twice as long each time, up to a day: perhaps somebody has put it right |
+//! | nobody could look | after a minute, and so on up to an hour |
 //!
 //! One look at a time, each a Job with a number. What a Job has said goes into status, and then the Job goes; status knows the number
 //! of the next, so whatever gets lost between is asked once more, and nothing twice at the same time.
@@ -43,10 +43,10 @@ const VERIFIED: &str = "Verified";
 
 /// How long one look may take.
 const LIMIT: Duration = Duration::from_hours(6);
-/// Until what was found to be wrong is looked at again.
-const WRONG_AGAIN: Duration = Duration::from_mins(10);
+/// Until what was found to be wrong is looked at again: the first time, and at the longest.
+const WRONG_AGAIN: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
 /// Until what could not be looked at is.
-const UNSEEN_AGAIN: Duration = Duration::from_mins(1);
+const UNSEEN_AGAIN: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 /// How often the pod of a Job is looked at that has not ended: nobody tells that it cannot begin.
 const STUCK_AGAIN: Duration = Duration::from_secs(30);
 /// The pod of a Job that has ended is awaited.
@@ -134,7 +134,7 @@ fn dropped_by_the_crd() -> Outcome {
     let message = "the CRD of ModelRegistryEntry is older than the operator and drops status.artifact: bring both to the same version, with the chart's crds.install or kubectl apply --server-side -f crds/".to_owned();
     let missing = Missing { reason: UNAVAILABLE, message, is_final: true };
     let said = (false, (missing.reason, missing.message.clone()));
-    Outcome { said: Some(said), missing: Some(missing), requeue: Some(UNSEEN_AGAIN), ops: Vec::new() }
+    Outcome { said: Some(said), missing: Some(missing), requeue: Some(UNSEEN_AGAIN.0), ops: Vec::new() }
 }
 
 fn delete(it: &LiveJob) -> Option<Op> {
@@ -154,18 +154,30 @@ fn look(known: &Verification, settings: &Settings) -> Look {
 /// When the next look is due; never, if that is nothing. What is later than now is of a clock that was set back since.
 fn due(known: &Verification, settings: &Settings, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let (last, pause) = match (&known.failure, known.checked_at) {
-        (Some(failure), _) => (failure.at, if failure.transient { UNSEEN_AGAIN } else { WRONG_AGAIN }),
+        (Some(failure), _) => (failure.at, pause_after(failure)),
         (None, Some(at)) => (at, settings.every?),
         (None, None) => return Some(now),
     };
     Some(if last > now { now } else { after(last, pause) })
 }
 
+fn pause_after(failure: &FailedLook) -> Duration {
+    let (first, longest) = if failure.transient { UNSEEN_AGAIN } else { WRONG_AGAIN };
+    let before = u32::try_from(failure.times.saturating_sub(1)).unwrap_or(0);
+    first.saturating_mul(2_u32.saturating_pow(before)).min(longest)
+}
+
 /// What a Job has said; nothing while it has not ended.
 fn answer(it: &LiveJob, now: DateTime<Utc>) -> Option<Result<ArtifactReport, FailedLook>> {
     let end = it.end()?;
     let failed = |reason: &str, message: String, transient| {
-        Some(Err(FailedLook { reason: reason.into(), message: condition::brief(&message), at: now, transient }))
+        Some(Err(FailedLook {
+            reason: reason.into(),
+            message: condition::brief(&message),
+            at: now,
+            transient,
+            times: 0,
+        }))
     };
     let name = it.name();
     let Some(terminated) = it.terminated(CONTAINER) else {

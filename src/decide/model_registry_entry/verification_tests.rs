@@ -173,7 +173,7 @@ fn what_is_wrong_is_looked_at_again_and_all_of_it_is_read_then() {
     world.later(86_400);
     world.pass();
     world.ends(false, &failure("ArtifactNotFound"));
-    assert_eq!(world.pass().requeue, Some(WRONG_AGAIN));
+    assert_eq!(world.pass().requeue, Some(WRONG_AGAIN.0));
     world.later(599);
     assert_eq!((world.pass().ops.len(), world.jobs()), (0, 0));
     world.later(1);
@@ -185,11 +185,26 @@ fn what_is_wrong_is_looked_at_again_and_all_of_it_is_read_then() {
 }
 
 #[test]
+fn what_stays_wrong_is_looked_at_ever_more_seldom() {
+    let mut world = World::new();
+    world.pass();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        world.ends(false, &failure("ArtifactNotFound"));
+        let pause = world.pass().requeue.unwrap();
+        pauses.push(pause.as_secs() / 60);
+        world.later(i64::try_from(pause.as_secs()).unwrap());
+        world.pass();
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
+}
+
+#[test]
 fn an_outage_of_the_store_says_nothing_of_what_was_right_and_keeps_back_what_nobody_has_seen() {
     let mut world = World::new();
     world.pass();
     world.ends(false, &failure("ArtifactUnreachable"));
-    assert_eq!(world.pass().requeue, Some(UNSEEN_AGAIN));
+    assert_eq!(world.pass().requeue, Some(UNSEEN_AGAIN.0));
     assert_eq!(world.reason(CONDITION), (false, AWAITED.to_owned()));
     assert!(world.said(CONDITION).2.ends_with("; the last time: what is wrong"), "{:?}", world.said(CONDITION));
     world.later(60);
@@ -296,7 +311,7 @@ fn nobody_looks_for_ever_where_an_older_crd_drops_what_was_found() {
     drop(&mut world);
     world.observed.jobs.live.clear();
     let plan = world.pass();
-    assert_eq!((plan.ops, plan.requeue), (vec![], Some(UNSEEN_AGAIN)));
+    assert_eq!((plan.ops, plan.requeue), (vec![], Some(UNSEEN_AGAIN.0)));
     assert_eq!(world.reason("Stalled"), (true, UNAVAILABLE.to_owned()));
     assert!(world.said(CONDITION).2.contains("the CRD of ModelRegistryEntry is older"));
     drop(&mut world);
