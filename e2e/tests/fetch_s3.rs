@@ -14,6 +14,7 @@ use object_store::aws::AmazonS3Builder;
 use s3::S3;
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
+use werkbank::api::artifact_report::ArtifactReport;
 use werkbank::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
 
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
@@ -32,17 +33,24 @@ impl Pod {
         self.root.path().join("model")
     }
 
-    fn command(&self, endpoint: &str, uri: &str, digest: Sha256Digest) -> Result<Command> {
+    /// With access to the store, and its termination message in a file of the pod.
+    fn process(&self, endpoint: &str) -> Result<Command> {
         let mut command = Command::new(werkbank()?);
         command
-            .arg("fetch")
             .env_clear()
             .envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
             .envs([("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"), ("AWS_SECRET_ACCESS_KEY", SECRET)])
+            .env("TERMINATION_MESSAGE_PATH", self.root.path().join("termination"));
+        Ok(command)
+    }
+
+    fn command(&self, endpoint: &str, uri: &str, digest: Sha256Digest) -> Result<Command> {
+        let mut command = self.process(endpoint)?;
+        command
+            .arg("fetch")
             .env("WERKBANK_ARTIFACT_URI", uri)
             .env("WERKBANK_ARTIFACT_SHA256", digest.to_string())
-            .env("WERKBANK_MODEL_DIR", self.model())
-            .env("TERMINATION_MESSAGE_PATH", self.root.path().join("termination"));
+            .env("WERKBANK_MODEL_DIR", self.model());
         Ok(command)
     }
 
@@ -162,6 +170,24 @@ fn a_large_file_is_streamed_not_held_in_memory() {
     let peak = peak_memory_kib(&mut fetch).unwrap();
     assert!(fetch.wait().unwrap().success());
     assert!((1..48 * 1024).contains(&peak), "peak resident memory was {peak} KiB");
+}
+
+#[test]
+fn a_large_file_is_verified_without_being_held_in_memory_or_written() {
+    let s3 = S3::start().unwrap();
+    let bytes = vec![7; 96 << 20];
+    s3.put("/models/large.bin", &bytes).unwrap();
+    let pod = Pod::new().unwrap();
+    let mut verify = pod.process(&s3.endpoint()).unwrap();
+    verify.args(["verify", "--uri", "s3://models/large.bin", "--sha256", &Sha256Digest::of(&bytes).to_string()]);
+    let mut verify = verify.stdout(Stdio::null()).spawn().unwrap();
+    let peak = peak_memory_kib(&mut verify).unwrap();
+    assert!(verify.wait().unwrap().success());
+    assert!((1..48 * 1024).contains(&peak), "peak resident memory was {peak} KiB");
+    let said = fs::read_to_string(pod.root.path().join("termination")).unwrap();
+    let report = ArtifactReport::parse(&said).unwrap();
+    assert_eq!((report.bytes, report.files, report.read), (96 << 20, 1, true));
+    assert!(!pod.model().exists());
 }
 
 /// The high-water mark of a process's resident memory, asked for until it ends.

@@ -125,8 +125,24 @@ pub struct ArtifactFile {
     pub path: String,
     /// Its size when it was listed.
     pub size: u64,
-    /// What tells its content from what it was before, at that time: the store's ETag, or when it was last written.
-    pub version: String,
+    /// What tells its content from what it was before.
+    pub version: Version,
+}
+
+/// What tells the content of a file from what it was before, without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// The store's ETag. It hands out that version, or none.
+    Tag(String),
+    /// When it was written last.
+    Written(String),
+}
+
+impl Version {
+    fn as_str(&self) -> &str {
+        let (Self::Tag(text) | Self::Written(text)) = self;
+        text
+    }
 }
 
 /// A file that was listed: its size and its version, as [`ArtifactFile`] has them.
@@ -135,18 +151,18 @@ pub struct Listed {
     /// Bytes.
     pub size: u64,
     /// What tells its content from another.
-    pub version: String,
+    pub version: Version,
 }
 
 impl Listed {
     fn stored(meta: &object_store::ObjectMeta) -> Self {
-        let written = || meta.last_modified.to_rfc3339();
-        Self { size: meta.size, version: meta.e_tag.clone().unwrap_or_else(written) }
+        let written = || Version::Written(meta.last_modified.to_rfc3339());
+        Self { size: meta.size, version: meta.e_tag.clone().map_or_else(written, Version::Tag) }
     }
 
     fn local(meta: &std::fs::Metadata) -> Self {
         let written = meta.modified().ok().and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok());
-        let version = written.map(|it| it.as_nanos().to_string()).unwrap_or_default();
+        let version = Version::Written(written.map(|it| it.as_nanos().to_string()).unwrap_or_default());
         Self { size: meta.len(), version }
     }
 
@@ -186,7 +202,7 @@ impl ArtifactContent {
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
         for ArtifactFile { path, size, version } in self.files() {
-            hasher.update(format!("{path}\n{size}\n{version}\n"));
+            hasher.update(format!("{path}\n{size}\n{}\n", version.as_str()));
         }
         hex(&hasher.finalize(), 16)
     }
@@ -345,8 +361,11 @@ impl ArtifactSource {
 
 /// Only what was listed: a file that somebody writes meanwhile is an error, and not half of each.
 fn as_listed(file: &ArtifactFile) -> GetOptions {
-    let is_tag = file.version.starts_with(['"', 'W']);
-    GetOptions { if_match: is_tag.then(|| file.version.clone()), ..GetOptions::default() }
+    let if_match = match &file.version {
+        Version::Tag(tag) => Some(tag.clone()),
+        Version::Written(_) => None,
+    };
+    GetOptions { if_match, ..GetOptions::default() }
 }
 
 async fn read_local(
@@ -404,4 +423,56 @@ pub fn list_directory(root: &Path) -> Result<BTreeMap<String, Listed>, StorageEr
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use object_store::path::Path as Key;
+
+    use super::*;
+
+    async fn put(store: &InMemory, key: &str, text: &str) {
+        store.put(&Key::from(key), text.to_owned().into()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_somebody_writes_after_it_was_listed_is_an_error_and_not_half_of_each() {
+        let store = Arc::new(InMemory::new());
+        put(&store, "churn/a", "aaa").await;
+        put(&store, "churn/b", "bbb").await;
+        let place = Place::Store(store.clone(), Key::from("churn"));
+        let uri = "s3://models/churn/".parse().unwrap();
+        let source = ArtifactSource { uri, patience: Patience::DOWNLOAD, place };
+        let content = source.content().await.unwrap();
+        put(&store, "churn/b", "BBB").await;
+        let [a, b] = content.files() else { panic!("{content:?}") };
+        assert!(source.read(a).await.is_ok());
+        let error = source.read(b).await.err().unwrap();
+        assert!(matches!(&error, StorageError::Changed(text) if text.contains("b in s3://models/churn/")), "{error:?}");
+        assert_ne!(source.content().await.unwrap().fingerprint(), content.fingerprint());
+    }
+
+    #[tokio::test]
+    async fn a_fingerprint_is_the_same_until_somebody_writes_removes_or_adds() {
+        let store = Arc::new(InMemory::new());
+        put(&store, "churn/a", "aaa").await;
+        let place = Place::Store(store.clone(), Key::from("churn"));
+        let source = ArtifactSource { uri: "s3://models/churn/".parse().unwrap(), patience: Patience::DOWNLOAD, place };
+        let mut seen = Vec::new();
+        for change in ["nothing", "a", "b", "remove b"] {
+            match change {
+                "nothing" => {}
+                "remove b" => store.delete(&Key::from("churn/b")).await.unwrap(),
+                key => put(&store, &format!("churn/{key}"), "aaa").await,
+            }
+            let [one, other] = [source.content().await.unwrap(), source.content().await.unwrap()];
+            assert_eq!(one.fingerprint(), other.fingerprint());
+            seen.push(one.fingerprint());
+        }
+        // Without b it is what it was before there was any.
+        assert_eq!(seen[1], seen[3]);
+        seen.pop();
+        assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{seen:?}");
+    }
 }

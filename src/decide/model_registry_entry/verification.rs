@@ -180,6 +180,12 @@ fn answer(it: &LiveJob, now: DateTime<Utc>) -> Option<Result<ArtifactReport, Fai
         }))
     };
     let name = it.name();
+    // Which of them is the Job's own, nobody can tell.
+    if it.pods.len() > 1 {
+        let pods = it.pods.len();
+        let why = "and it makes one; see who else creates pods in this namespace";
+        return failed(UNAVAILABLE, format!("Job {name}: {pods} pods say that it owns them, {why}"), true);
+    }
     let Some(terminated) = it.terminated(CONTAINER) else {
         if end.is_fresh(now) {
             return None;

@@ -240,6 +240,18 @@ fn a_job_that_ends_without_an_answer_is_a_failure_to_look_once_its_pod_cannot_co
 }
 
 #[test]
+fn what_a_pod_says_that_somebody_else_has_made_counts_for_nothing() {
+    let mut world = World::new();
+    world.pass();
+    world.ends(true, &report("f1", true));
+    let forged = world.observed.jobs.live[0].pods[0].clone();
+    world.observed.jobs.live[0].pods.push(forged);
+    world.pass();
+    assert_eq!(world.reason(CONDITION), (false, AWAITED.to_owned()));
+    assert!(world.said(CONDITION).2.contains("2 pods say that it owns them"), "{:?}", world.said(CONDITION));
+}
+
+#[test]
 fn a_pod_that_cannot_begin_is_told_while_it_waits() {
     let mut world = World::new();
     world.pass();
