@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use werkbank::api::Weight;
-use werkbank::api::model_deployment::{AttemptState, Cause, Phase};
+use werkbank::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, Phase};
 
 use super::act::{Act, Held};
 use super::approvals::{Approved, Said};
@@ -111,6 +111,28 @@ pub(super) fn explained(entry: &str, why: &Said) -> Promise {
         "kubectl werkbank why says what {entry} may be used for, on what data it rests, and who has approved it"
     );
     Promise::new(lacking.is_empty() && why.is_ok(), said, seen)
+}
+
+/// How soon what is revoked has no traffic any more.
+const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is revoked is off traffic at once. `late` is what it has answered after that.
+pub(super) fn revoked(entry: &str, took: Option<Duration>, late: u64) -> Promise {
+    let limit = seconds(REVOKED_WITHIN);
+    let said =
+        format!("{entry} is at weight 0 in Envoy within {limit} of lifecycle: Revoked, and gets no request afterwards");
+    let seen = took.map_or_else(|| "Envoy still sent it requests".to_owned(), seconds);
+    let kept = took.is_some_and(|took| took <= REVOKED_WITHIN) && late == 0;
+    Promise::new(kept, said, format!("{seen}, {} requests afterwards", count(late)))
+}
+
+/// What served before serves again, and whoever looks is told why.
+pub(super) fn takes_over(entry: &str, revision: &str, status: &ModelDeploymentStatus) -> Promise {
+    let serves = status.stable.as_ref().is_some_and(|it| it.name == entry && it.revision == revision);
+    let ready = status.conditions.iter().find(|it| it.type_ == "Ready");
+    let told = ready.is_some_and(|it| it.reason == "EntryRevoked");
+    let seen = ready.map_or_else(|| "nothing is said".to_owned(), |it| format!("{}: {}", it.reason, it.message));
+    Promise::new(serves && told, format!("{entry} serves again, and the status says what to do"), seen)
 }
 
 /// Nobody is sent to what was taken back. `late` is what it has answered since.

@@ -106,6 +106,26 @@ fn a_story_that_goes_well_breaks_no_promise() {
     kept(&[divided(&climbed(), &weights(&STEPS)), unharmed(&seen(&[("old", 5_000, 0), ("new", 300, 0)]))]);
 }
 
+/// A status in which `churn-v1` serves, of this revision, and `Ready` has this reason.
+fn taken_over(revision: &str, reason: &str) -> ModelDeploymentStatus {
+    let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": "deploy another entry",
+        "lastTransitionTime": "2026-11-28T12:00:00Z"});
+    let stable = json!({"revision": revision, "name": "churn-v1", "uid": "u"});
+    serde_json::from_value(json!({"stable": stable, "conditions": [ready]})).unwrap()
+}
+
+#[test]
+fn what_is_revoked_has_to_be_off_traffic_in_two_seconds_and_to_stay_so() {
+    let second = Duration::from_secs(1);
+    kept(&[revoked("churn-v9", Some(second), 0), takes_over("churn-v1", "old", &taken_over("old", "EntryRevoked"))]);
+    for (took, late) in [(None, 0), (Some(second * 3), 0), (Some(second), 1)] {
+        only_broken(&[revoked("churn-v9", took, late)]);
+    }
+    for status in [taken_over("new", "EntryRevoked"), taken_over("old", "Stable"), ModelDeploymentStatus::default()] {
+        only_broken(&[takes_over("churn-v1", "old", &status)]);
+    }
+}
+
 #[test]
 fn a_first_version_that_does_not_answer_everything_does_not_serve() {
     let first = Way::new().promoted();

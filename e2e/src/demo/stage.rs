@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use werkbank::api::model_deployment::ModelDeploymentStatus;
-use werkbank::api::{ModelDeployment, Weight};
+use werkbank::api::{ModelDeployment, ModelRegistryEntry, Weight};
 
 use super::act::Sent;
 use super::approvals::{self, Said};
 use super::manifest::{self, Manifest};
 use super::replay::{Options as ReplayOptions, Replay};
-use crate::breach::Breach;
+use crate::breach::{Breach, all_at};
 use crate::gateway::GatewayController;
 use crate::process::Command;
 use crate::prometheus::Prometheus;
@@ -128,6 +130,26 @@ impl Stage {
     /// Points the deployment at an entry, as a commit in Git would.
     pub(super) async fn deploy(&self, manifest: &Manifest, entry: &str) -> Result<()> {
         self.workbench.apply("deployment", &manifest.of(entry)).await
+    }
+
+    /// Revokes an entry, as a commit in Git would.
+    pub(super) async fn revoke(&self, entry: &str) -> Result<()> {
+        let api: Api<ModelRegistryEntry> = Api::namespaced(self.workbench.control_plane().client(), NAMESPACE);
+        let revoked = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
+        api.patch_metadata(entry, &PatchParams::default(), &revoked).await?;
+        Ok(())
+    }
+
+    /// When Envoy was seen to send everything to this revision, if that was in time.
+    pub(super) async fn until_all_at(&self, revision: &str, patience: Duration) -> Result<Option<Instant>> {
+        let begin = Instant::now();
+        while begin.elapsed() < patience {
+            if all_at(&self.gateway()?.weights(NAMESPACE, DEPLOYMENT).await?, revision) {
+                return Ok(Some(Instant::now()));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(None)
     }
 
     /// Sends the later months' customers through the gateway, and lets Prometheus see their outcomes.

@@ -26,6 +26,8 @@ the share of those selected who really bought nothing in the 90 days that follow
 const RATE: u32 = 400;
 /// How long the first version answers alone.
 const ALONE: Duration = Duration::from_secs(2);
+/// How long Envoy is waited for after an entry was revoked.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What is under way when a version loses its traffic has been answered after this time.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,8 @@ impl<'a> Story<'a> {
     async fn acts(&mut self, manifest: &Manifest) -> Result<()> {
         let Some(stable) = self.good(manifest).await? else { return Ok(()) };
         let Some(harmful) = self.harmful(manifest, &stable).await? else { return Ok(()) };
-        self.better(manifest, &harmful).await
+        let Some(better) = self.better(manifest, &harmful).await? else { return Ok(()) };
+        if self.explained("churn-v3").await? { self.incident("churn-v3", &better, &stable).await } else { Ok(()) }
     }
 
     async fn good(&mut self, manifest: &Manifest) -> Result<Option<String>> {
@@ -145,14 +148,15 @@ impl<'a> Story<'a> {
         Ok((act, seen))
     }
 
-    async fn better(&mut self, manifest: &Manifest, harmful: &str) -> Result<()> {
+    /// Gives the revision that was promoted.
+    async fn better(&mut self, manifest: &Manifest, harmful: &str) -> Result<Option<String>> {
         self.heading("3. churn-v3 is deployed: trained on what is known in time. Two people have to approve it")?;
         let before = self.answered(harmful);
         let attempts = self.stage.deployment().await?.status.map_or(0, |it| it.attempts);
         self.stage.deploy(manifest, "churn-v3").await?;
         let approved = approvals::play(self.stage, self.screen, "churn-v3", attempts).await?;
         if !self.hold(vec![approved])? {
-            return Ok(());
+            return Ok(None);
         }
         let replay = self.replay.as_ref();
         let watch = Watch { stage: self.stage, entry: "churn-v3", replay, needed: manifest.outcomes()? };
@@ -162,18 +166,36 @@ impl<'a> Story<'a> {
         all.push(promises::divided(&act, &steps));
         all.push(promises::left_alone("churn-v2", self.answered(harmful) - before));
         let promoted = self.hold(all)?;
+        let revision = act.revision.clone();
         self.fared.better = Some(act);
-        if promoted { self.explained("churn-v3").await } else { Ok(()) }
+        Ok(promoted.then_some(revision))
     }
 
     /// Carla asks why it serves.
-    async fn explained(&mut self, entry: &str) -> Result<()> {
+    async fn explained(&mut self, entry: &str) -> Result<bool> {
         self.heading("4. Carla asks: kubectl werkbank why churn")?;
         let why = self.stage.why("carla@example.com").await?;
         for line in why.iter().flat_map(|it| it.lines()) {
             self.screen.say(line)?;
         }
-        self.hold(vec![promises::explained(entry, &why)])?;
+        self.hold(vec![promises::explained(entry, &why)])
+    }
+
+    /// The entry of what serves is revoked, and what served before it serves again.
+    async fn incident(&mut self, entry: &str, revoked: &str, before: &str) -> Result<()> {
+        self.heading(
+            "5. The data of churn-v3 turns out to be what nobody had agreed to. Its entry is revoked, in one line",
+        )?;
+        let edited = Instant::now();
+        self.stage.revoke(entry).await?;
+        let took = self.stage.until_all_at(before, PATIENCE).await?.map(|at| at.saturating_duration_since(edited));
+        tokio::time::sleep(SETTLED).await;
+        let answered = self.answered(revoked);
+        tokio::time::sleep(SETTLED).await;
+        let late = self.answered(revoked) - answered;
+        let status = self.stage.status().await?;
+        self.fared.revoked = took;
+        self.hold(vec![promises::revoked(entry, took, late), promises::takes_over("churn-v1", before, &status)])?;
         Ok(())
     }
 

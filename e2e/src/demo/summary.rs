@@ -19,6 +19,8 @@ pub(super) struct Fared {
     /// When Prometheus showed the breach, since the deployment; and how long weight 0 in Envoy took from there.
     pub(super) breach: Option<(Duration, Duration)>,
     pub(super) better: Option<Act>,
+    /// How long weight 0 in Envoy took from the edit that revoked it.
+    pub(super) revoked: Option<Duration>,
     pub(super) seen: Snapshot,
     pub(super) took: Duration,
 }
@@ -43,6 +45,9 @@ pub(super) fn summary(fared: &Fared, promises: &[Promise]) -> Vec<String> {
         let way: Vec<Weight> = act.in_envoy.iter().map(|(it, _)| *it).filter(|it| *it > Weight::NONE).collect();
         let times: Vec<String> = way.iter().map(|it| reached(act, *it)).collect();
         lines.push(row(&act.entry, &format!("until {} of the traffic", joined(&way)), joined(&times)));
+    }
+    if let Some(took) = fared.revoked {
+        lines.push(row("", "from lifecycle: Revoked to weight 0 in Envoy", seconds(took)));
     }
     lines.extend(requests(fared));
     let broken = promises.iter().filter(|it| !it.kept).count();

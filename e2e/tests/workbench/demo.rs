@@ -66,14 +66,14 @@ fn the_demo_keeps_every_promise_and_stays_to_be_looked_at() {
     let runs = tempfile::tempdir().unwrap();
     let kept = Kept::run(&mut Command::new(WORKBENCH), runs.path());
     let told = kept.told.join("\n");
-    assert!(told.contains("\nAll 12 promises were kept.") && !told.contains("BROKEN"), "{told}");
+    assert!(told.contains("\nAll 14 promises were kept.") && !told.contains("BROKEN"), "{told}");
     assert!(told.contains("nobody approves their own work, and anna@example.com has submitted churn-v3"), "{told}");
     assert!(!told.contains(['\r', '\x1b']), "lines for people and programs, not for a terminal: {told}");
 
-    let phase = kept.shell("kubectl -n crm get md churn -o 'jsonpath={.status.phase} {.spec.modelRef.name}'");
-    assert_eq!(String::from_utf8_lossy(&phase.stdout), "Stable churn-v3", "{phase:?}");
+    let serves = kept.shell("kubectl -n crm get md churn -o 'jsonpath={.status.stable.name} {.spec.modelRef.name}'");
+    assert_eq!(String::from_utf8_lossy(&serves.stdout), "churn-v1 churn-v3", "{serves:?}");
     let tree = kept.shell("kubectl werkbank get churn -n crm");
-    assert!(String::from_utf8_lossy(&tree.stdout).contains("churn-v3"), "{tree:?}");
+    assert!(String::from_utf8_lossy(&tree.stdout).contains("churn-v1"), "{tree:?}");
     assert_eq!(kept.end(Signal::TERM), Some(0));
     nothing_is_left(runs.path());
     eprintln!("the whole demo took {:.0} s", begin.elapsed().as_secs_f64());
