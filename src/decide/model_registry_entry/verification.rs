@@ -13,6 +13,9 @@
 //! What could not be looked at for a while stays what it was found to be: the store's outage is not the artifact's. What is found
 //! to be something else is not rolled out any further from that moment on; what serves has its own verified copy and goes on.
 //!
+//! Whoever may create Jobs and pods in the namespace can answer in their place. That opens a gate and no more: each pod verifies what it
+//! serves.
+//!
 //! A `file://` artifact is seen by the serving pods alone, which verify it before they serve: there is nothing to look at here, and no
 //! condition that says so.
 
@@ -252,6 +255,9 @@ fn awaited(under_way: Option<&LiveJob>) -> String {
     match it.stuck() {
         Some(stuck) => format!("Job {name} cannot begin: {stuck}; see artifact.secretRef and the operator's image"),
         None if it.is_unscheduled() => format!("Job {name} cannot begin: no node takes its pod"),
+        None if it.pods.is_empty() => format!(
+            "Job {name} has no pod yet; if that stays so, kubectl describe job {name} says which quota or policy is in the way"
+        ),
         None => format!("Job {name} reads the artifact; kubectl logs job/{name} says how far it is"),
     }
 }

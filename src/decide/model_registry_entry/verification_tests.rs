@@ -57,6 +57,11 @@ impl World {
         self.observed.jobs.live.push(LiveJob { job: job.into(), pods: Vec::new() });
     }
 
+    /// The only Job has a pod.
+    fn begins(&mut self) {
+        self.observed.jobs.live[0].pods = vec![Default::default()];
+    }
+
     /// The only Job ends, and its container has said this.
     fn ends(&mut self, well: bool, said: &str) {
         let state = json!({"terminated": {"exitCode": i32::from(!well), "message": said, "reason": "Error"}});
@@ -134,6 +139,9 @@ fn an_artifact_is_looked_at_once_it_is_registered_and_the_entry_is_ready_when_it
     assert!(missing("churn-1", &world.entry).is_some_and(|it| it.reason == AWAITED && !it.is_final));
     let plan = world.pass();
     assert_eq!((plan.ops.len(), plan.requeue), (0, Some(STUCK_AGAIN)), "one at a time");
+    assert!(world.said(CONDITION).2.contains("has no pod yet; if that stays so"), "{:?}", world.said(CONDITION));
+    world.begins();
+    world.pass();
     assert!(world.said(CONDITION).2.contains("kubectl logs job/churn-1-verify-"), "{:?}", world.said(CONDITION));
     world.ends(true, &report("f1", true));
     world.pass();

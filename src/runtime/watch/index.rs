@@ -113,4 +113,36 @@ mod tests {
         assert_eq!(index.names("a", "x"), Vec::<String>::new());
         assert_eq!(index.names.read().unwrap().len(), 2, "what nothing has any more takes no room");
     }
+
+    /// How often what is shown of a thousand changes, ten at a time, while they come and go in these orders.
+    fn changes(coming: impl Iterator<Item = usize>, going: impl Iterator<Item = usize>) -> usize {
+        let (index, keys): (_, Keys<Service>) = (Index::default(), Box::new(|_| vec!["x".into()]));
+        let object = |number: usize| service("a", &format!("churn-{number:04}"), "x");
+        let (mut shown, mut changes) = (Vec::new(), 0);
+        let mut look = || {
+            let known: Vec<&str> = shown.iter().map(String::as_str).collect();
+            let mut now = index.some_names("a", "x", &known, 10);
+            now.sort_unstable();
+            changes += usize::from(now != shown);
+            shown = now;
+        };
+        for number in coming {
+            index.change(&keys, None, Some(&object(number)));
+            look();
+        }
+        for number in going {
+            index.change(&keys, Some(&object(number)), None);
+            look();
+        }
+        changes
+    }
+
+    #[test]
+    fn what_is_shown_of_a_fleet_changes_seldom_in_whatever_order_it_comes_and_goes() {
+        let shuffled = || (0..1000).map(|it| it * 383 % 1000);
+        assert_eq!(changes(0..1000, 0..1000), 30);
+        assert_eq!(changes(0..1000, (0..1000).rev()), 20);
+        assert_eq!(changes((0..1000).rev(), 0..1000), 20);
+        assert!(changes(shuffled(), shuffled()) < 150);
+    }
 }
