@@ -297,6 +297,10 @@ fn one_that_cannot_be_held_says_so_and_all_else_and_is_tried_again() {
     let again = decided(&it, &used_by(1));
     assert_eq!(again.finalizer, Some(Finalizer::Hold));
     assert!(!said(&again.status.unwrap()).iter().any(|it| it.starts_with("KeptInUse")));
+    let mut held = it.clone();
+    held.metadata.finalizers = Some(vec!["werkbank.dev/in-use".into()]);
+    let status = decided(&held, &Observed { refused: refused(), ..used_by(1) }).status.unwrap();
+    assert!(!said(&status).iter().any(|it| it.starts_with("KeptInUse")), "it was another write that was refused");
     let unused = decided(&it, &Observed { refused: refused(), ..used_by(0) });
     assert_eq!((unused.finalizer, unused.requeue), (Some(Finalizer::Release), None));
 }

@@ -12,11 +12,14 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+
 use super::Observed;
 use crate::api::ModelRegistryEntry;
+use crate::api::labels;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::model_registry_entry::User;
-use crate::decide::{Finalizer, Missing};
+use crate::decide::{Finalizer, Missing, Refusal};
 
 /// Users in status: thousands of deployments can be of one entry, and each that comes or goes would be a write.
 pub const MOST: usize = 10;
@@ -72,9 +75,9 @@ pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> 
 
 /// That the API server does not let the operator hold it: the condition's message.
 pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Option<String> {
-    let name = resource.metadata.name.as_deref();
-    let refusal =
-        observed.refused.as_ref().filter(|it| Some(it.name.as_str()) == name && !observed.users.is_empty())?;
+    let is_held = resource.finalizers().iter().any(|it| it == labels::IN_USE);
+    let of_it = |it: &&Refusal| it.kind == "ModelRegistryEntry" && it.name == resource.name_any();
+    let refusal = observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.is_empty() && !is_held)?;
     Some(format!(
         "the API server refuses the finalizer that keeps it while it is in use: {}; nothing keeps it if somebody deletes it: give the operator's account the verb patch on modelregistryentries and the chart's admission policies of this version (helm upgrade)",
         refusal.message
