@@ -30,6 +30,7 @@ const NO_REASONS: &[&str] = &[
     "HorizontalPodAutoscaler",
     "HTTPRoute",
     "ModelDeployment",
+    "ModelRegistryEntry",
     "Service",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
