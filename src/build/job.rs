@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::place::{Object, list, object, objects};
 use super::pod::{quantities_to_text, stay_in_region};
-use super::{annotation, metadata, owned_by_deployment, unknown};
+use super::{annotation, metadata, owned_by, unknown};
 use crate::api::{ModelDeployment, PodTemplate, labels};
 use crate::decide::model_deployment::inquiry::Subject;
 use crate::text::hex::hex;
@@ -101,19 +101,23 @@ pub fn write(
     let own = [(labels::DEPLOYMENT, resource.metadata.name.as_ref()), (labels::METRIC, Some(&purpose.metric))];
     let own = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
     template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(own);
-    let mut metadata = metadata(resource, &name(resource, purpose, due), None, owned_by_deployment(resource));
+    let mut metadata = metadata(resource, &name(resource, purpose, due), None, owned_by(resource));
     metadata.labels.get_or_insert_default().insert(labels::METRIC.into(), purpose.metric.clone());
     metadata.annotations = Some([(PURPOSE.to_owned(), json!(purpose).to_string())].into());
-    let spec = JobSpec {
-        active_deadline_seconds: i64::try_from(task.seconds()).ok(),
+    Ok(Job { metadata, spec: Some(once(task.seconds(), template)), status: None })
+}
+
+/// One pod, tried once, within so many seconds.
+pub(super) fn once(seconds: u64, template: PodTemplateSpec) -> JobSpec {
+    JobSpec {
+        active_deadline_seconds: i64::try_from(seconds).ok(),
         backoff_limit: Some(0),
         completions: Some(1),
         parallelism: Some(1),
         ttl_seconds_after_finished: Some(KEPT_SECONDS),
         template,
         ..JobSpec::default()
-    };
-    Ok(Job { metadata, spec: Some(spec), status: None })
+    }
 }
 
 /// What a live Job is for; `None`: it is none of ours.

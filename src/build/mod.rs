@@ -21,7 +21,7 @@ pub mod verification;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-
+use kube::Resource;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -67,12 +67,14 @@ impl Owner {
     }
 }
 
-fn owned_by_deployment(resource: &ModelDeployment) -> OwnerReference {
+/// What goes with a resource of ours.
+fn owned_by<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
+    let ObjectMeta { name, uid, .. } = resource.meta();
     OwnerReference {
-        api_version: "werkbank.dev/v1alpha1".into(),
-        kind: "ModelDeployment".into(),
-        name: resource.metadata.name.clone().unwrap_or_default(),
-        uid: resource.metadata.uid.clone().unwrap_or_default(),
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: name.clone().unwrap_or_default(),
+        uid: uid.clone().unwrap_or_default(),
         controller: Some(true),
         block_owner_deletion: Some(false),
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{deployment, metadata, owned_by_deployment};
+use super::{deployment, metadata, owned_by};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::revision::RevisionRecord;
@@ -19,7 +19,7 @@ use crate::decide::Child;
 #[must_use]
 pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) -> Child {
     let name = labels::name(&[resource.metadata.name.as_deref().unwrap_or_default(), &record.entry.revision]);
-    let metadata = metadata(resource, &name, Some(&record.entry.revision), owned_by_deployment(resource));
+    let metadata = metadata(resource, &name, Some(&record.entry.revision), owned_by(resource));
     // A template that is none is told of when the Deployment is to be made.
     let annotations = deployment::note(resource, record).ok();
     Child::Revision(Box::new(ControllerRevision {

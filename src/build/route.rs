@@ -10,7 +10,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
-use super::{APPLIED, annotation, applied, metadata, owned_by_deployment};
+use super::{APPLIED, annotation, applied, metadata, owned_by};
 use crate::api::gateway::{HttpRoute, HttpRouteSpec, ParentRef};
 use crate::api::model_deployment::Gateway;
 use crate::api::{ModelDeployment, Weight, labels};
@@ -85,8 +85,7 @@ fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Ve
     let spec = HttpRouteSpec { parent_refs, hostnames, rules: rules.into() };
     let mut annotations = applied(&json!(spec));
     annotations.insert(GATEWAY.into(), json!(gateway).to_string());
-    let metadata =
-        ObjectMeta { annotations: Some(annotations), ..metadata(resource, name, None, owned_by_deployment(resource)) };
+    let metadata = ObjectMeta { annotations: Some(annotations), ..metadata(resource, name, None, owned_by(resource)) };
     HttpRoute { metadata, spec, status: None }
 }
 

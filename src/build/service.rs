@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Owner, metadata, owned_by_deployment, selector};
+use super::{Owner, metadata, owned_by, selector};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::revision::RevisionRecord;
@@ -21,7 +21,7 @@ pub fn of_revision(resource: &ModelDeployment, record: &RevisionRecord, owner: &
 #[must_use]
 pub fn of_deployment(resource: &ModelDeployment, revision: &str, port: i32) -> Service {
     let name = resource.metadata.name.clone().unwrap_or_default();
-    service(resource, &name, None, revision, port, owned_by_deployment(resource))
+    service(resource, &name, None, revision, port, owned_by(resource))
 }
 
 fn service(

@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::annotation;
+use super::{annotation, job, owned_by};
 use crate::api::{ModelRegistryEntry, labels};
 use crate::text::hex::hex;
 
@@ -19,8 +20,6 @@ use crate::text::hex::hex;
 pub const CONTAINER: &str = "verify";
 /// On the Job: the number of the look.
 const LOOK: &str = "werkbank.dev/look";
-/// For when nobody is there to delete it.
-const KEPT_SECONDS: i32 = 3600;
 
 /// One look at an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,45 +37,23 @@ pub struct Look {
 /// The Job of a look: of the same name however often it is written.
 #[must_use]
 pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
-    let (name, uid) = identity(entry);
+    let (name, uid) = (entry.name_any(), entry.uid().unwrap_or_default());
     let labels =
         Some([(labels::ENTRY.to_owned(), name.clone()), (labels::MANAGED_BY.into(), labels::MANAGER.into())].into());
-    let owner = OwnerReference {
-        api_version: "werkbank.dev/v1alpha1".into(),
-        kind: "ModelRegistryEntry".into(),
-        name: name.clone(),
-        uid: uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(false),
-    };
     let digest = hex(&Sha256::digest(json!([uid, look.number]).to_string()), 5);
     let metadata = ObjectMeta {
         name: Some(labels::name(&[&name, "verify", &digest])),
         namespace: entry.metadata.namespace.clone(),
         labels: labels.clone(),
         annotations: Some([(LOOK.to_owned(), look.number.to_string())].into()),
-        owner_references: Some(vec![owner]),
+        owner_references: Some(vec![owned_by(entry)]),
         ..ObjectMeta::default()
     };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels, ..ObjectMeta::default() }),
         spec: serde_json::from_value(pod(entry, look)).ok(),
     };
-    let spec = JobSpec {
-        active_deadline_seconds: i64::try_from(look.limit.as_secs()).ok(),
-        backoff_limit: Some(0),
-        completions: Some(1),
-        parallelism: Some(1),
-        ttl_seconds_after_finished: Some(KEPT_SECONDS),
-        template,
-        ..JobSpec::default()
-    };
-    Job { metadata, spec: Some(spec), status: None }
-}
-
-fn identity(entry: &ModelRegistryEntry) -> (String, String) {
-    let part = |it: &Option<String>| it.clone().unwrap_or_default();
-    (part(&entry.metadata.name), part(&entry.metadata.uid))
+    Job { metadata, spec: Some(job::once(look.limit.as_secs(), template)), status: None }
 }
 
 fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
@@ -109,7 +86,7 @@ fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
 /// The number of the look that a live Job is; `None`: it is none of this entry's.
 #[must_use]
 pub fn number(job: &Job, entry: &ModelRegistryEntry) -> Option<i64> {
-    let (_, uid) = identity(entry);
+    let uid = entry.uid().unwrap_or_default();
     let is_owner = |it: &OwnerReference| it.uid == uid && it.controller == Some(true);
     job.metadata.owner_references.iter().flatten().find(|it| is_owner(it))?;
     annotation(&job.metadata, LOOK)?.parse().ok()

@@ -108,15 +108,15 @@ impl Pass<'_> {
         self.refuse(&entry.revision, None);
         self.status.verdicts.clear();
         self.set_role(&entry.revision, RevisionRole::Candidate);
+        let used_for = UsedFor::of(&self.resource.spec);
         if let Some(it) = self.status.revisions.iter_mut().find(|it| it.revision == entry.revision) {
             it.entry = Some(EntryName::from(&entry));
-            it.used_for = Some(UsedFor::of(&self.resource.spec));
+            it.used_for = Some(used_for.clone());
         }
         let mut why = format!("the spec names entry {}", entry.name);
         if let Some(until) = proven_until {
             why.push_str(&format!(", proven until {}: no steps (rollout.rollbackWindow)", until.format("%FT%TZ")));
         }
-        let used_for = UsedFor::of(&self.resource.spec);
         if used_for.is_said() {
             why.push_str(&format!(", {used_for}"));
         }

@@ -63,24 +63,28 @@ pub(super) fn finalizer(resource: &ModelRegistryEntry, observed: &Observed) -> O
     if is_free(observed) {
         return Some(Finalizer::Release);
     }
-    let holds = !observed.users.is_empty() && !is_deleted(resource) && refused(resource, observed).is_none();
+    let holds = !observed.users.is_empty() && !is_deleted(resource) && refusal(resource, observed).is_none();
     holds.then_some(Finalizer::Hold)
 }
 
 /// When to look again: nobody tells when a write would be accepted, nor when somebody deletes what cannot be read.
 pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Duration> {
     let waits = is_deleted(resource) && observed.unreadable_user.is_some();
-    (waits || refused(resource, observed).is_some()).then_some(RETRY)
+    (waits || refusal(resource, observed).is_some()).then_some(RETRY)
 }
 
-/// That the API server does not let the operator hold it: the condition's message.
-pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Option<String> {
+/// That the API server did not let the operator hold it.
+fn refusal<'a>(resource: &ModelRegistryEntry, observed: &'a Observed) -> Option<&'a Refusal> {
     let is_held = resource.finalizers().iter().any(|it| it == labels::IN_USE);
     let of_it = |it: &&Refusal| it.kind == "ModelRegistryEntry" && it.name == resource.name_any();
-    let refusal = observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.is_empty() && !is_held)?;
+    observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.is_empty() && !is_held)
+}
+
+/// The same, as people are told.
+pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Option<String> {
+    let said = &refusal(resource, observed)?.message;
     Some(format!(
-        "the API server refuses the finalizer that keeps it while it is in use: {}; nothing keeps it if somebody deletes it: give the operator's account the verb patch on modelregistryentries and the chart's admission policies of this version (helm upgrade)",
-        refusal.message
+        "the API server refuses the finalizer that keeps it while it is in use: {said}; nothing keeps it if somebody deletes it: give the operator's account the verb patch on modelregistryentries and the chart's admission policies of this version (helm upgrade)"
     ))
 }
 

@@ -86,11 +86,27 @@ pub(super) struct Outcome {
     pub(super) requeue: Option<Duration>,
 }
 
-/// Whether there is an artifact that a Job can look at, and somebody wants to know.
+impl Outcome {
+    /// The condition holds, with this message; or it does not, and that keeps the entry from being rolled out.
+    fn of(found: Result<String, Missing>) -> Self {
+        let (said, missing) = match found {
+            Ok(message) => ((true, (VERIFIED, message)), None),
+            Err(missing) => ((false, (missing.reason, missing.message.clone())), Some(missing)),
+        };
+        Self { said: Some(said), missing, ..Self::default() }
+    }
+}
+
+/// Whether there is an artifact that a Job can look at.
+fn can_be_seen(entry: &ModelRegistryEntry) -> bool {
+    let uri: Result<ArtifactUri, _> = entry.spec.artifact.uri.parse();
+    uri.is_ok_and(|it| it.scheme() != ArtifactScheme::File)
+}
+
+/// Whether there is one, and somebody wants to know.
 fn wanted<'a>(resource: &ModelRegistryEntry, observed: &'a Observed) -> Option<&'a Settings> {
-    let uri: ArtifactUri = resource.spec.artifact.uri.parse().ok()?;
-    let seen = uri.scheme() != ArtifactScheme::File && resource.spec.lifecycle() != Lifecycle::Revoked;
-    observed.verification.as_ref().filter(|_| seen && resource.metadata.deletion_timestamp.is_none())
+    let stays = resource.metadata.deletion_timestamp.is_none() && resource.spec.lifecycle() != Lifecycle::Revoked;
+    observed.verification.as_ref().filter(|_| stays && can_be_seen(resource))
 }
 
 /// Reads what Jobs have said into status, and says which Jobs there should be.
@@ -108,7 +124,7 @@ pub(super) fn verify(
     let dropped = status.artifact.is_none() && condition::find(&status.conditions, CONDITION).is_some();
     let known = status.artifact.get_or_insert_default();
     if dropped {
-        return dropped_by_the_crd();
+        return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(dropped_by_the_crd())) };
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
     let answer = current.and_then(|it| answer(it, now));
@@ -128,16 +144,13 @@ pub(super) fn verify(
         Some(_) => Some(STUCK_AGAIN),
         None => due.filter(|at| *at > now).and_then(|at| (at - now).to_std().ok()),
     };
-    let (said, missing) = conclude(known, under_way, unavailable(observed));
-    Outcome { said: Some(said), missing, ops, requeue }
+    Outcome { ops, requeue, ..Outcome::of(conclude(known, under_way, unavailable(observed))) }
 }
 
 /// Status has had what is known of the artifact, and has it no more: whoever looked again now would look for ever.
-fn dropped_by_the_crd() -> Outcome {
+fn dropped_by_the_crd() -> Missing {
     let message = "the CRD of ModelRegistryEntry is older than the operator and drops status.artifact: bring both to the same version, with the chart's crds.install or kubectl apply --server-side -f crds/".to_owned();
-    let missing = Missing { reason: UNAVAILABLE, message, is_final: true };
-    let said = (false, (missing.reason, missing.message.clone()));
-    Outcome { said: Some(said), missing: Some(missing), requeue: Some(UNSEEN_AGAIN.0), ops: Vec::new() }
+    Missing { reason: UNAVAILABLE, message, is_final: true }
 }
 
 fn delete(it: &LiveJob) -> Option<Op> {
@@ -224,7 +237,8 @@ fn unavailable(observed: &Observed) -> Option<String> {
     ))
 }
 
-fn conclude(known: &Verification, under_way: Option<&LiveJob>, unavailable: Option<String>) -> (Said, Option<Missing>) {
+/// What is known of the artifact: that it is right, or what keeps it from being taken for that.
+fn conclude(known: &Verification, under_way: Option<&LiveJob>, unavailable: Option<String>) -> Result<String, Missing> {
     let failure = known.failure.as_ref();
     // What cannot be looked at stays what it was found to be.
     let was_right = known.checked_at.is_some() && failure.is_none_or(|it| it.transient);
@@ -234,9 +248,9 @@ fn conclude(known: &Verification, under_way: Option<&LiveJob>, unavailable: Opti
             message
                 .push_str(&format!("; when it was last to be looked at, that was not possible: {}", failure.message));
         }
-        return ((true, (VERIFIED, message)), None);
+        return Ok(message);
     }
-    let missing = match failure {
+    Err(match failure {
         Some(it) if !it.transient => {
             Missing { reason: reason_of(&it.reason), message: it.message.clone(), is_final: true }
         }
@@ -245,8 +259,7 @@ fn conclude(known: &Verification, under_way: Option<&LiveJob>, unavailable: Opti
             let message = unavailable.unwrap_or_else(|| awaited(under_way));
             Missing { reason: AWAITED, message: format!("{message}{before}"), is_final: false }
         }
-    };
-    ((false, (missing.reason, missing.message.clone())), Some(missing))
+    })
 }
 
 fn awaited(under_way: Option<&LiveJob>) -> String {
@@ -271,14 +284,13 @@ fn reason_of(word: &str) -> &'static str {
 /// Whether it is the reason of [`missing`].
 #[must_use]
 pub fn is_reason(reason: &str) -> bool {
-    reason == AWAITED || reason == UNAVAILABLE || reason_of(reason) == reason
+    reason == AWAITED || reason_of(reason) == reason
 }
 
 /// What keeps a deployment from rolling the entry `name` out, where artifacts are verified.
 #[must_use]
 pub fn missing(name: &str, entry: &ModelRegistryEntry) -> Option<Missing> {
-    let uri: ArtifactUri = entry.spec.artifact.uri.parse().ok()?;
-    if uri.scheme() == ArtifactScheme::File {
+    if !can_be_seen(entry) {
         return None;
     }
     let said = entry.status.as_ref().and_then(|it| condition::find(&it.conditions, CONDITION));

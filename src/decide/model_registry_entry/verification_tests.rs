@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::api::verification::Verification;
@@ -64,11 +64,15 @@ impl World {
 
     /// The only Job ends, and its container has said this.
     fn ends(&mut self, well: bool, said: &str) {
-        let state = json!({"terminated": {"exitCode": i32::from(!well), "message": said, "reason": "Error"}});
+        self.ended(well);
+        self.is_in(&json!({"terminated": {"exitCode": i32::from(!well), "message": said, "reason": "Error"}}));
+    }
+
+    /// The container of the only Job's pod is in this state.
+    fn is_in(&mut self, state: &Value) {
         let status =
             json!({"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
         let pod = serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": [status]}})).unwrap();
-        self.ended(well);
         self.observed.jobs.live[0].pods = vec![std::sync::Arc::new(pod)];
     }
 
@@ -263,11 +267,7 @@ fn what_a_pod_says_that_somebody_else_has_made_counts_for_nothing() {
 fn a_pod_that_cannot_begin_is_told_while_it_waits() {
     let mut world = World::new();
     world.pass();
-    let waiting = json!({"waiting": {"reason": "CreateContainerConfigError"}});
-    let status =
-        json!({"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": waiting});
-    let pod = serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": [status]}})).unwrap();
-    world.observed.jobs.live[0].pods = vec![std::sync::Arc::new(pod)];
+    world.is_in(&json!({"waiting": {"reason": "CreateContainerConfigError"}}));
     world.pass();
     let said = world.said(CONDITION).2;
     assert!(said.contains("container verify waits, CreateContainerConfigError; see artifact.secretRef"), "{said}");

@@ -251,8 +251,8 @@ fn forget_all_but_end(job: &mut Job) {
     job.status = Some(JobStatus { conditions, ..JobStatus::default() });
 }
 
-/// What the operator writes to an entry concerns nobody else but for whether its artifact is verified: with thousands of deployments of one entry each write would wake them
-/// all.
+/// What the operator writes to an entry concerns nobody else, but for whether its artifact is verified: with thousands of deployments
+/// of one entry each write would wake them all.
 fn is_news_of_entry(before: &ModelRegistryEntry, after: &ModelRegistryEntry) -> bool {
     let told = |it: &ModelRegistryEntry| {
         let ObjectMeta { uid, generation, deletion_timestamp, .. } = it.metadata.clone();
@@ -423,6 +423,9 @@ mod tests {
             is_news_of_entry(&entry, &after)
         };
         assert!(!changed(&|it| it.status = Some(Default::default())));
+        let verified = json!({"conditions": [{"type": "ArtifactVerified", "status": "True", "reason": "Verified", "message": "",
+            "lastTransitionTime": "2026-11-28T00:00:00Z"}]});
+        assert!(changed(&|it| it.status = serde_json::from_value(verified.clone()).unwrap()));
         assert!(!changed(&|it| it.metadata.finalizers = Some(vec![labels::IN_USE.into()])));
         assert!(changed(&|it| it.metadata.generation = Some(2)));
         assert!(changed(&|it| it.metadata.uid = Some("another".into())));

@@ -113,12 +113,15 @@ pub(in crate::sim) fn is_over(job: &Value) -> bool {
 
 /// All Jobs of the deployment; nobody's copies.
 pub(in crate::sim) fn all(cluster: &Cluster) -> Vec<(String, Value)> {
-    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it) && looks_at(it).is_none());
-    all.map(|(path, it)| (path, Value::clone(&it))).collect()
+    originals(cluster, |it| looks_at(it).is_none())
 }
 
 /// All Jobs that look at artifacts; nobody's copies.
 pub(in crate::sim) fn looks(cluster: &Cluster) -> Vec<(String, Value)> {
-    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it) && looks_at(it).is_some());
+    originals(cluster, |it| looks_at(it).is_some())
+}
+
+fn originals(cluster: &Cluster, wanted: impl Fn(&Value) -> bool) -> Vec<(String, Value)> {
+    let all = cluster.all(JOBS).into_iter().filter(|(_, it)| !is_copy(it) && wanted(it));
     all.map(|(path, it)| (path, Value::clone(&it))).collect()
 }
