@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::api::DurationText;
 use crate::audit::ObjectStoreTrail;
@@ -45,7 +46,7 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     };
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
-    let governance = governance(&options)?;
+    let governance = governance(&options, &settings.regions)?;
     let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str())?);
     let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
         model_deployment::register(registration, metrics, settings, governance);
@@ -63,18 +64,30 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
 }
 
 /// Who has to approve and what guards it, what entries have to say, and how their artifacts are verified.
-fn governance(options: &OperatorOptions) -> Result<GovernanceSettings, Box<dyn std::error::Error + Send + Sync>> {
+fn governance(
+    options: &OperatorOptions,
+    regions: &Regions,
+) -> Result<GovernanceSettings, Box<dyn std::error::Error + Send + Sync>> {
     let shipped = |name: &String| approval_guard::shipped(name, &options.delivery_accounts);
     let policies = options.approval_policies.as_ref().map(shipped).transpose()?.unwrap_or_default();
-    let every = options.verify_again_every.clone().map(DurationText);
-    let every = every.map(|it| it.duration().map_err(|error| format!("--verify-again-every: {error}"))).transpose()?;
-    let verification = Verification { image: options.fetch_image.clone(), every };
+    let every = options.verify_again_every.as_deref().map(often).transpose()?;
+    let at_once = usize::from(options.verify_at_once);
+    let verification = Verification { image: options.fetch_image.clone(), every, at_once, regions: regions.clone() };
     Ok(GovernanceSettings {
         roles: options.approval_roles.clone(),
         policies,
         required: options.require_governance,
         verification: options.verify_artifacts.then_some(verification),
     })
+}
+
+/// Each time a Job in each entry's namespace: none at all is another wish than one after the other.
+fn often(text: &str) -> Result<Duration, String> {
+    let every = DurationText(text.to_owned()).duration().map_err(|error| format!("--verify-again-every: {error}"))?;
+    if every.is_zero() {
+        return Err("--verify-again-every is nothing; write e.g. 24h, or leave it out for never".into());
+    }
+    Ok(every)
 }
 
 /// Region → node label → value, as the chart writes it.
@@ -86,4 +99,16 @@ fn regions(path: &Path) -> Result<Regions, String> {
     })?;
     let labels = |all: BTreeMap<String, String>| all.into_iter().map(|(key, value)| (key, vec![value])).collect();
     Ok(regions.into_iter().map(|(region, all)| (region, labels(all))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_after_each_other_is_no_wish() {
+        assert_eq!(often("24h"), Ok(Duration::from_hours(24)));
+        assert!(often("0s").unwrap_err().contains("leave it out for never"));
+        assert!(often("daily").unwrap_err().starts_with("--verify-again-every: "));
+    }
 }

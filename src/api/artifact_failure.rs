@@ -79,6 +79,13 @@ impl ArtifactFailureReason {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::ArtifactUnreachable | Self::ArtifactChanged)
     }
+
+    /// Whether it is about the artifact: it is something else than what is registered, or not there. All others say of whoever looked
+    /// that they could not see it.
+    #[must_use]
+    pub fn is_verdict(self) -> bool {
+        matches!(self, Self::ArtifactNotFound | Self::ArtifactDigestMismatch)
+    }
 }
 
 /// The termination message of a failed `werkbank fetch`: one line of JSON.

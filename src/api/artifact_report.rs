@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A fingerprint is so many hexadecimal digits.
+pub const FINGERPRINT_DIGITS: usize = 32;
+
 /// The artifact is the registered one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,15 +26,21 @@ impl ArtifactReport {
         serde_json::json!({"verified": self}).to_string()
     }
 
-    /// Finds it in a termination message: its last line that is one.
+    /// Finds it in a termination message: its last line that is one. What has another fingerprint than [`FINGERPRINT_DIGITS`] is none:
+    /// it goes into status, and to the next look.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let of_line = |line: &str| {
             let mut whole: serde_json::Value = serde_json::from_str(line.trim()).ok()?;
-            serde_json::from_value(whole.get_mut("verified")?.take()).ok()
+            let it: Self = serde_json::from_value(whole.get_mut("verified")?.take()).ok()?;
+            is_fingerprint(&it.fingerprint).then_some(it)
         };
         text.lines().rev().find_map(of_line)
     }
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    text.len() == FINGERPRINT_DIGITS && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -43,9 +52,16 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back_and_garbage_is_nothing(bytes: u64, files: u64, read: bool, around in "[^\n{]{0,50}", garbage in "\\PC*") {
-            let it = ArtifactReport { bytes, files, fingerprint: "ab12".into(), read };
+            let it = ArtifactReport { bytes, files, fingerprint: "ab12".repeat(8), read };
             prop_assert_eq!(ArtifactReport::parse(&format!("{around}\n{}\n{around}", it.to_line())), Some(it));
             prop_assert_eq!(ArtifactReport::parse(&garbage), None);
+        }
+    }
+    #[test]
+    fn what_has_no_fingerprint_is_no_report() {
+        for fingerprint in ["", "ab12", "--uri", &"AB".repeat(16), &"ab".repeat(17)] {
+            let it = ArtifactReport { bytes: 1, files: 1, fingerprint: fingerprint.into(), read: true };
+            assert_eq!(ArtifactReport::parse(&it.to_line()), None, "{fingerprint}");
         }
     }
 }

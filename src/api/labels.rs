@@ -17,6 +17,8 @@ pub const METRIC: &str = "werkbank.dev/metric";
 pub const ENTRY: &str = "werkbank.dev/entry";
 /// On a ModelDeployment: a person's request, `<verb>/<attempt>/<step>/<nonce>/<by>`.
 pub const REQUEST: &str = "werkbank.dev/request";
+/// On a ModelRegistryEntry: each new value asks for another look at the artifact.
+pub const VERIFY: &str = "werkbank.dev/verify";
 /// On a Namespace: `"true"` suspends every ModelDeployment in it.
 pub const SUSPEND: &str = "werkbank.dev/suspend";
 /// Finalizer of a ModelRegistryEntry: revisions of it are alive.

@@ -17,8 +17,8 @@ use super::governance::{DataSource, Governance, Owners};
 use super::verification::Verification;
 
 /// One immutable version of a model: which model, which version, where its
-/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`, `reviewBy` and
-/// `owners`: register a new entry for a new version.
+/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`, `reviewBy`,
+/// `owners` and `artifact.serviceAccountName`: register a new entry for a new version.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "werkbank.dev",
@@ -45,7 +45,7 @@ use super::verification::Verification;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.model == oldSelf.model && self.artifact == oldSelf.artifact && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance) && has(self.dataSources) == has(oldSelf.dataSources) && (!has(self.dataSources) || self.dataSources == oldSelf.dataSources)").message("spec is immutable but for lifecycle, reviewBy and owners: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("self.model == oldSelf.model && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance) && has(self.dataSources) == has(oldSelf.dataSources) && (!has(self.dataSources) || self.dataSources == oldSelf.dataSources)").message("spec is immutable but for lifecycle, reviewBy, owners and artifact.serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it"),
     validation = Rule::new("!has(self.governance) || !has(self.governance.approvals) || size(self.governance.approvals) == 0 || has(self.submittedBy)").message("submittedBy must be given where governance.approvals asks for approvals: nobody approves their own work"),
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.purposes) || size(s.purposes) == 0 || (has(self.governance) && has(self.governance.purposes) && size(self.governance.purposes) > 0 && self.governance.purposes.all(p, p in s.purposes)))").message("governance.purposes must be given where a data source has purposes, and each data source must have all of them: a model is used for nothing that its data was not collected for"),
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.residency) || size(s.residency) == 0 || (has(self.governance) && has(self.governance.regions) && size(self.governance.regions) > 0 && self.governance.regions.all(r, r in s.residency)))").message("governance.regions must be given where a data source has residency, and each data source must have all of them: a model runs nowhere that its data may not be"),
@@ -102,6 +102,9 @@ impl ModelRegistryEntrySpec {
         let mut spec = serde_json::to_value(self).unwrap_or_default();
         if let Some(spec) = spec.as_object_mut() {
             spec.retain(|key, _| !["lifecycle", "reviewBy", "owners"].contains(&key.as_str()));
+        }
+        if let Some(artifact) = spec.get_mut("artifact").and_then(Value::as_object_mut) {
+            artifact.remove("serviceAccountName");
         }
         sort_lists(&mut spec);
         approval::digest_of(&spec)
@@ -161,6 +164,8 @@ pub enum ModelKind {
 /// Where the model's bytes are, and how to know them.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.uri == oldSelf.uri && self.sha256 == oldSelf.sha256 && has(self.format) == has(oldSelf.format) && (!has(self.format) || self.format == oldSelf.format) && has(self.framework) == has(oldSelf.framework) && (!has(self.framework) || self.framework == oldSelf.framework) && has(self.secretRef) == has(oldSelf.secretRef) && (!has(self.secretRef) || self.secretRef == oldSelf.secretRef)")
+    .message("spec.artifact is immutable but for serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it"))]
 #[x_kube(validation = Rule::new("!self.uri.startsWith('file://') || (!has(self.secretRef) && !has(self.serviceAccountName))")
     .message("artifact.secretRef and serviceAccountName are for object storage: a file:// artifact needs no credentials, remove them"))]
 pub struct Artifact {
@@ -196,7 +201,8 @@ pub struct Artifact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
     /// ServiceAccount in the same namespace as which the operator's Job verifies it: for stores that know pods by workload
-    /// identity. Serving pods have the account of their own template.
+    /// identity. Serving pods have the account of their own template. It can be changed, and is not part of `status.specDigest`: it
+    /// says who looks, and not at what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,

@@ -28,9 +28,15 @@ pub struct Verification {
     /// Of the store's versions of its files: as long as it is the same, it is not read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// Why the last look has not found what is registered.
+    /// Why it is not what is registered, as the last look says that could see it; gone only once it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailedLook>,
+    pub wrong: Option<FailedLook>,
+    /// Why it could not be looked at the last time, which says nothing of what it is; gone once it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<FailedLook>,
+    /// The last request for a look (annotation `werkbank.dev/verify`) that one has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 /// A look that has not found what is registered.
@@ -43,14 +49,25 @@ pub struct FailedLook {
     pub message: String,
     /// When.
     pub at: DateTime<Utc>,
-    /// Whether it says nothing of the artifact, only that it could not be looked at.
-    pub transient: bool,
-    /// How many in a row have failed: each is followed by a longer pause.
+    /// How many of this kind there were since the last of another: each is followed by a longer pause.
     #[serde(default)]
     pub times: i32,
 }
 
+impl FailedLook {
+    fn after(self, before: Option<&Self>) -> Option<Self> {
+        let times = before.map_or(0, |it| it.times).saturating_add(1);
+        Some(Self { times, ..self })
+    }
+}
+
 impl Verification {
+    /// Whether it was what is registered when somebody could see it last; `None` while nobody ever could.
+    #[must_use]
+    pub fn is_right(&self) -> Option<bool> {
+        if self.wrong.is_some() { Some(false) } else { self.checked_at.map(|_| true) }
+    }
+
     /// A look has found what is registered.
     pub fn found(&mut self, report: &ArtifactReport, at: DateTime<Utc>) {
         self.looks = self.looks.saturating_add(1);
@@ -59,13 +76,19 @@ impl Verification {
         self.bytes = Some(i64::try_from(report.bytes).unwrap_or(i64::MAX));
         self.files = Some(i64::try_from(report.files).unwrap_or(i64::MAX));
         self.fingerprint = Some(report.fingerprint.clone());
-        self.failure = None;
+        (self.wrong, self.unseen) = (None, None);
     }
 
-    /// A look has not.
-    pub fn failed(&mut self, failure: FailedLook) {
+    /// A look has found something else, or nothing.
+    pub fn is_wrong(&mut self, failure: FailedLook) {
         self.looks = self.looks.saturating_add(1);
-        let before = self.failure.as_ref().map_or(0, |it| it.times);
-        self.failure = Some(FailedLook { times: before.saturating_add(1), ..failure });
+        self.wrong = failure.after(self.wrong.as_ref());
+        self.unseen = None;
+    }
+
+    /// A look has seen nothing of it.
+    pub fn is_unseen(&mut self, failure: FailedLook) {
+        self.looks = self.looks.saturating_add(1);
+        self.unseen = failure.after(self.unseen.as_ref());
     }
 }

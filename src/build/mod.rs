@@ -45,6 +45,12 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// A text that a container gets as it is: what the kubelet would put in the place of `$(NAME)`, from the container's own environment,
+/// is not asked for, and might be a secret.
+fn verbatim(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
 /// The ControllerRevision that a revision's children belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {

@@ -3,6 +3,7 @@
 //! Always a Job, however small the artifact: so the operator reads no Secret, needs no way to any store, and a large artifact
 //! is nobody else's memory or network.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -12,7 +13,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{annotation, job, owned_by};
+use super::{annotation, job, owned_by, verbatim};
 use crate::api::{ModelRegistryEntry, labels};
 use crate::text::hex::hex;
 
@@ -20,6 +21,10 @@ use crate::text::hex::hex;
 pub const CONTAINER: &str = "verify";
 /// On the Job: the number of the look.
 const LOOK: &str = "werkbank.dev/look";
+/// On the Job: the request that it answers.
+const ASKED: &str = "werkbank.dev/asked";
+/// Of a request no more is kept.
+const REQUEST_BYTES: usize = 64;
 
 /// One look at an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,22 +35,57 @@ pub struct Look {
     pub image: String,
     /// The fingerprint of when it was right last, if it need not be read again then.
     pub known: Option<String>,
+    /// Node labels with their values: the Job runs where all of one of these hold; anywhere, if there are none.
+    pub places: Vec<NodeLabels>,
     /// How long it may take.
     pub limit: Duration,
+}
+
+/// Label to the values it may have.
+pub type NodeLabels = BTreeMap<String, Vec<String>>;
+
+/// The name of the Job of a look.
+#[must_use]
+pub fn name_of(entry: &ModelRegistryEntry, number: i64) -> String {
+    let uid = entry.uid().unwrap_or_default();
+    let digest = hex(&Sha256::digest(json!([uid, number]).to_string()), 5);
+    labels::name(&[&entry.name_any(), "verify", &digest])
+}
+
+/// What a person asks for who wants the artifact to be looked at now: each value once.
+#[must_use]
+pub fn request(entry: &ModelRegistryEntry) -> Option<String> {
+    let asked = annotation(&entry.metadata, labels::VERIFY)?;
+    Some(
+        asked
+            .chars()
+            .scan(0, |bytes, it| {
+                *bytes += it.len_utf8();
+                (*bytes <= REQUEST_BYTES).then_some(it)
+            })
+            .collect(),
+    )
+}
+
+/// The request that a Job answers.
+#[must_use]
+pub fn asked(job: &Job) -> Option<String> {
+    annotation(&job.metadata, ASKED).map(Into::into)
 }
 
 /// The Job of a look: of the same name however often it is written.
 #[must_use]
 pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
-    let (name, uid) = (entry.name_any(), entry.uid().unwrap_or_default());
-    let labels =
-        Some([(labels::ENTRY.to_owned(), name.clone()), (labels::MANAGED_BY.into(), labels::MANAGER.into())].into());
-    let digest = hex(&Sha256::digest(json!([uid, look.number]).to_string()), 5);
+    let labels = Some(
+        [(labels::ENTRY.to_owned(), entry.name_any()), (labels::MANAGED_BY.into(), labels::MANAGER.into())].into(),
+    );
+    let requested = request(entry).map(|it| (ASKED.to_owned(), it));
+    let annotations = requested.into_iter().chain([(LOOK.to_owned(), look.number.to_string())]).collect();
     let metadata = ObjectMeta {
-        name: Some(labels::name(&[&name, "verify", &digest])),
+        name: Some(name_of(entry, look.number)),
         namespace: entry.metadata.namespace.clone(),
         labels: labels.clone(),
-        annotations: Some([(LOOK.to_owned(), look.number.to_string())].into()),
+        annotations: Some(annotations),
         owner_references: Some(vec![owned_by(entry)]),
         ..ObjectMeta::default()
     };
@@ -58,15 +98,21 @@ pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
 
 fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
     let artifact = &entry.spec.artifact;
-    let mut args = vec!["verify", "--uri", artifact.uri.as_str(), "--sha256", artifact.sha256.as_str()];
-    if let Some(known) = &look.known {
-        args.extend(["--known", known.as_str()]);
-    }
+    let mut args = vec!["verify".to_owned(), "--uri".into(), verbatim(&artifact.uri)];
+    args.extend(["--sha256".to_owned(), artifact.sha256.clone()]);
+    args.extend(look.known.iter().map(|it| format!("--known={it}")));
+    let expressions = |labels: &NodeLabels| -> Vec<Value> {
+        labels.iter().map(|(key, values)| json!({"key": key, "operator": "In", "values": values})).collect()
+    };
+    let places: Vec<Value> = look.places.iter().map(|it| json!({"matchExpressions": expressions(it)})).collect();
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": places}});
+    let affinity = (!places.is_empty()).then(|| json!({"nodeAffinity": required}));
     let credentials = artifact.secret_ref.iter().map(|it| json!({"secretRef": {"name": it.name}}));
     json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
         "serviceAccountName": artifact.service_account_name,
+        "affinity": affinity,
         "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{
             "name": CONTAINER,
@@ -83,13 +129,14 @@ fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
     })
 }
 
-/// The number of the look that a live Job is; `None`: it is none of this entry's.
+/// The number of the look that a live Job is; `None`: it is none of this entry's. A copy under another name is none.
 #[must_use]
 pub fn number(job: &Job, entry: &ModelRegistryEntry) -> Option<i64> {
     let uid = entry.uid().unwrap_or_default();
     let is_owner = |it: &OwnerReference| it.uid == uid && it.controller == Some(true);
     job.metadata.owner_references.iter().flatten().find(|it| is_owner(it))?;
-    annotation(&job.metadata, LOOK)?.parse().ok()
+    let number = annotation(&job.metadata, LOOK)?.parse().ok()?;
+    (job.metadata.name == Some(name_of(entry, number))).then_some(number)
 }
 
 #[cfg(test)]
@@ -106,14 +153,18 @@ mod tests {
 
     fn look(number: i64, known: Option<&str>) -> Look {
         let limit = Duration::from_secs(3600);
-        Look { number, image: "werkbank:0.1.0".into(), known: known.map(Into::into), limit }
+        let places = Vec::new();
+        Look { number, image: "werkbank:0.1.0".into(), known: known.map(Into::into), places, limit }
     }
 
     #[test]
     fn the_job_is_as_the_golden_file_says() {
-        let artifact = json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32), "secretRef": {"name": "store"},
-            "serviceAccountName": "models"});
-        let written = serde_yaml::to_string(&write(&entry(artifact), &look(3, Some("0f1e")))).unwrap();
+        let artifact = json!({"uri": "s3://models/$(AWS_SECRET_ACCESS_KEY)/", "sha256": "ab".repeat(32),
+            "secretRef": {"name": "store"}, "serviceAccountName": "models"});
+        let places =
+            ["eu-1", "eu-2"].map(|it| [("topology.kubernetes.io/region".to_owned(), vec![it.to_owned()])].into());
+        let look = Look { places: places.to_vec(), ..look(3, Some("0f1e")) };
+        let written = serde_yaml::to_string(&write(&entry(artifact), &look)).unwrap();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/build/golden/verification.yaml");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, &written).unwrap();
@@ -130,7 +181,19 @@ mod tests {
         let mut again = it.clone();
         again.metadata.uid = Some("uid-2".into());
         assert_eq!(number(&one, &again), None, "that of an entry that was deleted");
+        let mut copy = one.clone();
+        copy.metadata.name = Some("churn-1-verify-again".into());
+        assert_eq!(number(&copy, &it), None, "that of somebody who has copied it");
         let container = &one.spec.unwrap().template.spec.unwrap().containers[0];
-        assert!(!container.args.as_ref().unwrap().contains(&"--known".into()));
+        assert!(!container.args.as_ref().unwrap().iter().any(|it| it.starts_with("--known")));
+    }
+
+    #[test]
+    fn a_job_says_which_request_it_answers_and_keeps_no_more_of_it_than_it_needs() {
+        let mut it = entry(json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32)}));
+        assert_eq!((request(&it), asked(&write(&it, &look(1, None)))), (None, None));
+        it.annotations_mut().insert(labels::VERIFY.into(), "ü".repeat(1000));
+        assert_eq!(request(&it), Some("ü".repeat(32)));
+        assert_eq!(asked(&write(&it, &look(1, None))), request(&it));
     }
 }

@@ -19,12 +19,13 @@ use futures::future::Either;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
-use object_store::{BackoffConfig, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::api::artifact::{ArtifactScheme, ArtifactUri, check_relative_path};
+use crate::api::artifact_report::FINGERPRINT_DIGITS;
 use crate::text::hex::hex;
 
 pub use super::storage_error::StorageError;
@@ -132,7 +133,7 @@ pub struct ArtifactFile {
 /// What tells the content of a file from what it was before, without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
-    /// The store's ETag. It hands out that version, or none.
+    /// The store's ETag: what it hands out later has the same, or is another version.
     Tag(String),
     /// When it was written last.
     Written(String),
@@ -204,7 +205,7 @@ impl ArtifactContent {
         for ArtifactFile { path, size, version } in self.files() {
             hasher.update(format!("{path}\n{size}\n{}\n", version.as_str()));
         }
-        hex(&hasher.finalize(), 16)
+        hex(&hasher.finalize(), FINGERPRINT_DIGITS / 2)
     }
 }
 
@@ -337,9 +338,13 @@ impl ArtifactSource {
                 let full = if file.path.is_empty() { key.to_string() } else { format!("{key}/{}", file.path) };
                 let location =
                     object_store::path::Path::parse(full).map_err(|error| StorageError::Unusable(error.to_string()))?;
-                let got = self.patiently(store.get_opts(&location, as_listed(file))).await?;
+                let got = self.patiently(store.get(&location)).await?;
+                let got = got.map_err(|error| StorageError::of_store(&error, &what))?;
+                if !is_as_listed(file, &got.meta) {
+                    return Err(StorageError::changed(&what));
+                }
                 let told = what.clone();
-                let body = got.map_err(|error| StorageError::of_store(&error, &what))?.into_stream();
+                let body = got.into_stream();
                 Either::Right(body.map_err(move |error| StorageError::of_store(&error, &told)))
             }
         };
@@ -359,13 +364,20 @@ impl ArtifactSource {
     }
 }
 
-/// Only what was listed: a file that somebody writes meanwhile is an error, and not half of each.
-fn as_listed(file: &ArtifactFile) -> GetOptions {
-    let if_match = match &file.version {
-        Version::Tag(tag) => Some(tag.clone()),
-        Version::Written(_) => None,
-    };
-    GetOptions { if_match, ..GetOptions::default() }
+/// The store hands out what was listed: a file that somebody writes meanwhile is an error, and not half of each. Whoever tells no version
+/// of what it hands out leaves that to the digest.
+///
+/// Not asked for by `If-Match`, which a weak tag never fulfils (RFC 9110, 13.1.1), and without quotes none.
+fn is_as_listed(file: &ArtifactFile, got: &object_store::ObjectMeta) -> bool {
+    match (&file.version, &got.e_tag) {
+        (Version::Tag(listed), Some(tag)) => opaque(listed) == opaque(tag),
+        _ => true,
+    }
+}
+
+/// What an `entity-tag` (RFC 9110, 8.8.3) is compared by: a proxy can make it weak, and some stores list it without its quotes.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
 }
 
 async fn read_local(
@@ -451,6 +463,24 @@ mod tests {
         let error = source.read(b).await.err().unwrap();
         assert!(matches!(&error, StorageError::Changed(text) if text.contains("b in s3://models/churn/")), "{error:?}");
         assert_ne!(source.content().await.unwrap().fingerprint(), content.fingerprint());
+    }
+
+    #[tokio::test]
+    async fn a_tag_is_the_same_without_its_quotes_and_made_weak_on_the_way() {
+        let store = InMemory::new();
+        put(&store, "a", "aaa").await;
+        let got = store.head(&Key::from("a")).await.unwrap();
+        for (listed, tag, same) in [
+            ("\"a1-2\"", Some("\"a1-2\""), true),
+            ("a1-2", Some("\"a1-2\""), true),
+            ("\"a1-2\"", Some("W/\"a1-2\""), true),
+            ("\"a1-2\"", None, true),
+            ("\"a1-2\"", Some("\"a1-3\""), false),
+        ] {
+            let file = ArtifactFile { path: String::new(), size: 3, version: Version::Tag(listed.into()) };
+            let got = object_store::ObjectMeta { e_tag: tag.map(Into::into), ..got.clone() };
+            assert_eq!(is_as_listed(&file, &got), same, "{listed}, {tag:?}");
+        }
     }
 
     #[tokio::test]

@@ -60,9 +60,8 @@ impl StorageError {
             object_store::Error::InvalidPath { .. } => Self::Unusable(format!(
                 "below {what} there is an object whose key is no path (`..`, `//` or control characters); rename or remove it"
             )),
-            object_store::Error::Precondition { .. } => {
-                Self::Changed(format!("{what} was written to while it was read; read it again when that is over"))
-            }
+            // Its own reading on after an interruption asks for the version that it began with.
+            object_store::Error::Precondition { .. } => Self::changed(what),
             _ if is_one_of(&MISSING_CODES) => Self::NotFound(missing),
             _ if is_one_of(&CREDENTIAL_CODES) => Self::Denied(denied),
             _ => Self::Unreachable(format!(
@@ -84,6 +83,12 @@ impl StorageError {
             }
             kind => Self::Unreachable(format!("{what} cannot be read: {kind}; check the volume")),
         }
+    }
+
+    /// Another version than the one that was listed.
+    #[must_use]
+    pub fn changed(what: &str) -> Self {
+        Self::Changed(format!("{what} was written to while it was read; read it again when that is over"))
     }
 
     /// No answer within the time allowed.

@@ -40,10 +40,12 @@ pub struct End {
 }
 
 impl End {
-    /// Whether the pod may still be seen that has come to this end: the Job is seen first.
+    /// Whether the pod may still be seen that has come to this end: the Job is seen first. What is long to come is of a clock that
+    /// goes before this one.
     #[must_use]
     pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
-        self.at.is_some_and(|at| after(at, PATIENCE) > now) && !self.is_overdue()
+        let is_near = |at: DateTime<Utc>| after(at, PATIENCE) > now && at <= after(now, PATIENCE);
+        self.at.is_some_and(is_near) && !self.is_overdue()
     }
 
     /// Whether it ran out of time: then its pod is deleted.
@@ -101,6 +103,27 @@ impl LiveJob {
             let known = STUCK.iter().find(|it| **it == reason)?;
             Some(format!("container {} waits, {known}", container.name))
         })
+    }
+
+    /// When it was created.
+    #[must_use]
+    pub fn created_at(&self) -> Option<DateTime<Utc>> {
+        live::moment(self.job.metadata.creation_timestamp.as_ref())
+    }
+
+    /// Why this container has not begun, if it has not.
+    #[must_use]
+    pub fn why_not_begun(&self, container: &str) -> Option<String> {
+        let runs = |it: &ContainerState| it.running.is_some() || it.terminated.is_some();
+        if self.containers().any(|it| it.name == container && it.state.as_ref().is_some_and(runs)) {
+            return None;
+        }
+        let why = self.stuck().or_else(|| self.is_unscheduled().then(|| "no node takes its pod".to_owned()));
+        Some(
+            why.unwrap_or_else(|| {
+                if self.pods.is_empty() { "it has no pod" } else { "its container waits" }.to_owned()
+            }),
+        )
     }
 
     /// Whether no node takes its pod.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -16,10 +18,10 @@ use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::Entry;
-use crate::decide::Plan;
 use crate::decide::approval;
 use crate::decide::live_job::LiveJob;
 use crate::decide::model_registry_entry::{self, Observed, usage, verification};
+use crate::decide::{ChildKind, Plan};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 
@@ -37,29 +39,64 @@ pub struct ModelRegistryEntries {
 impl ModelRegistryEntries {
     /// The Jobs that look at the artifact, with their pods. No cache has those: they are few, and asked for only while there is such a
     /// Job.
-    async fn looks(&self, namespace: &str, name: &str) -> Result<verification::Jobs, ObserveError> {
-        if self.jobs.is_forbidden(namespace) {
-            return Ok(verification::Jobs { live: Vec::new(), hidden: true });
+    async fn looks(&self, entry: &ModelRegistryEntry, memory: &PassMemory) -> verification::Jobs {
+        let (namespace, name) = (entry.namespace().unwrap_or_default(), entry.name_any());
+        let mut found = verification::Jobs { hidden: self.jobs.is_forbidden(&namespace), ..Default::default() };
+        if found.hidden {
+            return found;
         }
-        let jobs = self.jobs.find(namespace, &look_key(name));
-        if jobs.is_empty() {
-            return Ok(verification::Jobs::default());
-        }
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let of_entry = ListParams::default().labels(&format!("{}={name}", labels::ENTRY));
-        let pods = tokio::time::timeout(ANSWER, api.list(&of_entry))
-            .await
-            .map_err(|_| unseen("the API server does not answer"))?;
-        let pods: Vec<Arc<Pod>> =
-            pods.map_err(|error| unseen(&error.to_string()))?.items.into_iter().map(Arc::new).collect();
+        let jobs = self.jobs.find(&namespace, &look_key(&name));
+        let own = jobs.iter().filter(|it| is_under_way(it)).count();
+        found.elsewhere = self.jobs.count(UNDER_WAY).saturating_sub(own);
+        found.foreign = self.foreign_jobs(entry, memory).await;
+        let pods = if jobs.is_empty() || self.verification.is_none() {
+            Ok(Vec::new())
+        } else {
+            self.pods(&namespace, &name).await
+        };
+        let pods = pods.unwrap_or_else(|why| {
+            found.pods_unseen = Some(format!("the pods that look at the artifact cannot be listed: {why}"));
+            Vec::new()
+        });
         let of = |job: &Job| pods.iter().filter(|it| is_owned_by(it.as_ref(), job)).cloned().collect();
-        let live = jobs.into_iter().map(|job| LiveJob { pods: of(&job), job }).collect();
-        Ok(verification::Jobs { live, hidden: false })
+        found.live = jobs.into_iter().map(|job| LiveJob { pods: of(&job), job }).collect();
+        found
+    }
+
+    /// As the API server has them in its own cache: this is asked while a Job runs, again and again.
+    async fn pods(&self, namespace: &str, entry: &str) -> Result<Vec<Arc<Pod>>, String> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let of_entry = ListParams::default().match_any().labels(&format!("{}={entry}", labels::ENTRY));
+        let found = tokio::time::timeout(ANSWER, api.list(&of_entry)).await;
+        let found = found.map_err(|_| "the API server does not answer".to_owned())?;
+        Ok(found.map_err(|error| error.to_string())?.items.into_iter().map(Arc::new).collect())
+    }
+
+    /// Of the Jobs that could not be created because there is one of that name, those that are not this entry's: one live look each.
+    async fn foreign_jobs(&self, entry: &ModelRegistryEntry, memory: &PassMemory) -> Vec<String> {
+        let api: Api<Job> = Api::namespaced(self.client.clone(), &entry.namespace().unwrap_or_default());
+        let mut foreign = Vec::new();
+        for (_, name) in memory.already_exists.iter().filter(|(kind, _)| kind == ChildKind::Job.name()) {
+            // A list of one: the operator has no right to get Jobs, and needs none otherwise.
+            let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
+            let found = tokio::time::timeout(ANSWER, api.list_metadata(&of_name)).await;
+            // Nobody knows whose it is then: its creation is tried again.
+            let Ok(Ok(found)) = found else { continue };
+            let is_ours = |it: &OwnerReference| Some(&it.uid) == entry.metadata.uid.as_ref();
+            let is_foreign =
+                |it: &PartialObjectMeta<Job>| it.name_any() == *name && !it.owner_references().iter().any(is_ours);
+            foreign.extend(found.items.iter().filter(|it| is_foreign(it)).map(|_| name.clone()));
+        }
+        foreign
     }
 }
 
 fn is_owned_by(pod: &Pod, job: &Job) -> bool {
     pod.owner_references().iter().any(|it| it.controller == Some(true) && Some(&it.uid) == job.metadata.uid.as_ref())
+}
+
+fn is_under_way(job: &Job) -> bool {
+    job.status.as_ref().is_none_or(|it| it.conditions.iter().flatten().all(|it| it.status != "True"))
 }
 
 /// What a Job that looks at an entry's artifact is found by.
@@ -69,10 +106,14 @@ fn look_key(entry: &str) -> String {
 
 /// What keys of such Jobs begin with. No deployment has a name like that.
 const LOOKS: &str = "looks-at/";
+/// The key of those that have not ended.
+const UNDER_WAY: &str = "looks/";
 
 /// What such a Job is indexed by.
-pub fn key_of_look(job: &Job) -> Option<String> {
-    job.labels().get(labels::ENTRY).map(|it| look_key(it))
+pub fn keys_of_look(job: &Job) -> Vec<String> {
+    let Some(entry) = job.labels().get(labels::ENTRY) else { return Vec::new() };
+    let under_way = is_under_way(job).then(|| UNDER_WAY.to_owned());
+    under_way.into_iter().chain([look_key(entry)]).collect()
 }
 
 /// The watch of Jobs wakes the entry whose artifact one looks at.
@@ -103,13 +144,13 @@ impl Machine for ModelRegistryEntries {
         let known = resource.status.as_ref().map(|it| it.used_by.as_slice()).unwrap_or_default();
         let known: Vec<&str> = known.iter().map(|it| it.name.as_str()).collect();
         let most = usage::MOST.saturating_add(1);
+        // One that becomes readable, or is so no more, meanwhile: it is seen as the one or as the other, if this is asked on both sides.
+        let unreadable = self.deployments.unreadable(&namespace);
         observed.users = self.deployments.some_names(&namespace, &user_key(&name), &known, most);
-        observed.unreadable_user = self.deployments.unreadable(&namespace);
+        observed.unreadable_user = unreadable.or_else(|| self.deployments.unreadable(&namespace));
         observed.refused = memory.refusal.clone();
-        if self.verification.is_some() {
-            observed.verification.clone_from(&self.verification);
-            observed.jobs = self.looks(&namespace, &name).await?;
-        }
+        observed.verification.clone_from(&self.verification);
+        observed.jobs = self.looks(&resource, memory).await;
         if !approval::roles_of(&resource, &self.roles).is_empty() {
             observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
             observed.guard = self.approvals.guard().await;
@@ -156,15 +197,8 @@ pub(super) fn user_key(entry: &str) -> String {
     format!("{USES}{entry}")
 }
 
-/// How long the API server has to list pods: a pass waits for it.
+/// How long the API server has for an answer that a pass waits for.
 const ANSWER: Duration = Duration::from_secs(5);
-
-fn unseen(why: &str) -> ObserveError {
-    ObserveError {
-        reason: "PodsUnseen",
-        message: format!("the pods that look at the artifact cannot be listed: {why}"),
-    }
-}
 
 /// What keys of users begin with.
 const USES: &str = "uses/";

@@ -102,7 +102,7 @@ pub const OPERATOR: Role = Role {
             "batch",
             "jobs",
             &["create", "delete", "list", "watch"],
-            "What computes the number of a metric of provider `job`; it goes when it is judged.",
+            "What computes the number of a metric of provider `job`, and what reads an entry's artifact; each goes when it has said what it found.",
         ),
         rule(
             CORE,
@@ -120,7 +120,7 @@ pub const OPERATOR: Role = Role {
             CORE,
             "pods",
             &["list", "watch"],
-            "Why a revision's pods do not come up, and what a metric's Job has said; pods are never written.",
+            "Why a revision's pods do not come up, and what Jobs have said; pods are never written.",
         ),
         rule(
             "gateway.networking.k8s.io",

@@ -233,6 +233,12 @@ impl<K: Watchable> Cache<K> {
         names.iter().filter_map(|name| self.get(namespace, name)).collect()
     }
 
+    /// How many objects have this key, of all namespaces.
+    #[must_use]
+    pub fn count(&self, key: &str) -> usize {
+        self.index.count(key)
+    }
+
     /// Names of objects that have this key, at most so many, of thousands: those of `known` that still do, and then the last.
     #[must_use]
     pub fn some_names(&self, namespace: &str, key: &str, known: &[&str], most: usize) -> Vec<String> {

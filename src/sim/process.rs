@@ -1,5 +1,6 @@
 //! One life of the operator: the real watches, caches, loops and machines, on a wire that can be cut.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,13 @@ impl Process {
         };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
         let policies = approval_guard::shipped("werkbank", &[]).unwrap();
-        let verification = verification::Settings { image: settings.fetch_image.clone(), every: None };
+        let image = settings.fetch_image.clone();
+        let verification = verification::Settings {
+            image,
+            every: Some(Duration::from_hours(24)),
+            at_once: 4,
+            regions: BTreeMap::new(),
+        };
         let verification = verifies.then_some(verification);
         let governance = GovernanceSettings { policies, verification, ..GovernanceSettings::default() };
         model_deployment::register(&mut registration, source, settings, governance);

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use sha2::{Digest, Sha256};
 
 use super::pod::{end_with, told_to_end};
-use super::reading::{Keep, Reading, mismatch, say};
+use super::reading::{Keep, Reading, bytes, mismatch, say};
 use crate::api::artifact::{ArtifactUri, STAGING_DIR, model_path};
 use crate::api::artifact_digest::{Sha256Digest, directory_digest};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
@@ -144,10 +144,7 @@ impl Job {
         let digest = sha256.parse().map_err(|error| invalid(format!("{error}")))?;
         let dir = args.to.as_deref().ok_or_else(|| missing("to", "WERKBANK_MODEL_DIR"))?;
         let dir_text = dir.to_str().ok_or_else(|| invalid("--to is not UTF-8; choose another directory".to_owned()))?;
-        let max_bytes = args
-            .max_bytes
-            .parse()
-            .map_err(|_| invalid("--max-bytes is not a number of bytes; write e.g. 10737418240".to_owned()))?;
+        let max_bytes = bytes(&args.max_bytes)?;
         let target = PathBuf::from(model_path(&uri, dir_text));
         Ok(Self { uri, digest, target, staging: dir.join(STAGING_DIR), max_bytes })
     }

@@ -119,10 +119,24 @@ impl<'a> Reading<'a> {
     }
 
     fn too_large(&self) -> ArtifactFailure {
-        let message =
-            format!("{} is larger than {} bytes; raise --max-bytes or shrink the artifact", self.uri, self.max_bytes);
+        let message = format!(
+            "{} is larger than {} bytes; shrink it, or raise --max-bytes ({MAX_BYTES}, which the Secret of artifact.secretRef can hold)",
+            self.uri, self.max_bytes
+        );
         ArtifactFailure::new(Reason::ArtifactTooLarge, message)
     }
+}
+
+/// The variable of `--max-bytes`.
+const MAX_BYTES: &str = "WERKBANK_ARTIFACT_MAX_BYTES";
+
+/// What `--max-bytes` says.
+///
+/// # Errors
+/// That it is no number.
+pub fn bytes(text: &str) -> Result<u64, ArtifactFailure> {
+    let message = format!("--max-bytes ({MAX_BYTES}) is not a number of bytes; write e.g. 10737418240");
+    text.parse().map_err(|_| ArtifactFailure::new(Reason::ArtifactInvalidUri, message))
 }
 
 /// That the bytes are not those of the entry.

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use super::pod::{end_with, leave_behind, told_to_end};
-use super::reading::{Forgotten, Reading, mismatch, say};
+use super::reading::{Forgotten, Reading, bytes, mismatch, say};
 use crate::api::artifact::ArtifactUri;
 use crate::api::artifact_digest::Sha256Digest;
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
@@ -29,8 +29,8 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub known: Option<String>,
     /// Refuse artifacts larger than this
-    #[arg(long, default_value_t = 100 << 30)]
-    pub max_bytes: u64,
+    #[arg(long, env = "WERKBANK_ARTIFACT_MAX_BYTES", default_value = "107374182400")]
+    pub max_bytes: String,
 }
 
 /// Verifies, and says what it found by termination message and exit code.
@@ -59,12 +59,13 @@ pub async fn verify(args: &VerifyArgs) -> Result<ArtifactReport, ArtifactFailure
     let invalid = |message: String| ArtifactFailure::new(Reason::ArtifactInvalidUri, message);
     let uri: ArtifactUri = args.uri.parse().map_err(|error| invalid(format!("{error}")))?;
     let digest: Sha256Digest = args.sha256.parse().map_err(|error| invalid(format!("{error}")))?;
+    let max_bytes = bytes(&args.max_bytes)?;
     let source = ArtifactSource::open(&uri, Patience::DOWNLOAD)?;
     let content = source.content().await?;
     if args.known.as_ref() == Some(&content.fingerprint()) {
         return Ok(report(&content, false));
     }
-    let mut reading = Reading::of(&uri, &content, args.max_bytes)?;
+    let mut reading = Reading::of(&uri, &content, max_bytes)?;
     let actual = reading.through(&source, &content, |_| Ok(Forgotten)).await?;
     if actual == digest { Ok(report(&content, true)) } else { Err(mismatch(&uri, actual, digest)) }
 }
@@ -84,7 +85,7 @@ mod tests {
 
     fn args(root: &Path, path: &str, digest: Sha256Digest) -> VerifyArgs {
         let uri = format!("file://{}/{path}", root.display());
-        VerifyArgs { uri, sha256: digest.to_string(), known: None, max_bytes: 1000 }
+        VerifyArgs { uri, sha256: digest.to_string(), known: None, max_bytes: "1000".into() }
     }
 
     #[tokio::test]
@@ -126,6 +127,8 @@ mod tests {
         let of = |path: &str| args(root.path(), path, Sha256Digest::of(b""));
         assert_eq!(verify(&of("large")).await.unwrap_err().reason, Reason::ArtifactTooLarge);
         assert_eq!(verify(&of("absent")).await.unwrap_err().reason, Reason::ArtifactNotFound);
+        let unlimited = VerifyArgs { max_bytes: "5G".into(), ..of("a") };
+        assert!(verify(&unlimited).await.unwrap_err().message.contains("WERKBANK_ARTIFACT_MAX_BYTES"));
         let strange = VerifyArgs { uri: "ftp://a/b".into(), ..of("a") };
         assert_eq!(verify(&strange).await.unwrap_err().reason, Reason::ArtifactInvalidUri);
     }

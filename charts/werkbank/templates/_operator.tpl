@@ -18,6 +18,7 @@
 {{- end }}
 {{- if .Values.artifacts.verify }}
 - --verify-artifacts
+- --verify-at-once={{ .Values.artifacts.verifyAtOnce }}
 {{- with .Values.artifacts.verifyAgainEvery }}
 - --verify-again-every={{ . }}
 {{- end }}

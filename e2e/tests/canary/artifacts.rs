@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -107,8 +107,23 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     store.put(OBJECT, b"{}").unwrap();
     let replaced = until(&scene, "right", "it is another one", says(false, "ArtifactDigestMismatch")).await;
     let actual: String = Sha256::digest(b"{}").iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(replaced.failure.unwrap().message.contains(&actual));
+    assert!(replaced.wrong.unwrap().message.contains(&actual));
     assert!(is_promoted(&model.status().await), "what serves has its own copy");
+
+    // They put it right, and do not wait for the next look.
+    store.put(OBJECT, &bytes).unwrap();
+    let entries: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
+    let ask = json!({"metadata": {"annotations": {labels::VERIFY: "now"}}});
+    entries.patch("right", &PatchParams::default(), &Patch::Merge(ask)).await.unwrap();
+    until(&scene, "right", "it is right again", says(true, "Verified")).await;
+
+    // What the kubelet could put into an address is not put there, nor into any status.
+    let address = "s3://models/$(AWS_SECRET_ACCESS_KEY)/x";
+    let artifact = json!({"uri": address, "sha256": sha256, "secretRef": {"name": "store"}});
+    scene.register("curious", artifact).await;
+    let curious = until(&scene, "curious", "it is not there", says(false, "ArtifactNotFound")).await;
+    assert!(curious.wrong.unwrap().message.starts_with(address));
+
     assert_eq!(looks(&scene).await, [""; 0], "Jobs that have said what they found are gone");
     unharmed(&load.stop().await.unwrap());
     scene.end().await;

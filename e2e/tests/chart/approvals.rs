@@ -15,7 +15,7 @@ use werkbank::build::approval_guard;
 use werkbank::decide::approval::guard::{Installed, differs};
 use werkbank_e2e::controlplane::ControlPlane;
 
-use crate::{apply, released};
+use crate::{apply, credentials, released};
 
 const ARGOCD: &str = "system:serviceaccount:argocd:argocd-application-controller";
 const OPERATOR: &str = "system:serviceaccount:werkbank-system:werkbank";
@@ -85,7 +85,7 @@ items:
 ";
 
 /// An entry, as somebody writes it.
-fn entry(name: &str, submitted_by: Option<&str>) -> Value {
+pub(super) fn entry(name: &str, submitted_by: Option<&str>) -> Value {
     let governance = submitted_by.map(|_| json!({"approvals": ["technical", "business"]}));
     let mut spec = json!({
         "model": {"name": "churn", "version": name, "kind": "Predictor"},
@@ -102,8 +102,8 @@ fn step() -> String {
     format!("sha256:{}", "5".repeat(64))
 }
 
-struct Scene {
-    cluster: ControlPlane,
+pub(super) struct Scene {
+    pub(super) cluster: ControlPlane,
     table: String,
 }
 
@@ -165,7 +165,7 @@ impl Scene {
     }
 
     /// The same of an object in a file.
-    async fn says_with(&self, who: &str, arguments: &[&str], object: &Value) -> Result<(bool, String)> {
+    pub(super) async fn says_with(&self, who: &str, arguments: &[&str], object: &Value) -> Result<(bool, String)> {
         let file = self.cluster.run_dir().join("tried.json");
         std::fs::write(&file, object.to_string())?;
         let mut all: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
@@ -196,7 +196,7 @@ impl Scene {
     }
 
     /// A line about an object that is not really created.
-    async fn tries(&mut self, who: &str, what: &str, object: &Value) -> Result<()> {
+    pub(super) async fn tries(&mut self, who: &str, what: &str, object: &Value) -> Result<()> {
         let file = self.cluster.run_dir().join("tried.json");
         std::fs::write(&file, object.to_string())?;
         let arguments = ["create", "--dry-run=server", "-f"].map(str::to_owned).to_vec();
@@ -204,7 +204,7 @@ impl Scene {
         self.row(Attempt { who, what, arguments }).await
     }
 
-    async fn does(&mut self, who: &str, what: &str, arguments: &[&str]) -> Result<()> {
+    pub(super) async fn does(&mut self, who: &str, what: &str, arguments: &[&str]) -> Result<()> {
         let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
         self.row(Attempt { who, what, arguments }).await
     }
@@ -228,6 +228,10 @@ impl Scene {
         let labels = ["patch", "mre", "churn-2", "--type=merge", "--dry-run=server", "-p", &labels].map(str::to_owned);
         while self.says(OPERATOR, &labels).await?.0 {
             ensure!(Instant::now() < deadline, "the operator's policy is not in force after a minute and a half");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        while !credentials::are_in_force(self).await? {
+            ensure!(Instant::now() < deadline, "the policy on credentials is not in force after a minute and a half");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
@@ -268,6 +272,7 @@ async fn an_approval_is_a_persons_own_word_about_what_is_there_and_is_not_their_
     edits_and_deletions(&mut scene).await?;
     submitters(&mut scene).await?;
     the_operator(&mut scene).await?;
+    credentials::credentials(&mut scene).await?;
     println!("{}", scene.table);
     is_the_golden_table(&scene.table)?;
     scene.cluster.stop().await

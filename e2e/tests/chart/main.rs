@@ -3,6 +3,7 @@
 //! and that its pods pass PodSecurity `restricted` on a real API server.
 
 mod approvals;
+mod credentials;
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};

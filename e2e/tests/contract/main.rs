@@ -153,8 +153,6 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     run(cluster, &["create", "-f", &example("modelregistryentry", "minimal.yaml")])?;
     let entry: &[&str] = &["-n", "crm", "patch", "mre", "churn-2026-11", "--type=merge", "-p"];
     for change in [
-        json!({"spec": {"artifact": {"sha256": "0".repeat(64)}}}),
-        json!({"spec": {"artifact": {"format": "onnx"}}}),
         json!({"spec": {"model": {"version": "2026-12"}}}),
         json!({"spec": {"submittedBy": "somebody-else@example.com"}}),
         json!({"spec": {"governance": {"approvals": []}}}),
@@ -163,8 +161,26 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
-        let expected = "spec is immutable but for lifecycle, reviewBy and owners: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        let expected = "spec is immutable but for lifecycle, reviewBy, owners and artifact.serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it";
         ensure!(said.contains(expected), "{change}: {said}");
+    }
+    for artifact in [
+        json!({"uri": "s3://models/churn/other.json"}),
+        json!({"sha256": "0".repeat(64)}),
+        json!({"format": "onnx"}),
+        json!({"framework": "sklearn"}),
+        json!({"secretRef": {"name": "another"}}),
+    ] {
+        let change = json!({"spec": {"artifact": artifact}}).to_string();
+        let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
+        let expected = "spec.artifact is immutable but for serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it";
+        ensure!(said.contains(expected), "{change}: {said}");
+    }
+    for account in [json!("model-reader"), Value::Null] {
+        run(
+            cluster,
+            &[entry, &[json!({"spec": {"artifact": {"serviceAccountName": account}}}).to_string().as_str()]].concat(),
+        )?;
     }
     run(cluster, &[entry, &[r#"{"metadata":{"labels":{"reviewed":"yes"}}}"#][..]].concat())?;
     let reviewed = r#"{"spec":{"reviewBy":"2027-05-01","owners":{"business":"crm"}}}"#;

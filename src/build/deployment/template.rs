@@ -6,6 +6,7 @@ use crate::api::artifact::{self, ArtifactUri};
 use crate::api::revision::RevisionRecord;
 use crate::build::place::{Object, list, objects};
 use crate::build::pod::{existing, quantities_to_text, stay_in_region};
+use crate::build::verbatim;
 
 /// Where the artifact is in every container.
 pub const MODEL_DIRECTORY: &str = "/werkbank/model";
@@ -23,7 +24,7 @@ pub(super) fn complete(spec: &mut Object, record: &RevisionRecord) -> Result<(),
     claim_names(spec)?;
     point_to_copies(spec, record);
     let in_template = |error| format!("spec.template.spec.{error}");
-    hand_over(spec, record, artifact::model_path(&uri, MODEL_DIRECTORY)).map_err(in_template)?;
+    hand_over(spec, record, &artifact::model_path(&uri, MODEL_DIRECTORY)).map_err(in_template)?;
     fetch_first(spec, record).map_err(in_template)?;
     stay_in_region(spec, &record.node_labels).map_err(in_template)?;
     quantities_to_text(spec);
@@ -76,9 +77,9 @@ fn point_to_copies(spec: &mut Object, record: &RevisionRecord) {
 }
 
 /// Every container sees the verified artifact, read-only, and is told what it is.
-fn hand_over(spec: &mut Object, record: &RevisionRecord, model_path: String) -> Result<(), String> {
+fn hand_over(spec: &mut Object, record: &RevisionRecord, model_path: &str) -> Result<(), String> {
     let variables = [
-        ("WERKBANK_MODEL_PATH", model_path),
+        ("WERKBANK_MODEL_PATH", verbatim(model_path)),
         ("WERKBANK_MODEL_DIGEST", format!("sha256:{}", record.artifact_sha256)),
         ("WERKBANK_REVISION", record.entry.revision.clone()),
     ];
@@ -113,7 +114,7 @@ fn fetch_first(spec: &mut Object, record: &RevisionRecord) -> Result<(), String>
     let mut container = json!({
         "name": FETCH,
         "image": record.fetch_image,
-        "args": ["fetch", "--uri", record.artifact_uri, "--sha256", record.artifact_sha256, "--to", MODEL_DIRECTORY],
+        "args": ["fetch", "--uri", verbatim(&record.artifact_uri), "--sha256", record.artifact_sha256, "--to", MODEL_DIRECTORY],
         "volumeMounts": mounts,
         "securityContext": {
             "allowPrivilegeEscalation": false,

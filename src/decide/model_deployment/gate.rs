@@ -2,7 +2,7 @@
 //!
 //! | what has to be | before |
 //! |---|---|
-//! | the artifact of the entry verified, where it can be before a pod serves it ([`verification`]) | an attempt begins, and each rise |
+//! | the artifact of the entry verified, where it can be before a pod serves it ([`verification`]), unless the revision has proven itself here before | an attempt begins, and each rise |
 //! | everything said of the entry that has to be ([`governance`]) | an attempt begins, and each rise |
 //! | its purpose, region and consent such as the entry allows ([`allowed_use`]) | an attempt begins, and each rise |
 //! | the entry approved, by the roles that it and the operator ask for | an attempt begins, and each rise |
@@ -41,8 +41,8 @@ const DELETED: &str = "EntryDeleted";
 /// Reason: nothing begins to roll out from the entry that the spec names.
 const DEPRECATED: &str = "EntryDeprecated";
 
-/// What keeps an entry from being rolled out: all of it.
-pub(super) fn of_entry(resource: &ModelDeployment, observed: &Observed) -> Option<Missing> {
+/// What keeps an entry from being rolled out as this revision: all of it.
+pub(super) fn of_entry(resource: &ModelDeployment, observed: &Observed, revision: &str) -> Option<Missing> {
     let entry = observed.entry.as_ref()?;
     let name = &resource.spec.model_ref.name;
     let incomplete = governance::incomplete(&entry.spec, observed.settings.require_governance);
@@ -54,7 +54,10 @@ pub(super) fn of_entry(resource: &ModelDeployment, observed: &Observed) -> Optio
         ),
         ..it
     });
-    let unverified = observed.settings.verify_artifacts.then(|| verification::missing(name, entry)).flatten();
+    // The way back waits for no store.
+    let has_proven_itself = resource.status.iter().flat_map(|it| &it.proven).any(|it| it.revision == revision);
+    let verifies = observed.settings.verify_artifacts && !has_proven_itself;
+    let unverified = verifies.then(|| verification::missing(name, entry)).flatten();
     let roles = &observed.settings.approval_roles;
     let unapproved = approval::missing_of_entry(entry, roles, &observed.approvals, &observed.guard);
     let misused = allowed_use::not_allowed(name, &entry.spec, &resource.spec);

@@ -57,7 +57,7 @@ impl<'a> Pass<'a> {
         let target = target::resolve(resource.metadata.name.as_deref().unwrap_or_default(), &resource.spec, observed);
         Self {
             policy: &observed.policy,
-            entry_gate: target.is_ok().then(|| gate::of_entry(resource, observed)).flatten(),
+            entry_gate: target.as_ref().ok().and_then(|it| gate::of_entry(resource, observed, &it.entry.revision)),
             target,
             status: resource.status.clone().unwrap_or_default(),
             resource,

@@ -1,17 +1,22 @@
 //! Whether an entry's artifact is there, and is the registered one: asked of a Job, again and again.
 //!
-//! | | looked at |
+//! | when somebody could see it last | looked at again |
 //! |---|---|
-//! | never yet | now |
-//! | it was what is registered | after [`Settings::every`]; read again only if somebody has written to it since |
+//! | nobody ever could | now |
+//! | it was what is registered | after [`Settings::every`], some earlier than others; read again only if somebody has written to it since |
 //! | it was not, or was not there | after ten minutes, and then after twice as long each time, up to a day: perhaps somebody has put it right |
-//! | nobody could look | after a minute, and so on up to an hour |
+//! | if nobody could since | after a minute, and so on up to an hour |
+//! | if a person asks for it | now |
+//!
+//! What was found and what came between are two things: what could not be looked at for a while stays what it was found to be, right
+//! or wrong. The store's outage is not the artifact's, nor is a right that is missing. What is found to be something else is not rolled
+//! out any further from that moment on, until it is found to be right; what serves has its own verified copy and goes on.
 //!
 //! One look at a time, each a Job with a number. What a Job has said goes into status, and then the Job goes; status knows the number
-//! of the next, so whatever gets lost between is asked once more, and nothing twice at the same time.
+//! of the next, so whatever gets lost between is asked once more, and nothing twice at the same time. Of all entries a few are
+//! looked at at a time ([`Settings::at_once`]), and half of those places are kept for what nobody has seen yet.
 //!
-//! What could not be looked at for a while stays what it was found to be: the store's outage is not the artifact's. What is found
-//! to be something else is not rolled out any further from that moment on; what serves has its own verified copy and goes on.
+//! It is read in the regions of `governance.regions`, and nowhere else.
 //!
 //! Whoever may create Jobs and pods in the namespace can answer in their place. That opens a gate and no more: each pod verifies what it
 //! serves.
@@ -19,21 +24,29 @@
 //! A `file://` artifact is seen by the serving pods alone, which verify it before they serve: there is nothing to look at here, and no
 //! condition that says so.
 
+mod answer;
+mod gate;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
 
 use super::{Observed, Said};
 use crate::api::artifact::{ArtifactScheme, ArtifactUri};
-use crate::api::artifact_failure::ArtifactFailure;
-use crate::api::artifact_report::ArtifactReport;
 use crate::api::duration::after;
 use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus};
 use crate::api::verification::{FailedLook, Verification};
 use crate::api::{ModelRegistryEntry, condition};
-use crate::build::verification::{CONTAINER, Look, number, write};
+use crate::build::verification::{Look, NodeLabels, asked, name_of, number, request, write};
 use crate::decide::live_job::LiveJob;
 use crate::decide::{Child, ChildKind, Missing, Op, Precondition};
+
+use answer::answer;
+use gate::conclude;
+pub use gate::{is_reason, missing};
 
 /// The condition.
 pub const CONDITION: &str = "ArtifactVerified";
@@ -54,6 +67,8 @@ const UNSEEN_AGAIN: (Duration, Duration) = (Duration::from_mins(1), Duration::fr
 const STUCK_AGAIN: Duration = Duration::from_secs(30);
 /// The pod of a Job that has ended is awaited.
 const SOON: Duration = Duration::from_secs(1);
+/// How often it is asked whether there is a place: nobody tells.
+const ITS_TURN: Duration = Duration::from_secs(10);
 
 /// How artifacts are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +77,25 @@ pub struct Settings {
     pub image: String,
     /// How often one that was right is looked at again; never, if that is nothing.
     pub every: Option<Duration>,
+    /// How many of all entries are looked at at a time.
+    pub at_once: usize,
+    /// The regions that there are, with the labels of their nodes.
+    pub regions: BTreeMap<String, NodeLabels>,
 }
 
-/// Jobs that look at the artifact.
+/// Jobs that look at artifacts.
 #[derive(Debug, Clone, Default)]
 pub struct Jobs {
-    /// Those there are, this entry's and others' that say they are.
+    /// Those of this entry, and others' that say they are.
     pub live: Vec<LiveJob>,
     /// Whether the operator may not see Jobs in this namespace.
     pub hidden: bool,
+    /// Why their pods could not be listed, if they could not: then nobody knows what they have said.
+    pub pods_unseen: Option<String>,
+    /// How many are under way for other entries.
+    pub elsewhere: usize,
+    /// Names of Jobs that are in the way, and somebody else's.
+    pub foreign: Vec<String>,
 }
 
 /// What follows for the entry.
@@ -103,10 +128,13 @@ fn can_be_seen(entry: &ModelRegistryEntry) -> bool {
     uri.is_ok_and(|it| it.scheme() != ArtifactScheme::File)
 }
 
-/// Whether there is one, and somebody wants to know.
-fn wanted<'a>(resource: &ModelRegistryEntry, observed: &'a Observed) -> Option<&'a Settings> {
-    let stays = resource.metadata.deletion_timestamp.is_none() && resource.spec.lifecycle() != Lifecycle::Revoked;
-    observed.verification.as_ref().filter(|_| stays && can_be_seen(resource))
+/// Whether nobody looks any more, and what was found stays what it is: of what is revoked, nobody needs to know; what is being
+/// deleted stays only for what runs already, which waits for the first look alone.
+fn is_settled(entry: &ModelRegistryEntry, known: &Verification) -> bool {
+    let is_deleted = entry.metadata.deletion_timestamp.is_some();
+    // Garbage collection takes Jobs away as fast as they are made.
+    let takes_jobs = entry.finalizers().iter().any(|it| it == "foregroundDeletion");
+    entry.spec.lifecycle() == Lifecycle::Revoked || is_deleted && (known.is_right().is_some() || takes_jobs)
 }
 
 /// Reads what Jobs have said into status, and says which Jobs there should be.
@@ -117,34 +145,95 @@ pub(super) fn verify(
     now: DateTime<Utc>,
 ) -> Outcome {
     let ours = || observed.jobs.live.iter().filter_map(|it| Some((number(&it.job, resource)?, it)));
-    let Some(settings) = wanted(resource, observed) else {
+    let nobody = || ours().filter_map(|(_, it)| delete(it)).collect();
+    let Some(settings) = observed.verification.as_ref().filter(|_| can_be_seen(resource)) else {
         status.artifact = None;
-        return Outcome { ops: ours().filter_map(|(_, it)| delete(it)).collect(), ..Outcome::default() };
+        return Outcome { ops: nobody(), ..Outcome::default() };
     };
-    let dropped = status.artifact.is_none() && condition::find(&status.conditions, CONDITION).is_some();
+    let dropped = status.artifact.is_none() && was_begun(status);
     let known = status.artifact.get_or_insert_default();
+    if is_settled(resource, known) {
+        let found = known.is_right().map(|_| Outcome::of(conclude(known, None, None))).unwrap_or_default();
+        return Outcome { ops: nobody(), ..found };
+    }
     if dropped {
         return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(dropped_by_the_crd())) };
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
-    let answer = current.and_then(|it| answer(it, now));
-    match &answer {
-        Some(Ok(report)) => known.found(report, now),
-        Some(Err(failure)) => known.failed(failure.clone()),
-        None => {}
-    }
-    let mut ops: Vec<Op> = ours().filter(|(look, _)| *look < known.looks).filter_map(|(_, it)| delete(it)).collect();
+    let answer = current.filter(|_| observed.jobs.pods_unseen.is_none()).and_then(|it| answer(it, now));
     let under_way = current.filter(|_| answer.is_none());
-    let due = due(known, settings, now);
-    if under_way.is_none() && due.is_some_and(|at| at <= now) && !observed.jobs.hidden {
-        ops.push(Op::Create(Child::Job(Box::new(write(resource, &look(known, settings))))));
+    if let (Some(answer), Some(it)) = (answer, current) {
+        answer.tell(known, now);
+        known.asked = asked(&it.job).or(known.asked.take());
     }
-    let requeue = match under_way {
-        Some(it) if it.end().is_some() => Some(SOON),
-        Some(_) => Some(STUCK_AGAIN),
-        None => due.filter(|at| *at > now).and_then(|at| (at - now).to_std().ok()),
+    let ops: Vec<Op> = ours().filter(|(look, _)| *look < known.looks).filter_map(|(_, it)| delete(it)).collect();
+    let next = match under_way {
+        Some(it) => Next::Later(Some(if it.end().is_some() { SOON } else { STUCK_AGAIN })),
+        None => next(resource, observed, known, settings, now),
     };
-    Outcome { ops, requeue, ..Outcome::of(conclude(known, under_way, unavailable(observed))) }
+    let (look, hindered, requeue) = match next {
+        Next::Look(job) => (Some(Op::Create(Child::Job(job))), refused(observed), None),
+        Next::Later(requeue) => (None, observed.jobs.pods_unseen.clone(), requeue),
+        Next::Never(why) => (None, Some(why), None),
+        Next::Waits(why) => (None, Some(why), Some(ITS_TURN)),
+    };
+    let ops = ops.into_iter().chain(look).collect();
+    Outcome { ops, requeue, ..Outcome::of(conclude(known, under_way, hindered)) }
+}
+
+/// What is to be done while no Job is under way.
+enum Next {
+    /// This Job is to be made.
+    Look(Box<k8s_openapi::api::batch::v1::Job>),
+    /// Nothing is, until this has passed, or ever.
+    Later(Option<Duration>),
+    /// None can be made.
+    Never(String),
+    /// None can be made now.
+    Waits(String),
+}
+
+fn next(
+    resource: &ModelRegistryEntry,
+    observed: &Observed,
+    known: &Verification,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Next {
+    match due(resource, known, settings, now) {
+        Some(at) if at <= now => {}
+        later => return Next::Later(later.and_then(|at| (at - now).to_std().ok())),
+    }
+    if observed.jobs.hidden {
+        let why =
+            "the operator may not list and watch Jobs here; grant both to its ServiceAccount (`helm upgrade` does)";
+        return Next::Never(why.into());
+    }
+    let name = name_of(resource, known.looks);
+    if observed.jobs.foreign.contains(&name) {
+        return Next::Waits(format!(
+            "Job {name} is there, and somebody else has made it; see whose it is, and delete it"
+        ));
+    }
+    // What nobody has seen yet has places of its own.
+    let places = if known.is_right().is_some() { settings.at_once.div_ceil(2) } else { settings.at_once };
+    if observed.jobs.elsewhere >= places {
+        return match known.is_right() {
+            Some(_) => Next::Later(Some(ITS_TURN)),
+            // No number: it changes all the time.
+            None => Next::Waits("it waits for its turn, while Jobs read the artifacts of other entries".into()),
+        };
+    }
+    match places_of(resource, settings) {
+        Ok(places) => Next::Look(Box::new(write(resource, &look(known, settings, places)))),
+        Err(why) => Next::Never(why),
+    }
+}
+
+/// Whether the condition says that somebody is about to look: then status should say what is known, if only that it is nothing.
+fn was_begun(status: &ModelRegistryEntryStatus) -> bool {
+    let said = condition::find(&status.conditions, CONDITION);
+    said.is_some_and(|it| it.reason == AWAITED || it.reason == UNAVAILABLE)
 }
 
 /// Status has had what is known of the artifact, and has it no more: whoever looked again now would look for ever.
@@ -161,75 +250,60 @@ fn delete(it: &LiveJob) -> Option<Op> {
     (!goes).then(|| Op::Delete(ChildKind::Job, it.name().to_owned(), seen))
 }
 
-fn look(known: &Verification, settings: &Settings) -> Look {
-    // After a failure nobody knows what it is now.
-    let unchanged = known.fingerprint.clone().filter(|_| known.failure.is_none());
-    Look { number: known.looks, image: settings.image.clone(), known: unchanged, limit: LIMIT }
+/// Where its data may be: nowhere else is it read. Anywhere, if that is not said.
+fn places_of(resource: &ModelRegistryEntry, settings: &Settings) -> Result<Vec<NodeLabels>, String> {
+    let regions = resource.spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
+    let places: Vec<NodeLabels> = regions.iter().filter_map(|it| settings.regions.get(it)).cloned().collect();
+    if places.is_empty() && !regions.is_empty() {
+        let regions = regions.join(", ");
+        return Err(format!(
+            "governance.regions: the operator knows none of {regions}; add them to the chart's value regions"
+        ));
+    }
+    Ok(places)
+}
+
+fn look(known: &Verification, settings: &Settings, places: Vec<NodeLabels>) -> Look {
+    // What was wrong has to be read, whatever it is by now.
+    let unchanged = known.fingerprint.clone().filter(|_| known.wrong.is_none());
+    Look { number: known.looks, image: settings.image.clone(), known: unchanged, places, limit: LIMIT }
 }
 
 /// When the next look is due; never, if that is nothing. What is later than now is of a clock that was set back since.
-fn due(known: &Verification, settings: &Settings, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let (last, pause) = match (&known.failure, known.checked_at) {
-        (Some(failure), _) => (failure.at, pause_after(failure)),
-        (None, Some(at)) => (at, settings.every?),
-        (None, None) => return Some(now),
+fn due(
+    resource: &ModelRegistryEntry,
+    known: &Verification,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let requested = request(resource);
+    if requested.is_some() && requested != known.asked {
+        return Some(now);
+    }
+    let (last, pause) = match (&known.unseen, &known.wrong, known.checked_at) {
+        (Some(unseen), ..) => (unseen.at, pause_after(unseen, UNSEEN_AGAIN)),
+        (None, Some(wrong), _) => (wrong.at, pause_after(wrong, WRONG_AGAIN)),
+        (None, None, Some(at)) => (at, earlier(settings.every?, resource, known.looks)),
+        (None, None, None) => return Some(now),
     };
     Some(if last > now { now } else { after(last, pause) })
 }
 
-fn pause_after(failure: &FailedLook) -> Duration {
-    let (first, longest) = if failure.transient { UNSEEN_AGAIN } else { WRONG_AGAIN };
+fn pause_after(failure: &FailedLook, (first, longest): (Duration, Duration)) -> Duration {
     let before = u32::try_from(failure.times.saturating_sub(1)).unwrap_or(0);
     first.saturating_mul(2_u32.saturating_pow(before)).min(longest)
 }
 
-/// What a Job has said; nothing while it has not ended.
-fn answer(it: &LiveJob, now: DateTime<Utc>) -> Option<Result<ArtifactReport, FailedLook>> {
-    let end = it.end()?;
-    let failed = |reason: &str, message: String, transient| {
-        Some(Err(FailedLook {
-            reason: reason.into(),
-            message: condition::brief(&message),
-            at: now,
-            transient,
-            times: 0,
-        }))
-    };
-    let name = it.name();
-    // Which of them is the Job's own, nobody can tell.
-    if it.pods.len() > 1 {
-        let pods = it.pods.len();
-        let why = "and it makes one; see who else creates pods in this namespace";
-        return failed(UNAVAILABLE, format!("Job {name}: {pods} pods say that it owns them, {why}"), true);
-    }
-    let Some(terminated) = it.terminated(CONTAINER) else {
-        if end.is_fresh(now) {
-            return None;
-        }
-        let why = it.stuck().or_else(|| it.is_unscheduled().then(|| "no node takes its pod".to_owned()));
-        let why = why.unwrap_or_else(|| format!("it ended ({}) without an answer", end.reason));
-        return failed(UNAVAILABLE, format!("Job {name}: {why}"), true);
-    };
-    let said = terminated.message.as_deref().unwrap_or_default();
-    if let Some(report) = ArtifactReport::parse(said).filter(|_| end.well && terminated.exit_code == 0) {
-        return Some(Ok(report));
-    }
-    match ArtifactFailure::parse(said) {
-        Some(it) => failed(it.reason.as_str(), it.message, it.reason.is_transient()),
-        None => {
-            let why = it.crashed().unwrap_or_else(|| "it ended without an answer".to_owned());
-            failed(UNAVAILABLE, format!("Job {name}: {why}"), true)
-        }
-    }
+/// Up to a quarter earlier, each time another part of it: what was registered together is not looked at together for ever. The same
+/// wherever it is worked out.
+fn earlier(pause: Duration, resource: &ModelRegistryEntry, looks: i64) -> Duration {
+    let digest = Sha256::digest(format!("{}/{looks}", resource.uid().unwrap_or_default()));
+    let part = digest.first().copied().unwrap_or_default();
+    pause.saturating_sub((pause / 1024).saturating_mul(u32::from(part)))
 }
 
-/// Why there is no Job to be expected.
-fn unavailable(observed: &Observed) -> Option<String> {
-    if observed.jobs.hidden {
-        let why =
-            "the operator may not list and watch Jobs here; grant both to its ServiceAccount (`helm upgrade` does)";
-        return Some(why.into());
-    }
+/// That the API server would not have the Job.
+fn refused(observed: &Observed) -> Option<String> {
     let refused = observed.refused.as_ref().filter(|it| it.kind == ChildKind::Job.name())?;
     Some(format!(
         "the API server refuses Job {}: {}; raise the quota, or see which policy is in the way",
@@ -237,78 +311,5 @@ fn unavailable(observed: &Observed) -> Option<String> {
     ))
 }
 
-/// What is known of the artifact: that it is right, or what keeps it from being taken for that.
-fn conclude(known: &Verification, under_way: Option<&LiveJob>, unavailable: Option<String>) -> Result<String, Missing> {
-    let failure = known.failure.as_ref();
-    // What cannot be looked at stays what it was found to be.
-    let was_right = known.checked_at.is_some() && failure.is_none_or(|it| it.transient);
-    if was_right {
-        let mut message = format!("all {} bytes are the registered ones", known.bytes.unwrap_or_default());
-        if let Some(failure) = failure {
-            message
-                .push_str(&format!("; when it was last to be looked at, that was not possible: {}", failure.message));
-        }
-        return Ok(message);
-    }
-    Err(match failure {
-        Some(it) if !it.transient => {
-            Missing { reason: reason_of(&it.reason), message: it.message.clone(), is_final: true }
-        }
-        _ => {
-            let before = failure.map(|it| format!("; the last time: {}", it.message)).unwrap_or_default();
-            let message = unavailable.unwrap_or_else(|| awaited(under_way));
-            Missing { reason: AWAITED, message: format!("{message}{before}"), is_final: false }
-        }
-    })
-}
-
-fn awaited(under_way: Option<&LiveJob>) -> String {
-    let Some(it) = under_way else { return "a Job is about to read the artifact".into() };
-    let name = it.name();
-    match it.stuck() {
-        Some(stuck) => format!("Job {name} cannot begin: {stuck}; see artifact.secretRef and the operator's image"),
-        None if it.is_unscheduled() => format!("Job {name} cannot begin: no node takes its pod"),
-        None if it.pods.is_empty() => format!(
-            "Job {name} has no pod yet; if that stays so, kubectl describe job {name} says which quota or policy is in the way"
-        ),
-        None => format!("Job {name} reads the artifact; kubectl logs job/{name} says how far it is"),
-    }
-}
-
-/// Of those that a Job can give, the operator's own word for it.
-fn reason_of(word: &str) -> &'static str {
-    use crate::api::artifact_failure::ArtifactFailureReason as Reason;
-    Reason::ALL.iter().map(|it| it.as_str()).find(|it| *it == word).unwrap_or(UNAVAILABLE)
-}
-
-/// Whether it is the reason of [`missing`].
-#[must_use]
-pub fn is_reason(reason: &str) -> bool {
-    reason == AWAITED || reason_of(reason) == reason
-}
-
-/// What keeps a deployment from rolling the entry `name` out, where artifacts are verified.
-#[must_use]
-pub fn missing(name: &str, entry: &ModelRegistryEntry) -> Option<Missing> {
-    if !can_be_seen(entry) {
-        return None;
-    }
-    let said = entry.status.as_ref().and_then(|it| condition::find(&it.conditions, CONDITION));
-    match said {
-        Some(it) if it.status == true.into() => None,
-        Some(it) if it.reason != AWAITED => {
-            let message =
-                format!("the artifact of entry {name} is not the registered one, or not there: {}", it.message);
-            Some(Missing { reason: reason_of(&it.reason), message, is_final: true })
-        }
-        other => {
-            let why = other.map(|it| format!(": {}", it.message)).unwrap_or_default();
-            let message = format!("the artifact of entry {name} is not verified yet{why}");
-            Some(Missing { reason: AWAITED, message, is_final: false })
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "verification_tests.rs"]
 mod tests;

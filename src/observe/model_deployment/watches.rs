@@ -159,7 +159,7 @@ fn jobs() -> Watch<Job> {
     let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let keys = |it: &Job| {
         let of_deployment = it.labels().get(labels::DEPLOYMENT).cloned();
-        of_deployment.into_iter().chain(model_registry_entry::key_of_look(it)).collect()
+        of_deployment.into_iter().chain(model_registry_entry::keys_of_look(it)).collect()
     };
     Watch::new(watcher::Config::default().labels(&ours)).trim(forget_all_but_end).only_when(is_news_of_job).index(keys)
 }

@@ -28,6 +28,12 @@ impl Index {
         names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
     }
 
+    /// How many objects have it, of all namespaces.
+    pub(super) fn count(&self, key: &str) -> usize {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter(|((_, it), _)| it == key).map(|(_, names)| names.len()).sum()
+    }
+
     /// Some of them: those of `known` that are there, and then the last by name. What shows only some changes seldom this way, in
     /// whatever order they come and go: they are rarely those that come or go next.
     pub(super) fn some_names(&self, namespace: &str, key: &str, known: &[&str], most: usize) -> Vec<String> {

@@ -104,25 +104,28 @@ impl<K: Watchable> Intake<K> {
         let key = key(object.meta());
         match object {
             Guarded::Good(object) => {
-                self.unreadable.remove(&key);
                 let reference = ObjectRef::from_obj(object.as_ref());
                 let known = self.store.get(&reference);
                 if known.as_ref().is_some_and(|it| it.meta().resource_version == object.meta().resource_version) {
+                    self.unreadable.remove(&key);
                     return;
                 }
                 self.writer.apply_watcher_event(&Event::Apply(*object));
                 let cached = self.store.get(&reference);
                 news.places.extend(self.find_by(known.as_deref(), cached.as_deref()));
+                // Not before it is found by what it has: in between nobody would know that it is there.
+                self.unreadable.remove(&key);
                 let told = cached.filter(|it| (self.telling)(known.as_deref(), it));
                 news.changed.extend(told.map(|now| Changed { before: known, now }));
             }
             Guarded::Malformed { metadata, error } => {
-                // What was cached of it is not what it is any more.
+                let version = metadata.resource_version.clone();
+                let is_news = self.unreadable.insert(key, version);
+                // What was cached of it is not what it is any more; and before that, it is known to be there.
                 if let Some(known) = self.store.get(&reference::<K>(&metadata)) {
                     self.forget(known, news);
                 }
-                let version = metadata.resource_version.clone();
-                if self.unreadable.insert(key, version) {
+                if is_news {
                     news.malformed.push((*metadata, error));
                 }
             }

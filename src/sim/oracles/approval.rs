@@ -68,7 +68,7 @@ impl Oracles {
         let Ok(entry) = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named))) else {
             return;
         };
-        if self.verifies {
+        if self.verifies && old.proven.iter().all(|it| it.revision != attempt.revision) {
             self.rolled_out_verified(cluster, named);
         }
         for wrong in not_allowed(&cluster.get(&path(ENTRIES, named)), &deployment) {

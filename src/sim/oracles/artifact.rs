@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Oracles;
+use crate::api::artifact_report::ArtifactReport;
 use crate::sim::others::jobs;
 use crate::sim::server::Cluster;
 use crate::sim::view::{ENTRIES, PODS, path};
@@ -13,6 +14,11 @@ fn is_verified(entry: &Value) -> bool {
     conditions.filter(|it| it["type"] == "ArtifactVerified").any(|it| it["status"] == "True")
 }
 
+/// The number of a look.
+fn number(job: &Value) -> i64 {
+    job["metadata"]["annotations"]["werkbank.dev/look"].as_str().unwrap().parse().unwrap()
+}
+
 impl Oracles {
     /// The operator has written an entry.
     pub(super) fn artifact(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
@@ -20,18 +26,18 @@ impl Oracles {
             return;
         }
         let its = |job: &Value| job["metadata"]["ownerReferences"][0]["uid"] == after["metadata"]["uid"];
-        let jobs: Vec<Value> = jobs::looks(cluster)
-            .into_iter()
-            .filter(|(_, it)| its(it))
-            .map(|(_, it)| it["metadata"]["uid"].clone())
-            .collect();
-        let said = cluster.all(PODS).into_iter().any(|(_, pod)| {
-            let message = &pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"];
-            jobs.contains(&pod["metadata"]["ownerReferences"][0]["uid"])
-                && message.as_str().is_some_and(|it| it.contains("verified"))
-        });
+        let looks = jobs::looks(cluster).into_iter().map(|(_, it)| it).filter(its);
+        let last = looks.max_by_key(number).map(|it| it["metadata"]["uid"].clone());
+        let has_said = |pod: &Value| {
+            let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+            let said = ended["message"].as_str().and_then(ArtifactReport::parse);
+            said.is_some() && ended["exitCode"] == 0
+        };
+        let mut pods = cluster.all(PODS).into_iter();
+        let said =
+            pods.any(|(_, it)| Some(&it["metadata"]["ownerReferences"][0]["uid"]) == last.as_ref() && has_said(&it));
         if !said {
-            self.broken(format!("{} is verified, and no pod has said so", after["metadata"]["name"]));
+            self.broken(format!("{} is verified, and no pod of the last look has said so", after["metadata"]["name"]));
         }
     }
 
@@ -44,14 +50,11 @@ impl Oracles {
         }
     }
 
-    /// Something of this entry begins, or gets more weight; the artifacts are verified.
+    /// Something of this entry begins, or gets more weight, that has not proven itself before; the artifacts are verified.
     pub(super) fn rolled_out_verified(&mut self, cluster: &Cluster, entry: &str) {
         let object = cluster.get(&path(ENTRIES, entry));
         if !is_verified(&object) {
             self.broken(format!("{entry} is rolled out, and its artifact is not verified"));
-        }
-        if object["metadata"]["annotations"][jobs::ARTIFACT] == "wrong" {
-            self.broken(format!("{entry} is rolled out, and its artifact is not what is registered"));
         }
     }
 }

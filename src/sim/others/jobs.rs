@@ -46,7 +46,9 @@ pub(in crate::sim) const ARTIFACT: &str = "sim/artifact";
 fn end_of_look(cluster: &Cluster, entry: &str) -> JobEnd {
     let entry = cluster.get(&path(ENTRIES, entry));
     match entry["metadata"]["annotations"][ARTIFACT].as_str() {
-        None => JobEnd::Says(r#"{"verified": {"bytes": 42, "files": 1, "fingerprint": "f1", "read": true}}"#),
+        None => JobEnd::Says(
+            r#"{"verified": {"bytes": 42, "files": 1, "fingerprint": "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1", "read": true}}"#,
+        ),
         Some("wrong") => JobEnd::Fails(12, r#"{"reason": "ArtifactDigestMismatch", "message": "other bytes"}"#),
         Some("crashes") => JobEnd::Fails(137, ""),
         Some("slow") => JobEnd::Runs,

@@ -117,3 +117,13 @@ fn no_container_of_the_users_can_write_where_the_verified_artifact_is() {
         assert!(with(json!({"name": VOLUME, "mountPath": "/m", "readOnly": true})).is_ok());
     }
 }
+
+#[test]
+fn the_kubelet_puts_nothing_in_the_place_of_what_is_in_an_address() {
+    let mut record = record();
+    record.artifact_uri = "s3://models/$(AWS_SECRET_ACCESS_KEY)/$(PATH)".into();
+    let mut spec = json!({"containers": [{"name": "server", "image": "scorer:1"}]});
+    complete(spec.as_object_mut().unwrap(), &record).unwrap();
+    assert_eq!(spec["initContainers"][0]["args"][2], "s3://models/$$(AWS_SECRET_ACCESS_KEY)/$$(PATH)");
+    assert_eq!(spec["containers"][0]["env"][0]["value"], "/werkbank/model/$$(PATH)");
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::gates::{condition, weight};
+use super::kept::just_promoted;
 use super::probation::settle;
 use super::world::{World, is_nothing};
 use crate::api::model_deployment::{AttemptState, Phase};
@@ -100,4 +101,20 @@ fn where_nobody_verifies_nobody_waits() {
     world.deploy("churn-2");
     world.pass();
     assert_eq!(world.status().attempts, 2);
+}
+
+#[test]
+fn the_way_back_to_what_has_proven_itself_waits_for_no_store() {
+    for rollout in [json!({"keepStable": "30m", "rollbackWindow": "1h"}), json!({"keepStable": "30m"}), json!({})] {
+        for said in [None, Some(wrong()), Some(awaited())] {
+            let mut world = just_promoted(rollout.clone());
+            world.settings.verify_artifacts = true;
+            said.into_iter().for_each(|it| is_said(&mut world, "churn-1", it));
+            let attempts = world.status().attempts;
+            world.deploy("churn-1");
+            settle(&mut world);
+            assert_eq!(world.status().attempts, attempts + 1, "{rollout}");
+            assert_ne!(world.status().phase, Phase::Gating);
+        }
+    }
 }

@@ -211,3 +211,30 @@ proptest! {
         }
     }
 }
+
+/// Whoever lets go of something because nothing uses it asks the one and the other, while objects come.
+#[test]
+fn what_becomes_unreadable_or_readable_is_found_as_the_one_or_as_the_other_at_any_moment() {
+    let mut intake = intake(&[None]);
+    let (index, unreadable) = (intake.index.1.clone(), intake.unreadable.clone());
+    intake.index.0 = Box::new(|_| vec!["users".into()]);
+    intake.take(0, Event::Apply(bad("x", "0")));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut missed = 0;
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                let before = unreadable.first_in("a").is_some();
+                let is_there = before || !index.names("a", "users").is_empty() || unreadable.first_in("a").is_some();
+                missed += usize::from(!is_there);
+            }
+            missed
+        });
+        for version in 1..20_000 {
+            intake.take(0, Event::Apply(good("a", "x", &format!("{version}"))));
+            intake.take(0, Event::Apply(bad("x", &format!("{version}b"))));
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(looks.join().unwrap(), 0);
+    });
+}

@@ -5,7 +5,9 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::verification::Verification;
+use crate::api::artifact_report::ArtifactReport;
+use crate::api::labels;
+use crate::build::verification::CONTAINER;
 use crate::decide::model_registry_entry::decide;
 use crate::decide::{Plan, Refusal};
 
@@ -24,7 +26,9 @@ impl World {
         entry.metadata.uid = Some("uid-1".into());
         entry.metadata.generation = Some(1);
         let every = Some(Duration::from_hours(24));
-        let verification = Some(Settings { image: "werkbank:0.1.0".into(), every });
+        let eu = [("topology.kubernetes.io/region".to_owned(), vec!["eu-1".to_owned()])].into();
+        let regions = [("eu".to_owned(), eu)].into();
+        let verification = Some(Settings { image: "werkbank:0.1.0".into(), every, at_once: 4, regions });
         let observed = Observed { verification, ..Observed::default() };
         Self { entry, observed, now: "2026-11-28T12:00:00Z".parse().unwrap() }
     }
@@ -54,7 +58,26 @@ impl World {
         assert!(self.observed.jobs.live.iter().all(|it| it.name() != name), "{name} is there already");
         job.metadata.uid = Some(format!("uid-of-{name}"));
         job.metadata.resource_version = Some("1".into());
+        job.metadata.creation_timestamp = serde_json::from_value(json!(self.now.to_rfc3339())).unwrap();
         self.observed.jobs.live.push(LiveJob { job: job.into(), pods: Vec::new() });
+    }
+
+    /// The next look is made, and its container has said this.
+    fn looks_and_hears(&mut self, well: bool, said: &str) {
+        self.pass();
+        self.ends(well, said);
+        self.pass();
+    }
+
+    /// A person asks for a look.
+    fn asks(&mut self, nonce: &str) {
+        self.entry.annotations_mut().insert(labels::VERIFY.into(), nonce.into());
+    }
+
+    /// Somebody deletes the entry, which a deployment uses.
+    fn deleted(&mut self) {
+        self.observed.users = vec!["churn".into()];
+        self.entry.metadata.deletion_timestamp = serde_json::from_value(json!(self.now.to_rfc3339())).unwrap();
     }
 
     /// The only Job has a pod.
@@ -119,8 +142,9 @@ impl World {
     }
 }
 
+/// `f1` stands for a fingerprint.
 fn report(fingerprint: &str, read: bool) -> String {
-    ArtifactReport { bytes: 42, files: 3, fingerprint: fingerprint.into(), read }.to_line()
+    ArtifactReport { bytes: 42, files: 3, fingerprint: fingerprint.repeat(16), read }.to_line()
 }
 
 fn failure(reason: &str) -> String {
@@ -154,7 +178,9 @@ fn an_artifact_is_looked_at_once_it_is_registered_and_the_entry_is_ready_when_it
     let known = world.known();
     assert_eq!((known.looks, known.bytes, known.files, known.verified_at), (1, Some(42), Some(3), Some(world.now)));
     let plan = world.pass();
-    assert_eq!((plan.status, plan.ops.len(), plan.requeue), (None, 0, Some(Duration::from_hours(24))));
+    assert_eq!((plan.status, plan.ops.len()), (None, 0));
+    let (day, again) = (Duration::from_hours(24), plan.requeue.unwrap());
+    assert!(again <= day && again > day * 3 / 4, "{again:?}");
 }
 
 #[test]
@@ -163,7 +189,7 @@ fn what_was_right_is_looked_at_again_and_read_only_if_somebody_has_written_to_it
     world.verified();
     let first = world.now;
     world.later(86_400);
-    assert_eq!(arguments(&world.pass())[5..], ["--known", "f1"]);
+    assert_eq!(arguments(&world.pass())[5..], [format!("--known={}", "f1".repeat(16))]);
     assert!(world.reason(CONDITION).0, "until then it is what it was");
     world.ends(true, &report("f1", false));
     world.pass();
@@ -189,11 +215,86 @@ fn what_is_wrong_is_looked_at_again_and_all_of_it_is_read_then() {
     world.later(599);
     assert_eq!((world.pass().ops.len(), world.jobs()), (0, 0));
     world.later(1);
-    assert!(!arguments(&world.pass()).contains(&"--known".to_owned()));
+    assert!(!arguments(&world.pass()).iter().any(|it| it.starts_with("--known")));
     assert_eq!(world.reason(CONDITION).1, "ArtifactNotFound", "until it is known better");
     world.ends(true, &report("f2", true));
     world.pass();
     assert!(world.reason(CONDITION).0 && world.reason("Ready").0);
+}
+
+#[test]
+fn what_was_found_to_be_wrong_stays_wrong_until_somebody_has_seen_that_it_is_right() {
+    let mut world = World::new();
+    world.verified();
+    for (nonce, said) in
+        [("1", "ArtifactDigestMismatch"), ("2", "ArtifactUnreachable"), ("3", "ArtifactAccessDenied"), ("4", "")]
+    {
+        world.asks(nonce);
+        world.looks_and_hears(false, &failure(said));
+        assert_eq!(world.reason(CONDITION), (false, "ArtifactDigestMismatch".to_owned()), "after {said}");
+        assert!(missing("churn-1", &world.entry).is_some_and(|it| it.is_final));
+    }
+    let said = world.said(CONDITION).2;
+    assert!(said.starts_with("what is wrong; since then nobody could look at it: Job churn-1-verify-"), "{said}");
+    world.asks("5");
+    assert!(!arguments(&world.pass()).iter().any(|it| it.starts_with("--known")), "so it is read");
+    world.ends(true, &report("f1", true));
+    world.pass();
+    assert_eq!(world.reason(CONDITION), (true, "Verified".to_owned()));
+}
+
+#[test]
+fn an_outage_makes_nobody_wait_longer_for_what_is_wrong() {
+    let mut world = World::new();
+    for nonce in 0..28 {
+        world.asks(&nonce.to_string());
+        world.looks_and_hears(false, &failure("ArtifactUnreachable"));
+    }
+    assert_eq!(world.pass().requeue, Some(UNSEEN_AGAIN.1));
+    world.asks("found");
+    world.pass();
+    world.ends(false, &failure("ArtifactNotFound"));
+    assert_eq!(world.pass().requeue, Some(WRONG_AGAIN.0));
+}
+
+#[test]
+fn a_right_that_is_missing_says_nothing_of_what_was_right_and_keeps_back_what_nobody_has_seen() {
+    for said in ["ArtifactAccessDenied", "ArtifactInvalidUri", "ArtifactTooLarge"] {
+        let mut world = World::new();
+        world.looks_and_hears(false, &failure(said));
+        for type_ in [CONDITION, "Ready"] {
+            assert_eq!(world.reason(type_), (false, said.to_owned()));
+        }
+        assert!(world.reason("Stalled").0, "a person has to do something");
+        let closed = missing("churn-1", &world.entry).unwrap();
+        assert_eq!((closed.reason, closed.is_final), (said, true));
+        assert_eq!(closed.message, "the artifact of entry churn-1 cannot be verified: what is wrong");
+        world.later(60);
+        world.looks_and_hears(true, &report("f1", true));
+        world.asks("again");
+        assert!(arguments(&world.pass()).iter().any(|it| it.starts_with("--known")));
+        world.ends(false, &failure(said));
+        world.pass();
+        assert_eq!(world.reason(CONDITION), (true, "Verified".to_owned()));
+        world.later(60);
+        assert!(arguments(&world.pass()).iter().any(|it| it.starts_with("--known")), "what was right need not be read");
+    }
+}
+
+#[test]
+fn a_person_can_ask_for_a_look_once_with_each_word() {
+    let mut world = World::new();
+    world.looks_and_hears(false, &failure("ArtifactNotFound"));
+    world.asks("it is there now");
+    assert_eq!(world.pass().ops.len(), 1);
+    world.asks("no, now");
+    world.ends(false, &failure("ArtifactNotFound"));
+    world.pass();
+    assert_eq!((world.jobs(), world.known().asked.as_deref()), (1, Some("it is there now")), "the next look");
+    world.ends(true, &report("f1", true));
+    world.pass();
+    let plan = world.pass();
+    assert_eq!((plan.status, plan.ops.len(), world.jobs()), (None, 0, 0), "each is answered");
 }
 
 #[test]
@@ -226,7 +327,7 @@ fn an_outage_of_the_store_says_nothing_of_what_was_right_and_keeps_back_what_nob
     world.ends(false, &failure("ArtifactUnreachable"));
     world.pass();
     assert_eq!(world.reason(CONDITION), (true, "Verified".to_owned()));
-    assert!(world.said(CONDITION).2.contains("that was not possible: what is wrong"));
+    assert!(world.said(CONDITION).2.ends_with("since then nobody could look at it: what is wrong"));
 }
 
 #[test]
@@ -235,14 +336,17 @@ fn a_job_that_ends_without_an_answer_is_a_failure_to_look_once_its_pod_cannot_co
     world.pass();
     world.ended(false);
     let plan = world.pass();
-    assert_eq!((plan.requeue, world.known().failure), (Some(SOON), None), "the Job is seen before its pod");
+    assert_eq!((plan.requeue, world.known().unseen), (Some(SOON), None), "the Job is seen before its pod");
     world.later(11);
     world.pass();
-    let failure = world.known().failure.unwrap();
-    assert!(
-        failure.transient && failure.message.contains("ended (BackoffLimitExceeded) without an answer"),
-        "{failure:?}"
-    );
+    let unseen = world.known().unseen.unwrap();
+    assert!(unseen.message.contains("ended (BackoffLimitExceeded) without an answer"), "{unseen:?}");
+    let mut ahead = World::new();
+    ahead.pass();
+    ahead.later(60);
+    ahead.ended(false);
+    ahead.later(-60);
+    assert_eq!(ahead.pass().requeue, Some(UNSEEN_AGAIN.0), "a clock that goes before this one keeps nobody waiting");
     let mut crashed = World::new();
     crashed.pass();
     crashed.ends(false, "Segmentation fault of jane@example.com");
@@ -274,6 +378,92 @@ fn a_pod_that_cannot_begin_is_told_while_it_waits() {
 }
 
 #[test]
+fn a_job_that_does_not_begin_is_made_again_with_what_was_put_right_meanwhile() {
+    let mut world = World::new();
+    world.pass();
+    world.is_in(&json!({"waiting": {"reason": "ImagePullBackOff"}}));
+    world.observed.verification.as_mut().unwrap().image = "werkbank:0.1.1".into();
+    world.later(599);
+    assert_eq!(world.pass().ops, []);
+    world.later(1);
+    world.pass();
+    assert_eq!(world.jobs(), 0);
+    let said = world.said(CONDITION).2;
+    assert!(said.contains("has not begun within 10 minutes: container verify waits, ImagePullBackOff"), "{said}");
+    world.later(60);
+    let plan = world.pass();
+    let [Op::Create(Child::Job(job))] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
+    let image = job.spec.clone().unwrap().template.spec.unwrap().containers[0].image.clone();
+    assert_eq!(image.as_deref(), Some("werkbank:0.1.1"));
+    world.is_in(&json!({"running": {}}));
+    world.later(3600);
+    assert_eq!(world.pass().ops, [], "what reads may take its time");
+}
+
+#[test]
+fn what_somebody_else_has_put_into_the_pod_holds_up_no_answer() {
+    let mut world = World::new();
+    world.pass();
+    world.is_in(&json!({"terminated": {"exitCode": 0, "message": report("f1", true), "reason": "Completed"}}));
+    world.pass();
+    assert_eq!((world.reason(CONDITION), world.jobs()), ((true, "Verified".to_owned()), 0));
+}
+
+#[test]
+fn pods_that_cannot_be_listed_hold_up_nothing_but_the_look() {
+    let mut world = World::new();
+    world.pass();
+    world.ended(true);
+    world.later(3600);
+    world.observed.jobs.pods_unseen = Some("the pods that look at the artifact cannot be listed: timeout".into());
+    world.pass();
+    assert_eq!((world.jobs(), world.known().looks), (1, 0));
+    assert!(world.said(CONDITION).2.contains("cannot be listed: timeout"));
+    assert!(!world.entry.status.as_ref().unwrap().spec_digest.is_empty(), "all else is said");
+}
+
+#[test]
+fn of_all_entries_a_few_are_looked_at_at_a_time_and_half_of_the_places_are_for_what_nobody_has_seen() {
+    for (elsewhere, known, looks) in [(3, false, 1), (4, false, 0), (1, true, 1), (2, true, 0)] {
+        let mut world = World::new();
+        if known {
+            world.verified();
+        }
+        world.later(86_400);
+        world.observed.jobs.elsewhere = elsewhere;
+        let plan = world.pass();
+        assert_eq!(plan.ops.len(), looks, "{elsewhere} elsewhere, known: {known}");
+        if looks == 0 {
+            assert_eq!(plan.requeue, Some(ITS_TURN));
+            assert_eq!(world.said(CONDITION).2.contains("waits for its turn"), !known);
+        }
+    }
+}
+
+#[test]
+fn what_was_registered_together_is_not_looked_at_together_for_ever() {
+    let mut pauses = std::collections::BTreeSet::new();
+    for number in 0..100 {
+        let mut world = World::new();
+        world.entry.metadata.uid = Some(format!("uid-{number}"));
+        world.verified();
+        pauses.insert(world.pass().requeue.unwrap().as_secs() / 60);
+    }
+    assert!(pauses.len() > 50, "{pauses:?}");
+}
+
+#[test]
+fn a_job_of_somebody_else_under_its_name_is_told_and_waited_for() {
+    let mut world = World::new();
+    world.observed.jobs.foreign = vec![name_of(&world.entry, 0)];
+    let plan = world.pass();
+    assert_eq!((plan.ops, plan.requeue), (vec![], Some(ITS_TURN)));
+    assert!(world.said(CONDITION).2.contains("somebody else has made it"), "{:?}", world.said(CONDITION));
+    world.observed.jobs.foreign.clear();
+    assert_eq!(world.pass().ops.len(), 1);
+}
+
+#[test]
 fn whatever_gets_lost_is_asked_once_more_and_nothing_twice_at_a_time() {
     let mut world = World::new();
     world.pass();
@@ -294,20 +484,60 @@ fn whatever_gets_lost_is_asked_once_more_and_nothing_twice_at_a_time() {
 
 #[test]
 fn nothing_is_looked_at_where_nothing_can_be_seen_or_nobody_wants_to_know() {
-    for change in [(|world: &mut World| world.observed.verification = None) as fn(&mut World), |world| {
-        world.entry.spec.lifecycle = Some(Lifecycle::Revoked)
-    }] {
-        let mut world = World::new();
-        world.pass();
-        change(&mut world);
-        world.pass();
-        let status = world.entry.status.clone().unwrap();
-        assert!(world.jobs() == 0 && status.artifact.is_none(), "{status:?}");
-        assert!(condition::find(&status.conditions, CONDITION).is_none());
-    }
+    let mut off = World::new();
+    off.pass();
+    off.observed.verification = None;
+    off.pass();
+    let status = off.entry.status.clone().unwrap();
+    assert!(off.jobs() == 0 && status.artifact.is_none(), "{status:?}");
+    assert!(condition::find(&status.conditions, CONDITION).is_none());
     let mut file = World::of("file:///models/churn.json");
     assert_eq!(file.pass().ops, []);
     assert!(file.reason("Ready").0 && missing("churn-1", &file.entry).is_none());
+}
+
+#[test]
+fn of_what_is_revoked_stays_what_was_found_and_nobody_looks_any_more() {
+    let mut world = World::new();
+    world.verified();
+    world.asks("now");
+    world.pass();
+    world.entry.spec.lifecycle = Some(Lifecycle::Revoked);
+    world.pass();
+    assert_eq!((world.jobs(), world.reason(CONDITION)), (0, (true, "Verified".to_owned())));
+    assert_eq!(world.known().looks, 1);
+    let mut unseen = World::new();
+    unseen.pass();
+    unseen.entry.spec.lifecycle = Some(Lifecycle::Revoked);
+    unseen.pass();
+    let status = unseen.entry.status.clone().unwrap();
+    assert!(unseen.jobs() == 0 && condition::find(&status.conditions, CONDITION).is_none());
+}
+
+#[test]
+fn what_is_being_deleted_and_used_stays_what_it_was_found_to_be() {
+    let mut world = World::new();
+    world.verified();
+    world.deleted();
+    world.later(2 * 86_400);
+    world.pass();
+    assert_eq!((world.jobs(), world.reason(CONDITION)), (0, (true, "Verified".to_owned())));
+    assert_eq!(missing("churn-1", &world.entry), None, "what is under way is not held up");
+}
+
+#[test]
+fn what_is_being_deleted_and_nobody_has_seen_is_looked_at_still() {
+    let mut world = World::new();
+    world.pass();
+    world.deleted();
+    world.pass();
+    world.ends(true, &report("f1", true));
+    world.pass();
+    assert_eq!(world.reason(CONDITION), (true, "Verified".to_owned()));
+    let mut foreground = World::new();
+    foreground.deleted();
+    foreground.entry.metadata.finalizers = Some(vec!["foregroundDeletion".into()]);
+    assert_eq!(foreground.pass().ops, [], "whoever collects garbage would take each");
 }
 
 #[test]
@@ -338,6 +568,34 @@ fn nobody_looks_for_ever_where_an_older_crd_drops_what_was_found() {
     assert_eq!(world.pass().ops, []);
     // The CRD is upgraded, and what is written stays.
     assert_eq!(world.pass().ops.len(), 1);
+}
+
+#[test]
+fn an_older_operator_that_knew_nothing_of_it_is_no_older_crd() {
+    let mut world = World::new();
+    world.verified();
+    world.entry.status.as_mut().unwrap().artifact = None;
+    assert_eq!(world.pass().ops.len(), 1);
+    assert_eq!(world.reason(CONDITION), (false, AWAITED.to_owned()));
+}
+
+#[test]
+fn an_artifact_is_read_where_its_data_may_be_and_nowhere_else() {
+    let allowed_in = |regions: &[&str]| {
+        let mut world = World::new();
+        world.entry.spec.governance = Some(serde_json::from_value(json!({"regions": regions})).unwrap());
+        world
+    };
+    let mut known = allowed_in(&["us", "eu"]);
+    let plan = known.pass();
+    let [Op::Create(Child::Job(job))] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
+    let affinity = serde_json::to_value(job.spec.clone().unwrap().template.spec.unwrap().affinity).unwrap();
+    let terms = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let eu = json!({"key": "topology.kubernetes.io/region", "operator": "In", "values": ["eu-1"]});
+    assert_eq!(*terms, json!([{"matchExpressions": [eu]}]));
+    let mut unknown = allowed_in(&["us"]);
+    assert_eq!(unknown.pass().ops, []);
+    assert!(unknown.said(CONDITION).2.contains("knows none of us; add them to the chart's value regions"));
 }
 
 #[test]
