@@ -37,6 +37,7 @@ const NO_REASONS: &[&str] = &[
     // What the Job controller calls an end, and the kubelet a container that does not start.
     "Complete",
     "DeadlineExceeded",
+    "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
     "ErrImageNeverPull",

@@ -34,6 +34,9 @@ pub struct Verification {
     /// Why it could not be looked at the last time, which says nothing of what it is; gone once it could.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<FailedLook>,
+    /// Since when a Job looks at it, by the operator's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looking_since: Option<DateTime<Utc>>,
     /// The last request for a look (annotation `werkbank.dev/verify`) that one has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
@@ -68,9 +71,15 @@ impl Verification {
         if self.wrong.is_some() { Some(false) } else { self.checked_at.map(|_| true) }
     }
 
+    /// A look has ended.
+    fn ended(&mut self) {
+        self.looks = self.looks.saturating_add(1);
+        self.looking_since = None;
+    }
+
     /// A look has found what is registered.
     pub fn found(&mut self, report: &ArtifactReport, at: DateTime<Utc>) {
-        self.looks = self.looks.saturating_add(1);
+        self.ended();
         self.checked_at = Some(at);
         self.verified_at = if report.read { Some(at) } else { self.verified_at };
         self.bytes = Some(i64::try_from(report.bytes).unwrap_or(i64::MAX));
@@ -81,14 +90,14 @@ impl Verification {
 
     /// A look has found something else, or nothing.
     pub fn is_wrong(&mut self, failure: FailedLook) {
-        self.looks = self.looks.saturating_add(1);
+        self.ended();
         self.wrong = failure.after(self.wrong.as_ref());
         self.unseen = None;
     }
 
     /// A look has seen nothing of it.
     pub fn is_unseen(&mut self, failure: FailedLook) {
-        self.looks = self.looks.saturating_add(1);
+        self.ended();
         self.unseen = failure.after(self.unseen.as_ref());
     }
 }

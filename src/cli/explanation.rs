@@ -4,11 +4,9 @@
 //! Pure. It says what status, entries and Approvals say, and concludes nothing: what counts of an approval is the operator's word
 //! (`status.approvals`), and who gave it is the Approval's.
 
-use std::fmt::Write as _;
-
 use kube::ResourceExt;
 
-use super::tree::{aligned, clean};
+use super::screen::{Cell, Line as Shown, aligned, show};
 use crate::api::approval::name_of;
 use crate::api::condition;
 use crate::api::governance::{DataSource, Governance, Owners};
@@ -42,35 +40,31 @@ fn subjects(status: &ModelDeploymentStatus) -> impl Iterator<Item = (&'static st
 /// The explanation; ends in a line break. `entries` and `approvals` are those of the namespace that were found.
 #[must_use]
 pub fn explain(resource: &ModelDeployment, entries: &[ModelRegistryEntry], approvals: &[Approval]) -> String {
-    let mut text = String::new();
-    let say = |text: &mut String, line: &str| {
-        let _ = writeln!(text, "{}", clean(line.trim_end()));
-    };
+    let mut lines = Vec::new();
     let name = resource.name_any();
     let status = resource.status.clone().unwrap_or_default();
     let subjects: Vec<_> = subjects(&status).collect();
     if subjects.is_empty() {
-        say(&mut text, &format!("{name}  nothing serves, and nothing is on its way"));
+        lines.push(Shown::of(format!("{name}  nothing serves, and nothing is on its way")));
     }
     for (how, it) in subjects {
-        say(&mut text, &format!("{name}  {how}: revision {} of entry {}", it.revision, it.name));
-        let lines = match entries.iter().find(|entry| entry.name_any() == it.name) {
+        lines.push(Shown::of(format!("{name}  {how}: revision {} of entry {}", it.revision, it.name)));
+        let known = match entries.iter().find(|entry| entry.name_any() == it.name) {
             Some(entry) if entry.uid().is_none_or(|uid| uid == it.uid) => of_entry(resource, it, entry, approvals),
             Some(_) => {
                 vec![("model", format!("entry {} was deleted, and another one is registered by that name", it.name))]
             }
             None => vec![("model", format!("there is no entry {} any more", it.name))],
         };
-        block(&lines).iter().for_each(|line| say(&mut text, line));
+        lines.extend(block(known));
     }
-    let decided = decided(&status);
-    block(&decided).iter().for_each(|line| say(&mut text, line));
-    text
+    lines.extend(block(decided(&status)));
+    show(&lines)
 }
 
-fn block(lines: &[Line]) -> Vec<String> {
-    let rows: Vec<[String; 2]> = lines.iter().map(|(label, words)| [(*label).to_owned(), words.clone()]).collect();
-    aligned(&rows).into_iter().map(|row| format!("  {row}")).collect()
+fn block(lines: Vec<Line>) -> Vec<Shown> {
+    let rows: Vec<[Cell; 2]> = lines.into_iter().map(|(label, words)| [label.into(), words.into()]).collect();
+    aligned(rows).into_iter().map(|row| row.behind("  ")).collect()
 }
 
 fn of_entry(

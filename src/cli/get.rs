@@ -6,6 +6,7 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
+use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,20 +14,30 @@ use serde_json::json;
 
 use super::CliError;
 use super::cluster::{Cluster, ClusterOptions};
-use super::tree;
-use crate::api::ModelDeployment;
+use super::{gates, tree, watch};
+use crate::api::{ModelDeployment, ModelRegistryEntry};
 
 /// What to show, and how.
 #[derive(Debug, Args)]
 pub struct GetArguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// The whole objects instead of the tree.
+    #[arg(long, short)]
+    output: Option<Format>,
+    /// Again whenever something changes, until you interrupt it.
+    #[arg(long, short, conflicts_with = "output")]
+    watch: bool,
+}
+
+/// Of which deployments.
+#[derive(Debug, Args)]
+pub struct Selection {
     /// The ModelDeployment; all of the namespace when left out.
     name: Option<String>,
     /// Those of all namespaces.
     #[arg(long, short = 'A', conflicts_with = "name")]
     all_namespaces: bool,
-    /// The whole objects instead of the tree.
-    #[arg(long, short)]
-    output: Option<Format>,
 }
 
 /// How objects are printed.
@@ -37,37 +48,77 @@ enum Format {
 }
 
 pub(super) async fn run(options: &ClusterOptions, arguments: &GetArguments) -> Result<String, CliError> {
-    let cluster = options.connect().await?;
-    if let Some(name) = &arguments.name {
-        let one: ModelDeployment = one(&cluster, name).await?;
-        return match arguments.output {
-            Some(format) => print(&one, format),
-            None => Ok(tree::render(&one, Utc::now())),
-        };
+    let (cluster, selection) = (options.connect().await?, &arguments.selection);
+    if arguments.watch {
+        watch::run(&cluster, selection).await?;
+        return Ok(String::new());
     }
-    let api: Api<ModelDeployment> = if arguments.all_namespaces {
-        Api::all(cluster.client.clone())
-    } else {
-        Api::namespaced(cluster.client.clone(), &cluster.namespace)
-    };
-    let all = api.list(&ListParams::default()).await?.items;
-    if let Some(format) = arguments.output {
-        return print(&json!({"apiVersion": "v1", "kind": "List", "items": all}), format);
+    let Some(format) = arguments.output else { return selection.trees(&cluster).await };
+    match &selection.name {
+        Some(name) => print(&one::<ModelDeployment>(&cluster, name).await?, format),
+        None => {
+            let all = selection.deployments(&cluster).await?;
+            print(&json!({"apiVersion": "v1", "kind": "List", "items": all}), format)
+        }
     }
-    if all.is_empty() {
-        let place =
-            if arguments.all_namespaces { "the cluster".into() } else { format!("namespace {}", cluster.namespace) };
-        return Ok(format!("There are no ModelDeployments in {place}.\n"));
+}
+
+impl Selection {
+    /// Where they are.
+    pub(super) fn api(&self, cluster: &Cluster) -> Api<ModelDeployment> {
+        if self.all_namespaces {
+            Api::all(cluster.client.clone())
+        } else {
+            Api::namespaced(cluster.client.clone(), &cluster.namespace)
+        }
     }
-    let now = Utc::now();
-    let trees: Vec<String> = all
-        .iter()
-        .map(|it| match (arguments.all_namespaces, it.namespace()) {
-            (true, Some(namespace)) => format!("{namespace}/{}", tree::render(it, now)),
-            _ => tree::render(it, now),
-        })
-        .collect();
-    Ok(trees.join("\n"))
+
+    /// What to watch of these.
+    pub(super) fn config(&self) -> watcher::Config {
+        let all = watcher::Config::default();
+        self.name.as_ref().map_or(all.clone(), |name| all.fields(&format!("metadata.name={name}")))
+    }
+
+    async fn deployments(&self, cluster: &Cluster) -> Result<Vec<ModelDeployment>, CliError> {
+        match &self.name {
+            Some(name) => Ok(vec![one(cluster, name).await?]),
+            None => Ok(self.api(cluster).list(&ListParams::default()).await?.items),
+        }
+    }
+
+    /// The trees, one below the other.
+    pub(super) async fn trees(&self, cluster: &Cluster) -> Result<String, CliError> {
+        let all = self.deployments(cluster).await?;
+        if all.is_empty() {
+            let place =
+                if self.all_namespaces { "the cluster".into() } else { format!("namespace {}", cluster.namespace) };
+            return Ok(format!("There are no ModelDeployments in {place}.\n"));
+        }
+        let now = Utc::now();
+        let mut trees = Vec::with_capacity(all.len());
+        for it in &all {
+            let tree = tree::render(it, gatekeeper(cluster, it).await?.as_ref(), now);
+            trees.push(match (self.all_namespaces, it.namespace()) {
+                (true, Some(namespace)) => format!("{namespace}/{tree}"),
+                _ => tree,
+            });
+        }
+        Ok(trees.join("\n"))
+    }
+}
+
+/// The entry whose gates stand before a deployment, if there are any and whoever looks may see it.
+pub(super) async fn gatekeeper(
+    cluster: &Cluster,
+    deployment: &ModelDeployment,
+) -> Result<Option<ModelRegistryEntry>, CliError> {
+    let Some(name) = gates::entry_of(deployment) else { return Ok(None) };
+    let namespace = deployment.namespace().unwrap_or_else(|| cluster.namespace.clone());
+    let api: Api<ModelRegistryEntry> = Api::namespaced(cluster.client.clone(), &namespace);
+    match api.get_opt(name).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        found => Ok(found?),
+    }
 }
 
 /// The object of that name.

@@ -4,26 +4,34 @@
 //! it waits for. `kubectl get` shows one line; this shows the tree. And a person's request is an annotation
 //! that must name the attempt it means: this writes it, in the name that the API server knows the person by; and so are approvals.
 //!
-//! [`tree`] and [`explanation`] are pure: resources and time in, text out. Everything that talks to the cluster is in [`get`],
-//! [`why`], [`request`], [`approve`] and [`cluster`].
+//! [`tree`], [`gates`], [`overview`] and [`explanation`] are pure: resources and time in, text out, by [`screen`]. Everything that talks
+//! to the cluster is in [`get`], [`watch`], [`status`], [`why`], [`request`], [`approve`], [`completion`] and [`cluster`].
 
 pub mod approve;
 pub mod cluster;
+pub mod completion;
 pub mod explanation;
+pub mod gates;
 pub mod get;
+pub mod overview;
 pub mod request;
+pub mod screen;
+pub mod status;
 pub mod tree;
+pub mod watch;
 pub mod why;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::approve::ApproveArguments;
 use self::cluster::ClusterOptions;
+use self::completion::CompleteArguments;
 use self::get::GetArguments;
 use self::request::RequestArguments;
+use self::status::StatusArguments;
 use self::why::WhyArguments;
 use crate::api::approval::ApprovalDecision;
 use crate::decide::model_deployment::request::Verb;
@@ -43,8 +51,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show revisions with role, weight and verdicts, and what the rollout waits for.
+    /// Show revisions with role, weight and verdicts, the gates, and what the rollout waits for.
     Get(GetArguments),
+    /// Show all there is to know of one deployment: more with -v, most with -v -v.
+    Status(StatusArguments),
     /// Say why a model serves: what it may be used for, on what data it rests, who approved it, and what was decided last.
     Why(WhyArguments),
     /// Take the candidate of the attempt under way back now.
@@ -61,6 +71,10 @@ enum Command {
     Approve(ApproveArguments),
     /// Reject an entry, or the next step of a deployment, in a role that it asks for: that counts whatever others say.
     Reject(ApproveArguments),
+    /// Print what completes these commands in your shell: save it on the PATH as kubectl_complete-werkbank, executable.
+    Completion,
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArguments),
 }
 
 /// Why a command did not do what it should.
@@ -113,6 +127,9 @@ fn explain(error: &kube::Error) -> String {
 pub async fn run(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Get(get) => get::run(&arguments.cluster, &get).await,
+        Command::Status(it) => status::run(&arguments.cluster, &it).await,
+        Command::Completion => Ok(completion::SCRIPT.to_owned()),
+        Command::Complete(it) => Ok(completion::run(Arguments::command(), &it).await),
         Command::Why(it) => why::run(&arguments.cluster, &it).await,
         Command::Abort(it) => request::run(&arguments.cluster, &it, Verb::Abort).await,
         Command::Pause(it) => request::run(&arguments.cluster, &it, Verb::Pause).await,
@@ -136,11 +153,14 @@ fn fail(error: &CliError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// Prints a text to its end. Whoever closes the pipe, as `head` does, has read enough.
+/// Prints a text to its end, in colours only where a terminal shows them and nobody has said otherwise (`NO_COLOR`). Whoever closes
+/// the pipe, as `head` does, has read enough.
 ///
 /// # Errors
 /// When it cannot be written otherwise, such as to a full disk.
 pub fn print(out: &mut impl Write, text: &str) -> Result<(), CliError> {
+    let is_plain = anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
+    let text = if is_plain { anstream::adapter::strip_str(text).to_string() } else { text.to_owned() };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
         _ => Ok(()),

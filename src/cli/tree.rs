@@ -3,78 +3,99 @@
 //! Pure. Everything shown was written into status by the operator; nothing is concluded here, so the
 //! screen and the conditions cannot disagree.
 
-use std::fmt::Write as _;
-
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 
+use super::gates;
+use super::screen::{Cell, Line, Tone, aligned, show};
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::duration;
 use crate::api::model_deployment::{
     Attempt, AttemptState, ModelDeploymentStatus, RequestOutcome, RevisionRole, RevisionStatus, Verdict,
 };
-use crate::api::{Condition, ModelDeployment, Weight};
+use crate::api::model_deployment::{Phase, VerdictKind};
+use crate::api::{Condition, ModelDeployment, ModelRegistryEntry, Weight};
 
-/// The deployment as a tree; ends in a line break.
+/// The deployment as a tree; ends in a line break. `entry` is the one whose gates stand before it ([`gates::entry_of`]).
 #[must_use]
-pub fn render(resource: &ModelDeployment, now: DateTime<Utc>) -> String {
+pub fn render(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>, now: DateTime<Utc>) -> String {
+    show(&lines(resource, entry, now))
+}
+
+/// The same, line by line.
+pub(super) fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>, now: DateTime<Utc>) -> Vec<Line> {
     let mut lines = vec![headline(resource)];
     if let Some(status) = &resource.status {
-        lines.extend(sentences(resource, status, now).into_iter().map(|line| format!("  {line}")));
-        lines.extend(revisions(resource, status, now));
+        lines.extend(sentences(resource, status, now).into_iter().map(|line| line.behind("  ")));
+        let gates = gates::lines(resource, entry);
+        lines.extend(revisions(resource, status, now, gates.is_empty()));
+        lines.extend(branch(entry.map(|it| format!("gates of {}", it.name_any())), gates));
     }
-    lines.into_iter().fold(String::new(), |mut text, line| {
-        let _ = writeln!(text, "{}", clean(line.trim_end()));
-        text
-    })
+    lines
 }
 
-/// Messages repeat what gateways and metric sources say: none of it may steer a terminal.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+/// The last branch of the tree.
+fn branch(name: Option<String>, leaves: Vec<Line>) -> Vec<Line> {
+    if leaves.is_empty() {
+        return Vec::new();
+    }
+    let last = leaves.len().saturating_sub(1);
+    let leaf = |(index, leaf): (usize, Line)| leaf.behind(if index == last { "   └─ " } else { "   ├─ " });
+    let name = Line::of("└─ ").and(name.unwrap_or_else(|| "gates".into()));
+    [name].into_iter().chain(leaves.into_iter().enumerate().map(leaf)).collect()
 }
 
-fn headline(resource: &ModelDeployment) -> String {
+fn headline(resource: &ModelDeployment) -> Line {
     let name = resource.name_any();
     let Some(status) = &resource.status else {
-        return format!(
+        return Line::of(format!(
             "{name}  the operator has not looked at it yet; is it running, and does it watch this namespace?"
-        );
+        ));
     };
-    let words = ["Ready", "Available"]
-        .into_iter()
-        .filter_map(|type_| condition::find(&status.conditions, type_).map(|it| format!("  {type_}={:?}", it.status)));
-    format!("{name}  {:?}{}", status.phase, words.collect::<String>())
+    let line = Line::of(format!("{name}  ")).and(Cell::toned(tone_of(status.phase), format!("{:?}", status.phase)));
+    let said = ["Ready", "Available"].into_iter();
+    let said = said.filter_map(|type_| condition::find(&status.conditions, type_).map(|it| (type_, it)));
+    said.fold(line, |line, (type_, it)| line.and(format!("  {type_}={:?}", it.status)))
 }
 
-fn sentences(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Vec<String> {
+fn tone_of(phase: Phase) -> Tone {
+    match phase {
+        Phase::Stable => Tone::Good,
+        Phase::RollingBack | Phase::RolledBack | Phase::Failed => Tone::Bad,
+        _ => Tone::Doubtful,
+    }
+}
+
+fn sentences(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Vec<Line> {
     let mut lines = Vec::new();
     let generation = resource.metadata.generation.unwrap_or_default();
     if status.observed_generation < generation {
-        lines.push(format!(
+        lines.push(Line::of(format!(
             "outdated: this is about generation {}, the spec is at {generation}",
             status.observed_generation
-        ));
+        )));
     }
     let holds = |type_: &str, wanted: ConditionStatus| {
         condition::find(&status.conditions, type_).filter(|it| it.status == wanted)
     };
-    let said = |label: &str, it: &Condition| format!("{label}: {} ({})", it.message, it.reason);
+    let said = |tone: Tone, label: &str, it: &Condition| {
+        Line::of(Cell::toned(tone, format!("{label}:"))).and(format!(" {} ({})", it.message, it.reason))
+    };
     if let Some(reconciling) = holds("Reconciling", ConditionStatus::True) {
-        lines.push(said("waits for", reconciling));
+        lines.push(said(Tone::Doubtful, "waits for", reconciling));
     } else if let Some(ready) = holds("Ready", ConditionStatus::False) {
-        lines.push(said("not ready", ready));
+        lines.push(said(Tone::Bad, "not ready", ready));
     }
     // What serves, and how long it still has to prove itself.
     lines.extend(
-        holds("Ready", ConditionStatus::True).filter(|_| status.probation.is_some()).map(|it| it.message.clone()),
+        holds("Ready", ConditionStatus::True).filter(|_| status.probation.is_some()).map(|it| Line::of(&it.message)),
     );
     let told = holds("Ready", ConditionStatus::False).map(|it| it.message.as_str());
     if let Some(stalled) = holds("Stalled", ConditionStatus::True).filter(|it| Some(it.message.as_str()) != told) {
-        lines.push(said("stalled", stalled));
+        lines.push(said(Tone::Bad, "stalled", stalled));
     }
-    lines.extend(refused(status, told));
-    lines.extend(status.attempt.as_ref().and_then(|attempt| history(resource, attempt, now)));
+    lines.extend(refused(status, told).map(Line::of));
+    lines.extend(status.attempt.as_ref().and_then(|attempt| history(resource, attempt, now)).map(Line::of));
     lines
 }
 
@@ -104,23 +125,29 @@ fn history(resource: &ModelDeployment, attempt: &Attempt, now: DateTime<Utc>) ->
     }
 }
 
-fn revisions(resource: &ModelDeployment, status: &ModelDeploymentStatus, now: DateTime<Utc>) -> Vec<String> {
-    let rows: Vec<[String; 4]> = status
-        .revisions
-        .iter()
-        .map(|it| [it.revision.clone(), format!("{:?}", it.role), weight(status, it).to_string(), entry(status, it)])
-        .collect();
+/// A branch for each, with what is known about it; `are_last`: the tree ends here.
+fn revisions(
+    resource: &ModelDeployment,
+    status: &ModelDeploymentStatus,
+    now: DateTime<Utc>,
+    are_last: bool,
+) -> Vec<Line> {
+    let row = |it: &RevisionStatus| -> [Cell; 4] {
+        let role = format!("{:?}", it.role);
+        [it.revision.as_str().into(), role.into(), weight(status, it).to_string().into(), entry(status, it).into()]
+    };
+    let rows = status.revisions.iter().map(row).collect();
     let mut lines = Vec::new();
-    let last = rows.len().saturating_sub(1);
-    for (index, (row, revision)) in aligned(&rows).into_iter().zip(&status.revisions).enumerate() {
-        let (branch, rail) = if index == last { ("└─", "   ") } else { ("├─", "│  ") };
-        lines.push(format!("{branch} {row}  {}", progress(resource, status, revision, now)));
-        if revision.role == RevisionRole::Candidate {
-            lines.extend(verdicts(&status.verdicts).into_iter().map(|line| format!("{rail}{line}")));
-        }
-        if revision.role == RevisionRole::Stable {
-            lines.extend(verdicts(watching(status)).into_iter().map(|line| format!("{rail}{line}")));
-        }
+    let last = status.revisions.len().saturating_sub(1);
+    for (index, (row, revision)) in aligned(rows).into_iter().zip(&status.revisions).enumerate() {
+        let (branch, rail) = if index == last && are_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        lines.push(row.behind(branch).and(format!("  {}", progress(resource, status, revision, now))));
+        let known = match revision.role {
+            RevisionRole::Candidate => status.verdicts.as_slice(),
+            RevisionRole::Stable => watching(status),
+            _ => &[],
+        };
+        lines.extend(verdicts(known).into_iter().map(|line| line.behind(rail)));
     }
     lines
 }
@@ -135,7 +162,7 @@ fn watching(status: &ModelDeploymentStatus) -> &[Verdict] {
 }
 
 /// The attempt that is under way.
-fn active(status: &ModelDeploymentStatus) -> Option<&Attempt> {
+pub(super) fn active(status: &ModelDeploymentStatus) -> Option<&Attempt> {
     status.attempt.as_ref().filter(|it| it.state.is_active())
 }
 
@@ -194,33 +221,32 @@ fn progress(
     }
 }
 
-fn verdicts(verdicts: &[Verdict]) -> Vec<String> {
-    let rows: Vec<[String; 3]> = verdicts
-        .iter()
-        .map(|it| [it.metric.clone(), format!("{:?}", it.verdict), it.value.clone().unwrap_or_else(|| "-".into())])
-        .collect();
-    let last = rows.len().saturating_sub(1);
-    let row = |(index, (row, it)): (usize, (String, &Verdict))| {
-        let branch = if index == last { "└─" } else { "├─" };
+fn verdicts(verdicts: &[Verdict]) -> Vec<Line> {
+    let row = |it: &Verdict| -> [Cell; 3] {
+        [it.metric.as_str().into(), word_of(it), it.value.as_deref().unwrap_or("-").into()]
+    };
+    let rows = verdicts.iter().map(row).collect();
+    let last = verdicts.len().saturating_sub(1);
+    let line = |(index, (row, it)): (usize, (Line, &Verdict))| {
         let stable = it.stable_value.as_ref().map(|value| format!("stable {value}; ")).unwrap_or_default();
         let failures = if it.failures > 0 { format!("; failed {} in a row", it.failures) } else { String::new() };
-        format!("{branch} {row}  {stable}{}{failures}", it.message)
+        row.behind(if index == last { "└─ " } else { "├─ " }).and(format!("  {stable}{}{failures}", it.message))
     };
-    aligned(&rows).into_iter().zip(verdicts).enumerate().map(row).collect()
+    aligned(rows).into_iter().zip(verdicts).enumerate().map(line).collect()
 }
 
-/// Columns as wide as their widest cell.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let widths: Vec<usize> = (0..N)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    rows.iter()
-        .map(|row| row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("  "))
-        .collect()
+/// A verdict, toned.
+pub(super) fn word_of(it: &Verdict) -> Cell {
+    let tone = match it.verdict {
+        VerdictKind::Pass => Tone::Good,
+        VerdictKind::Fail => Tone::Bad,
+        VerdictKind::Inconclusive | VerdictKind::NoData | VerdictKind::ProviderError => Tone::Doubtful,
+    };
+    Cell::toned(tone, format!("{:?}", it.verdict))
 }
 
 /// Two units are enough for a person: `2d3h`, `1h5m`, `42s`.
-fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(super) fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let seconds = (now - since).num_seconds().max(0).unsigned_abs();
     let coarse = match seconds {
         0..3_600 => seconds,
@@ -232,4 +258,4 @@ fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 #[path = "tree_tests.rs"]
-mod tests;
+pub(super) mod tests;

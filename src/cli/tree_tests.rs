@@ -4,12 +4,16 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+pub(in crate::cli) fn now() -> DateTime<Utc> {
+    "2026-11-24T09:00:00Z".parse().unwrap()
+}
+
+pub(in crate::cli) fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
     json!({"type": type_, "status": status, "reason": reason, "message": message,
         "lastTransitionTime": "2026-11-24T08:00:00Z", "observedGeneration": 3})
 }
 
-fn deployment(status: Value) -> ModelDeployment {
+pub(in crate::cli) fn deployment(status: Value) -> ModelDeployment {
     serde_json::from_value(json!({
         "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelDeployment",
         "metadata": {"name": "churn", "namespace": "crm", "generation": 3},
@@ -20,24 +24,29 @@ fn deployment(status: Value) -> ModelDeployment {
     .unwrap()
 }
 
-fn attempt(state: &str, weight: &str) -> Value {
+pub(in crate::cli) fn attempt(state: &str, weight: &str) -> Value {
     json!({"id": "acdfghjklm-2-0a1b2c3d", "revision": "acdfghjklm", "state": state, "weight": weight,
         "entry": {"revision": "acdfghjklm", "name": "churn-2026-12", "uid": "e2"},
         "startedAt": "2026-11-24T08:00:00Z", "enteredAt": "2026-11-24T08:58:30Z"})
 }
 
-fn stable() -> Value {
+pub(in crate::cli) fn stable() -> Value {
     json!({"revision": "abbbbbbbbb", "name": "churn-2026-11", "uid": "e1"})
 }
 
-fn both(candidate: &str) -> Value {
+pub(in crate::cli) fn both(candidate: &str) -> Value {
     json!([{"revision": "abbbbbbbbb", "role": "Stable"}, {"revision": "acdfghjklm", "role": candidate}])
 }
 
 #[track_caller]
 fn screen(name: &str, status: Value) {
-    let now = "2026-11-24T09:00:00Z".parse().unwrap();
-    let screen = render(&deployment(status), now);
+    is_on_screen(name, &render(&deployment(status), None, now()));
+}
+
+/// Without its colours.
+#[track_caller]
+pub(in crate::cli) fn is_on_screen(name: &str, coloured: &str) {
+    let screen = anstream::adapter::strip_str(coloured).to_string();
     let path = format!("{}/src/cli/screens/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &screen).unwrap();
@@ -126,7 +135,7 @@ fn nothing_is_known_before_the_operator_has_looked() {
 #[test]
 fn what_others_say_cannot_steer_the_terminal() {
     let status = json!({"conditions": [condition("Ready", "False", "RouteRejected", "\u{1b}[2Jno\nsuch listener")]});
-    let screen = render(&deployment(status), Utc::now());
+    let screen = anstream::adapter::strip_str(&render(&deployment(status), None, Utc::now())).to_string();
     assert!(screen.contains("[2Jno such listener"), "{screen}");
     assert!(screen.chars().all(|letter| letter == '\n' || !letter.is_control()), "{screen}");
 }

@@ -16,8 +16,14 @@ use crate::api::duration::after;
 /// How long a pod is waited for that the Job's controller has seen the end of.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Why a container waits when it will not begin before somebody changes something.
-const STUCK: [&str; 5] =
-    ["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"];
+const STUCK: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+];
 
 /// A Job with its pods, whose containers say what was found.
 #[derive(Debug, Clone, Default)]
@@ -103,12 +109,6 @@ impl LiveJob {
             let known = STUCK.iter().find(|it| **it == reason)?;
             Some(format!("container {} waits, {known}", container.name))
         })
-    }
-
-    /// When it was created.
-    #[must_use]
-    pub fn created_at(&self) -> Option<DateTime<Utc>> {
-        live::moment(self.job.metadata.creation_timestamp.as_ref())
     }
 
     /// Why this container has not begun, if it has not.

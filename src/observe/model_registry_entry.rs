@@ -6,9 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -18,6 +16,7 @@ use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::Entry;
+use crate::build::verification::{name_of, number};
 use crate::decide::approval;
 use crate::decide::live_job::LiveJob;
 use crate::decide::model_registry_entry::{self, Observed, usage, verification};
@@ -47,7 +46,7 @@ impl ModelRegistryEntries {
         }
         let jobs = self.jobs.find(&namespace, &look_key(&name));
         let own = jobs.iter().filter(|it| is_under_way(it)).count();
-        found.elsewhere = self.jobs.count(UNDER_WAY).saturating_sub(own);
+        found.elsewhere = self.jobs.count(&namespace, UNDER_WAY).saturating_sub(own);
         found.foreign = self.foreign_jobs(entry, memory).await;
         let pods = if jobs.is_empty() || self.verification.is_none() {
             Ok(Vec::new())
@@ -75,17 +74,23 @@ impl ModelRegistryEntries {
     /// Of the Jobs that could not be created because there is one of that name, those that are not this entry's: one live look each.
     async fn foreign_jobs(&self, entry: &ModelRegistryEntry, memory: &PassMemory) -> Vec<String> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &entry.namespace().unwrap_or_default());
+        let looks = entry.status.as_ref().and_then(|it| it.artifact.as_ref()).map_or(0, |it| it.looks);
+        let next = name_of(entry, looks);
         let mut foreign = Vec::new();
-        for (_, name) in memory.already_exists.iter().filter(|(kind, _)| kind == ChildKind::Job.name()) {
+        for (_, name) in memory.already_exists.iter().filter(|(kind, it)| kind == ChildKind::Job.name() && *it == next)
+        {
             // A list of one: the operator has no right to get Jobs, and needs none otherwise.
             let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
             let found = tokio::time::timeout(ANSWER, api.list_metadata(&of_name)).await;
             // Nobody knows whose it is then: its creation is tried again.
             let Ok(Ok(found)) = found else { continue };
-            let is_ours = |it: &OwnerReference| Some(&it.uid) == entry.metadata.uid.as_ref();
-            let is_foreign =
-                |it: &PartialObjectMeta<Job>| it.name_any() == *name && !it.owner_references().iter().any(is_ours);
-            foreign.extend(found.items.iter().filter(|it| is_foreign(it)).map(|_| name.clone()));
+            // One that is ours and has lost its labels is in the way, too: no cache shows it.
+            let is_ours =
+                |job: &Job| number(job, entry).is_some() && keys_of_look(job).contains(&look_key(&entry.name_any()));
+            let is_shown = |job: &Job| job.labels().get(labels::MANAGED_BY).is_some_and(|it| it == labels::MANAGER);
+            let jobs = found.items.into_iter().map(|it| Job { metadata: it.metadata, ..Job::default() });
+            let mut foreign_ones = jobs.filter(|it| it.name_any() == *name && !(is_ours(it) && is_shown(it)));
+            foreign.extend(foreign_ones.next().map(|_| name.clone()));
         }
         foreign
     }

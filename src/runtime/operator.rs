@@ -70,7 +70,7 @@ pub struct OperatorOptions {
     /// somebody has written to it.
     #[arg(long)]
     pub verify_again_every: Option<String>,
-    /// How many artifacts are verified at a time, each by a Job in its entry's namespace.
+    /// About how many artifacts are verified at a time in each namespace, each by a Job.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub verify_at_once: u16,
     /// What the names of the admission policies begin with that guard approvals, as the chart installs them; without it

@@ -233,10 +233,10 @@ impl<K: Watchable> Cache<K> {
         names.iter().filter_map(|name| self.get(namespace, name)).collect()
     }
 
-    /// How many objects have this key, of all namespaces.
+    /// How many objects have this key.
     #[must_use]
-    pub fn count(&self, key: &str) -> usize {
-        self.index.count(key)
+    pub fn count(&self, namespace: &str, key: &str) -> usize {
+        self.index.count(namespace, key)
     }
 
     /// Names of objects that have this key, at most so many, of thousands: those of `known` that still do, and then the last.

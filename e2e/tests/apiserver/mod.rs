@@ -35,6 +35,11 @@ impl ApiServer {
         self.runtime.block_on(self.control_plane.kubectl(arguments.iter().copied()))
     }
 
+    /// The `kubectl` that fits.
+    pub(crate) fn kubectl_path(&self) -> &std::path::Path {
+        self.control_plane.kubectl_path()
+    }
+
     /// `kubectl apply` of a document.
     pub(crate) fn apply(&self, document: &str) -> Result<()> {
         let file = self.control_plane.run_dir().join("document.yaml");

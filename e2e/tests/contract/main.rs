@@ -40,6 +40,7 @@ const CLAIMS: &[(&str, Check)] = &[
     ("kubectl explain prints the documentation", explain_prints_docs),
     ("raw requests are answered as is written down", requests::are_answered_as_written),
     ("kubectl werkbank shows, asks and refuses", plugin::shows_asks_and_refuses),
+    ("kubectl werkbank watches, tells all and completes", plugin::watches_tells_all_and_completes),
 ];
 
 #[test]

@@ -1,7 +1,10 @@
 //! The plugin against a real API server: what it shows, that a request is written in the requester's own
 //! name, and its exit codes.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -9,14 +12,21 @@ use serde_json::json;
 use super::{PATCH, at, deployment, example, object, run, said};
 use crate::apiserver::ApiServer;
 
-fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
+fn binary() -> Result<PathBuf> {
     let tests = std::env::current_exe()?;
     let folder = tests.parent().and_then(|deps| deps.parent()).context("tests lie in target/<profile>/deps")?;
-    Command::new(folder.join("kubectl-werkbank"))
-        .args(["--kubeconfig", &cluster.kubeconfig(), "-n", "crm"])
-        .args(arguments)
-        .output()
-        .context("kubectl-werkbank is not built: `cargo build -p werkbank --bins`")
+    Ok(folder.join("kubectl-werkbank"))
+}
+
+fn command(cluster: &ApiServer) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.args(["--kubeconfig", &cluster.kubeconfig(), "-n", "crm"]);
+    Ok(command)
+}
+
+fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
+    let built = "kubectl-werkbank is not built: `cargo build -p werkbank --bins`";
+    command(cluster)?.args(arguments).output().context(built)
 }
 
 fn ends_with(cluster: &ApiServer, arguments: &[&str], code: i32, expected: &str) -> Result<()> {
@@ -76,4 +86,58 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
         1,
         "the API server says: modeldeployments.werkbank.dev",
     )
+}
+
+/// Needs the same deployment.
+pub(crate) fn watches_tells_all_and_completes(cluster: &ApiServer) -> Result<()> {
+    ends_with(cluster, &["status", "churn-api"], 0, "rollout\n  entry    ")?;
+    ends_with(cluster, &["status", "churn-api", "-v"], 0, "conditions\n  ")?;
+    ends_with(cluster, &["status", "absent"], 4, "there is no ModelDeployment absent in namespace crm")?;
+    a_watch_shows_each_change_and_ends_when_it_is_interrupted(cluster)?;
+    kubectl_completes_it(cluster)
+}
+
+fn a_watch_shows_each_change_and_ends_when_it_is_interrupted(cluster: &ApiServer) -> Result<()> {
+    // `timeout` hands on the interruption, and bounds what would go on for ever.
+    let mut bounded = Command::new("timeout");
+    bounded.arg("60").arg(binary()?).args(command(cluster)?.get_args()).args(["get", "churn-api", "-w"]);
+    let mut watch = bounded.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(watch.stdout.take().context("its output")?).lines();
+    let mut until = |words: &str| -> Result<()> {
+        let found = lines.by_ref().map_while(Result::ok).any(|line| line.contains(words));
+        ensure!(found, "the watch has ended without {words}");
+        Ok(())
+    };
+    until("churn-api")?;
+    let status = json!({"status": {"phase": "RolledBack"}}).to_string();
+    run(cluster, &[PATCH, &["--subresource=status", "-p", &status]].concat())?;
+    until("RolledBack")?;
+    let pid = watch.id().to_string();
+    ensure!(Command::new("kill").args(["-INT", &pid]).status()?.success(), "it cannot be interrupted");
+    let ended = watch.wait()?;
+    ensure!(ended.success(), "an interrupted watch has ended with {ended}");
+    Ok(())
+}
+
+/// As `docs/reference/kubectl-plugin.md` says: what kubectl itself asks when somebody presses the key.
+fn kubectl_completes_it(cluster: &ApiServer) -> Result<()> {
+    let script = said(&plugin(cluster, &["completion"])?);
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("kubectl_complete-werkbank");
+    std::fs::write(&path, script)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    std::os::unix::fs::symlink(binary()?, folder.path().join("kubectl-werkbank"))?;
+    for (words, expected) in [
+        (["werkbank", "sta"].as_slice(), "status\tShow all there is to know"),
+        (&["werkbank", "get", "-n", "crm", ""], "churn-api\n"),
+        (&["werkbank", "approve", "-n", "crm", "modeld"], "modeldeployment/churn-api\n"),
+        (&["werkbank", "get", "--wa"], "--watch\t"),
+    ] {
+        let found = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut kubectl = Command::new(cluster.kubectl_path());
+        kubectl.env("KUBECONFIG", cluster.kubeconfig()).env("PATH", found);
+        let output = kubectl.arg("__complete").args(words).output()?;
+        ensure!(said(&output).contains(expected), "{words:?}: {}", said(&output));
+    }
+    Ok(())
 }

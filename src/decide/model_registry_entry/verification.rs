@@ -13,8 +13,8 @@
 //! out any further from that moment on, until it is found to be right; what serves has its own verified copy and goes on.
 //!
 //! One look at a time, each a Job with a number. What a Job has said goes into status, and then the Job goes; status knows the number
-//! of the next, so whatever gets lost between is asked once more, and nothing twice at the same time. Of all entries a few are
-//! looked at at a time ([`Settings::at_once`]), and half of those places are kept for what nobody has seen yet.
+//! of the next, so whatever gets lost between is asked once more, and nothing twice at the same time. Of the entries of a
+//! namespace a few are looked at at a time ([`Settings::at_once`]), and half of those places are kept for what nobody has seen yet.
 //!
 //! It is read in the regions of `governance.regions`, and nowhere else.
 //!
@@ -67,8 +67,8 @@ const UNSEEN_AGAIN: (Duration, Duration) = (Duration::from_mins(1), Duration::fr
 const STUCK_AGAIN: Duration = Duration::from_secs(30);
 /// The pod of a Job that has ended is awaited.
 const SOON: Duration = Duration::from_secs(1);
-/// How often it is asked whether there is a place: nobody tells.
-const ITS_TURN: Duration = Duration::from_secs(10);
+/// How often it is asked whether there is a place, at the longest: nobody tells.
+const ITS_TURN: Duration = Duration::from_secs(16);
 
 /// How artifacts are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,8 @@ pub struct Settings {
     pub image: String,
     /// How often one that was right is looked at again; never, if that is nothing.
     pub every: Option<Duration>,
-    /// How many of all entries are looked at at a time.
+    /// How many of the entries of a namespace are looked at at a time, or some more: those that begin in the same moment do not see
+    /// each other.
     pub at_once: usize,
     /// The regions that there are, with the labels of their nodes.
     pub regions: BTreeMap<String, NodeLabels>,
@@ -92,7 +93,7 @@ pub struct Jobs {
     pub hidden: bool,
     /// Why their pods could not be listed, if they could not: then nobody knows what they have said.
     pub pods_unseen: Option<String>,
-    /// How many are under way for other entries.
+    /// How many are under way for other entries of the namespace.
     pub elsewhere: usize,
     /// Names of Jobs that are in the way, and somebody else's.
     pub foreign: Vec<String>,
@@ -129,12 +130,12 @@ fn can_be_seen(entry: &ModelRegistryEntry) -> bool {
 }
 
 /// Whether nobody looks any more, and what was found stays what it is: of what is revoked, nobody needs to know; what is being
-/// deleted stays only for what runs already, which waits for the first look alone.
+/// deleted stays only for what runs already, which waits until it is found to be right.
 fn is_settled(entry: &ModelRegistryEntry, known: &Verification) -> bool {
     let is_deleted = entry.metadata.deletion_timestamp.is_some();
     // Garbage collection takes Jobs away as fast as they are made.
     let takes_jobs = entry.finalizers().iter().any(|it| it == "foregroundDeletion");
-    entry.spec.lifecycle() == Lifecycle::Revoked || is_deleted && (known.is_right().is_some() || takes_jobs)
+    entry.spec.lifecycle() == Lifecycle::Revoked || is_deleted && (known.is_right() == Some(true) || takes_jobs)
 }
 
 /// Reads what Jobs have said into status, and says which Jobs there should be.
@@ -150,32 +151,41 @@ pub(super) fn verify(
         status.artifact = None;
         return Outcome { ops: nobody(), ..Outcome::default() };
     };
-    let dropped = status.artifact.is_none() && was_begun(status);
+    let dropped = is_dropped(status);
     let known = status.artifact.get_or_insert_default();
     if is_settled(resource, known) {
         let found = known.is_right().map(|_| Outcome::of(conclude(known, None, None))).unwrap_or_default();
         return Outcome { ops: nobody(), ..found };
     }
     if dropped {
-        return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(dropped_by_the_crd())) };
+        let it = dropped_by_the_crd();
+        // Half of what was known may be there: it counts for nothing. This stays, once the CRD lets it.
+        let unseen = FailedLook { reason: it.reason.into(), message: it.message.clone(), at: now, times: 1 };
+        *known = Verification { looks: known.looks, unseen: Some(unseen), ..Verification::default() };
+        return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(it)) };
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
-    let answer = current.filter(|_| observed.jobs.pods_unseen.is_none()).and_then(|it| answer(it, now));
+    if current.is_some() {
+        // By a clock that was set back since it began now.
+        known.looking_since = Some(known.looking_since.filter(|at| *at <= now).unwrap_or(now));
+    }
+    let (since, pods_unseen) = (known.looking_since.unwrap_or(now), observed.jobs.pods_unseen.as_deref());
+    let answer = current.and_then(|it| answer(it, since, pods_unseen, now));
     let under_way = current.filter(|_| answer.is_none());
     if let (Some(answer), Some(it)) = (answer, current) {
         answer.tell(known, now);
         known.asked = asked(&it.job).or(known.asked.take());
     }
-    let ops: Vec<Op> = ours().filter(|(look, _)| *look < known.looks).filter_map(|(_, it)| delete(it)).collect();
+    let ops: Vec<Op> = ours().filter(|(look, _)| *look != known.looks).filter_map(|(_, it)| delete(it)).collect();
     let next = match under_way {
-        Some(it) => Next::Later(Some(if it.end().is_some() { SOON } else { STUCK_AGAIN })),
+        Some(it) => Next::Later(Some(if it.end().is_some() && pods_unseen.is_none() { SOON } else { STUCK_AGAIN })),
         None => next(resource, observed, known, settings, now),
     };
     let (look, hindered, requeue) = match next {
         Next::Look(job) => (Some(Op::Create(Child::Job(job))), refused(observed), None),
         Next::Later(requeue) => (None, observed.jobs.pods_unseen.clone(), requeue),
         Next::Never(why) => (None, Some(why), None),
-        Next::Waits(why) => (None, Some(why), Some(ITS_TURN)),
+        Next::Waits(why) => (None, Some(why), Some(earlier(ITS_TURN, resource, known.looks))),
     };
     let ops = ops.into_iter().chain(look).collect();
     Outcome { ops, requeue, ..Outcome::of(conclude(known, under_way, hindered)) }
@@ -219,7 +229,7 @@ fn next(
     let places = if known.is_right().is_some() { settings.at_once.div_ceil(2) } else { settings.at_once };
     if observed.jobs.elsewhere >= places {
         return match known.is_right() {
-            Some(_) => Next::Later(Some(ITS_TURN)),
+            Some(_) => Next::Later(Some(earlier(ITS_TURN, resource, known.looks))),
             // No number: it changes all the time.
             None => Next::Waits("it waits for its turn, while Jobs read the artifacts of other entries".into()),
         };
@@ -230,10 +240,16 @@ fn next(
     }
 }
 
-/// Whether the condition says that somebody is about to look: then status should say what is known, if only that it is nothing.
-fn was_begun(status: &ModelRegistryEntryStatus) -> bool {
-    let said = condition::find(&status.conditions, CONDITION);
-    said.is_some_and(|it| it.reason == AWAITED || it.reason == UNAVAILABLE)
+/// Whether the condition says what status should know, and does not: that somebody is about to look, has looked, or has found it to
+/// be wrong.
+fn is_dropped(status: &ModelRegistryEntryStatus) -> bool {
+    let Some(said) = condition::find(&status.conditions, CONDITION) else { return false };
+    let is_verdict = gate::is_verdict(&said.reason);
+    match &status.artifact {
+        None => is_verdict || [AWAITED, UNAVAILABLE].contains(&said.reason.as_str()),
+        Some(it) if is_verdict => it.wrong.is_none(),
+        Some(it) => it.looks > 0 && it.is_right().is_none() && it.unseen.is_none(),
+    }
 }
 
 /// Status has had what is known of the artifact, and has it no more: whoever looked again now would look for ever.

@@ -28,10 +28,10 @@ impl Index {
         names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
     }
 
-    /// How many objects have it, of all namespaces.
-    pub(super) fn count(&self, key: &str) -> usize {
+    /// How many have it.
+    pub(super) fn count(&self, namespace: &str, key: &str) -> usize {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter(|((_, it), _)| it == key).map(|(_, names)| names.len()).sum()
+        names.get(&(namespace.to_owned(), key.to_owned())).map_or(0, BTreeSet::len)
     }
 
     /// Some of them: those of `known` that are there, and then the last by name. What shows only some changes seldom this way, in

@@ -28,7 +28,8 @@ pub(super) fn conclude(
     }
     let needs_a_person = |it: &&FailedLook| reason_of(&it.reason).is_some_and(|it| !it.is_transient());
     if let Some(FailedLook { reason, message, .. }) = known.unseen.as_ref().filter(needs_a_person) {
-        return Err(Missing { reason: named(reason), message: message.clone(), is_final: true });
+        let message = hindered.map_or_else(|| message.clone(), |why| format!("{message}; nobody looks again: {why}"));
+        return Err(Missing { reason: named(reason), message, is_final: true });
     }
     let before = unseen.map(|it| format!("; the last time: {it}")).unwrap_or_default();
     let message = hindered.unwrap_or_else(|| awaited(under_way));
@@ -62,6 +63,11 @@ fn named(word: &str) -> &'static str {
     reason_of(word).map_or(UNAVAILABLE, Reason::as_str)
 }
 
+/// Whether a condition with this reason says that somebody has seen that it is wrong.
+pub(super) fn is_verdict(reason: &str) -> bool {
+    reason_of(reason).is_some_and(Reason::is_verdict)
+}
+
 /// Whether it is the reason of [`missing`].
 #[must_use]
 pub fn is_reason(reason: &str) -> bool {
@@ -78,8 +84,8 @@ pub fn missing(name: &str, entry: &ModelRegistryEntry) -> Option<Missing> {
     match said {
         Some(it) if it.status == true.into() => None,
         Some(it) if it.reason != AWAITED => {
-            let is_wrong = reason_of(&it.reason).is_some_and(Reason::is_verdict);
-            let what = if is_wrong { "is not the registered one, or not there" } else { "cannot be verified" };
+            let what =
+                if is_verdict(&it.reason) { "is not the registered one, or not there" } else { "cannot be verified" };
             let message = format!("the artifact of entry {name} {what}: {}", it.message);
             Some(Missing { reason: named(&it.reason), message, is_final: true })
         }

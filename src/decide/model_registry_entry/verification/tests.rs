@@ -1,5 +1,7 @@
 //! When an artifact is looked at, what Jobs say of it, and what follows.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
@@ -96,7 +98,7 @@ impl World {
         let status =
             json!({"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
         let pod = serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": [status]}})).unwrap();
-        self.observed.jobs.live[0].pods = vec![std::sync::Arc::new(pod)];
+        self.observed.jobs.live[0].pods = vec![Arc::new(pod)];
     }
 
     fn ended(&mut self, well: bool) {
@@ -235,7 +237,7 @@ fn what_was_found_to_be_wrong_stays_wrong_until_somebody_has_seen_that_it_is_rig
         assert!(missing("churn-1", &world.entry).is_some_and(|it| it.is_final));
     }
     let said = world.said(CONDITION).2;
-    assert!(said.starts_with("what is wrong; since then nobody could look at it: Job churn-1-verify-"), "{said}");
+    assert!(said.starts_with("what is wrong; since then nobody could look at it: the Job has said nothing"), "{said}");
     world.asks("5");
     assert!(!arguments(&world.pass()).iter().any(|it| it.starts_with("--known")), "so it is read");
     world.ends(true, &report("f1", true));
@@ -364,7 +366,7 @@ fn what_a_pod_says_that_somebody_else_has_made_counts_for_nothing() {
     world.observed.jobs.live[0].pods.push(forged);
     world.pass();
     assert_eq!(world.reason(CONDITION), (false, AWAITED.to_owned()));
-    assert!(world.said(CONDITION).2.contains("2 pods say that it owns them"), "{:?}", world.said(CONDITION));
+    assert!(world.said(CONDITION).2.contains("2 pods say that the Job owns them"), "{:?}", world.said(CONDITION));
 }
 
 #[test]
@@ -383,6 +385,7 @@ fn a_job_that_does_not_begin_is_made_again_with_what_was_put_right_meanwhile() {
     world.pass();
     world.is_in(&json!({"waiting": {"reason": "ImagePullBackOff"}}));
     world.observed.verification.as_mut().unwrap().image = "werkbank:0.1.1".into();
+    assert_eq!(world.pass().ops, []);
     world.later(599);
     assert_eq!(world.pass().ops, []);
     world.later(1);
@@ -416,10 +419,13 @@ fn pods_that_cannot_be_listed_hold_up_nothing_but_the_look() {
     world.ended(true);
     world.later(3600);
     world.observed.jobs.pods_unseen = Some("the pods that look at the artifact cannot be listed: timeout".into());
-    world.pass();
+    assert_eq!(world.pass().requeue, Some(STUCK_AGAIN), "and not each second");
     assert_eq!((world.jobs(), world.known().looks), (1, 0));
     assert!(world.said(CONDITION).2.contains("cannot be listed: timeout"));
     assert!(!world.entry.status.as_ref().unwrap().spec_digest.is_empty(), "all else is said");
+    world.later(600);
+    assert_eq!(world.pass().requeue, Some(UNSEEN_AGAIN.0), "then it is a failure like any other");
+    assert_eq!((world.jobs(), world.known().unseen.unwrap().times), (0, 1));
 }
 
 #[test]
@@ -434,7 +440,8 @@ fn of_all_entries_a_few_are_looked_at_at_a_time_and_half_of_the_places_are_for_w
         let plan = world.pass();
         assert_eq!(plan.ops.len(), looks, "{elsewhere} elsewhere, known: {known}");
         if looks == 0 {
-            assert_eq!(plan.requeue, Some(ITS_TURN));
+            let again = plan.requeue.unwrap();
+            assert!(again <= ITS_TURN && again > ITS_TURN / 2, "{again:?}");
             assert_eq!(world.said(CONDITION).2.contains("waits for its turn"), !known);
         }
     }
@@ -457,7 +464,7 @@ fn a_job_of_somebody_else_under_its_name_is_told_and_waited_for() {
     let mut world = World::new();
     world.observed.jobs.foreign = vec![name_of(&world.entry, 0)];
     let plan = world.pass();
-    assert_eq!((plan.ops, plan.requeue), (vec![], Some(ITS_TURN)));
+    assert!(plan.ops.is_empty() && plan.requeue.is_some_and(|it| it <= ITS_TURN));
     assert!(world.said(CONDITION).2.contains("somebody else has made it"), "{:?}", world.said(CONDITION));
     world.observed.jobs.foreign.clear();
     assert_eq!(world.pass().ops.len(), 1);
@@ -526,6 +533,16 @@ fn what_is_being_deleted_and_used_stays_what_it_was_found_to_be() {
 }
 
 #[test]
+fn what_is_being_deleted_and_was_wrong_is_looked_at_until_it_is_right() {
+    let mut world = World::new();
+    world.looks_and_hears(false, &failure("ArtifactNotFound"));
+    world.deleted();
+    world.later(600);
+    world.looks_and_hears(true, &report("f1", true));
+    assert_eq!(missing("churn-1", &world.entry), None, "so that nothing waits for it for ever");
+}
+
+#[test]
 fn what_is_being_deleted_and_nobody_has_seen_is_looked_at_still() {
     let mut world = World::new();
     world.pass();
@@ -567,7 +584,28 @@ fn nobody_looks_for_ever_where_an_older_crd_drops_what_was_found() {
     drop(&mut world);
     assert_eq!(world.pass().ops, []);
     // The CRD is upgraded, and what is written stays.
+    world.later(60);
     assert_eq!(world.pass().ops.len(), 1);
+    world.ends(true, &report("f1", true));
+    world.pass();
+    assert!(world.reason(CONDITION).0);
+}
+
+#[test]
+fn what_an_older_crd_drops_half_of_is_not_right_and_nobody_looks_for_ever() {
+    let mut world = World::new();
+    world.verified();
+    world.asks("now");
+    world.looks_and_hears(false, &failure("ArtifactDigestMismatch"));
+    for _ in 0..3 {
+        // It knows `checkedAt`, and neither `wrong` nor `unseen`.
+        let known = world.entry.status.as_mut().unwrap().artifact.as_mut().unwrap();
+        (known.wrong, known.unseen) = (None, None);
+        world.later(60);
+        assert_eq!(world.pass().ops, []);
+        assert_eq!(world.reason(CONDITION), (false, UNAVAILABLE.to_owned()));
+        assert!(missing("churn-1", &world.entry).is_some());
+    }
 }
 
 #[test]
@@ -600,8 +638,41 @@ fn an_artifact_is_read_where_its_data_may_be_and_nowhere_else() {
 
 #[test]
 fn a_clock_that_is_set_back_delays_no_look() {
+    for said in ["", "ArtifactNotFound", "ArtifactUnreachable"] {
+        let mut world = World::new();
+        world.looks_and_hears(said.is_empty(), &if said.is_empty() { report("f1", true) } else { failure(said) });
+        world.later(-3 * 86_400);
+        assert_eq!(world.pass().ops.len(), 1, "after {said}");
+    }
+}
+
+#[test]
+fn a_clock_that_goes_before_the_api_servers_gives_a_job_no_less_time_to_begin() {
+    let mut world = World::new();
+    world.pass();
+    let live = &mut world.observed.jobs.live[0];
+    Arc::make_mut(&mut live.job).metadata.creation_timestamp =
+        serde_json::from_value(json!("2026-11-01T00:00:00Z")).unwrap();
+    world.pass();
+    assert_eq!((world.jobs(), world.known().looks), (1, 0));
+    world.later(-3600);
+    world.pass();
+    world.later(599);
+    world.pass();
+    assert_eq!(world.known().looks, 0, "nor does one that is set back take longer");
+    world.later(1);
+    world.pass();
+    assert_eq!(world.known().looks, 1);
+}
+
+#[test]
+fn a_job_of_another_number_than_the_next_is_deleted_whichever_it_is() {
     let mut world = World::new();
     world.verified();
-    world.later(-3 * 86_400);
-    assert_eq!(world.pass().ops.len(), 1);
+    world.asks("now");
+    world.pass();
+    // Status was restored from before.
+    world.entry.status = None;
+    let plan = world.pass();
+    let [Op::Delete(ChildKind::Job, ..), Op::Create(_)] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
 }
