@@ -24,6 +24,40 @@ pub enum ArtifactScheme {
     File,
     /// `s3://bucket/key`: any S3-compatible store.
     S3,
+    /// `gs://bucket/key`: Google Cloud Storage.
+    Gcs,
+    /// `az://container/key`: Azure Blob Storage; the account is in the environment.
+    Azure,
+    /// `https://host/path/model.json`: one file of a web server.
+    Https,
+}
+
+impl ArtifactScheme {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::File, Self::S3, Self::Gcs, Self::Azure, Self::Https];
+
+    /// What stands before `://`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+            Self::Https => "https",
+        }
+    }
+
+    /// Names of the environment variables that give access.
+    #[must_use]
+    pub fn credentials(self) -> &'static str {
+        match self {
+            Self::File | Self::S3 => "AWS_*",
+            Self::Gcs => "GOOGLE_*",
+            Self::Azure => "AZURE_*",
+            Self::Https => "HTTPS_AUTHORIZATION",
+        }
+    }
 }
 
 /// A valid artifact URI, taken apart.
@@ -39,19 +73,21 @@ pub struct ArtifactUri {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArtifactUriError {
     /// Nothing, or no `scheme://`.
-    #[error("`{0}` is not a URI; write s3://bucket/path or file:///path")]
+    #[error("`{0}` is not a URI; write s3://bucket/path, gs://, az://, https:// or file:///path")]
     NotAUri(String),
     /// A scheme nobody here can open. Only the scheme is repeated: the rest may hold a secret.
-    #[error("scheme `{0}` is not supported; use s3:// (any S3-compatible store) or file:// (a path in the pod)")]
+    #[error(
+        "scheme `{0}` is not supported; use s3:// (any S3-compatible store), gs://, az://, https:// or file:// (a path in the pod)"
+    )]
     UnknownScheme(String),
     /// `user:password@`.
     #[error(
-        "the URI holds a user name or password; remove everything up to `@` and give credentials by AWS_* environment variables"
+        "the URI holds a user name or password; remove everything up to `@` and give credentials by environment variables (artifact.secretRef)"
     )]
     Userinfo,
     /// `?…` or `#…`.
     #[error(
-        "the URI holds a query or fragment; give the plain path, not a signed URL, and credentials by AWS_* environment variables"
+        "the URI holds a query or fragment; give the plain path, not a signed URL, and credentials by environment variables (artifact.secretRef)"
     )]
     QueryOrFragment,
     /// No path, or a whole bucket.
@@ -60,6 +96,12 @@ pub enum ArtifactUriError {
     /// The part between `//` and `/` fits the scheme not.
     #[error("`{0}` is not a bucket name; use letters, digits, `.`, `-` and `_`")]
     Bucket(String),
+    /// The part between `//` and `/` is no host.
+    #[error("`{0}` is not a host; use letters, digits, `.` and `-`, and perhaps `:` and a port")]
+    Host(String),
+    /// `https://host/directory/`.
+    #[error("a web server lists no directory; name one file, without the trailing `/`")]
+    HttpsDirectory,
     /// `file://host/…`.
     #[error("file URIs name no host; write file:/// with three slashes and the absolute path")]
     FileHost,
@@ -122,7 +164,7 @@ impl ArtifactUri {
         self.scheme
     }
 
-    /// The S3 bucket; empty for `file://`.
+    /// The bucket, the container, or the host with its port; empty for `file://`.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
@@ -158,13 +200,9 @@ impl FromStr for ArtifactUri {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(ArtifactUriError::NotAUri(text.chars().filter(|c| !c.is_control()).take(40).collect()));
         };
-        let scheme = match scheme {
-            "file" => ArtifactScheme::File,
-            "s3" => ArtifactScheme::S3,
-            other => {
-                let shown = other.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
-                return Err(ArtifactUriError::UnknownScheme(shown));
-            }
+        let Some(scheme) = ArtifactScheme::ALL.into_iter().find(|it| it.as_str() == scheme) else {
+            let shown = scheme.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+            return Err(ArtifactUriError::UnknownScheme(shown));
         };
         if rest.contains(['?', '#']) {
             return Err(ArtifactUriError::QueryOrFragment);
@@ -180,6 +218,9 @@ impl FromStr for ArtifactUri {
             return Err(ArtifactUriError::NoPath);
         }
         check_relative_path(path)?;
+        if directory && scheme == ArtifactScheme::Https {
+            return Err(ArtifactUriError::HttpsDirectory);
+        }
         Ok(Self { scheme, bucket: authority.to_owned(), path: path.to_owned(), directory })
     }
 }
@@ -188,7 +229,14 @@ fn check_authority(scheme: ArtifactScheme, authority: &str) -> Result<(), Artifa
     match scheme {
         ArtifactScheme::File if authority.is_empty() => Ok(()),
         ArtifactScheme::File => Err(ArtifactUriError::FileHost),
-        ArtifactScheme::S3 => {
+        ArtifactScheme::Https => {
+            let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+            let is_name = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-');
+            let fits = (1..=253).contains(&host.len()) && host.chars().all(is_name) && !host.starts_with(['.', '-']);
+            let fits = fits && port.bytes().all(|it| it.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0);
+            if fits { Ok(()) } else { Err(ArtifactUriError::Host(authority.chars().take(40).collect())) }
+        }
+        ArtifactScheme::S3 | ArtifactScheme::Gcs | ArtifactScheme::Azure => {
             let fits = (1..=255).contains(&authority.len())
                 && authority.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
                 && !authority.starts_with('.');
@@ -199,10 +247,7 @@ fn check_authority(scheme: ArtifactScheme, authority: &str) -> Result<(), Artifa
 
 impl fmt::Display for ArtifactUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            ArtifactScheme::File => "file",
-            ArtifactScheme::S3 => "s3",
-        };
+        let scheme = self.scheme.as_str();
         let slash = if self.directory { "/" } else { "" };
         write!(f, "{scheme}://{}/{}{slash}", self.bucket, self.path)
     }
@@ -245,6 +290,13 @@ mod tests {
             ("s3://AKIA:secret@models/x", ArtifactUriError::Userinfo),
             ("s3://models/x?X-Amz-Signature=abc", ArtifactUriError::QueryOrFragment),
             ("s3://models/x#part", ArtifactUriError::QueryOrFragment),
+            ("https://jane:secret@models.example.com/x", ArtifactUriError::Userinfo),
+            ("https://models.example.com/x?token=abc", ArtifactUriError::QueryOrFragment),
+            ("https://models.example.com/churn/", ArtifactUriError::HttpsDirectory),
+            ("https://models.example.com:0/x", ArtifactUriError::Host("models.example.com:0".into())),
+            ("https://[::1]/x", ArtifactUriError::Host("[::1]".into())),
+            ("https:///x", ArtifactUriError::Host("".into())),
+            ("http://models.example.com/x", ArtifactUriError::UnknownScheme("http".into())),
             ("s3://models", ArtifactUriError::NoPath),
             ("s3://models/", ArtifactUriError::NoPath),
             ("file://host/etc/passwd", ArtifactUriError::FileHost),
@@ -260,13 +312,13 @@ mod tests {
 
     #[test]
     fn an_unknown_scheme_is_answered_with_those_that_work() {
-        let message = parse("gs://models/x").unwrap_err().to_string();
-        assert!(message.contains("`gs`") && message.contains("s3://") && message.contains("file://"), "{message}");
+        let message = parse("ftp://models/x").unwrap_err().to_string();
+        assert!(message.contains("`ftp`") && message.contains("s3://") && message.contains("file://"), "{message}");
     }
 
     proptest! {
         #[test]
-        fn what_parses_prints_as_it_was_written_and_stays_below_its_directory(text in "(s3|file|http)://[a-z@:]{0,5}/[a-z./%?#\\\\ ]{0,20}") {
+        fn what_parses_prints_as_it_was_written_and_stays_below_its_directory(text in "(s3|file|https|gs|az)://[a-z@:]{0,5}/[a-z./%?#\\\\ ]{0,20}") {
             if let Ok(uri) = parse(&text) {
                 prop_assert_eq!(uri.to_string(), text);
                 let path = model_path(&uri, "/model");

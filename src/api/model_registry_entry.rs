@@ -169,14 +169,17 @@ pub enum ModelKind {
 #[x_kube(validation = Rule::new("!self.uri.startsWith('file://') || (!has(self.secretRef) && !has(self.serviceAccountName))")
     .message("artifact.secretRef and serviceAccountName are for object storage: a file:// artifact needs no credentials, remove them"))]
 pub struct Artifact {
-    /// `s3://bucket/path` or `file:///path` (a path in the serving pod, for example of a mounted
-    /// volume): one object, or a prefix ending in `/` for a directory. No credentials, no query.
+    /// `s3://bucket/path`, `gs://bucket/path`, `az://container/path` or `file:///path` (a path in the serving pod, for example of a
+    /// mounted volume): one object, or a prefix ending in `/` for a directory; or one file of a web server, `https://host/path`. No
+    /// credentials, no query.
     #[schemars(length(max = 1024))]
     #[x_kube(
-        validation = Rule::new("self.startsWith('s3://') || self.startsWith('file:///')")
-            .message("artifact.uri must start with s3:// or file:///"),
-        validation = Rule::new("!self.startsWith('s3://') || self.matches('^s3://[^/]+/.')")
+        validation = Rule::new("self.matches('^(s3|gs|az|https|file)://') && (!self.startsWith('file://') || self.startsWith('file:///'))")
+            .message("artifact.uri must start with s3://, gs://, az://, https:// or file:///"),
+        validation = Rule::new("self.startsWith('file://') || !self.matches('^[a-z0-9]+://') || self.matches('^[a-z0-9]+://[^/]+/.')")
             .message("artifact.uri must name an object or a prefix in the bucket: s3://bucket/path"),
+        validation = Rule::new("!self.startsWith('https://') || !self.endsWith('/')")
+            .message("artifact.uri must name one file of a web server, which lists no directory: remove the '/' at the end"),
         validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#') && !self.contains('..')")
             .message("artifact.uri must be a plain location: no credentials, no query, no fragment, no '..'; name credentials in artifact.secretRef")
     )]
@@ -196,8 +199,9 @@ pub struct Artifact {
     #[schemars(length(max = 63))]
     pub framework: Option<String>,
     /// Secret in the same namespace whose keys become environment variables of
-    /// the fetching init container (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    /// `AWS_ENDPOINT_URL`, `AWS_REGION`). The operator never reads it.
+    /// the fetching init container, and of the Job that verifies it: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_ENDPOINT_URL`, `AWS_REGION`; `GOOGLE_SERVICE_ACCOUNT_KEY`; `AZURE_STORAGE_ACCOUNT_NAME`,
+    /// `AZURE_STORAGE_ACCOUNT_KEY`; `HTTPS_AUTHORIZATION`. The operator never reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalRef>,
     /// ServiceAccount in the same namespace as which the operator's Job verifies it: for stores that know pods by workload

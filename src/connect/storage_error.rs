@@ -5,6 +5,8 @@
 
 use std::error::Error;
 
+use crate::api::artifact::ArtifactScheme;
+
 /// Why a store gave nothing, by what a person has to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
@@ -28,9 +30,13 @@ pub enum StorageError {
     TooLarge(String),
 }
 
-/// Codes that S3-compatible stores send with a 400 and that are about credentials.
-const CREDENTIAL_CODES: [&str; 6] = [
+/// Codes that stores send, with a 400 among others, and that are about credentials.
+const CREDENTIAL_CODES: [&str; 10] = [
     "AccessDenied",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "InvalidAuthenticationInfo",
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidToken",
@@ -39,16 +45,18 @@ const CREDENTIAL_CODES: [&str; 6] = [
 ];
 
 /// Listing a bucket that is not there gives no `NotFound` of `object_store`'s, only the code.
-const MISSING_CODES: [&str; 2] = ["NoSuchBucket", "NoSuchKey"];
+const MISSING_CODES: [&str; 4] = ["NoSuchBucket", "NoSuchKey", "ContainerNotFound", "BlobNotFound"];
 
 impl StorageError {
     /// Translates an object store's error about `what` (a URI without credentials).
     #[must_use]
     pub fn of_store(error: &object_store::Error, what: &str) -> Self {
-        let code = error_code(&error.to_string());
+        let text = error.to_string();
+        let code = error_code(&text);
         let told = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let credentials = credentials(what);
         let denied = format!(
-            "the store refuses access to {what}{told}; check the AWS_* credentials of the pod and their right to read and list it"
+            "the store refuses access to {what}{told}; check the {credentials} credentials of the pod and their right to read and list it"
         );
         let missing = format!("{what} does not exist{told}; correct the URI or upload it");
         let is_one_of = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
@@ -62,10 +70,11 @@ impl StorageError {
             )),
             // Its own reading on after an interruption asks for the version that it began with.
             object_store::Error::Precondition { .. } => Self::changed(what),
-            _ if is_one_of(&MISSING_CODES) => Self::NotFound(missing),
+            // Of a listing `object_store` says so in words alone.
+            _ if is_one_of(&MISSING_CODES) || text.contains("404 Not Found") => Self::NotFound(missing),
             _ if is_one_of(&CREDENTIAL_CODES) => Self::Denied(denied),
             _ => Self::Unreachable(format!(
-                "the store of {what} does not answer as it should{told}: {}; check AWS_ENDPOINT_URL, AWS_REGION and the network",
+                "the store of {what} does not answer as it should{told}: {}; check its address among {credentials}, and the network",
                 root_cause(error)
             )),
         }
@@ -95,9 +104,16 @@ impl StorageError {
     #[must_use]
     pub fn timeout(what: &str, seconds: u64) -> Self {
         Self::Unreachable(format!(
-            "the store of {what} did not answer within {seconds} s; check AWS_ENDPOINT_URL and the network"
+            "the store of {what} did not answer within {seconds} s; check its address among {}, and the network",
+            credentials(what)
         ))
     }
+}
+
+/// The variables that give access to what a message is about.
+fn credentials(what: &str) -> &'static str {
+    let is_in = |it: &ArtifactScheme| what.contains(&format!("{}://", it.as_str()));
+    ArtifactScheme::ALL.into_iter().find(is_in).unwrap_or(ArtifactScheme::S3).credentials()
 }
 
 /// `<Code>NoSuchBucket</Code>` → `NoSuchBucket`.

