@@ -25,7 +25,7 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutO
 use tokio::time::{Instant, timeout};
 
 use super::{Appended, Entry, EntryKind, Trail, TrailError};
-use crate::api::artifact::ArtifactUri;
+use crate::api::artifact::{ArtifactScheme, ArtifactUri};
 use crate::connect::outage::{self, Outage};
 use crate::connect::storage::{Patience, StorageError, open_object_store};
 
@@ -67,6 +67,9 @@ impl ObjectStoreTrail {
     /// The address, or what it takes to use it, is wrong.
     pub fn open(url: &str) -> Result<Self, UnfitTrail> {
         let uri: ArtifactUri = url.parse().map_err(|error| UnfitTrail(format!("{error}")))?;
+        if !matches!(uri.scheme(), ArtifactScheme::File | ArtifactScheme::S3) {
+            return Err(UnfitTrail(format!("{uri}: no trail has been tried there; use file:// or s3://")));
+        }
         let patience = Patience { answer: PUT_LIMIT, retries: 1 };
         let (store, prefix) = open_object_store(&uri, patience).map_err(|error| UnfitTrail(error.to_string()))?;
         Ok(Self::in_store(store, prefix, uri.to_string()))

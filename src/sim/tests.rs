@@ -259,12 +259,21 @@ fn a_right_that_is_missing_for_a_while_is_told_and_changes_nothing_in_the_end() 
 }
 
 /// What has once gone wrong: the scenario, the write, which of them, and what became of it.
-const SEEN: [(&str, &str, usize, Fate); 1] = [(
-    "no_failure_tolerated",
-    "PATCH /apis/gateway.networking.k8s.io/v1/namespaces/crm/httproutes/churn",
-    1,
-    Fate::ArrivesLate,
-)];
+const SEEN: [(&str, &str, usize, Fate); 2] = [
+    (
+        "no_failure_tolerated",
+        "PATCH /apis/gateway.networking.k8s.io/v1/namespaces/crm/httproutes/churn",
+        1,
+        Fate::ArrivesLate,
+    ),
+    // The record cannot be read, and nothing is to be written to it: whoever waits for it has to ask again.
+    (
+        "restored_without_status_after_a_rollback",
+        "PUT /apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/churn/status",
+        14,
+        Fate::TrailGoes(AWAY),
+    ),
+];
 
 #[test]
 fn what_has_once_gone_wrong_does_not_go_wrong_again() {

@@ -174,7 +174,7 @@ async fn bad_arguments_say_which() {
     let good = world.args("model.json", Sha256Digest::of(b"{}"));
     for (args, word) in [
         (FetchArgs { uri: None, ..good.clone() }, "--uri"),
-        (FetchArgs { uri: Some("gs://a/b".to_owned()), ..good.clone() }, "s3://"),
+        (FetchArgs { uri: Some("ftp://a/b".to_owned()), ..good.clone() }, "s3://"),
         (FetchArgs { uri: Some("file:///a/../b".to_owned()), ..good.clone() }, ".."),
         (FetchArgs { sha256: None, ..good.clone() }, "--sha256"),
         (FetchArgs { sha256: Some("abc".to_owned()), ..good.clone() }, "64 hex digits"),

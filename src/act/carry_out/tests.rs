@@ -90,8 +90,10 @@ impl World {
         if let Some(answer) = &self.instead {
             return answer.clone();
         }
-        let stale =
-            |known: &Value, sent: &Value| ["uid", "resourceVersion"].iter().any(|it| sent[it] != known["metadata"][it]);
+        // What is not sent is not compared.
+        let stale = |known: &Value, sent: &Value| {
+            ["uid", "resourceVersion"].iter().any(|it| !sent[it].is_null() && sent[it] != known["metadata"][it])
+        };
         match (method, path.strip_suffix("/status")) {
             (&Method::POST, _) => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
@@ -328,6 +330,9 @@ async fn a_child_is_written_only_in_the_version_that_was_observed() {
     let ops = vec![Op::Apply(map("one", "new"), seen("1", "2"))];
     assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
     assert_eq!(bench.stored(&path)["data"]["text"], "new");
+    let ops = vec![Op::Delete(ChildKind::ConfigMap, "one".into(), seen("1", "3"))];
+    assert_eq!(bench.carry_out(Plan { ops, ..Plan::default() }).await.end, End::Done);
+    assert_eq!(bench.stored(&path), Value::Null);
 }
 
 #[tokio::test]

@@ -393,8 +393,8 @@ impl<'a> Pass<'a> {
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
-        if !self.trail_answers() {
-            // Nobody tells when the trail is back: what waits for it asks.
+        if !self.trail_answers() || self.unknown_history().is_some() {
+            // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.
             self.look_again(after(self.now, TRAIL_RETRY));
         } else if !self.status.unrecorded.is_empty() {
             self.look_again(self.now);

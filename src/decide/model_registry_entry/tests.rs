@@ -381,3 +381,13 @@ fn what_can_be_changed_is_not_what_people_approve() {
     assert_ne!(digest(json!({"governance": {"purposes": ["ads"]}})), plain);
     assert_ne!(digest(json!({"dataSources": [{"name": "orders", "personalData": false}]})), plain);
 }
+
+#[test]
+fn an_entry_is_used_as_long_as_a_revision_of_it_has_pods_whatever_they_are_for() {
+    for role in ["Stable", "Candidate", "Kept", "Fallback", "Draining"] {
+        let revision = json!({"revision": "a", "role": role, "entry": {"name": "churn-1", "uid": "e"}});
+        let status: crate::api::model_deployment::ModelDeploymentStatus =
+            serde_json::from_value(json!({"revisions": [revision]})).unwrap();
+        assert_eq!(usage::used_by(&status).collect::<Vec<_>>(), ["churn-1"], "{role}");
+    }
+}

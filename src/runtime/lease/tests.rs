@@ -120,3 +120,42 @@ fn a_lease_given_back_is_taken_at_once() {
 
 /// Against an API server.
 mod kept;
+
+/// An API server that takes every lease, and so long for an answer.
+fn slow(takes: Duration) -> Client {
+    let server = tower::service_fn(move |request: http::Request<kube::client::Body>| async move {
+        let (parts, body) = request.into_parts();
+        let sent = body.collect_bytes().await?;
+        tokio::time::sleep(takes).await;
+        let (code, answer) = if parts.method == http::Method::GET {
+            let status = serde_json::json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"});
+            (404, status)
+        } else {
+            let mut lease: serde_json::Value = serde_json::from_slice(&sent)?;
+            lease["metadata"]["resourceVersion"] = "1".into();
+            (200, lease)
+        };
+        let answer = kube::client::Body::from(serde_json::to_vec(&answer)?);
+        Ok::<_, tower::BoxError>(http::Response::builder().status(code).body(answer)?)
+    });
+    Client::new(server, "default")
+}
+
+/// Others have counted since then: a leader that counted from the answer would write beside its successor.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_held_from_the_moment_it_was_asked_for_however_long_the_answer_took() {
+    let options = LeaseOptions {
+        name: "werkbank".into(),
+        namespace: "werkbank-system".into(),
+        identity: "a".into(),
+        duration_seconds: 15,
+        renew_deadline_seconds: 10,
+        retry_seconds: 2,
+    };
+    let authority = Authority::default();
+    let mut leadership = Leadership::new(slow(seconds(1)), &options, authority.clone(), Gauge::default()).unwrap();
+    let asked = Instant::now();
+    assert_eq!(leadership.acquire(&Shutdown::default()).await, Some(1));
+    assert!(Instant::now() >= asked + seconds(2), "it was looked for, and then written");
+    assert_eq!(authority.until(), Some(asked + seconds(10)));
+}

@@ -140,6 +140,31 @@ fn a_return_is_watched_with_all_of_the_traffic_as_long_as_a_breach_takes_to_show
     assert_eq!((world.attempt().state, world.attempt().revision), (AttemptState::RollingBack, old));
 }
 
+/// One that passes may fail the next time: a breach shows after `failureLimit` and one more.
+#[test]
+fn a_return_that_is_well_is_watched_as_long_as_one_that_is_not() {
+    for limit in [0, 1, 3] {
+        let mut world = just_promoted(json!({"keepStable": "30m", "rollbackWindow": "24h"}));
+        world.analysis(json!({"metrics": [super::world::guardrail()], "failureLimit": limit}));
+        world.deploy("churn-1");
+        for _ in 0..3 {
+            world.pass();
+            world.gateway_accepts();
+        }
+        for _ in 0..limit {
+            world.advance(30);
+            world.all_is_well();
+            world.pass();
+            assert_eq!(world.attempt().state, AttemptState::Promoting, "failureLimit {limit}");
+        }
+        world.advance(30);
+        world.all_is_well();
+        world.pass();
+        world.pass();
+        assert_eq!(world.attempt().state, AttemptState::Promoted, "failureLimit {limit}");
+    }
+}
+
 #[test]
 fn guardrails_are_on_during_a_fast_return_and_one_that_was_taken_back_is_not_proven_any_more() {
     let mut world = just_promoted(json!({"keepStable": "30m", "rollbackWindow": "24h"}));

@@ -37,6 +37,20 @@ fn a_restored_object_promotes_what_had_been_rolled_back() {
     story.is("restored");
 }
 
+/// Nothing is to be written meanwhile, so no write finds out when it is back.
+#[test]
+fn a_record_that_cannot_be_read_is_asked_again_soon() {
+    let mut world = rolled_back();
+    world.restore();
+    world.is_trail_unread = true;
+    world.pass();
+    let plan = world.pass();
+    assert_eq!((plan.status.is_none(), plan.requeue), (true, Some(std::time::Duration::from_secs(10))));
+    world.is_trail_unread = false;
+    world.come_to_rest();
+    assert_eq!(world.attempt().cause, Some(Cause::PreviouslyRolledBack));
+}
+
 #[test]
 fn a_hold_whose_status_write_is_lost_is_decided_again_and_can_be_tried_again() {
     let mut world = rolled_back();

@@ -63,6 +63,8 @@ pub(super) struct World {
     /// The Gateway has no filter RequestMirror.
     pub(super) has_no_mirrors: bool,
     pub(super) trail: Trail,
+    /// The record cannot be read, and nobody has tried to write to it.
+    pub(super) is_trail_unread: bool,
     written: u64,
 }
 
@@ -110,6 +112,7 @@ impl World {
             settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
             has_no_mirrors: false,
             trail: Trail::default(),
+            is_trail_unread: false,
             written: 0,
         };
         for version in 1..=4_u8 {
@@ -201,9 +204,9 @@ impl World {
         if !restored::must_ask(self.resource.status.as_ref(), &self.memory.lost) {
             return History::NotAsked;
         }
-        match self.memory.trail_unavailable_since {
-            Some(_) => History::Unknown("the store is away; bring it back".into()),
-            None => History::Known(self.trail.newest_first()),
+        match self.is_trail_unread || self.memory.trail_unavailable_since.is_some() {
+            true => History::Unknown("the store is away; bring it back".into()),
+            false => History::Known(self.trail.newest_first()),
         }
     }
 
