@@ -266,11 +266,12 @@ fn on_probation() -> World {
     world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [super::world::guardrail(), super::properties::late_by("1m")]}));
     world.measure("error-rate", Measurement::of(0.001));
     world.deploy("churn-2");
-    while world.status().phase != Phase::Probation {
+    let step = |world: &mut World| {
         world.pass();
         world.all_is_well();
         world.advance(30);
-    }
+    };
+    world.until(|it| it.status().phase == Phase::Probation, step);
     world
 }
 

@@ -338,9 +338,7 @@ fn the_approval_of_a_step_can_be_taken_back_when_it_is_behind() {
 #[test]
 fn a_promotion_is_not_completed_for_what_is_rejected_meanwhile() {
     let mut world = approved();
-    while world.attempt().state != AttemptState::Promoting {
-        wait(&mut world, 600);
-    }
+    world.until(|it| it.attempt().state == AttemptState::Promoting, |it| wait(it, 600));
     let before = world.status().stable;
     world.approvals.pop();
     world.says("churn-2", "business", "Rejected", "carla");

@@ -199,12 +199,13 @@ fn a_job_waits_for_the_clock_if_that_starts_soon_and_only_one_that_began_after_i
     let mut world = watched(judged_by_a_job("Guardrail"));
     assert_eq!(Some(world.jobs()[0].1.moment), world.attempt().observing_since);
     world.jobs_say(Candidate, GOOD);
-    while world.attempt().weight.to_string() == "5%" {
+    let step = |world: &mut World| {
         world.gateway_accepts();
         world.pods_ready();
         world.jobs_say(Candidate, GOOD);
-        later(&mut world, 60);
-    }
+        later(world, 60);
+    };
+    world.until(|it| it.attempt().weight.to_string() != "5%", step);
     assert_eq!(world.attempt().state, AttemptState::Shifting);
     world.jobs_say(Candidate, GOOD);
     world.pass();
@@ -450,11 +451,12 @@ fn promoted_with_a_late_job() -> World {
     let mut world = watched(
         json!({"name": "returns", "role": "Objective", "delay": "1h", "threshold": {"min": "80%"}, "job": job()}),
     );
-    while world.status().probation.is_none() {
+    let step = |world: &mut World| {
         world.all_is_well();
-        later(&mut world, 60);
+        later(world, 60);
         assert_eq!(world.jobs(), [], "it gates no step");
-    }
+    };
+    world.until(|it| it.status().probation.is_some(), step);
     world.all_is_well();
     world.pass();
     world

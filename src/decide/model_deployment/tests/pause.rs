@@ -171,11 +171,12 @@ fn a_pause_before_the_first_weight_lets_pods_come_up_and_no_request_reach_them()
 #[test]
 fn a_pause_on_the_way_to_all_traffic_keeps_the_revision_to_go_back_to() {
     let mut world = World::mid_canary();
-    while world.attempt().state != AttemptState::Promoting {
+    let step = |world: &mut World| {
         world.advance(60);
         world.all_is_well();
         world.pass();
-    }
+    };
+    world.until(|it| it.attempt().state == AttemptState::Promoting, step);
     world.request_at("pause", "-", "p1");
     world.pass();
     an_hour(&mut world);

@@ -210,6 +210,17 @@ impl World {
         }
     }
 
+    /// Does this until it is so. A mistake shows as a failure, and not as a test that never ends.
+    pub(super) fn until(&mut self, is_so: impl Fn(&Self) -> bool, step: impl Fn(&mut Self)) {
+        for _ in 0..1000 {
+            if is_so(self) {
+                return;
+            }
+            step(self);
+        }
+        panic!("it never comes to that: {:#?}", self.status());
+    }
+
     pub(super) fn decide(&self) -> Plan<ModelDeploymentStatus> {
         decide(&self.resource, &self.observe(), self.now)
     }
