@@ -14,7 +14,7 @@ use super::cluster::ClusterOptions;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 
 /// `kubectl_complete-werkbank`.
-pub const SCRIPT: &str = "#!/bin/sh\n# Completes kubectl werkbank: put it on the PATH as kubectl_complete-werkbank, executable.\nexec kubectl-werkbank __complete \"$@\"\n";
+pub const SCRIPT: &str = "#!/bin/sh\n# Completes kubectl werkbank: put it on the PATH as kubectl_complete-werkbank, executable.\nexec kubectl-werkbank __complete -- \"$@\"\n";
 
 /// How long somebody who has pressed the key is made to wait for names.
 const ANSWER: Duration = Duration::from_secs(2);

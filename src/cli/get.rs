@@ -117,8 +117,14 @@ pub(super) async fn gatekeeper(
     let api: Api<ModelRegistryEntry> = Api::namespaced(cluster.client.clone(), &namespace);
     match api.get_opt(name).await {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        found => Ok(found?),
+        // Not those of another one that was registered under its name since.
+        found => Ok(found?.filter(|it| is_of_attempt(deployment, it))),
     }
+}
+
+fn is_of_attempt(deployment: &ModelDeployment, entry: &ModelRegistryEntry) -> bool {
+    let attempt = deployment.status.as_ref().and_then(|it| it.attempt.as_ref()).filter(|it| it.state.is_active());
+    attempt.is_none_or(|it| entry.metadata.uid.as_ref().is_none_or(|uid| *uid == it.entry.uid))
 }
 
 /// The object of that name.

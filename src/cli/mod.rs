@@ -159,12 +159,20 @@ fn fail(error: &CliError) -> ExitCode {
 /// # Errors
 /// When it cannot be written otherwise, such as to a full disk.
 pub fn print(out: &mut impl Write, text: &str) -> Result<(), CliError> {
-    let is_plain = anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
-    let text = if is_plain { anstream::adapter::strip_str(text).to_string() } else { text.to_owned() };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write(out, text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
         _ => Ok(()),
     }
+}
+
+/// Whether nobody would see colours.
+fn is_plain() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never
+}
+
+fn write(out: &mut impl Write, text: &str) -> std::io::Result<()> {
+    let text = if is_plain() { anstream::adapter::strip_str(text).to_string() } else { text.to_owned() };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 #[cfg(test)]

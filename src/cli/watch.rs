@@ -4,45 +4,61 @@
 //! each change is written below the one before, so that a log tells what happened. It goes on until it is interrupted, also while the
 //! API server does not answer, and ends when what it was asked for is gone.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{ErrorKind, IsTerminal, stdout};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::get::Selection;
-use super::{CliError, print};
+use super::{CliError, is_plain, write};
 
 /// How often a terminal is drawn at least.
 const REDRAW: Duration = Duration::from_secs(1);
+/// How long the API server has for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Changes that come together are drawn together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(cluster: &Cluster, selection: &Selection) -> Result<(), CliError> {
-    let is_terminal = stdout().is_terminal();
+    // Where nothing is drawn in colours, nothing is drawn over either.
+    let redraws = stdout().is_terminal() && !is_plain();
     // From here on: whoever listens only now and then misses what comes in between, and nothing else ends the process.
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| CliError::Print(error.to_string()))?;
     let mut changes = Box::pin(watcher(selection.api(cluster), selection.config()).default_backoff());
     let mut before = String::new();
     loop {
-        let text = match selection.trees(cluster).await {
-            Err(CliError::Cluster(error)) if !before.is_empty() => {
+        let found = tokio::select! {
+            biased;
+            _ = interrupted.recv() => return Ok(()),
+            found = timeout(ANSWER, selection.trees(cluster)) => found,
+        };
+        let text = match found {
+            Ok(Err(CliError::Cluster(error))) if !before.is_empty() => {
                 format!("{}; trying again\n", CliError::Cluster(error))
             }
-            other => other?,
+            Ok(other) => other?,
+            Err(_) => "the API server does not answer; trying again\n".to_owned(),
         };
         if text != before {
-            print(&mut stdout().lock(), &drawn(&text, &before, is_terminal))?;
+            match write(&mut stdout().lock(), &drawn(&text, &before, redraws)) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                written => written.map_err(|error| CliError::Print(error.to_string()))?,
+            }
         }
         before = text;
         tokio::select! {
             biased;
             _ = interrupted.recv() => return Ok(()),
             // What it says is asked for above; and what goes wrong with it, too.
-            _ = changes.next() => tokio::time::sleep(TOGETHER).await,
-            () = tokio::time::sleep(REDRAW), if is_terminal => {}
+            _ = changes.next() => {
+                tokio::time::sleep(TOGETHER).await;
+                while let Some(Some(_)) = changes.next().now_or_never() {}
+            }
+            () = tokio::time::sleep(REDRAW), if redraws => {}
         }
     }
 }

@@ -51,8 +51,7 @@ impl StorageError {
     /// Translates an object store's error about `what` (a URI without credentials).
     #[must_use]
     pub fn of_store(error: &object_store::Error, what: &str) -> Self {
-        let text = error.to_string();
-        let code = error_code(&text);
+        let code = error_code(&error.to_string());
         let told = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
         let credentials = credentials(what);
         let denied = format!(
@@ -70,8 +69,7 @@ impl StorageError {
             )),
             // Its own reading on after an interruption asks for the version that it began with.
             object_store::Error::Precondition { .. } => Self::changed(what),
-            // Of a listing `object_store` says so in words alone.
-            _ if is_one_of(&MISSING_CODES) || text.contains("404 Not Found") => Self::NotFound(missing),
+            _ if is_one_of(&MISSING_CODES) => Self::NotFound(missing),
             _ if is_one_of(&CREDENTIAL_CODES) => Self::Denied(denied),
             _ => Self::Unreachable(format!(
                 "the store of {what} does not answer as it should{told}: {}; check its address among {credentials}, and the network",
@@ -156,6 +154,15 @@ mod tests {
         let error = StorageError::of_store(&generic(body), "s3://models/x");
         assert!(matches!(&error, StorageError::Denied(message) if message.contains("InvalidAccessKeyId")), "{error:?}");
         assert!(!error.to_string().contains("AKIASECRET"));
+    }
+
+    /// It says nothing of the artifact.
+    #[test]
+    fn whoever_gives_no_credentials_is_not_the_store() {
+        let body =
+            "Error performing GET http://169.254.169.254/latest/meta-data/iam/security-credentials/: 404 Not Found";
+        let error = StorageError::of_store(&generic(body), "s3://models/x");
+        assert!(matches!(error, StorageError::Unreachable(_)), "{error:?}");
     }
 
     #[test]

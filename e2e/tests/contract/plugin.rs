@@ -130,6 +130,7 @@ fn kubectl_completes_it(cluster: &ApiServer) -> Result<()> {
     for (words, expected) in [
         (["werkbank", "sta"].as_slice(), "status\tShow all there is to know"),
         (&["werkbank", "get", "-n", "crm", ""], "churn-api\n"),
+        (&["werkbank", "-n", "crm", "get", ""], "churn-api\n"),
         (&["werkbank", "approve", "-n", "crm", "modeld"], "modeldeployment/churn-api\n"),
         (&["werkbank", "get", "--wa"], "--watch\t"),
     ] {

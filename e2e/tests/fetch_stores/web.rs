@@ -35,6 +35,8 @@ fn answer(request: &str, host: &str) -> String {
         "/neither.json" => says("200 OK", "{}"),
         "/no-head.json" if method == "HEAD" => says("405 Method Not Allowed", ""),
         "/no-head.json" => says("200 OK\r\nETag: \"v1\"", "{}"),
+        "/signed-for-get.json" if method == "HEAD" => says("403 Forbidden", ""),
+        "/signed-for-get.json" => says("200 OK\r\nETag: \"v1\"", "{}"),
         // Listed as one version, handed out as another.
         "/changes.json" if method == "HEAD" => says("200 OK\r\nETag: \"v1\"", "{}"),
         "/changes.json" => says("200 OK\r\nETag: \"v2\"", "{}"),
@@ -110,7 +112,7 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_verified_and_read_again_only_if_nobody_can_tell_that_it_is_the_same() {
     let scene = Scene::start().await.unwrap();
-    let all = ["model.json", "dated.json", "no-head.json", "moved.json", "neither.json"];
+    let all = ["model.json", "dated.json", "no-head.json", "signed-for-get.json", "moved.json", "neither.json"];
     for path in all {
         let first = scene.verify(path, &[]).unwrap().unwrap_or_else(|it| panic!("{path}: {it:?}"));
         assert_eq!((first.bytes, first.files, first.read), (2, 1, true), "{path}");

@@ -65,7 +65,7 @@ fn open(uri: &ArtifactUri, patience: Patience) -> Result<Arc<dyn ObjectStore>, S
             Arc::new(built.map_err(|_| unfit("GOOGLE_SERVICE_ACCOUNT_KEY or GOOGLE_SERVICE_ACCOUNT"))?)
         }
         ArtifactScheme::Azure => {
-            let options = client(plain_http("AZURE_ALLOW_HTTP", &["AZURE_STORAGE_ENDPOINT"])?);
+            let options = client(plain_http("AZURE_ALLOW_HTTP", &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"])?);
             let builder = MicrosoftAzureBuilder::from_env().with_container_name(uri.bucket());
             let built = builder.with_client_options(options).with_retry(retry).build();
             Arc::new(built.map_err(|_| unfit("AZURE_STORAGE_ACCOUNT_NAME and the credentials"))?)

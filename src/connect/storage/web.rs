@@ -53,6 +53,8 @@ impl WebFile {
         let client = Client::builder()
             .https_only(true)
             .no_proxy()
+            // It would tell one host the address, with its signature, of another.
+            .referer(false)
             .dns_resolver(std::sync::Arc::new(CALLABLE))
             .redirect(Policy::custom(follow))
             .connect_timeout(Duration::from_secs(5))
@@ -70,8 +72,9 @@ impl WebFile {
     /// As the server says.
     pub(super) async fn head(&self) -> Result<Listed, StorageError> {
         let answer = match self.ask(Method::HEAD).await {
-            // Not every server knows what that is. Of the other answer nothing is read but its head.
-            Ok(answer) if matches!(answer.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
+            // Not every server knows what that is, and a signed address is signed for another question. Of the other answer nothing is
+            // read but its head.
+            Ok(answer) if answer.status().is_client_error() || answer.status() == StatusCode::NOT_IMPLEMENTED => {
                 self.ask(Method::GET).await?
             }
             other => other?,
@@ -112,7 +115,9 @@ impl WebFile {
         let mut pause = Duration::from_millis(200);
         for _ in 0..self.retries {
             match self.client.request(method.clone(), &self.what).send().await {
-                Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
+                Ok(answer) if !answer.status().is_server_error() || answer.status() == StatusCode::NOT_IMPLEMENTED => {
+                    return Ok(answer);
+                }
                 Err(error) if error.is_redirect() || never_called(&error).is_some() => {
                     return Err(unanswered(&error, &self.what));
                 }

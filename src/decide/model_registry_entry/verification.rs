@@ -165,10 +165,9 @@ pub(super) fn verify(
         return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(it)) };
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
-    if current.is_some() {
-        // By a clock that was set back since it began now.
-        known.looking_since = Some(known.looking_since.filter(|at| *at <= now).unwrap_or(now));
-    }
+    // By a clock that was set back since it began now; and one that somebody has deleted is made anew.
+    let seen_since = known.looking_since.filter(|at| *at <= now).unwrap_or(now);
+    known.looking_since = current.map(|_| seen_since);
     let (since, pods_unseen) = (known.looking_since.unwrap_or(now), observed.jobs.pods_unseen.as_deref());
     let answer = current.and_then(|it| answer(it, since, pods_unseen, now));
     let under_way = current.filter(|_| answer.is_none());

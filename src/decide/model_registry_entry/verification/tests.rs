@@ -666,6 +666,19 @@ fn a_clock_that_goes_before_the_api_servers_gives_a_job_no_less_time_to_begin() 
 }
 
 #[test]
+fn a_job_that_somebody_has_deleted_is_made_anew_and_has_all_of_its_time() {
+    let mut world = World::new();
+    world.pass();
+    world.is_in(&json!({"running": {}}));
+    world.pass();
+    world.later(660);
+    world.observed.jobs.live.clear();
+    world.pass();
+    world.pass();
+    assert_eq!((world.jobs(), world.known().looks, world.known().unseen), (1, 0, None));
+}
+
+#[test]
 fn a_job_of_another_number_than_the_next_is_deleted_whichever_it_is() {
     let mut world = World::new();
     world.verified();
