@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use werkbank::api::artifact_failure::ArtifactFailureReason;
+use werkbank::decide::live_job::STUCK;
 
 /// CamelCase words in the sources of decisions that are no reasons.
 const NO_REASONS: &[&str] = &[
@@ -34,15 +35,9 @@ const NO_REASONS: &[&str] = &[
     "Service",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
-    // What the Job controller calls an end, and the kubelet a container that does not start.
+    // What the Job controller calls an end.
     "Complete",
     "DeadlineExceeded",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
     // What the kubelet calls a container that is merely early.
     "ContainerCreating",
     "PodInitializing",
@@ -127,7 +122,8 @@ fn set_by_the_operator() -> Result<BTreeSet<String>> {
         reasons.extend(literals(&std::fs::read_to_string(file)?));
     }
     assert!(reasons.len() > 30, "the sources of decisions are not where this test looks: {reasons:?}");
-    reasons.retain(|reason| !NO_REASONS.contains(&reason.as_str()));
+    // Nor is what the kubelet calls a container that does not start.
+    reasons.retain(|reason| !NO_REASONS.iter().chain(&STUCK).any(|it| it == reason));
     reasons.extend(ArtifactFailureReason::ALL.iter().map(|reason| reason.as_str().to_owned()));
     let crd = yaml("crds/modeldeployments.werkbank.dev.yaml")?;
     reasons.extend(values(&crd, "cause")?);

@@ -256,7 +256,11 @@ async fn start_gateway(control_plane: &ControlPlane, tools: &Tools) -> Result<Ga
 }
 
 /// A binary of this workspace, beside the running one (tests run one folder below).
-pub(crate) fn sibling(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When it is not built.
+pub fn sibling(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.with_context(|| {

@@ -4,18 +4,19 @@
 mod s3;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use object_store::aws::AmazonS3Builder;
 use s3::S3;
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
 use werkbank::api::artifact_report::ArtifactReport;
 use werkbank::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
+use werkbank_e2e::workbench::sibling;
 
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
 
@@ -35,7 +36,7 @@ impl Pod {
 
     /// With access to the store, and its termination message in a file of the pod.
     fn process(&self, endpoint: &str) -> Result<Command> {
-        let mut command = Command::new(werkbank()?);
+        let mut command = Command::new(sibling("werkbank")?);
         command
             .env_clear()
             .envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
@@ -72,14 +73,6 @@ impl Pod {
     fn refused(&self, s3: &S3, uri: &str, digest: Sha256Digest) -> Result<Reason> {
         Ok(self.failure(self.command(&s3.endpoint(), uri, digest)?)?.reason)
     }
-}
-
-/// The binary beside this test's directory: `target/debug/werkbank`.
-fn werkbank() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let binary = test.parent().and_then(Path::parent).context("no target directory")?.join("werkbank");
-    ensure!(binary.exists(), "{} is missing; run `cargo build -p werkbank` first", binary.display());
-    Ok(binary)
 }
 
 fn told(output: &Output) -> String {

@@ -89,14 +89,14 @@ impl Verification {
     }
 
     /// A look has found something else, or nothing.
-    pub fn is_wrong(&mut self, failure: FailedLook) {
+    pub fn found_wrong(&mut self, failure: FailedLook) {
         self.ended();
         self.wrong = failure.after(self.wrong.as_ref());
         self.unseen = None;
     }
 
     /// A look has seen nothing of it.
-    pub fn is_unseen(&mut self, failure: FailedLook) {
+    pub fn not_seen(&mut self, failure: FailedLook) {
         self.ended();
         self.unseen = failure.after(self.unseen.as_ref());
     }

@@ -7,6 +7,7 @@
 use kube::ResourceExt;
 
 use super::screen::{Cell, Line as Shown, aligned, show};
+use super::tree::active;
 use crate::api::approval::name_of;
 use crate::api::condition;
 use crate::api::governance::{DataSource, Governance, Owners};
@@ -31,7 +32,7 @@ pub fn entries_of(resource: &ModelDeployment) -> Vec<String> {
 }
 
 fn subjects(status: &ModelDeploymentStatus) -> impl Iterator<Item = (&'static str, &EntryRef)> {
-    let candidate = status.attempt.as_ref().filter(|it| it.state.is_active()).map(|it| &it.entry);
+    let candidate = active(status).map(|it| &it.entry);
     let candidate = candidate.filter(|it| status.stable.as_ref() != Some(*it));
     let serves = status.stable.as_ref().map(|it| ("serves", it));
     serves.into_iter().chain(candidate.map(|it| ("on its way", it)))

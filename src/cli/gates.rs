@@ -5,6 +5,7 @@
 use kube::ResourceExt;
 
 use super::screen::{Cell, Line, Tone, aligned};
+use super::tree::active;
 use crate::api::condition;
 use crate::api::model_deployment::Phase;
 use crate::api::{ModelDeployment, ModelRegistryEntry, Weight};
@@ -17,9 +18,8 @@ const OF_ENTRY: [(&str, &str); 3] =
 #[must_use]
 pub fn entry_of(resource: &ModelDeployment) -> Option<&str> {
     let status = resource.status.as_ref()?;
-    let attempt = status.attempt.as_ref().filter(|it| it.state.is_active());
     let waits = (status.phase == Phase::Gating).then_some(resource.spec.model_ref.name.as_str());
-    attempt.map(|it| it.entry.name.as_str()).or(waits)
+    active(status).map(|it| it.entry.name.as_str()).or(waits)
 }
 
 /// A line for each gate; nothing, where there is none. `entry` is the one of [`entry_of`], if it is there.
@@ -36,7 +36,7 @@ pub fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>) -> 
         };
         rows.push([gate.into(), state, said.message.clone().into()]);
     }
-    let attempt = resource.status.as_ref().and_then(|it| it.attempt.as_ref()).filter(|it| it.state.is_active());
+    let attempt = resource.status.as_ref().and_then(active);
     for step in attempt.into_iter().flat_map(|it| &it.approvals) {
         let is_past = attempt.is_some_and(|it| it.weight >= step.weight && it.weight > Weight::NONE);
         let state = if is_past { Cell::toned(Tone::Good, "passed") } else { Cell::toned(Tone::Doubtful, "ahead") };

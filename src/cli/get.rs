@@ -123,7 +123,7 @@ pub(super) async fn gatekeeper(
 }
 
 fn is_of_attempt(deployment: &ModelDeployment, entry: &ModelRegistryEntry) -> bool {
-    let attempt = deployment.status.as_ref().and_then(|it| it.attempt.as_ref()).filter(|it| it.state.is_active());
+    let attempt = deployment.status.as_ref().and_then(tree::active);
     attempt.is_none_or(|it| entry.metadata.uid.as_ref().is_none_or(|uid| *uid == it.entry.uid))
 }
 

@@ -4,15 +4,17 @@ use chrono::{DateTime, Utc};
 use clap::{ArgAction, Args};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use serde_json::Value;
 
 use super::CliError;
 use super::cluster::{Cluster, ClusterOptions};
 use super::get;
 use super::overview::{self, Facts, Told};
+use crate::api::gateway::HttpRoute;
 use crate::api::{ModelDeployment, labels};
+use crate::build::route::weights;
+use crate::decide::model_deployment::acceptance::{RouteState, route_state};
 
 /// Events that are shown: the newest.
 const MOST_TOLD: usize = 15;
@@ -63,14 +65,7 @@ fn pods_of(deployment: &Deployment) -> String {
 
 /// The weights that the gateway has been told, and whether it has accepted them; nothing, without a route.
 async fn route(cluster: &Cluster, name: &str) -> Option<String> {
-    let resource = ApiResource {
-        group: "gateway.networking.k8s.io".into(),
-        version: "v1".into(),
-        api_version: "gateway.networking.k8s.io/v1".into(),
-        kind: "HTTPRoute".into(),
-        plural: "httproutes".into(),
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
+    let api: Api<HttpRoute> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     match api.get_opt(name).await {
         Ok(found) => found.map(|it| said_of_route(&it)),
         // Whoever may see deployments need not be allowed to see routes.
@@ -78,27 +73,13 @@ async fn route(cluster: &Cluster, name: &str) -> Option<String> {
     }
 }
 
-fn said_of_route(route: &DynamicObject) -> String {
-    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    let backends = list(route.data.pointer("/spec/rules/0/backendRefs"));
-    let of = |it: &Value| {
-        let weight = it.get("weight").and_then(Value::as_i64).unwrap_or(1);
-        format!("{} {weight}", it.get("name").and_then(Value::as_str).unwrap_or("?"))
-    };
-    let weights: Vec<String> = backends.iter().map(of).collect();
-    let generation = route.metadata.generation;
-    let parents = list(route.data.pointer("/status/parents"));
-    let conditions = parents.iter().flat_map(|it| list(it.get("conditions")));
-    let accepted = conditions.filter(|it| it.get("type").is_some_and(|it| it == "Accepted"));
-    let is_accepted = |it: Value| {
-        it.get("status").is_some_and(|it| it == "True")
-            && it.get("observedGeneration").and_then(Value::as_i64) == generation
-    };
-    let accepted: Vec<bool> = accepted.map(is_accepted).collect();
-    let said = match accepted.as_slice() {
-        [] => "no gateway has said anything of it",
-        all if all.iter().all(|it| *it) => "accepted",
-        _ => "not accepted",
+fn said_of_route(route: &HttpRoute) -> String {
+    let backends = weights(route).into_iter().next().unwrap_or_default();
+    let weights: Vec<String> = backends.into_iter().map(|(name, weight)| format!("{name} {weight}")).collect();
+    let said = match route_state(route) {
+        RouteState::Accepted => "accepted".to_owned(),
+        RouteState::Pending => "not accepted yet".to_owned(),
+        RouteState::Rejected(why) => format!("not accepted: {why}"),
     };
     format!("{}: {said}", weights.join(", "))
 }

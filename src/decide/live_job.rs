@@ -16,7 +16,7 @@ use crate::api::duration::after;
 /// How long a pod is waited for that the Job's controller has seen the end of.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Why a container waits when it will not begin before somebody changes something.
-const STUCK: [&str; 6] = [
+pub const STUCK: [&str; 6] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -118,12 +118,14 @@ impl LiveJob {
         if self.containers().any(|it| it.name == container && it.state.as_ref().is_some_and(runs)) {
             return None;
         }
-        let why = self.stuck().or_else(|| self.is_unscheduled().then(|| "no node takes its pod".to_owned()));
-        Some(
-            why.unwrap_or_else(|| {
-                if self.pods.is_empty() { "it has no pod" } else { "its container waits" }.to_owned()
-            }),
-        )
+        let waits = if self.pods.is_empty() { "it has no pod" } else { "its container waits" };
+        Some(self.why_stuck().unwrap_or_else(|| waits.to_owned()))
+    }
+
+    /// Why it will not begin before somebody changes something.
+    #[must_use]
+    pub fn why_stuck(&self) -> Option<String> {
+        self.stuck().or_else(|| self.is_unscheduled().then(|| "no node takes its pod".to_owned()))
     }
 
     /// Whether no node takes its pod.

@@ -82,8 +82,31 @@ impl Cache {
         }
     }
 
+    /// The entry; filled first if it is not there, by one process at a time.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be filled, or not be put in its place.
+    pub(super) async fn filled(
+        &self,
+        entry: &str,
+        what: &str,
+        fill: impl AsyncFnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        if let Some(path) = self.get(entry) {
+            return Ok(path);
+        }
+        let _lock = self.lock(entry, what).await?;
+        if let Some(path) = self.get(entry) {
+            return Ok(path);
+        }
+        let unfinished = self.begin(entry)?;
+        fill(&unfinished).await?;
+        self.publish(&unfinished, entry)
+    }
+
     /// Waits for a lock, and says so if it has to wait.
-    pub(super) async fn lock(&self, name: &str, what: &str) -> Result<File> {
+    async fn lock(&self, name: &str, what: &str) -> Result<File> {
         let mut said = false;
         loop {
             if let Some(lock) = self.try_lock(name)? {
@@ -99,7 +122,7 @@ impl Cache {
 
     /// An empty directory to fill, of which [`Cache::publish`] makes the entry.
     /// The entry's lock must be held: leftovers of an interrupted build are removed.
-    pub(super) fn begin(&self, entry: &str) -> Result<PathBuf> {
+    fn begin(&self, entry: &str) -> Result<PathBuf> {
         let path = self.root.join(format!(".unfinished-{entry}"));
         if path.exists() {
             std::fs::remove_dir_all(&path)
@@ -110,7 +133,7 @@ impl Cache {
     }
 
     /// Makes a filled directory the entry, in one step.
-    pub(super) fn publish(&self, filled: &Path, entry: &str) -> Result<PathBuf> {
+    fn publish(&self, filled: &Path, entry: &str) -> Result<PathBuf> {
         let path = self.root.join(entry);
         std::fs::rename(filled, &path).with_context(|| format!("cannot put {} in its place", path.display()))?;
         Ok(path)

@@ -28,26 +28,21 @@ pub(super) struct Module<'a> {
 pub(super) async fn build(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>) -> Result<PathBuf> {
     // Not the version of Go: what is there must be found where there is no Go (any more).
     let entry = format!("{}-{}", module.name, digest(&module.directory, &[module.package, module.ldflags])?);
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    let _lock = cache.lock(&entry, module.title).await?;
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    check_go(supervisor, &module.directory).await?;
-    let unfinished = cache.begin(&entry)?;
-    let line = format!(
-        "building {} from source, because it is neither on PATH nor in {}; once, usually {}",
-        module.title,
-        cache.root().display(),
-        module.usually
-    );
-    shown(&line, compile(cache, supervisor, module, &entry, &unfinished)).await?;
-    for name in module.names {
-        std::os::unix::fs::symlink(module.name, unfinished.join(name))?;
-    }
-    cache.publish(&unfinished, &entry)
+    let fill = async |into: &Path| -> Result<()> {
+        check_go(supervisor, &module.directory).await?;
+        let line = format!(
+            "building {} from source, because it is neither on PATH nor in {}; once, usually {}",
+            module.title,
+            cache.root().display(),
+            module.usually
+        );
+        shown(&line, compile(cache, supervisor, module, &entry, into)).await?;
+        for name in module.names {
+            std::os::unix::fs::symlink(module.name, into.join(name))?;
+        }
+        Ok(())
+    };
+    cache.filled(&entry, module.title, fill).await
 }
 
 async fn compile(cache: &Cache, supervisor: &Supervisor, module: &Module<'_>, entry: &str, into: &Path) -> Result<()> {
@@ -109,21 +104,15 @@ pub(super) async fn files_of_module(
 ) -> Result<PathBuf> {
     let name = module.rsplit('/').next().unwrap_or(module);
     let entry = format!("{name}-{}", digest(directory, &[module])?);
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    let _lock = cache.lock(&entry, module).await?;
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    check_go(supervisor, directory).await?;
-    let line = format!(
-        "fetching the Go module {module}, because it is not in {}; once, usually under a minute",
-        cache.root().display()
-    );
-    let unfinished = cache.begin(&entry)?;
-    shown(&line, fetch(supervisor, directory, module, wanted, &unfinished)).await?;
-    cache.publish(&unfinished, &entry)
+    let fill = async |into: &Path| {
+        check_go(supervisor, directory).await?;
+        let line = format!(
+            "fetching the Go module {module}, because it is not in {}; once, usually under a minute",
+            cache.root().display()
+        );
+        shown(&line, fetch(supervisor, directory, module, wanted, into)).await
+    };
+    cache.filled(&entry, module, fill).await
 }
 
 /// Puts the wanted files of a module into a directory.

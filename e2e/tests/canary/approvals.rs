@@ -1,12 +1,12 @@
 //! A model goes through approvals by two people with different rights, on a real API server, past the chart's own policies, and
 //! with the operator that looks after them.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
+use werkbank_e2e::workbench::sibling;
 
 use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed};
 
@@ -187,14 +187,11 @@ fn says(scene: &Scene, who: &str, arguments: &[&str], code: i32, expected: &str)
 }
 
 fn plugin(scene: &Scene, who: &str, arguments: &[&str]) -> Output {
-    let tests = std::env::current_exe().unwrap();
-    // Tests lie in target/<profile>/deps.
-    let folder: PathBuf = tests.parent().and_then(|deps| deps.parent()).unwrap().into();
-    Command::new(folder.join("kubectl-werkbank"))
+    Command::new(sibling("kubectl-werkbank").unwrap())
         .arg("--kubeconfig")
         .arg(scene.workbench.control_plane().kubeconfig())
         .args(["-n", NAMESPACE, "--as", who, "approve"])
         .args(arguments)
         .output()
-        .expect("kubectl-werkbank is built: `cargo build -p werkbank --bins`")
+        .unwrap()
 }

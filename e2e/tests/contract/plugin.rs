@@ -8,14 +8,13 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use werkbank_e2e::workbench::sibling;
 
 use super::{PATCH, at, deployment, example, object, run, said};
 use crate::apiserver::ApiServer;
 
 fn binary() -> Result<PathBuf> {
-    let tests = std::env::current_exe()?;
-    let folder = tests.parent().and_then(|deps| deps.parent()).context("tests lie in target/<profile>/deps")?;
-    Ok(folder.join("kubectl-werkbank"))
+    sibling("kubectl-werkbank")
 }
 
 fn command(cluster: &ApiServer) -> Result<Command> {
@@ -25,8 +24,7 @@ fn command(cluster: &ApiServer) -> Result<Command> {
 }
 
 fn plugin(cluster: &ApiServer, arguments: &[&str]) -> Result<Output> {
-    let built = "kubectl-werkbank is not built: `cargo build -p werkbank --bins`";
-    command(cluster)?.args(arguments).output().context(built)
+    Ok(command(cluster)?.args(arguments).output()?)
 }
 
 fn ends_with(cluster: &ApiServer, arguments: &[&str], code: i32, expected: &str) -> Result<()> {

@@ -5,7 +5,6 @@ mod azure;
 mod gcs;
 mod web;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
 use werkbank::api::artifact_report::ArtifactReport;
 use werkbank_e2e::process::Process;
+use werkbank_e2e::workbench::sibling;
 
 /// The files of `churn/v1/` in each store.
 const FILES: [(&str, &str); 3] = [("config.json", "{}"), ("weights/part 1.bin", "abc"), ("weights/part-2.bin", "")];
@@ -49,7 +49,7 @@ impl Pod {
     fn says(&self, arguments: &[&str]) -> Result<Answer> {
         let termination = self.root.path().join("termination");
         let environment = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut command = Command::new(werkbank()?);
+        let mut command = Command::new(sibling("werkbank")?);
         command.env_clear().envs(environment).env("TERMINATION_MESSAGE_PATH", &termination);
         let output = command.args(arguments).output()?;
         let said = std::fs::read_to_string(&termination).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Pod {
         let model = self.root.path().join("model");
         let termination = self.root.path().join("termination");
         let environment = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let fetched = Command::new(werkbank()?)
+        let fetched = Command::new(sibling("werkbank")?)
             .env_clear()
             .envs(environment)
             .env("TERMINATION_MESSAGE_PATH", &termination)
@@ -108,14 +108,6 @@ impl Pod {
         ensure!(self.refused(&format!("{store}/churn/v2/"))? == Reason::ArtifactNotFound, "not there");
         Ok(())
     }
-}
-
-/// The binary beside this test's directory: `target/debug/werkbank`.
-fn werkbank() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let binary = test.parent().and_then(Path::parent).context("no target directory")?.join("werkbank");
-    ensure!(binary.exists(), "{} is missing; run `cargo build -p werkbank` first", binary.display());
-    Ok(binary)
 }
 
 /// Until the server takes connections.

@@ -165,16 +165,8 @@ pub(super) fn verify(
         return Outcome { requeue: Some(UNSEEN_AGAIN.0), ..Outcome::of(Err(it)) };
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
-    // By a clock that was set back since it began now; and one that somebody has deleted is made anew.
-    let seen_since = known.looking_since.filter(|at| *at <= now).unwrap_or(now);
-    known.looking_since = current.map(|_| seen_since);
-    let (since, pods_unseen) = (known.looking_since.unwrap_or(now), observed.jobs.pods_unseen.as_deref());
-    let answer = current.and_then(|it| answer(it, since, pods_unseen, now));
-    let under_way = current.filter(|_| answer.is_none());
-    if let (Some(answer), Some(it)) = (answer, current) {
-        answer.tell(known, now);
-        known.asked = asked(&it.job).or(known.asked.take());
-    }
+    let pods_unseen = observed.jobs.pods_unseen.as_deref();
+    let under_way = hear(known, current, pods_unseen, now);
     let ops: Vec<Op> = ours().filter(|(look, _)| *look != known.looks).filter_map(|(_, it)| delete(it)).collect();
     let next = match under_way {
         Some(it) => Next::Later(Some(if it.end().is_some() && pods_unseen.is_none() { SOON } else { STUCK_AGAIN })),
@@ -182,12 +174,29 @@ pub(super) fn verify(
     };
     let (look, hindered, requeue) = match next {
         Next::Look(job) => (Some(Op::Create(Child::Job(job))), refused(observed), None),
-        Next::Later(requeue) => (None, observed.jobs.pods_unseen.clone(), requeue),
+        Next::Later(requeue) => (None, pods_unseen.map(str::to_owned), requeue),
         Next::Never(why) => (None, Some(why), None),
         Next::Waits(why) => (None, Some(why), Some(earlier(ITS_TURN, resource, known.looks))),
     };
     let ops = ops.into_iter().chain(look).collect();
     Outcome { ops, requeue, ..Outcome::of(conclude(known, under_way, hindered)) }
+}
+
+/// Puts what the Job of the present look has said into what is known; the Job, if it has said nothing yet.
+fn hear<'a>(
+    known: &mut Verification,
+    current: Option<&'a LiveJob>,
+    pods_unseen: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<&'a LiveJob> {
+    // By a clock that was set back since it began now; and one that somebody has deleted is made anew.
+    let since = known.looking_since.filter(|at| *at <= now).unwrap_or(now);
+    known.looking_since = current.map(|_| since);
+    let it = current?;
+    let Some(answer) = answer(it, since, pods_unseen, now) else { return Some(it) };
+    answer.tell(known, now);
+    known.asked = asked(&it.job).or(known.asked.take());
+    None
 }
 
 /// What is to be done while no Job is under way.

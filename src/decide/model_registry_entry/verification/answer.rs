@@ -33,8 +33,8 @@ impl Answer {
     pub(super) fn tell(self, known: &mut Verification, now: DateTime<Utc>) {
         match self {
             Self::Right(report) => known.found(&report, now),
-            Self::Wrong(failure) => known.is_wrong(failure),
-            Self::Unseen(failure) => known.is_unseen(failure),
+            Self::Wrong(failure) => known.found_wrong(failure),
+            Self::Unseen(failure) => known.not_seen(failure),
         }
     }
 }
@@ -73,9 +73,8 @@ pub(super) fn answer(
     if end.is_fresh(now) {
         return None;
     }
-    let why = it.stuck().or_else(|| it.is_unscheduled().then(|| "no node takes its pod".to_owned()));
     let limit = LIMIT.as_secs() / 3600;
-    let why = why.or_else(|| end.is_overdue().then(|| format!("it was not done within {limit} hours")));
+    let why = it.why_stuck().or_else(|| end.is_overdue().then(|| format!("it was not done within {limit} hours")));
     let why = why.unwrap_or_else(|| format!("it ended ({}) without an answer", end.reason));
     unseen(format!("the Job has said nothing: {why}"))
 }

@@ -39,23 +39,20 @@ pub(super) fn conclude(
 fn awaited(under_way: Option<&LiveJob>) -> String {
     let Some(it) = under_way else { return "a Job is about to read the artifact".into() };
     let name = it.name();
-    let begun = || format!("Job {name} reads the artifact; kubectl logs job/{name} says how far it is");
     stuck(under_way).unwrap_or_else(|| match it.pods.is_empty() {
         true => format!(
             "Job {name} has no pod yet; if that stays so, kubectl describe job {name} says which quota or policy is in the way"
         ),
-        false => begun(),
+        false => format!("Job {name} reads the artifact; kubectl logs job/{name} says how far it is"),
     })
 }
 
 /// Why a Job cannot begin, if somebody has to do something about that.
 fn stuck(under_way: Option<&LiveJob>) -> Option<String> {
     let it = under_way?;
-    let name = it.name();
-    let waits = it.stuck().map(|why| {
-        format!("Job {name} cannot begin: {why}; see artifact.secretRef, artifact.serviceAccountName and the operator's image")
-    });
-    waits.or_else(|| it.is_unscheduled().then(|| format!("Job {name} cannot begin: no node takes its pod")))
+    let see = "; see artifact.secretRef, artifact.serviceAccountName and the operator's image";
+    let see = if it.stuck().is_some() { see } else { "" };
+    Some(format!("Job {} cannot begin: {}{see}", it.name(), it.why_stuck()?))
 }
 
 /// Of those that a Job can give, the operator's own word for it.
