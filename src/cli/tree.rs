@@ -11,7 +11,7 @@ use super::screen::{Cell, Line, Tone, aligned, show};
 use crate::api::condition::{self, ConditionStatus};
 use crate::api::duration;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, ModelDeploymentStatus, RequestOutcome, RevisionRole, RevisionStatus, Verdict,
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, RequestOutcome, RevisionRole, RevisionStatus, Verdict,
 };
 use crate::api::model_deployment::{Phase, VerdictKind};
 use crate::api::{Condition, ModelDeployment, ModelRegistryEntry, Weight};
@@ -107,18 +107,17 @@ fn refused(status: &ModelDeploymentStatus, told: Option<&str>) -> Option<String>
     (!known).then(|| format!("refused: {}: {why}", request.verb))
 }
 
-/// How the last attempt ended, and how to try again.
+/// How the last attempt ended, and how to go on: what is revoked is not tried again.
 fn history(resource: &ModelDeployment, attempt: &Attempt, now: DateTime<Utc>) -> Option<String> {
     let ago = age(attempt.entered_at, now);
     match attempt.state {
         AttemptState::RolledBack | AttemptState::Failed => {
             let cause = attempt.cause.map(|it| format!("{it:?}")).unwrap_or_default();
-            Some(format!(
-                "last attempt: {} {:?} {ago} ago: {cause}; try it again: kubectl werkbank retry {}",
-                attempt.revision,
-                attempt.state,
-                resource.name_any()
-            ))
+            let next = match attempt.cause {
+                Some(Cause::Revoked) => "point spec.modelRef at another entry".to_owned(),
+                _ => format!("try it again: kubectl werkbank retry {}", resource.name_any()),
+            };
+            Some(format!("last attempt: {} {:?} {ago} ago: {cause}; {next}", attempt.revision, attempt.state))
         }
         AttemptState::Promoted => Some(format!("last attempt: {} Promoted {ago} ago", attempt.revision)),
         _ => None,

@@ -93,6 +93,15 @@ fn a_pause_is_shown_and_a_request_that_did_nothing() {
 }
 
 #[test]
+fn what_is_revoked_is_not_to_be_tried_again() {
+    let mut attempt = attempt("Failed", "0%");
+    attempt["cause"] = json!("Revoked");
+    let shown = render(&deployment(json!({"phase": "Failed", "attempt": attempt})), None, now());
+    assert!(shown.contains("Revoked; point spec.modelRef at another entry"), "{shown}");
+    assert!(!shown.contains("retry"), "{shown}");
+}
+
+#[test]
 fn a_rolled_back_revision_says_why_and_how_to_try_again() {
     let mut attempt = attempt("RolledBack", "0%");
     attempt["cause"] = json!("GuardrailBreached");
