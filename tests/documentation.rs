@@ -192,11 +192,14 @@ fn the_full_examples_use_every_field() -> Result<()> {
         let minimal = yaml(&format!("examples/{kind}/minimal.yaml"))?;
         let full = yaml(&format!("examples/{kind}/full.yaml"))?;
         // What excludes other fields cannot stand beside them.
-        let autoscaled =
-            if kind == "modeldeployment" { yaml("examples/modeldeployment/autoscaled.yaml")? } else { Value::Null };
+        let only = |of: &str, name: &str| {
+            if kind == of { yaml(&format!("examples/{of}/{name}.yaml")) } else { Ok(Value::Null) }
+        };
+        let (autoscaled, vendor) = (only("modeldeployment", "autoscaled")?, only("modelregistryentry", "vendor")?);
         let elsewhere = |path: &str| {
             path == "spec.analysis.none" && holds(&minimal, path)
                 || path.starts_with("spec.autoscaling") && holds(&autoscaled, path)
+                || path.starts_with("spec.vendor") && holds(&vendor, path)
         };
         let unused: Vec<String> =
             fields(plural)?.into_iter().filter(|path| !holds(&full, path) && !elsewhere(path)).collect();

@@ -12,6 +12,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::provenance::Evidence;
 use super::{DurationText, MomentText};
 
 /// Blanks say nothing.
@@ -152,6 +153,13 @@ pub struct DataSource {
     pub owner: Option<String>,
     /// Whether it is about people (GDPR, Article 4).
     pub personal_data: bool,
+    /// What it is called in your feature store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = SAID))]
+    pub feature_view: Option<String>,
+    /// What its owner promises of it: the data contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Evidence>,
     /// On what grounds it is processed (GDPR, Article 6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legal_basis: Option<LegalBasis>,

@@ -1,7 +1,7 @@
 //! `ModelRegistryEntry`: one immutable version of a model.
 //!
 //! An entry answers "which bytes": where the artifact lies and what its digest
-//! is. A deployment names an entry, never a URI, so what runs is always a
+//! is; or whose model it is, if somebody else runs it. A deployment names an entry, never a URI, so what runs is always a
 //! version that was registered. It answers "may it?": who has to agree, and who submitted it. And it answers "still?": an entry that is revoked is off the traffic of whoever
 //! uses it within seconds, for good.
 
@@ -14,10 +14,12 @@ use super::DayText;
 use super::approval;
 use super::condition::Condition;
 use super::governance::{DataSource, Governance, Owners};
+use super::provenance::{Evaluation, Lineage};
+use super::vendor::Vendor;
 use super::verification::Verification;
 
-/// One immutable version of a model: which model, which version, where its
-/// bytes are and what their digest is. The spec cannot be changed but for `lifecycle`, `reviewBy`,
+/// One immutable version of a model: which model, which version, and where its
+/// bytes are and what their digest is, or who runs it. The spec cannot be changed but for `lifecycle`, `reviewBy`,
 /// `owners` and `artifact.serviceAccountName`: register a new entry for a new version.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -30,9 +32,11 @@ use super::verification::Verification;
     namespaced,
     status = "ModelRegistryEntryStatus",
     derive = "PartialEq",
-    doc = "One immutable version of a model: where its bytes are and what their digest is.",
+    doc = "One immutable version of a model: where its bytes are and what their digest is, or who runs it.",
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63")
         .message("metadata.name must be lower-case letters, digits and '-', at most 63 characters: it becomes a label value"),
+    validation = Rule::new("!has(self.spec.vendor) || self.spec.vendor.exit.fallbackRef.name != self.metadata.name")
+        .message("vendor.exit.fallbackRef names the entry itself: name the one that takes its place"),
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.model.version"),
     printcolumn(name = "Kind", type_ = "string", json_path = ".spec.model.kind"),
@@ -40,15 +44,19 @@ use super::verification::Verification;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Risk", type_ = "string", json_path = ".spec.governance.riskClass", priority = 1),
     printcolumn(name = "Review By", type_ = "string", json_path = ".spec.reviewBy", priority = 1),
+    printcolumn(name = "Vendor", type_ = "string", json_path = ".spec.vendor.name", priority = 1),
     printcolumn(name = "Artifact", type_ = "string", json_path = ".spec.artifact.uri", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.model == oldSelf.model && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance) && has(self.dataSources) == has(oldSelf.dataSources) && (!has(self.dataSources) || self.dataSources == oldSelf.dataSources)").message("spec is immutable but for lifecycle, reviewBy, owners and artifact.serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it"),
+    validation = Rule::new("self.model == oldSelf.model && has(self.submittedBy) == has(oldSelf.submittedBy) && (!has(self.submittedBy) || self.submittedBy == oldSelf.submittedBy) && has(self.deliveredBy) == has(oldSelf.deliveredBy) && (!has(self.deliveredBy) || self.deliveredBy == oldSelf.deliveredBy) && has(self.governance) == has(oldSelf.governance) && (!has(self.governance) || self.governance == oldSelf.governance) && has(self.dataSources) == has(oldSelf.dataSources) && (!has(self.dataSources) || self.dataSources == oldSelf.dataSources) && has(self.artifact) == has(oldSelf.artifact) && has(self.vendor) == has(oldSelf.vendor) && (!has(self.vendor) || self.vendor == oldSelf.vendor) && has(self.lineage) == has(oldSelf.lineage) && (!has(self.lineage) || self.lineage == oldSelf.lineage) && has(self.evaluations) == has(oldSelf.evaluations) && (!has(self.evaluations) || self.evaluations == oldSelf.evaluations)").message("spec is immutable but for lifecycle, reviewBy, owners and artifact.serviceAccountName: register a new ModelRegistryEntry for a new version and point modelRef at it"),
     validation = Rule::new("!has(self.governance) || !has(self.governance.approvals) || size(self.governance.approvals) == 0 || has(self.submittedBy)").message("submittedBy must be given where governance.approvals asks for approvals: nobody approves their own work"),
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.purposes) || size(s.purposes) == 0 || (has(self.governance) && has(self.governance.purposes) && size(self.governance.purposes) > 0 && self.governance.purposes.all(p, p in s.purposes)))").message("governance.purposes must be given where a data source has purposes, and each data source must have all of them: a model is used for nothing that its data was not collected for"),
     validation = Rule::new("!has(self.dataSources) || self.dataSources.all(s, !has(s.residency) || size(s.residency) == 0 || (has(self.governance) && has(self.governance.regions) && size(self.governance.regions) > 0 && self.governance.regions.all(r, r in s.residency)))").message("governance.regions must be given where a data source has residency, and each data source must have all of them: a model runs nowhere that its data may not be"),
+    validation = Rule::new("has(self.artifact) != has(self.vendor)").message("an entry has an artifact, which your pods serve, or a vendor, who runs the model: give one of the two"),
+    validation = Rule::new("!has(self.vendor) || !has(self.governance) || !has(self.governance.regions) || size(self.governance.regions) == 0 || (has(self.vendor.residency) && size(self.vendor.residency) > 0 && self.vendor.residency.all(r, r in self.governance.regions))").message("vendor.residency must be given where governance.regions are, and be within them: a model runs nowhere that its data may not be"),
+    validation = Rule::new("!has(self.vendor) || !has(self.dataSources) || !self.dataSources.exists(s, s.personalData) || (has(self.vendor.residency) && size(self.vendor.residency) > 0 && has(self.vendor.subprocessorsRef) && has(self.vendor.transferMechanism))").message("vendor needs residency, subprocessorsRef and transferMechanism where a data source has personalData: true (GDPR, Article 28 and Chapter V)"),
     validation = Rule::new("!has(self.deliveredBy) || has(self.submittedBy)").message("deliveredBy is the account that applies the entry in somebody's name: say whose in submittedBy"),
     validation = Rule::new("!has(oldSelf.reviewBy) || has(self.reviewBy)").message("reviewBy can be moved, not removed: those who approved it counted on a review"),
     validation = Rule::new("!has(oldSelf.lifecycle) || oldSelf.lifecycle != 'Revoked' || (has(self.lifecycle) && self.lifecycle == 'Revoked')").message("lifecycle: Revoked is final: register a new ModelRegistryEntry and point modelRef at it")
@@ -56,8 +64,19 @@ use super::verification::Verification;
 pub struct ModelRegistryEntrySpec {
     /// Which model this is a version of.
     pub model: ModelIdentity,
-    /// The bytes.
-    pub artifact: Artifact,
+    /// The bytes, of a model that your pods serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// Who runs the model, if that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<Vendor>,
+    /// What it was made of, and by what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
+    /// How it was examined before it was registered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub evaluations: Vec<Evaluation>,
     /// Who submits it, by the name that the API server knows the person by (`kubectl auth whoami`): nobody approves their own
     /// work. The chart's admission policy holds it to the requester's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +87,7 @@ pub struct ModelRegistryEntrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub delivered_by: Option<String>,
-    /// The data it was made of, and what that may be used for.
+    /// The data it was made of, and of a vendor's model what is sent to it; and what that may be used for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub data_sources: Vec<DataSource>,
@@ -159,6 +178,12 @@ pub enum ModelKind {
     Optimiser,
     /// A marketing mix model.
     MixModel,
+    /// Writes texts or makes images.
+    Generator,
+    /// Turns texts or images into vectors.
+    Embedder,
+    /// Judges what a generator has made.
+    Judge,
 }
 
 /// Where the model's bytes are, and how to know them.
@@ -244,7 +269,7 @@ pub struct ModelRegistryEntryStatus {
     /// The roles that have to approve it, and what each has said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<RoleWord>,
-    /// `Ready`, `Reconciling`, `Stalled`; where its artifact is verified, `ArtifactVerified`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
+    /// `Ready`, `Reconciling`, `Stalled`; where its artifact is verified, `ArtifactVerified`; of a vendor's model, `ExitReady`; where something is said of what it may be used for, `GovernanceComplete`; where approvals
     /// are asked for, `Approved` and `ApprovalGuardReady`; `KeptInUse`, False, where the API server does not let the operator keep one
     /// that is in use.
     #[serde(default)]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{annotation, job, owned_by, verbatim};
+use crate::api::model_registry_entry::Artifact;
 use crate::api::{ModelRegistryEntry, labels};
 use crate::text::hex::hex;
 
@@ -75,7 +76,7 @@ pub fn asked(job: &Job) -> Option<String> {
 
 /// The Job of a look: of the same name however often it is written.
 #[must_use]
-pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
+pub fn write(entry: &ModelRegistryEntry, artifact: &Artifact, look: &Look) -> Job {
     let labels = Some(
         [(labels::ENTRY.to_owned(), entry.name_any()), (labels::MANAGED_BY.into(), labels::MANAGER.into())].into(),
     );
@@ -91,13 +92,12 @@ pub fn write(entry: &ModelRegistryEntry, look: &Look) -> Job {
     };
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels, ..ObjectMeta::default() }),
-        spec: serde_json::from_value(pod(entry, look)).ok(),
+        spec: serde_json::from_value(pod(artifact, look)).ok(),
     };
     Job { metadata, spec: Some(job::once(look.limit.as_secs(), template)), status: None }
 }
 
-fn pod(entry: &ModelRegistryEntry, look: &Look) -> Value {
-    let artifact = &entry.spec.artifact;
+fn pod(artifact: &Artifact, look: &Look) -> Value {
     let mut args = vec!["verify".to_owned(), "--uri".into(), verbatim(&artifact.uri)];
     args.extend(["--sha256".to_owned(), artifact.sha256.clone()]);
     args.extend(look.known.iter().map(|it| format!("--known={it}")));
@@ -151,6 +151,10 @@ mod tests {
         it
     }
 
+    fn written(it: &ModelRegistryEntry, look: &Look) -> Job {
+        write(it, it.spec.artifact.as_ref().unwrap(), look)
+    }
+
     fn look(number: i64, known: Option<&str>) -> Look {
         let limit = Duration::from_secs(3600);
         let places = Vec::new();
@@ -164,7 +168,7 @@ mod tests {
         let places =
             ["eu-1", "eu-2"].map(|it| [("topology.kubernetes.io/region".to_owned(), vec![it.to_owned()])].into());
         let look = Look { places: places.to_vec(), ..look(3, Some("0f1e")) };
-        let written = serde_yaml::to_string(&write(&entry(artifact), &look)).unwrap();
+        let written = serde_yaml::to_string(&written(&entry(artifact), &look)).unwrap();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/build/golden/verification.yaml");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, &written).unwrap();
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn a_look_is_known_by_its_entry_and_its_number_and_named_for_both() {
         let it = entry(json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32)}));
-        let [one, other] = [1, 2].map(|number| write(&it, &look(number, None)));
+        let [one, other] = [1, 2].map(|number| written(&it, &look(number, None)));
         assert_eq!((number(&one, &it), number(&other, &it)), (Some(1), Some(2)));
         assert_ne!(one.metadata.name, other.metadata.name);
         let mut again = it.clone();
@@ -191,9 +195,9 @@ mod tests {
     #[test]
     fn a_job_says_which_request_it_answers_and_keeps_no_more_of_it_than_it_needs() {
         let mut it = entry(json!({"uri": "s3://models/churn/1/", "sha256": "ab".repeat(32)}));
-        assert_eq!((request(&it), asked(&write(&it, &look(1, None)))), (None, None));
+        assert_eq!((request(&it), asked(&written(&it, &look(1, None)))), (None, None));
         it.annotations_mut().insert(labels::VERIFY.into(), "ü".repeat(1000));
         assert_eq!(request(&it), Some("ü".repeat(32)));
-        assert_eq!(asked(&write(&it, &look(1, None))), request(&it));
+        assert_eq!(asked(&written(&it, &look(1, None))), request(&it));
     }
 }

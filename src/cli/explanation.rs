@@ -6,6 +6,7 @@
 
 use kube::ResourceExt;
 
+use super::provenance;
 use super::screen::{Cell, Line as Shown, aligned, show};
 use super::tree::active;
 use crate::api::approval::name_of;
@@ -76,10 +77,10 @@ fn of_entry(
 ) -> Vec<Line> {
     let spec = &entry.spec;
     let model = &spec.model;
-    let mut lines = vec![
-        ("model", format!("{} {}, {:?}", model.name, model.version, model.kind)),
-        ("bytes", format!("{} sha256:{}", spec.artifact.uri, spec.artifact.sha256)),
-    ];
+    let mut lines = vec![("model", format!("{} {}, {:?}", model.name, model.version, model.kind))];
+    lines.extend(spec.artifact.iter().map(|it| ("bytes", format!("{} sha256:{}", it.uri, it.sha256))));
+    lines.extend(spec.lineage.iter().flat_map(provenance::made_of));
+    lines.extend(spec.evaluations.iter().map(|it| ("examined", provenance::examined(it))));
     if spec.lifecycle() != Lifecycle::Active {
         lines.push(("lifecycle", format!("{:?}", spec.lifecycle())));
     }

@@ -14,6 +14,7 @@ pub mod explanation;
 pub mod gates;
 pub mod get;
 pub mod overview;
+mod provenance;
 pub mod request;
 pub mod screen;
 pub mod status;

@@ -14,7 +14,8 @@
 //! | `ConsentRequired` | a TCF purpose rests on grounds that it cannot rest on: 1 and 3 to 6 on nothing but consent, 2 and 7 to 11 on consent or legitimate interests (TCF 2.2) |
 //! | `ConsentUnsignalled` | a data source rests on consent, and nothing says how that is known |
 //! | `PurposeTooWide` | the model may be used for what its data was not collected for (GDPR, Article 5(1)(b)) |
-//! | `RegionTooWide` | the model may run where its data may not be |
+//! | `RegionTooWide` | the model may run where its data may not be, or a vendor runs it there |
+//! | `VendorUndocumented` | somebody else runs it, and contract, or for data about people regions, further processors or grounds of transfer, are not there (GDPR, Articles 28, 44) |
 //! | `TimeUnreadable` | a moment or a duration is none |
 //!
 //! All but the first and the last are CEL rules of the CRD, too. They are decided again because an entry may be older than a
@@ -24,6 +25,7 @@
 
 pub mod allowed_use;
 pub mod time;
+mod vendor;
 
 use super::Missing;
 use crate::api::governance::{DataSource, Governance, LegalBasis, RiskClass};
@@ -45,7 +47,7 @@ const WITHOUT_CONSENT: [i32; 6] = [2, 7, 8, 9, 10, 11];
 type Check = (&'static str, fn(&ModelRegistryEntrySpec) -> Vec<String>);
 
 /// All but the one that the operator can be told to make, in order.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("RiskProhibited", prohibited),
     ("HighRiskUnassessed", unassessed),
     ("HumanReviewMissing", unreviewed),
@@ -55,6 +57,7 @@ const CHECKS: [Check; 10] = [
     ("ConsentUnsignalled", unsignalled),
     ("PurposeTooWide", too_wide_a_purpose),
     ("RegionTooWide", too_wide_a_region),
+    ("VendorUndocumented", vendor::undocumented),
     ("TimeUnreadable", unreadable),
 ];
 
@@ -62,7 +65,7 @@ const CHECKS: [Check; 10] = [
 #[must_use]
 pub fn concerns(spec: &ModelRegistryEntrySpec, required: bool) -> bool {
     let said = spec.governance.clone().map(|it| Governance { approvals: Vec::new(), ..it }).unwrap_or_default();
-    required || said != Governance::default() || !spec.data_sources.is_empty()
+    required || said != Governance::default() || !spec.data_sources.is_empty() || spec.vendor.is_some()
 }
 
 /// What the checks find, if they do; `required`: every entry has to say what it is for, how risky it is and who answers for it.
@@ -187,7 +190,8 @@ fn too_wide_a_purpose(spec: &ModelRegistryEntrySpec) -> Vec<String> {
 
 fn too_wide_a_region(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let allowed = spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
-    of_sources(spec, |it| wider("regions", allowed, "residency", &it.residency, &it.name))
+    let of_data = of_sources(spec, |it| wider("regions", allowed, "residency", &it.residency, &it.name));
+    of_data.into_iter().chain(vendor::outside(spec, allowed)).collect()
 }
 
 /// Where the model has something that a data source has not. Nothing at all would be everything.

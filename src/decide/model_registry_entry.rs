@@ -3,8 +3,9 @@
 //! The spec is immutable and CEL has checked its form. What is left:
 //! the digest that decisions refer to, a URI that the fetching side can open, whether it says all that has to be said of it
 //! ([`governance`]), whether those who have to approve it have ([`approval`]), and whether it is not too late for it
-//! ([`time`]), whether its artifact is the registered one ([`verification`]). And that it stays while something runs revisions of it ([`usage`]).
+//! ([`time`]), whether its artifact is the registered one ([`verification`]), and whether a vendor can be left ([`exit`]). And that it stays while something runs revisions of it ([`usage`]).
 
+pub mod exit;
 pub mod usage;
 pub mod verification;
 
@@ -19,7 +20,9 @@ use super::governance::{self, time};
 use super::{Missing, Plan, Refusal};
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
-use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus, RoleWord, RoleWordKind};
+use crate::api::model_registry_entry::{
+    Lifecycle, ModelRegistryEntrySpec, ModelRegistryEntryStatus, RoleWord, RoleWordKind,
+};
 use crate::api::{Approval, Condition, ModelRegistryEntry};
 
 /// What is known besides the entry.
@@ -45,6 +48,8 @@ pub struct Observed {
     pub verification: Option<verification::Settings>,
     /// What looks at it.
     pub jobs: verification::Jobs,
+    /// Of a vendor's model, the entries that its exit leads through.
+    pub way_out: exit::Way,
 }
 
 fn words(resource: &ModelRegistryEntry, observed: &Observed) -> Vec<RoleWord> {
@@ -117,7 +122,7 @@ fn conclude(
     observed: &Observed,
     verified: &verification::Outcome,
     now: DateTime<Utc>,
-) -> [(&'static str, Option<Said>); 8] {
+) -> [(&'static str, Option<Said>); 9] {
     let incomplete = governance::incomplete(&resource.spec, observed.require_governance);
     let governed = governance::concerns(&resource.spec, observed.require_governance);
     let governed = governed.then(|| said_of_governance(incomplete.as_ref()));
@@ -128,7 +133,9 @@ fn conclude(
     let deleted = usage::what_blocks(resource, observed);
     let held = usage::refused(resource, observed).map(|message| (false, (usage::REFUSED, message)));
     let unverified = verified.missing.clone();
-    let all = [deleted, incomplete, late, unverified, approvals.flatten()];
+    let exit = exit::look(resource, &observed.way_out);
+    let captive = exit.clone().and_then(Result::err);
+    let all = [deleted, incomplete, late, unverified, captive, approvals.flatten()];
     let missing = Missing::together(all.into_iter().flatten());
     let [ready, reconciling, stalled] = progress(resource, missing, now);
     [
@@ -140,6 +147,7 @@ fn conclude(
         ("ApprovalGuardReady", guarded),
         ("KeptInUse", held),
         (verification::CONDITION, verified.said.clone()),
+        (exit::CONDITION, exit.map(said_of_exit)),
     ]
 }
 
@@ -147,10 +155,9 @@ fn conclude(
 fn progress(resource: &ModelRegistryEntry, missing: Option<Missing>, now: DateTime<Utc>) -> [Said; 3] {
     let (reason, message) = standing(resource, now).unwrap_or_else(|it| (it.reason, it.message));
     let calm = |reason| (false, (reason, "nothing is under way".to_owned()));
-    if let Err(error) = resource.spec.artifact.uri.parse::<ArtifactUri>() {
-        let reason = "ArtifactInvalidUri";
+    if let Some((reason, error)) = malformed(&resource.spec) {
         let remedy = "the spec is immutable: delete this entry and register a corrected one".to_owned();
-        return [(false, (reason, format!("spec.artifact.uri: {error}"))), calm(reason), (true, (reason, remedy))];
+        return [(false, (reason, error)), calm(reason), (true, (reason, remedy))];
     }
     let well = |reason| (false, (reason, "nothing needs a person".to_owned()));
     // Of one that is revoked nothing is left to be done.
@@ -164,6 +171,16 @@ fn progress(resource: &ModelRegistryEntry, missing: Option<Missing>, now: DateTi
     } else {
         [(false, said.clone()), (true, said), well(reason)]
     }
+}
+
+/// What no fetching side can open.
+fn malformed(spec: &ModelRegistryEntrySpec) -> Option<(&'static str, String)> {
+    let Some(artifact) = &spec.artifact else {
+        let is_nobodys = spec.vendor.is_none();
+        return is_nobodys.then(|| ("ModelMissing", "spec has neither artifact nor vendor".to_owned()));
+    };
+    let error = artifact.uri.parse::<ArtifactUri>().err()?;
+    Some(("ArtifactInvalidUri", format!("spec.artifact.uri: {error}")))
 }
 
 /// What is missing of the approvals, where some are asked for.
@@ -191,6 +208,13 @@ fn said_of_guard(guard: &Guard) -> Said {
     }
 }
 
+fn said_of_exit(exit: Result<String, Missing>) -> Said {
+    match exit {
+        Ok(message) => (true, (exit::READY, message)),
+        Err(missing) => (false, (missing.reason, missing.message)),
+    }
+}
+
 fn said_of_governance(incomplete: Option<&Missing>) -> Said {
     match incomplete {
         Some(it) => (false, (it.reason, format!("{}; {}", it.message, governance::REMEDY))),
@@ -211,6 +235,7 @@ fn standing(resource: &ModelRegistryEntry, now: DateTime<Utc>) -> Result<(&'stat
             // Data grows old, and that is as it should be.
             Some(late) if late.reason == time::TOO_OLD => Ok((late.reason, late.message)),
             Some(late) => Err(late),
+            None if resource.spec.vendor.is_some() => plain("Registered", "its vendor runs it; no ModelDeployment can"),
             None => plain("Registered", "can be deployed; the artifact is verified where it is fetched"),
         },
     }

@@ -19,7 +19,7 @@ use crate::audit::Entry;
 use crate::build::verification::{name_of, number};
 use crate::decide::approval;
 use crate::decide::live_job::LiveJob;
-use crate::decide::model_registry_entry::{self, Observed, usage, verification};
+use crate::decide::model_registry_entry::{self, Observed, exit, usage, verification};
 use crate::decide::{ChildKind, Plan};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
@@ -27,6 +27,7 @@ use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
 /// The machine of ModelRegistryEntries.
 pub struct ModelRegistryEntries {
     client: Client,
+    entries: Cache<ModelRegistryEntry>,
     deployments: Cache<ModelDeployment>,
     jobs: Cache<Job>,
     verification: Option<verification::Settings>,
@@ -60,6 +61,13 @@ impl ModelRegistryEntries {
         let of = |job: &Job| pods.iter().filter(|it| is_owned_by(it.as_ref(), job)).cloned().collect();
         found.live = jobs.into_iter().map(|job| LiveJob { pods: of(&job), job }).collect();
         found
+    }
+
+    /// The entries that a vendor's exit leads through. In a circle, those behind each other until it is longer than any that ends.
+    fn way_out(&self, entry: &ModelRegistryEntry) -> exit::Way {
+        let namespace = entry.namespace().unwrap_or_default();
+        let behind = |it: &ModelRegistryEntry| self.entries.get(&namespace, exit::fallback_of(&it.spec)?);
+        std::iter::successors(behind(entry), |it| behind(it)).take(exit::MOST.saturating_add(1)).collect()
     }
 
     /// As the API server has them in its own cache: this is asked while a Job runs, again and again.
@@ -156,6 +164,7 @@ impl Machine for ModelRegistryEntries {
         observed.refused = memory.refusal.clone();
         observed.verification.clone_from(&self.verification);
         observed.jobs = self.looks(&resource, memory).await;
+        observed.way_out = self.way_out(&resource);
         if !approval::roles_of(&resource, &self.roles).is_empty() {
             observed.approvals = self.approvals.about(&namespace, SubjectKind::ModelRegistryEntry, &name);
             observed.guard = self.approvals.guard().await;
@@ -202,6 +211,11 @@ pub(super) fn user_key(entry: &str) -> String {
     format!("{USES}{entry}")
 }
 
+/// What a vendor's entry is found by when the entry that takes its place changes.
+fn takers_key(fallback: &str) -> String {
+    format!("falls-back-on/{fallback}")
+}
+
 /// How long the API server has for an answer that a pass waits for.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -224,13 +238,18 @@ pub fn register(
         impl FnOnce(Watch<Approval>) -> Watch<Approval>,
     >,
 ) -> (Cache<ModelRegistryEntry>, Approvals) {
-    let watch = (also.entries)(Watch::new(watcher::Config::default()).wakes_itself(&queue));
+    let watch = Watch::new(watcher::Config::default())
+        .index(|it: &ModelRegistryEntry| exit::fallback_of(&it.spec).map(takers_key).into_iter().collect())
+        .wakes_itself(&queue)
+        .wakes_kin(&queue, exit::is_news, |it| takers_key(&it.name_any()));
+    let watch = (also.entries)(watch);
     let cache = registration.watches.add(watch);
     let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));
     let approvals = registration.watches.add(approvals);
     let approvals = Approvals::new(approvals, registration.client.clone(), registration.clock(), settings.policies);
     let machine = ModelRegistryEntries {
         client: registration.client.clone(),
+        entries: cache.clone(),
         deployments: seen.deployments,
         jobs: seen.jobs,
         verification: settings.verification,

@@ -88,6 +88,7 @@ pub struct Watch<K> {
     config: watcher::Config,
     trim: Box<dyn Fn(&mut K) + Send + Sync>,
     keys: Keys<K>,
+    index: Index,
     news: News<K>,
     triggers: Vec<Trigger<K>>,
     by_key: Vec<KeyTrigger>,
@@ -101,6 +102,7 @@ impl<K: Watchable> Watch<K> {
             config,
             trim: Box::new(|_| ()),
             keys: Box::new(|_| Vec::new()),
+            index: Index::default(),
             news: Box::new(|_, _| true),
             triggers: Vec::new(),
             by_key: Vec::new(),
@@ -180,6 +182,23 @@ impl<K: Watchable> Watch<K> {
             name(key).into_iter().for_each(|name| waker.wake(namespace, name));
         }));
         self
+    }
+
+    /// An object that comes or goes wakes those of its kind and namespace that are found by this key (see [`Watch::index`]), and of
+    /// its changes those that are news to them. For kinds whose objects refer to each other.
+    #[must_use]
+    pub fn wakes_kin(
+        self,
+        queue: &Queue<K>,
+        is_news: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
+        key: impl Fn(&K) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let index = self.index.clone();
+        self.wakes_when(queue, is_news, move |object| {
+            let namespace = object.meta().namespace.clone().unwrap_or_default();
+            let names = index.names(&namespace, &key(object));
+            names.iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
+        })
     }
 
     /// Every change of an object wakes the resource itself.
@@ -377,7 +396,7 @@ impl Watches {
         let standing = self.standing.subscribe();
         let unreadable = Unreadable::default();
         let cache =
-            Cache { store: reader, index: Index::default(), unreadable: unreadable.clone(), kind: number, standing };
+            Cache { store: reader, index: watch.index.clone(), unreadable: unreadable.clone(), kind: number, standing };
         let kind = K::kind(&()).into_owned();
         self.looks.insert(kind.clone(), look(cache.clone()));
         let scopes = self.standing.borrow().scopes().to_vec();

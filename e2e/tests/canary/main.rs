@@ -28,3 +28,4 @@ mod scene;
 mod shadowing;
 mod stable;
 mod stories;
+mod vendors;

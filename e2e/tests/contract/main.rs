@@ -114,7 +114,7 @@ fn crds_are_established(cluster: &ApiServer) -> Result<()> {
 
 fn examples_round_trip(cluster: &ApiServer) -> Result<()> {
     let of_all = KINDS.iter().flat_map(|(kind, _)| ["minimal.yaml", "full.yaml"].map(|name| (*kind, name)));
-    for (kind, name) in of_all.chain([("modeldeployment", "autoscaled.yaml")]) {
+    for (kind, name) in of_all.chain([("modeldeployment", "autoscaled.yaml"), ("modelregistryentry", "vendor.yaml")]) {
         let file = example(kind, name);
         let sent: Value = serde_yaml::from_slice(&std::fs::read(&file)?)?;
         let mut came_back = object(cluster, &["create", "--dry-run=server", "-f", &file])?;
@@ -253,7 +253,7 @@ fn columns_show(cluster: &ApiServer) -> Result<()> {
         (vec!["get", "md"], "NAME PHASE MODEL STABLE CANDIDATE WEIGHT READY AGE", "churn-api Observing"),
         (
             vec!["get", "mre", "-o", "wide"],
-            "NAME MODEL VERSION KIND LIFECYCLE READY RISK REVIEW BY ARTIFACT AGE",
+            "NAME MODEL VERSION KIND LIFECYCLE READY RISK REVIEW BY VENDOR ARTIFACT AGE",
             "churn-2026-11 churn 2026-11 Predictor 2027-05-01 s3://models/churn/2026-11/model.json",
         ),
         (vec!["get", "werkbank", "-o", "name"], "modeldeployment.werkbank.dev/churn-api", ""),

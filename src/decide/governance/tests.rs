@@ -64,6 +64,43 @@ fn finds(spec: &ModelRegistryEntrySpec, reason: &str, word: &str) {
     assert!(is == reason && message.contains(word), "{is}: {message}");
 }
 
+/// A vendor's, with this more or less, for data about people unless told otherwise.
+fn vendors(patch: Value, personal: bool, regions: &[&str]) -> ModelRegistryEntrySpec {
+    let exit = json!({"fallbackRef": {"name": "own"}, "evidence": format!("sha256:{}", "0".repeat(64))});
+    let vendor = json!({"name": "mistral", "model": "large", "dpaRef": "dpa-1", "exit": exit, "residency": ["eu"],
+        "subprocessorsRef": "list-1", "transferMechanism": "NotNeeded"});
+    let data = if personal { json!([source(json!({}))]) } else { json!([]) };
+    let governance = json!({"purposes": ["retention-email"], "regions": regions});
+    let mut it = entry(json!({"vendor": patched(vendor, patch), "dataSources": data, "governance": governance}));
+    it.artifact = None;
+    it
+}
+
+#[test]
+fn a_vendor_is_bound_by_a_contract_and_of_data_about_people_it_is_said_where_it_goes() {
+    assert_eq!(found(&vendors(json!({}), true, &["eu"])), None);
+    let unbound = found(&vendors(json!({"dpaRef": " "}), false, &[])).unwrap();
+    assert_eq!(unbound, ("VendorUndocumented", "spec.vendor lacks dpaRef".into()));
+    for (field, nothing) in
+        [("residency", Value::Null), ("subprocessorsRef", json!(" ")), ("transferMechanism", Value::Null)]
+    {
+        let patch = || json!({field: nothing});
+        let (reason, message) = found(&vendors(patch(), true, &[])).unwrap();
+        assert_eq!((reason, message.contains(field)), ("VendorUndocumented", true), "{message}");
+        assert_eq!(found(&vendors(patch(), false, &[])), None, "{field}, of data about nobody");
+    }
+    assert!(concerns(&vendors(json!({}), false, &[]), false), "and that is said");
+}
+
+#[test]
+fn a_vendor_runs_a_model_nowhere_that_it_may_not_be() {
+    let of = |residency: Value, regions: &[&str]| found(&vendors(json!({"residency": residency}), false, regions));
+    assert_eq!(of(json!(["eu"]), &["eu", "ch"]), None);
+    assert_eq!(of(json!(["us"]), &[]), None, "anywhere is anywhere");
+    assert_eq!(of(json!(["eu", "us"]), &["eu"]).unwrap().0, "RegionTooWide");
+    assert_eq!(of(Value::Null, &["eu"]).unwrap().0, "RegionTooWide");
+}
+
 #[test]
 fn an_entry_that_says_nothing_contradicts_nothing() {
     assert_eq!(found(&entry(json!({}))), None);

@@ -376,7 +376,7 @@ fn what_can_be_changed_is_not_what_people_approve() {
     let changed = json!({"lifecycle": "Deprecated", "reviewBy": "2027-05-01", "owners": {"business": "crm"}});
     assert_eq!(digest(changed), plain);
     let mut who_looks = saying(json!({}));
-    who_looks.spec.artifact.service_account_name = Some("model-reader".into());
+    who_looks.spec.artifact.as_mut().unwrap().service_account_name = Some("model-reader".into());
     assert_eq!(who_looks.spec.digest(), plain);
     assert_ne!(digest(json!({"governance": {"purposes": ["ads"]}})), plain);
     assert_ne!(digest(json!({"dataSources": [{"name": "orders", "personalData": false}]})), plain);

@@ -37,7 +37,7 @@ use sha2::{Digest, Sha256};
 use super::{Observed, Said};
 use crate::api::artifact::{ArtifactScheme, ArtifactUri};
 use crate::api::duration::after;
-use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntryStatus};
+use crate::api::model_registry_entry::{Artifact, Lifecycle, ModelRegistryEntryStatus};
 use crate::api::verification::{FailedLook, Verification};
 use crate::api::{ModelRegistryEntry, condition};
 use crate::build::verification::{Look, NodeLabels, asked, name_of, number, request, write};
@@ -123,10 +123,11 @@ impl Outcome {
     }
 }
 
-/// Whether there is an artifact that a Job can look at.
-fn can_be_seen(entry: &ModelRegistryEntry) -> bool {
-    let uri: Result<ArtifactUri, _> = entry.spec.artifact.uri.parse();
-    uri.is_ok_and(|it| it.scheme() != ArtifactScheme::File)
+/// The artifact, if there is one that a Job can look at.
+fn visible(entry: &ModelRegistryEntry) -> Option<&Artifact> {
+    let artifact = entry.spec.artifact.as_ref()?;
+    let uri: Result<ArtifactUri, _> = artifact.uri.parse();
+    uri.is_ok_and(|it| it.scheme() != ArtifactScheme::File).then_some(artifact)
 }
 
 /// Whether nobody looks any more, and what was found stays what it is: of what is revoked, nobody needs to know; what is being
@@ -147,7 +148,7 @@ pub(super) fn verify(
 ) -> Outcome {
     let ours = || observed.jobs.live.iter().filter_map(|it| Some((number(&it.job, resource)?, it)));
     let nobody = || ours().filter_map(|(_, it)| delete(it)).collect();
-    let Some(settings) = observed.verification.as_ref().filter(|_| can_be_seen(resource)) else {
+    let Some((settings, artifact)) = observed.verification.as_ref().zip(visible(resource)) else {
         status.artifact = None;
         return Outcome { ops: nobody(), ..Outcome::default() };
     };
@@ -170,7 +171,7 @@ pub(super) fn verify(
     let ops: Vec<Op> = ours().filter(|(look, _)| *look != known.looks).filter_map(|(_, it)| delete(it)).collect();
     let next = match under_way {
         Some(it) => Next::Later(Some(if it.end().is_some() && pods_unseen.is_none() { SOON } else { STUCK_AGAIN })),
-        None => next(resource, observed, known, settings, now),
+        None => next((resource, artifact), observed, known, settings, now),
     };
     let (look, hindered, requeue) = match next {
         Next::Look(job) => (Some(Op::Create(Child::Job(job))), refused(observed), None),
@@ -212,7 +213,7 @@ enum Next {
 }
 
 fn next(
-    resource: &ModelRegistryEntry,
+    (resource, artifact): (&ModelRegistryEntry, &Artifact),
     observed: &Observed,
     known: &Verification,
     settings: &Settings,
@@ -243,7 +244,7 @@ fn next(
         };
     }
     match places_of(resource, settings) {
-        Ok(places) => Next::Look(Box::new(write(resource, &look(known, settings, places)))),
+        Ok(places) => Next::Look(Box::new(write(resource, artifact, &look(known, settings, places)))),
         Err(why) => Next::Never(why),
     }
 }

@@ -6,9 +6,12 @@ use serde_json::Value;
 use super::Asked;
 
 /// All of an entry's spec but its lifecycle.
-const FINAL_OF_ENTRIES: [&str; 6] = [
+const FINAL_OF_ENTRIES: [&str; 9] = [
     "/spec/model",
     "/spec/artifact",
+    "/spec/vendor",
+    "/spec/lineage",
+    "/spec/evaluations",
     "/spec/submittedBy",
     "/spec/deliveredBy",
     "/spec/governance",

@@ -58,7 +58,7 @@ fn a_fetch_that_has_succeeded_since_refuses_nothing() {
 fn a_retry_is_built_from_what_was_corrected() {
     let mut world = failed_first_deployment();
     let mut entry = world.entries["churn-1"].as_ref().clone();
-    entry.spec.artifact.secret_ref = Some(from(json!({"name": "corrected"})));
+    entry.spec.artifact.as_mut().unwrap().secret_ref = Some(from(json!({"name": "corrected"})));
     world.entries.insert("churn-1".into(), Arc::new(entry));
     world.pass();
     let name = format!("churn-{}", world.attempt().revision);

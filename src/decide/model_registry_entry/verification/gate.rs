@@ -1,7 +1,7 @@
 //! What follows from what is known of an artifact: the condition of its entry, and whether it may be rolled out.
 
 use super::answer::reason_of;
-use super::{AWAITED, CONDITION, UNAVAILABLE, can_be_seen};
+use super::{AWAITED, CONDITION, UNAVAILABLE, visible};
 use crate::api::artifact_failure::ArtifactFailureReason as Reason;
 use crate::api::verification::{FailedLook, Verification};
 use crate::api::{ModelRegistryEntry, condition};
@@ -74,9 +74,7 @@ pub fn is_reason(reason: &str) -> bool {
 /// What keeps a deployment from rolling the entry `name` out, where artifacts are verified.
 #[must_use]
 pub fn missing(name: &str, entry: &ModelRegistryEntry) -> Option<Missing> {
-    if !can_be_seen(entry) {
-        return None;
-    }
+    visible(entry)?;
     let said = entry.status.as_ref().and_then(|it| condition::find(&it.conditions, CONDITION));
     match said {
         Some(it) if it.status == true.into() => None,

@@ -1,0 +1,85 @@
+//! Entries of vendors' models, which know of their way out what happens to it, on a real API server.
+
+use std::time::{Duration, Instant};
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use werkbank::api::ModelRegistryEntry;
+use werkbank::api::condition;
+use werkbank::api::model_deployment::ModelDeploymentStatus;
+
+use crate::scene::{GOOD, NAMESPACE, Scene};
+
+const EXAMINED: &str = "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce";
+
+async fn register(scene: &Scene, name: &str, spec: Value) {
+    let mut all = json!({"model": {"name": "texts", "version": name, "kind": "Generator"}});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let entry = json!({"apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
+        "metadata": {"name": name, "namespace": NAMESPACE}, "spec": all});
+    scene.apply(&format!("entry-{name}"), &entry.to_string()).await;
+}
+
+async fn vendors(scene: &Scene, name: &str, fallback: &str) {
+    let exit = json!({"fallbackRef": {"name": fallback}, "evidence": format!("sha256:{EXAMINED}")});
+    let vendor = json!({"name": "mistral", "model": "large", "dpaRef": "dpa-1", "exit": exit});
+    register(scene, name, json!({"vendor": vendor, "evaluations": [{"name": "briefs", "sha256": EXAMINED}]})).await;
+}
+
+/// Until `ExitReady` and `Ready` have this reason and that.
+async fn until(scene: &Scene, name: &str, exit: &str, ready: &str) {
+    let api: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
+    let began = Instant::now();
+    loop {
+        let status = api.get(name).await.unwrap().status.unwrap_or_default();
+        let reason = |type_| condition::find(&status.conditions, type_).map(|it| it.reason.as_str());
+        if reason("ExitReady") == Some(exit) && reason("Ready") == Some(ready) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{name}, never {exit} and {ready}: {status:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_can_be_left_exactly_as_long_as_there_is_a_way_out() {
+    let scene = Scene::set().await;
+    vendors(&scene, "theirs", "others").await;
+    until(&scene, "theirs", "FallbackNotFound", "FallbackNotFound").await;
+
+    // A circle, which closes behind the back of the first.
+    vendors(&scene, "others", "third").await;
+    until(&scene, "theirs", "FallbackNotReady", "FallbackNotReady").await;
+    vendors(&scene, "third", "others").await;
+    for entry in ["third", "others", "theirs"] {
+        until(&scene, entry, "FallbackWithoutEnd", "FallbackWithoutEnd").await;
+    }
+
+    // Somebody deletes the entry that closes it, and registers one of their own under its name.
+    let api: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
+    api.delete("third", &Default::default()).await.unwrap();
+    until(&scene, "others", "FallbackNotFound", "FallbackNotFound").await;
+    let (uri, sha256) = scene.artifact();
+    let examined = json!([{"name": "briefs", "sha256": EXAMINED, "metrics": {"accepted": "0.93", "briefs": 200}}]);
+    register(&scene, "third", json!({"artifact": {"uri": uri, "sha256": sha256}, "evaluations": examined})).await;
+    for entry in ["others", "theirs"] {
+        until(&scene, entry, "FallbackReady", "Registered").await;
+    }
+
+    // No pod serves what a vendor runs.
+    let model = scene.model("scores");
+    model.apply(&model.manifest(&GOOD).replace("modelRef: {name: scores}", "modelRef: {name: theirs}")).await;
+    let told = |it: &ModelDeploymentStatus| {
+        let ready = condition::find(&it.conditions, "Ready");
+        ready.is_some_and(|it| it.reason == "EntryWithoutArtifact" && it.message.contains("mistral's model large"))
+    };
+    model.until("it cannot be rolled out", told).await;
+
+    // The way out is lost.
+    let revoked = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
+    api.patch("third", &PatchParams::default(), &revoked).await.unwrap();
+    until(&scene, "others", "FallbackRetired", "FallbackRetired").await;
+    until(&scene, "theirs", "FallbackNotReady", "FallbackNotReady").await;
+    scene.end().await;
+}
