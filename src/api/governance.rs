@@ -16,7 +16,7 @@ use super::provenance::Evidence;
 use super::{DurationText, MomentText};
 
 /// Blanks say nothing.
-const SAID: &str = r"\S";
+pub(super) const SAID: &str = r"\S";
 
 /// What a version may be used for, and who has to agree.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,9 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Quantity;
+use super::governance::SAID;
 
-/// Blanks say nothing.
-const SAID: &str = r"\S";
 /// SHA-256 in hexadecimal.
 const SHA256: &str = "^[0-9a-f]{64}$";
 

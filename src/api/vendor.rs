@@ -12,10 +12,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::governance::SAID;
 use super::model_registry_entry::LocalRef;
-
-/// Blanks say nothing.
-const SAID: &str = r"\S";
 
 /// Who runs the model, and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
