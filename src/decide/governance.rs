@@ -30,6 +30,7 @@ mod vendor;
 use super::Missing;
 use crate::api::governance::{DataSource, Governance, LegalBasis, RiskClass};
 use crate::api::model_registry_entry::ModelRegistryEntrySpec;
+use crate::api::vendor::Vendor;
 
 /// Reason, on a deployment: the entry that it names does not say all that it has to.
 pub const INCOMPLETE: &str = "GovernanceIncomplete";
@@ -185,26 +186,31 @@ fn unsignalled(spec: &ModelRegistryEntrySpec) -> Vec<String> {
 
 fn too_wide_a_purpose(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let allowed = spec.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default();
-    of_sources(spec, |it| wider("purposes", allowed, "purposes", &it.purposes, &it.name))
+    of_sources(spec, |it| {
+        wider("spec.governance.purposes", allowed, &format!("data source {} has purposes", it.name), &it.purposes)
+    })
 }
 
 fn too_wide_a_region(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let allowed = spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
-    let of_data = of_sources(spec, |it| wider("regions", allowed, "residency", &it.residency, &it.name));
-    of_data.into_iter().chain(vendor::outside(spec, allowed)).collect()
+    let of_data = of_sources(spec, |it| {
+        wider("spec.governance.regions", allowed, &format!("data source {} has residency", it.name), &it.residency)
+    });
+    let of_vendor = |it: &Vendor| wider("spec.vendor.residency", &it.residency, "spec.governance.regions has", allowed);
+    of_data.into_iter().chain(spec.vendor.as_ref().and_then(of_vendor)).collect()
 }
 
-/// Where the model has something that a data source has not. Nothing at all would be everything.
-fn wider(field: &str, of_model: &[String], of: &str, of_source: &[String], source: &str) -> Option<String> {
-    let all = of_source.join(", ");
-    if of_source.is_empty() {
+/// Where `what` has something that is not in `all`, which is `whose`. Nothing at all would be everything.
+fn wider(what: &str, has: &[String], whose: &str, all: &[String]) -> Option<String> {
+    let only = all.join(", ");
+    if all.is_empty() {
         return None;
     }
-    if of_model.is_empty() {
-        return Some(format!("spec.governance.{field} says nothing, and data source {source} has {of} {all} only"));
+    if has.is_empty() {
+        return Some(format!("{what} says nothing, and {whose} {only} only"));
     }
-    let more = of_model.iter().find(|it| !of_source.contains(it))?;
-    Some(format!("spec.governance.{field} has {more}, and data source {source} has {of} {all} only"))
+    let more = has.iter().find(|it| !all.contains(it))?;
+    Some(format!("{what} has {more}, and {whose} {only} only"))
 }
 
 /// Not of `reviewBy`, which can be corrected and bars beginnings only: see [`time`].

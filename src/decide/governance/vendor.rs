@@ -17,14 +17,3 @@ pub(super) fn undocumented(spec: &ModelRegistryEntrySpec) -> Vec<String> {
     let with_people = lacking("spec.vendor, to whom data about people goes,", &of_people).filter(|_| about_people);
     alone.into_iter().chain(with_people).collect()
 }
-
-/// Where it runs the model outside the regions that are allowed, if any are.
-pub(super) fn outside(spec: &ModelRegistryEntrySpec, allowed: &[String]) -> Option<String> {
-    let vendor = spec.vendor.as_ref().filter(|_| !allowed.is_empty())?;
-    let all = allowed.join(", ");
-    if vendor.residency.is_empty() {
-        return Some(format!("spec.vendor.residency says nothing, and spec.governance.regions has {all} only"));
-    }
-    let more = vendor.residency.iter().find(|it| !allowed.contains(it))?;
-    Some(format!("spec.vendor.residency has {more}, and spec.governance.regions has {all} only"))
-}
