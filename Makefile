@@ -50,9 +50,10 @@ simulation: ## Every death of every scenario in memory, 1,000 schedules, every s
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 
 .PHONY: proof
-proof: ## The long evidence (hours): writes that come late or twice and 10,000 schedules, 20,000 rollouts of each statistic, every crash on the real control plane
+proof: ## The long evidence (hours): writes that come late or twice and 10,000 schedules, 20,000 rollouts of each statistic, every crash on the real control plane, 5 GiB verified
 	@.ci/preflight cargo go python3
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
+	cargo test --locked --package werkbank-e2e --test fetch_s3 -- five_gibibytes --ignored --nocapture
 	cargo test --locked --package werkbank-e2e --test canary -- crashes::every --ignored --nocapture
 	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
 	LOOKS=100 SWEEP=1 SIDES=4 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture

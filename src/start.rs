@@ -10,6 +10,7 @@ use crate::api::DurationText;
 use crate::audit::ObjectStoreTrail;
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
+use crate::connect::progress::ProgressSource;
 use crate::connect::prometheus::{Answers, Prometheus};
 use crate::connect::sql::SqlSource;
 use crate::decide::model_deployment::observed::Settings;
@@ -78,6 +79,7 @@ fn governance(
         policies,
         required: options.require_governance,
         verification: options.verify_artifacts.then_some(verification),
+        progress: Some(ProgressSource::new(options.allow_loopback_urls)?),
     })
 }
 

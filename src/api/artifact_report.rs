@@ -1,4 +1,5 @@
-//! What `werkbank verify` has found: one line of JSON, as that of a failure ([`super::artifact_failure`]).
+//! What `werkbank verify` has found: one line of JSON, as that of a failure ([`super::artifact_failure`]). And how far it is, as long
+//! as it has not found anything yet.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,35 @@ impl ArtifactReport {
     }
 }
 
+/// How far `werkbank verify` is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactProgress {
+    /// Bytes read so far.
+    pub bytes: u64,
+    /// Bytes of all files, as the store lists them; a web server need not say how many there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+}
+
+impl ArtifactProgress {
+    /// The port of its pod that tells it, as [`to_line`](Self::to_line), to whoever connects while it reads.
+    pub const PORT: u16 = 8090;
+
+    /// The line to tell.
+    #[must_use]
+    pub fn to_line(self) -> String {
+        serde_json::json!({"reading": self}).to_string()
+    }
+
+    /// What such a line says.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let mut whole: serde_json::Value = serde_json::from_slice(line).ok()?;
+        serde_json::from_value(whole.get_mut("reading")?.take()).ok()
+    }
+}
+
 fn is_fingerprint(text: &str) -> bool {
     text.len() == FINGERPRINT_DIGITS && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -56,7 +86,15 @@ mod tests {
             prop_assert_eq!(ArtifactReport::parse(&format!("{around}\n{}\n{around}", it.to_line())), Some(it));
             prop_assert_eq!(ArtifactReport::parse(&garbage), None);
         }
+
+        #[test]
+        fn progress_is_told_and_understood_and_garbage_is_none(bytes: u64, of: Option<u64>, garbage: Vec<u8>) {
+            let it = ArtifactProgress { bytes, of };
+            prop_assert_eq!(ArtifactProgress::parse(it.to_line().as_bytes()), Some(it));
+            prop_assert_eq!(ArtifactProgress::parse(&garbage), None);
+        }
     }
+
     #[test]
     fn what_has_no_fingerprint_is_no_report() {
         for fingerprint in ["", "ab12", "--uri", &"AB".repeat(16), &"ab".repeat(17)] {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::artifact_report::ArtifactReport;
+use super::artifact_report::{ArtifactProgress, ArtifactReport};
 
 /// What Jobs have found out about the artifact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub struct Verification {
     /// Since when a Job looks at it, by the operator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looking_since: Option<DateTime<Utc>>,
+    /// How far that Job is, if its pod could be asked; gone once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// The last request for a look (annotation `werkbank.dev/verify`) that one has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
@@ -57,6 +60,19 @@ pub struct FailedLook {
     pub times: i32,
 }
 
+/// How far a Job is that reads the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// Bytes read so far.
+    pub bytes: i64,
+    /// How many there are, as the store lists them; a web server need not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<i64>,
+    /// When its pod said so.
+    pub at: DateTime<Utc>,
+}
+
 impl FailedLook {
     fn after(self, before: Option<&Self>) -> Option<Self> {
         let times = before.map_or(0, |it| it.times).saturating_add(1);
@@ -75,6 +91,13 @@ impl Verification {
     fn ended(&mut self) {
         self.looks = self.looks.saturating_add(1);
         self.looking_since = None;
+        self.reading = None;
+    }
+
+    /// A look goes on, and has come this far.
+    pub fn goes_on(&mut self, progress: ArtifactProgress, at: DateTime<Utc>) {
+        let of = progress.of.map(count);
+        self.reading = Some(Reading { bytes: count(progress.bytes), of, at });
     }
 
     /// A look has found what is registered.
@@ -82,8 +105,8 @@ impl Verification {
         self.ended();
         self.checked_at = Some(at);
         self.verified_at = if report.read { Some(at) } else { self.verified_at };
-        self.bytes = Some(i64::try_from(report.bytes).unwrap_or(i64::MAX));
-        self.files = Some(i64::try_from(report.files).unwrap_or(i64::MAX));
+        self.bytes = Some(count(report.bytes));
+        self.files = Some(count(report.files));
         self.fingerprint = Some(report.fingerprint.clone());
         (self.wrong, self.unseen) = (None, None);
     }
@@ -100,4 +123,9 @@ impl Verification {
         self.ended();
         self.unseen = failure.after(self.unseen.as_ref());
     }
+}
+
+/// As the API has numbers.
+fn count(of: u64) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{annotation, job, owned_by, verbatim};
+use crate::api::artifact_report::ArtifactProgress;
 use crate::api::model_registry_entry::Artifact;
 use crate::api::{ModelRegistryEntry, labels};
 use crate::text::hex::hex;
@@ -118,6 +119,9 @@ fn pod(artifact: &Artifact, look: &Look) -> Value {
             "name": CONTAINER,
             "image": look.image,
             "args": args,
+            // `--progress-on`; what the Secret says is not heard.
+            "env": [{"name": "WERKBANK_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "ports": [{"name": "progress", "containerPort": ArtifactProgress::PORT}],
             "envFrom": credentials.collect::<Vec<_>>(),
             "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
             "securityContext": {

@@ -8,11 +8,14 @@ use super::screen::{Cell, Line, Tone, aligned};
 use super::tree::active;
 use crate::api::condition;
 use crate::api::model_deployment::Phase;
+use crate::api::verification::Reading;
 use crate::api::{ModelDeployment, ModelRegistryEntry, Weight};
 
+/// The condition of an entry whose artifact may be read just now.
+const ARTIFACT: &str = "ArtifactVerified";
 /// The conditions of an entry that are gates, as they are called here.
 const OF_ENTRY: [(&str, &str); 3] =
-    [("artifact", "ArtifactVerified"), ("governance", "GovernanceComplete"), ("approval", "Approved")];
+    [("artifact", ARTIFACT), ("governance", "GovernanceComplete"), ("approval", "Approved")];
 
 /// The entry whose gates are of interest: of what is on its way, or waits to begin.
 #[must_use]
@@ -26,7 +29,8 @@ pub fn entry_of(resource: &ModelDeployment) -> Option<&str> {
 #[must_use]
 pub fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>) -> Vec<Line> {
     let mut rows: Vec<[Cell; 3]> = Vec::new();
-    let conditions = entry.and_then(|it| it.status.as_ref()).map(|it| it.conditions.as_slice()).unwrap_or_default();
+    let status = entry.and_then(|it| it.status.as_ref());
+    let conditions = status.map(|it| it.conditions.as_slice()).unwrap_or_default();
     for (gate, type_) in OF_ENTRY {
         let Some(said) = condition::find(conditions, type_) else { continue };
         let state = if said.status == true.into() {
@@ -34,7 +38,9 @@ pub fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>) -> 
         } else {
             Cell::toned(Tone::Doubtful, "closed")
         };
-        rows.push([gate.into(), state, said.message.clone().into()]);
+        let reading = status.and_then(|it| it.artifact.as_ref()?.reading.as_ref()).filter(|_| type_ == ARTIFACT);
+        let message = reading.map_or_else(|| said.message.clone(), |it| format!("{}; {}", how_far(it), said.message));
+        rows.push([gate.into(), state, message.into()]);
     }
     let attempt = resource.status.as_ref().and_then(active);
     for step in attempt.into_iter().flat_map(|it| &it.approvals) {
@@ -49,4 +55,30 @@ pub fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>) -> 
         rows.push([format!("step {}", step.weight).into(), state, who.into()]);
     }
     aligned(rows)
+}
+
+/// In one unit, so that two looks can be compared.
+fn how_far(reading: &Reading) -> String {
+    let mib = |bytes: i64| bytes / (1 << 20);
+    match reading.of.filter(|it| *it > 0) {
+        Some(of) => {
+            let percent = i128::from(reading.bytes) * 100 / i128::from(of);
+            format!("{} of {} MiB read ({percent}%)", mib(reading.bytes), mib(of))
+        }
+        None => format!("{} MiB read", mib(reading.bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_reading_is_needs_no_sum_to_be_compared_and_no_end_to_be_told() {
+        let reading = |bytes, of| Reading { bytes, of, at: chrono::DateTime::UNIX_EPOCH };
+        assert_eq!(how_far(&reading(1230 << 20, Some(5120 << 20))), "1230 of 5120 MiB read (24%)");
+        assert_eq!(how_far(&reading((3 << 20) + 1, None)), "3 MiB read");
+        assert_eq!(how_far(&reading(i64::MAX, Some(1))).matches('%').count(), 1, "whatever a pod says");
+        assert_eq!(how_far(&reading(0, Some(0))), "0 MiB read");
+    }
 }

@@ -40,14 +40,7 @@ impl HttpSource {
     /// The TLS library does not start.
     pub fn new(loopback: bool) -> Result<Self, reqwest::Error> {
         let callable = Callable { loopback };
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(callable))
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("werkbank/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, callable, places: Places::new(AT_ONCE, AT_ONCE_TO_ONE) })
+        Ok(Self { client: client(callable)?, callable, places: Places::new(AT_ONCE, AT_ONCE_TO_ONE) })
     }
 
     /// Asks, and reads the number from the answer.
@@ -86,6 +79,20 @@ impl HttpSource {
         }
         Ok(body)
     }
+}
+
+/// Follows no redirect, uses no proxy, and calls what may be called.
+///
+/// # Errors
+/// The TLS library does not start.
+pub(super) fn client(callable: Callable) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(Arc::new(callable))
+        .pool_max_idle_per_host(1)
+        .user_agent(concat!("werkbank/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// Host and port: path and query may tell more than a status should.

@@ -8,6 +8,7 @@ mod address;
 pub mod http;
 pub(crate) mod outage;
 mod places;
+pub mod progress;
 pub mod prometheus;
 pub mod sql;
 mod sql_error;

@@ -111,6 +111,16 @@ impl LiveJob {
         })
     }
 
+    /// Where this container runs, if it does: of more than one pod, nobody knows which is the Job's own.
+    #[must_use]
+    pub fn address_of(&self, container: &str) -> Option<&str> {
+        let [pod] = self.pods.as_slice() else { return None };
+        let status = pod.status.as_ref()?;
+        let of_container = |it: &&ContainerStatus| it.name == container;
+        status.container_statuses.iter().flatten().find(of_container)?.state.as_ref()?.running.as_ref()?;
+        status.pod_ip.as_deref()
+    }
+
     /// Why this container has not begun, if it has not.
     #[must_use]
     pub fn why_not_begun(&self, container: &str) -> Option<String> {
@@ -150,4 +160,32 @@ fn ended(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
 fn word(reason: Option<&str>) -> String {
     let is_word = |it: &&str| it.len() <= 64 && it.bytes().all(|it| it.is_ascii_alphanumeric());
     reason.filter(is_word).filter(|it| !it.is_empty()).unwrap_or("without a reason").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn job(pods: &[Value]) -> LiveJob {
+        let pods = pods.iter().map(|it| Arc::new(serde_json::from_value(it.clone()).unwrap())).collect();
+        LiveJob { pods, ..LiveJob::default() }
+    }
+
+    #[test]
+    fn a_container_is_asked_only_where_it_runs_and_only_of_the_one_pod_there_is() {
+        let pod = |state, ip| {
+            let status = json!([{"name": "verify", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state}]);
+            json!({"metadata": {}, "status": {"podIP": ip, "containerStatuses": status}})
+        };
+        let runs = pod(json!({"running": {}}), json!("10.1.2.3"));
+        let it = |pods: &[Value]| job(pods).address_of("verify").map(str::to_owned);
+        let one = std::slice::from_ref(&runs);
+        assert_eq!(it(one), Some("10.1.2.3".to_owned()));
+        assert_eq!(job(one).address_of("sidecar"), None);
+        assert_eq!(it(&[runs.clone(), runs]), None);
+        assert_eq!(it(&[pod(json!({"waiting": {}}), json!("10.1.2.3"))]), None);
+        assert_eq!(it(&[pod(json!({"running": {}}), json!(null))]), None);
+    }
 }

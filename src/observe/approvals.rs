@@ -10,6 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::Mutex;
 
 use crate::api::approval::{Approval, SubjectKind};
+use crate::connect::progress::ProgressSource;
 use crate::decide::approval::guard::{Guard, Installed, Shipped, created, differs};
 use crate::decide::model_registry_entry::verification;
 use crate::runtime::{Cache, Clock, Watch};
@@ -32,6 +33,8 @@ pub struct GovernanceSettings {
     pub required: bool,
     /// How artifacts are verified, if they are.
     pub verification: Option<verification::Settings>,
+    /// What asks how far that is; nothing, if nobody is asked.
+    pub progress: Option<ProgressSource>,
 }
 
 /// Approvals, and what is known of the policies that guard them.

@@ -13,16 +13,18 @@ use kube::{Api, Client, ResourceExt};
 
 use super::approvals::{self, Approvals, GovernanceSettings};
 use crate::api::approval::SubjectKind;
+use crate::api::artifact_report::ArtifactProgress;
 use crate::api::model_registry_entry::ModelRegistryEntryStatus;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, labels};
 use crate::audit::Entry;
-use crate::build::verification::{name_of, number};
+use crate::build::verification::{CONTAINER, name_of, number};
+use crate::connect::progress::ProgressSource;
 use crate::decide::approval;
 use crate::decide::live_job::LiveJob;
 use crate::decide::model_registry_entry::{self, Observed, exit, usage, verification};
 use crate::decide::{ChildKind, Plan};
 use crate::runtime::operator::Registration;
-use crate::runtime::{Cache, Machine, ObserveError, PassMemory, Queue, Watch};
+use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory, Queue, Watch};
 
 /// The machine of ModelRegistryEntries.
 pub struct ModelRegistryEntries {
@@ -31,6 +33,8 @@ pub struct ModelRegistryEntries {
     deployments: Cache<ModelDeployment>,
     jobs: Cache<Job>,
     verification: Option<verification::Settings>,
+    progress: Option<ProgressSource>,
+    clock: Clock,
     approvals: Approvals,
     roles: Vec<String>,
     require_governance: bool,
@@ -60,7 +64,18 @@ impl ModelRegistryEntries {
         });
         let of = |job: &Job| pods.iter().filter(|it| is_owned_by(it.as_ref(), job)).cloned().collect();
         found.live = jobs.into_iter().map(|job| LiveJob { pods: of(&job), job }).collect();
+        found.progress = self.progress(entry, &found.live).await;
         found
+    }
+
+    /// How far the present look is. Its pod is asked now and then.
+    async fn progress(&self, entry: &ModelRegistryEntry, jobs: &[LiveJob]) -> Option<ArtifactProgress> {
+        let known = entry.status.as_ref()?.artifact.as_ref()?;
+        if !verification::progress_is_due(known, self.clock.now()) {
+            return None;
+        }
+        let current = jobs.iter().find(|it| number(&it.job, entry) == Some(known.looks))?;
+        self.progress.as_ref()?.ask(current.address_of(CONTAINER)?.parse().ok()?).await
     }
 
     /// The entries that a vendor's exit leads through. In a circle, those behind each other until it is longer than any that ends.
@@ -253,6 +268,8 @@ pub fn register(
         deployments: seen.deployments,
         jobs: seen.jobs,
         verification: settings.verification,
+        progress: settings.progress,
+        clock: registration.clock(),
         approvals: approvals.clone(),
         roles: settings.roles,
         require_governance: settings.required,

@@ -51,7 +51,7 @@ pub struct OperatorOptions {
     /// Namespace whose deployments may query it; may be given several times. `*`, or none: all.
     #[arg(long = "prometheus-allowed-namespace")]
     pub prometheus_allowed_namespaces: Vec<String>,
-    /// Metrics may name addresses on loopback: for a control plane on one machine, nowhere else.
+    /// Metrics may name addresses on loopback, and pods have such ones: for a control plane on one machine, nowhere else.
     #[arg(long, env = "ALLOW_LOOPBACK_URLS")]
     pub allow_loopback_urls: bool,
     /// JSON file of the regions: name to node labels, `{"eu": {"topology.kubernetes.io/region": "eu-central-1"}}`.

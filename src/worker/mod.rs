@@ -2,5 +2,6 @@
 
 pub mod fetch;
 mod pod;
+mod progress;
 mod reading;
 pub mod verify;

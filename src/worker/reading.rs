@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::api::artifact::ArtifactUri;
 use crate::api::artifact_digest::{Sha256Digest, directory_digest};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
+use crate::api::artifact_report::ArtifactProgress;
 use crate::connect::storage::{ArtifactContent, ArtifactFile, ArtifactSource, StorageError};
 
 /// How often progress is told.
@@ -47,7 +49,7 @@ pub struct Reading<'a> {
     uri: &'a ArtifactUri,
     max_bytes: u64,
     whole: u64,
-    bytes: u64,
+    progress: watch::Sender<ArtifactProgress>,
     told: Instant,
 }
 
@@ -59,14 +61,22 @@ impl<'a> Reading<'a> {
     pub fn of(uri: &'a ArtifactUri, content: &ArtifactContent, max_bytes: u64) -> Result<Self, ArtifactFailure> {
         let (files, whole) = (content.files().len(), content.size());
         say(&format!("reading {uri}: {files} file(s), {whole} bytes, at most {max_bytes} allowed"));
-        let it = Self { uri, max_bytes, whole, bytes: 0, told: Instant::now() };
+        // Of a web server that does not say, nobody knows before the end.
+        let progress = watch::Sender::new(ArtifactProgress { bytes: 0, of: Some(whole).filter(|it| *it > 0) });
+        let it = Self { uri, max_bytes, whole, progress, told: Instant::now() };
         if whole > max_bytes { Err(it.too_large()) } else { Ok(it) }
     }
 
     /// Bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.progress.borrow().bytes
+    }
+
+    /// How far it is, at any moment.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<ArtifactProgress> {
+        self.progress.subscribe()
     }
 
     /// Reads all files, one after the other; what `keep` gives for each gets its bytes. The digest is that of the artifact.
@@ -98,9 +108,9 @@ impl<'a> Reading<'a> {
         let mut pieces = source.read(file).await?;
         let mut hasher = Sha256::new();
         while let Some(piece) = pieces.try_next().await? {
-            self.bytes = self.bytes.saturating_add(piece.len() as u64);
+            self.progress.send_modify(|it| it.bytes = it.bytes.saturating_add(piece.len() as u64));
             // Sizes were checked when listed; the store may still send more.
-            if self.bytes > self.max_bytes {
+            if self.bytes() > self.max_bytes {
                 return Err(self.too_large());
             }
             hasher.update(&piece);
@@ -114,7 +124,7 @@ impl<'a> Reading<'a> {
     fn tell(&mut self) {
         if self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
-            say(&format!("{} of {} bytes so far", self.bytes, self.whole));
+            say(&format!("{} of {} bytes so far", self.bytes(), self.whole));
         }
     }
 

@@ -2,13 +2,15 @@
 //!
 //! The Job of a registry entry runs it, with the entry's credentials and no rights in the cluster. It streams: what it needs of memory
 //! does not depend on the artifact. Its answer is its termination message: an [`ArtifactReport`], or a failure, with the exit
-//! codes of [`super::fetch`].
+//! codes of [`super::fetch`]. While it reads, it tells how far it is ([`super::progress`]).
 //!
 //! With `--known`, the fingerprint that an earlier run reported, an artifact that nobody has written to since is not read again.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::pod::{end_with, leave_behind, told_to_end};
+use super::progress;
 use super::reading::{Forgotten, Reading, bytes, mismatch, say};
 use crate::api::artifact::ArtifactUri;
 use crate::api::artifact_digest::Sha256Digest;
@@ -31,6 +33,9 @@ pub struct VerifyArgs {
     /// Refuse artifacts larger than this
     #[arg(long, env = "WERKBANK_ARTIFACT_MAX_BYTES", default_value = "107374182400")]
     pub max_bytes: String,
+    /// The address on which to tell how far it is, at port 8090; in a pod its own
+    #[arg(long, env = "WERKBANK_POD_IP")]
+    pub progress_on: Option<IpAddr>,
 }
 
 /// Verifies, and says what it found by termination message and exit code.
@@ -66,7 +71,12 @@ pub async fn verify(args: &VerifyArgs) -> Result<ArtifactReport, ArtifactFailure
         return Ok(report(&content, content.size(), false));
     }
     let mut reading = Reading::of(&uri, &content, max_bytes)?;
-    let actual = reading.through(&source, &content, |_| Ok(Forgotten)).await?;
+    let progress = reading.progress();
+    let actual = tokio::select! {
+        biased;
+        actual = reading.through(&source, &content, |_| Ok(Forgotten)) => actual?,
+        never = progress::tell(args.progress_on, progress) => match never {},
+    };
     if actual == digest { Ok(report(&content, reading.bytes(), true)) } else { Err(mismatch(&uri, actual, digest)) }
 }
 
@@ -86,7 +96,7 @@ mod tests {
 
     fn args(root: &Path, path: &str, digest: Sha256Digest) -> VerifyArgs {
         let uri = format!("file://{}/{path}", root.display());
-        VerifyArgs { uri, sha256: digest.to_string(), known: None, max_bytes: "1000".into() }
+        VerifyArgs { uri, sha256: digest.to_string(), known: None, max_bytes: "1000".into(), progress_on: None }
     }
 
     #[tokio::test]

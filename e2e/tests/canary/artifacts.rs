@@ -26,6 +26,14 @@ async fn register(scene: &Scene, name: &str, sha256: &str) {
     scene.register(name, json!({"uri": uri, "sha256": sha256, "secretRef": {"name": "store"}})).await;
 }
 
+/// A Secret for the store at this address.
+async fn let_in(scene: &Scene, endpoint: &str) {
+    let access = json!({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"});
+    let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "store", "namespace": NAMESPACE}, "stringData": access});
+    scene.apply("secret", &secret.to_string()).await;
+}
+
 async fn until(scene: &Scene, name: &str, what: &str, is: impl Fn(&ModelRegistryEntryStatus) -> bool) -> Verification {
     let api: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
     let began = Instant::now();
@@ -78,10 +86,7 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     let (uri, sha256) = scene.artifact();
     let bytes = std::fs::read(uri.strip_prefix("file://").unwrap()).unwrap();
     store.put(OBJECT, &bytes).unwrap();
-    let access = json!({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": store.endpoint(), "AWS_ALLOW_HTTP": "true"});
-    let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "store", "namespace": NAMESPACE}, "stringData": access});
-    scene.apply("secret", &secret.to_string()).await;
+    let_in(&scene, &store.endpoint()).await;
 
     let model = scene.model("scores");
     model.deploy(&GOOD).await;
@@ -140,5 +145,30 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     // A Job goes after what it found is on the record, so a moment later.
     until_only_looks_of(&scene, "right").await;
     unharmed(&load.stop().await.unwrap());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_job_is_that_reads_what_takes_long_is_in_the_entrys_status() {
+    let store = S3::start().unwrap();
+    let scene = Scene::set().await;
+    let bytes: Vec<u8> = (0..24_u32 << 20).map(|it| (it >> 10) as u8).collect();
+    store.put(OBJECT, &bytes).unwrap();
+    let line = store.over_a_slow_line(1 << 20).unwrap();
+    let_in(&scene, &line.endpoint()).await;
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    register(&scene, "large", &sha256).await;
+
+    let reading = |it: &ModelRegistryEntryStatus| it.artifact.as_ref()?.reading.clone();
+    let seen = until(&scene, "large", "it is read", |it| reading(it).is_some()).await.reading.unwrap();
+    assert_eq!(seen.of, i64::try_from(bytes.len()).ok());
+    let further = |it: &ModelRegistryEntryStatus| reading(it).is_some_and(|it| it.bytes > seen.bytes);
+    let later = until(&scene, "large", "it is further", further).await.reading.unwrap();
+    let between = (later.at - seen.at).num_milliseconds();
+    assert!(between >= 10_000, "each answer is a write: {between} ms");
+    assert!(seen.bytes > 0 && later.bytes < seen.of.unwrap(), "{seen:?}, {later:?}");
+
+    until(&scene, "large", "it is verified", says(true, "Verified")).await;
+    until(&scene, "large", "nobody reads it any more", |it| reading(it).is_none()).await;
     scene.end().await;
 }

@@ -1,6 +1,8 @@
 //! A real S3-compatible server as a local process: moto in server mode, from PyPI,
 //! in a virtual environment that is made once and kept in the cache.
 
+pub mod slow_line;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use self::slow_line::SlowLine;
 
 const MOTO_VERSION: &str = "5.2.5";
 /// Starting takes two seconds; a busy machine may need more.
@@ -60,6 +64,11 @@ impl S3 {
     /// `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// `http://host:port` of a line to it that brings at most so many bytes in a second, as long as it is held.
+    pub fn over_a_slow_line(&self, bytes_per_second: usize) -> Result<SlowLine> {
+        SlowLine::to(&self.address, bytes_per_second)
     }
 
     /// Stores an object at a path like `/models/key`, sent exactly as written: ordinary

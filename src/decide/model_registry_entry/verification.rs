@@ -36,6 +36,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Observed, Said};
 use crate::api::artifact::{ArtifactScheme, ArtifactUri};
+use crate::api::artifact_report::ArtifactProgress;
 use crate::api::duration::after;
 use crate::api::model_registry_entry::{Artifact, Lifecycle, ModelRegistryEntryStatus};
 use crate::api::verification::{FailedLook, Verification};
@@ -63,8 +64,8 @@ const LIMIT: Duration = Duration::from_hours(6);
 const WRONG_AGAIN: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
 /// Until what could not be looked at is.
 const UNSEEN_AGAIN: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
-/// How often the pod of a Job is looked at that has not ended: nobody tells that it cannot begin.
-const STUCK_AGAIN: Duration = Duration::from_secs(30);
+/// How often the pod of a Job is looked at that has not ended, and asked how far it is: nobody tells either, nor that it cannot begin.
+const STILL: Duration = Duration::from_secs(10);
 /// The pod of a Job that has ended is awaited.
 const SOON: Duration = Duration::from_secs(1);
 /// How often it is asked whether there is a place, at the longest: nobody tells.
@@ -97,6 +98,8 @@ pub struct Jobs {
     pub elsewhere: usize,
     /// Names of Jobs that are in the way, and somebody else's.
     pub foreign: Vec<String>,
+    /// How far the present one is, if its pod was asked now ([`progress_is_due`]) and has said so.
+    pub progress: Option<ArtifactProgress>,
 }
 
 /// What follows for the entry.
@@ -167,10 +170,10 @@ pub(super) fn verify(
     }
     let current = ours().find(|(look, _)| *look == known.looks).map(|(_, it)| it);
     let pods_unseen = observed.jobs.pods_unseen.as_deref();
-    let under_way = hear(known, current, pods_unseen, now);
+    let under_way = hear(known, current, &observed.jobs, now);
     let ops: Vec<Op> = ours().filter(|(look, _)| *look != known.looks).filter_map(|(_, it)| delete(it)).collect();
     let next = match under_way {
-        Some(it) => Next::Later(Some(if it.end().is_some() && pods_unseen.is_none() { SOON } else { STUCK_AGAIN })),
+        Some(it) => Next::Later(Some(if it.end().is_some() && pods_unseen.is_none() { SOON } else { STILL })),
         None => next((resource, artifact), observed, known, settings, now),
     };
     let (look, hindered, requeue) = match next {
@@ -187,17 +190,30 @@ pub(super) fn verify(
 fn hear<'a>(
     known: &mut Verification,
     current: Option<&'a LiveJob>,
-    pods_unseen: Option<&str>,
+    jobs: &Jobs,
     now: DateTime<Utc>,
 ) -> Option<&'a LiveJob> {
     // By a clock that was set back since it began now; and one that somebody has deleted is made anew.
     let since = known.looking_since.filter(|at| *at <= now).unwrap_or(now);
     known.looking_since = current.map(|_| since);
+    // What was said before is of another Job, if there is none now, and stays otherwise: that it cannot be asked takes nothing back.
+    known.reading = known.reading.take().filter(|_| current.is_some());
     let it = current?;
-    let Some(answer) = answer(it, since, pods_unseen, now) else { return Some(it) };
+    let Some(answer) = answer(it, since, jobs.pods_unseen.as_deref(), now) else {
+        jobs.progress.into_iter().for_each(|progress| known.goes_on(progress, now));
+        return Some(it);
+    };
     answer.tell(known, now);
     known.asked = asked(&it.job).or(known.asked.take());
     None
+}
+
+/// Whether the pod of the present look is to be asked how far it is: not of what is soon done, nor all the time, because each answer
+/// goes into status.
+#[must_use]
+pub fn progress_is_due(known: &Verification, now: DateTime<Utc>) -> bool {
+    let last = known.reading.as_ref().map(|it| it.at).or(known.looking_since);
+    last.is_some_and(|at| at > now || after(at, STILL) <= now)
 }
 
 /// What is to be done while no Job is under way.

@@ -426,6 +426,8 @@ mod tests {
         let verified = json!({"conditions": [{"type": "ArtifactVerified", "status": "True", "reason": "Verified", "message": "",
             "lastTransitionTime": "2026-11-28T00:00:00Z"}]});
         assert!(changed(&|it| it.status = serde_json::from_value(verified.clone()).unwrap()));
+        let reading = json!({"artifact": {"reading": {"bytes": 1, "of": 2, "at": "2026-11-28T00:00:00Z"}}});
+        assert!(!changed(&|it| it.status = serde_json::from_value(reading.clone()).unwrap()));
         assert!(!changed(&|it| it.metadata.finalizers = Some(vec![labels::IN_USE.into()])));
         assert!(changed(&|it| it.metadata.generation = Some(2)));
         assert!(changed(&|it| it.metadata.uid = Some("another".into())));

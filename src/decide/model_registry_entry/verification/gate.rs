@@ -43,7 +43,7 @@ fn awaited(under_way: Option<&LiveJob>) -> String {
         true => format!(
             "Job {name} has no pod yet; if that stays so, kubectl describe job {name} says which quota or policy is in the way"
         ),
-        false => format!("Job {name} reads the artifact; kubectl logs job/{name} says how far it is"),
+        false => format!("Job {name} reads the artifact; status.artifact.reading of the entry says how far it is, and so does kubectl logs job/{name}"),
     })
 }
 

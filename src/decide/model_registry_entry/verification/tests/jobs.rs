@@ -89,7 +89,7 @@ fn pods_that_cannot_be_listed_hold_up_nothing_but_the_look() {
     world.ended(true);
     world.later(3600);
     world.observed.jobs.pods_unseen = Some("the pods that look at the artifact cannot be listed: timeout".into());
-    assert_eq!(world.pass().requeue, Some(STUCK_AGAIN), "and not each second");
+    assert_eq!(world.pass().requeue, Some(STILL), "and not each second");
     assert_eq!((world.jobs(), world.known().looks), (1, 0));
     assert!(world.said(CONDITION).2.contains("cannot be listed: timeout"));
     assert!(!world.entry.status.as_ref().unwrap().spec_digest.is_empty(), "all else is said");
@@ -202,4 +202,53 @@ fn a_job_of_another_number_than_the_next_is_deleted_whichever_it_is() {
     world.entry.status = None;
     let plan = world.pass();
     let [Op::Delete(ChildKind::Job, ..), Op::Create(_)] = plan.ops.as_slice() else { panic!("{:?}", plan.ops) };
+}
+
+#[test]
+fn how_far_a_job_is_goes_into_status_now_and_then_and_is_gone_once_it_has_ended() {
+    let mut world = World::new();
+    world.pass();
+    assert!(!progress_is_due(&world.known(), world.now), "no Job is there yet");
+    world.pass();
+    assert!(!progress_is_due(&world.known(), world.now), "what is soon done is not asked");
+    let told = |bytes| Some(ArtifactProgress { bytes, of: Some(5 << 30) });
+    for bytes in [1 << 30, 2 << 30] {
+        world.later(10);
+        assert!(progress_is_due(&world.known(), world.now));
+        world.is_in(&json!({"running": {}}));
+        world.observed.jobs.progress = told(bytes);
+        assert_eq!(world.pass().requeue, Some(STILL));
+        let reading = world.known().reading.unwrap();
+        assert_eq!((reading.bytes, reading.of, reading.at), (bytes as i64, Some(5 << 30), world.now));
+        assert!(!progress_is_due(&world.known(), world.now), "each answer is a write, and each write a pass");
+    }
+    world.later(10);
+    world.observed.jobs.progress = None;
+    let said = world.said(CONDITION);
+    assert_eq!(world.pass().status, None, "who does not answer takes nothing back");
+    world.observed.jobs.progress = told(3 << 30);
+    world.pass();
+    assert_eq!(world.said(CONDITION), said, "in the message it would wake every user of the entry");
+    world.ends(true, &report("f1", true));
+    world.pass();
+    assert_eq!(world.known().reading, None);
+}
+
+#[test]
+fn of_a_job_that_somebody_has_deleted_nothing_is_shown_and_of_the_next_one_what_it_says() {
+    let mut world = World::new();
+    world.pass();
+    world.is_in(&json!({"running": {}}));
+    world.observed.jobs.progress = Some(ArtifactProgress { bytes: u64::MAX, of: None });
+    world.pass();
+    assert_eq!(world.known().reading.map(|it| (it.bytes, it.of)), Some((i64::MAX, None)));
+    world.observed.jobs.progress = None;
+    world.observed.jobs.live.clear();
+    world.pass();
+    assert_eq!((world.known().reading, world.jobs()), (None, 1));
+    world.later(-60);
+    world.pass();
+    assert!(!progress_is_due(&world.known(), world.now));
+    world.later(-60);
+    assert!(progress_is_due(&world.known(), world.now), "by a clock that was set back nothing was told yet");
 }
