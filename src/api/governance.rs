@@ -18,6 +18,12 @@ use super::{DurationText, MomentText};
 /// Blanks say nothing.
 pub(super) const SAID: &str = r"\S";
 
+/// Of what says where something is, and stays for as long as the entry: with a password in it, or a query that signs or lets in, it
+/// would be told in status, on screens and to whoever may read the entry.
+pub(super) const PLAIN: &str = r"!self.matches('://[^/@]*:[^/@]*@') && !self.matches('(?i)[?&](x-amz-|x-goog-|sig=|signature=|token=|access_token=)')";
+/// What to do about it.
+pub(super) const NOT_PLAIN: &str = "must be an address without credentials: no password before '@', and no signature or token in the query; who may read it asks for that where it is";
+
 /// What a version may be used for, and who has to agree.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +63,7 @@ pub struct Governance {
     pub automated_decision: Option<AutomatedDecision>,
     /// Where the data protection impact assessment is (GDPR, Article 35).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
     pub dpia_ref: Option<String>,
     /// What can go wrong, and what is done about it.

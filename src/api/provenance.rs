@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Quantity;
-use super::governance::SAID;
+use super::governance::{NOT_PLAIN, PLAIN, SAID};
 
 /// SHA-256 in hexadecimal.
 const SHA256: &str = "^[0-9a-f]{64}$";
@@ -28,6 +27,7 @@ pub struct Lineage {
     /// The run that made it, as your tracking server names it, such as `mlflow:/3f1a…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub training_run: Option<String>,
     /// The files that it was made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,8 +45,7 @@ pub struct Lineage {
 pub struct Commit {
     /// Where the repository is.
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
-    #[x_kube(validation = Rule::new("!self.matches('://[^/]*@')")
-        .message("lineage.git.repository must be a plain address without credentials"))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub repository: String,
     /// The commit's whole digest: a branch or a tag is another commit tomorrow.
     #[x_kube(validation = Rule::new("self.matches('^([0-9a-f]{40}|[0-9a-f]{64})$')")
@@ -56,11 +55,12 @@ pub struct Commit {
 }
 
 /// A file, and how to know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// Where it is.
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub uri: String,
     /// SHA-256 of its bytes, in hexadecimal.
     #[schemars(length(max = 64), regex(pattern = SHA256))]
@@ -77,6 +77,7 @@ pub struct Evaluation {
     /// Where its report is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub uri: Option<String>,
     /// SHA-256 of the report's bytes, in hexadecimal: what a vendor's exit refers to.
     #[schemars(length(max = 64), regex(pattern = SHA256))]

@@ -2,7 +2,7 @@
 //!
 //! An entry has an artifact or a vendor. Of a vendor's model there are no bytes to verify and none to serve: a ModelDeployment
 //! cannot roll it out. What can be held to is who processes the data, on what contract (GDPR, Article 28), in which
-//! regions, on what grounds data leaves the European Economic Area (Chapter V), and that there is a way out that somebody has tried:
+//! regions, on what grounds data leaves the European Economic Area (Chapter V), what is sent there, and that there is a way out that somebody has tried:
 //! an exit without a date, to an entry that is ready, whose evaluation is named by its digest.
 //!
 //! The rules of form are CEL rules here and on the entry; [`crate::decide::governance::vendor`] decides them again. Whether the exit
@@ -12,11 +12,11 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::governance::SAID;
+use super::governance::{NOT_PLAIN, PLAIN, SAID};
 use super::model_registry_entry::LocalRef;
 
 /// Who runs the model, and on what terms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Vendor {
     /// Who runs it, such as `mistral`.
@@ -27,11 +27,13 @@ pub struct Vendor {
     pub model: String,
     /// Where the data processing agreement is (GDPR, Article 28).
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub dpa_ref: String,
     /// Where the list of those is whom the vendor has process data in turn (GDPR, Article 28(2) and (4)). Needed where a data source is
     /// about people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = SAID))]
+    #[x_kube(validation = Rule::new(PLAIN).message(NOT_PLAIN))]
     pub subprocessors_ref: Option<String>,
     /// The regions in which the vendor processes what is sent to it. Needed where a data source is about people, and where
     /// `governance.regions` says any; never more than those.

@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
 
 use super::cluster::ClusterOptions;
-use super::{CliError, get, request};
+use super::{CliError, get, request, subject};
 use crate::api::approval::{self, Approval, ApprovalDecision, ApprovalSpec, ApprovalSubject, SubjectKind};
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 
@@ -45,7 +45,7 @@ pub(super) async fn run(
     let cluster = options.connect().await?;
     let by = request::requester(&cluster).await?;
     let word = Word { role: &arguments.role, decision, by: &by, comment: arguments.comment.as_deref() };
-    let (kind, name) = subject(&arguments.subject).map_err(CliError::NothingToDo)?;
+    let (kind, name) = subject::of(&arguments.subject, SubjectKind::ModelRegistryEntry)?;
     let approval = match kind {
         SubjectKind::ModelRegistryEntry => {
             let entry: ModelRegistryEntry = get::one(&cluster, name).await?;
@@ -67,16 +67,6 @@ pub(super) async fn run(
         ))),
         Err(error) => Err(error.into()),
         Ok(_) => Ok(format!("{name} is {} by {by} as {}\n", format!("{decision:?}").to_lowercase(), word.role)),
-    }
-}
-
-/// Kind and name of what is meant.
-fn subject(text: &str) -> Result<(SubjectKind, &str), String> {
-    let Some((kind, name)) = text.split_once('/') else { return Ok((SubjectKind::ModelRegistryEntry, text)) };
-    match kind.to_ascii_lowercase().as_str() {
-        "modelregistryentry" | "modelregistryentries" | "mre" => Ok((SubjectKind::ModelRegistryEntry, name)),
-        "modeldeployment" | "modeldeployments" | "md" => Ok((SubjectKind::ModelDeployment, name)),
-        _ => Err(format!("{kind} cannot be approved: name an entry, or modeldeployment/NAME")),
     }
 }
 
@@ -205,13 +195,5 @@ mod tests {
         assert!(of_entry(&new, &word("legal", "ben")).unwrap_err().ends_with("it asks: nobody"));
         new.status = None;
         assert!(of_entry(&new, &word("legal", "ben")).unwrap_err().contains("not looked at churn-2 yet"));
-    }
-
-    #[test]
-    fn a_subject_is_an_entry_unless_it_says_otherwise() {
-        assert_eq!(subject("churn-2"), Ok((SubjectKind::ModelRegistryEntry, "churn-2")));
-        assert_eq!(subject("mre/churn-2"), Ok((SubjectKind::ModelRegistryEntry, "churn-2")));
-        assert_eq!(subject("modeldeployment/churn"), Ok((SubjectKind::ModelDeployment, "churn")));
-        assert!(subject("pod/churn").unwrap_err().contains("cannot be approved"));
     }
 }

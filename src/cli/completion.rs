@@ -31,10 +31,19 @@ pub struct CompleteArguments {
 enum Candidates {
     /// One of these, each with its description.
     Words(Vec<(String, String)>),
-    /// The name of a ModelDeployment.
-    Deployment,
-    /// The name of an entry, or `modeldeployment/` and that of a deployment.
-    Subject,
+    /// The name of something in the cluster.
+    Names(Of),
+}
+
+/// Names of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// ModelDeployments.
+    Deployments,
+    /// What can be approved: an entry, or `modeldeployment/` and a deployment.
+    Approved,
+    /// What can be explained: a deployment, or `modelregistryentry/` and an entry.
+    Explained,
 }
 
 /// What kubectl reads.
@@ -43,7 +52,7 @@ pub(super) async fn run(command: Command, arguments: &CompleteArguments) -> Stri
     let last = words.last().map(String::as_str).unwrap_or_default();
     let found = match candidates(command.clone(), words) {
         Candidates::Words(words) => words,
-        kind => names(command, words, kind == Candidates::Subject).await,
+        Candidates::Names(of) => names(command, words, of).await,
     };
     let lines = found.into_iter().filter(|(word, _)| word.starts_with(last));
     let lines = lines.map(|(word, about)| if about.is_empty() { word + "\n" } else { format!("{word}\t{about}\n") });
@@ -81,8 +90,9 @@ fn candidates(mut command: Command, words: &[String]) -> Candidates {
         return Candidates::Words(shown.map(|it| (it.get_name().to_owned(), about(it.get_about()))).collect());
     }
     match at.get_positionals().nth(names).map(|it| it.get_id().as_str()) {
-        Some("name") => Candidates::Deployment,
-        Some("subject") => Candidates::Subject,
+        Some("name") => Candidates::Names(Of::Deployments),
+        Some("subject") => Candidates::Names(Of::Approved),
+        Some("explained") => Candidates::Names(Of::Explained),
         _ => Candidates::Words(Vec::new()),
     }
 }
@@ -103,8 +113,8 @@ fn about(help: Option<&clap::builder::StyledStr>) -> String {
 }
 
 /// Names in the cluster that the words before name, if it answers soon.
-async fn names(command: Command, words: &[String], with_entries: bool) -> Vec<(String, String)> {
-    let found = tokio::time::timeout(ANSWER, ask(&options(command, words), with_entries)).await;
+async fn names(command: Command, words: &[String], of: Of) -> Vec<(String, String)> {
+    let found = tokio::time::timeout(ANSWER, ask(&options(command, words), of)).await;
     found.ok().flatten().unwrap_or_default().into_iter().map(|it| (it, String::new())).collect()
 }
 
@@ -115,19 +125,22 @@ fn options(command: Command, words: &[String]) -> ClusterOptions {
     matches.and_then(|it| ClusterOptions::from_arg_matches(&it).ok()).unwrap_or_default()
 }
 
-async fn ask(options: &ClusterOptions, with_entries: bool) -> Option<Vec<String>> {
+async fn ask(options: &ClusterOptions, of: Of) -> Option<Vec<String>> {
     let cluster = options.connect().await.ok()?;
     let every = ListParams::default();
     let deployments: Api<ModelDeployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let deployments = deployments.list_metadata(&every).await.ok()?.items;
     let deployments = deployments.iter().map(ResourceExt::name_any);
-    if !with_entries {
+    if of == Of::Deployments {
         return Some(deployments.collect());
     }
     let entries: Api<ModelRegistryEntry> = Api::namespaced(cluster.client, &cluster.namespace);
     let entries = entries.list_metadata(&every).await.ok()?.items;
     let entries = entries.iter().map(ResourceExt::name_any);
-    Some(entries.chain(deployments.map(|it| format!("modeldeployment/{it}"))).collect())
+    Some(match of {
+        Of::Explained => deployments.chain(entries.map(|it| format!("modelregistryentry/{it}"))).collect(),
+        _ => entries.chain(deployments.map(|it| format!("modeldeployment/{it}"))).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -153,14 +166,15 @@ mod tests {
         assert!(["get", "status", "why", "approve"].iter().all(|it| commands.contains(&(*it).to_owned())));
         assert!(!commands.contains(&"__complete".to_owned()));
         assert_eq!(words(of(&["-n", "crm", "ge"])), commands, "kubectl's flags come before the command, too");
-        assert_eq!(of(&["get", ""]), Candidates::Deployment);
-        assert_eq!(of(&["pause", "-n", "crm", "ch"]), Candidates::Deployment);
-        assert_eq!(of(&["approve", ""]), Candidates::Subject);
+        assert_eq!(of(&["get", ""]), Candidates::Names(Of::Deployments));
+        assert_eq!(of(&["pause", "-n", "crm", "ch"]), Candidates::Names(Of::Deployments));
+        assert_eq!(of(&["approve", ""]), Candidates::Names(Of::Approved));
+        assert_eq!(of(&["why", ""]), Candidates::Names(Of::Explained));
         assert_eq!(words(of(&["get", "churn", ""])), [""; 0], "one is enough");
         assert_eq!(words(of(&["get", "-o", ""])), ["json", "yaml"]);
         let flags = words(of(&["get", "--"]));
         assert!(["--watch", "--output", "--namespace"].iter().all(|it| flags.contains(&(*it).to_owned())), "{flags:?}");
-        assert_eq!(of(&["get", "--namespace=crm", ""]), Candidates::Deployment);
+        assert_eq!(of(&["get", "--namespace=crm", ""]), Candidates::Names(Of::Deployments));
     }
 
     #[test]

@@ -1,19 +1,17 @@
 //! Why a model serves: which entry it is of, what that may be used for and on what data it rests, who has approved it, and
-//! what was decided last, on what.
+//! what was decided last, on what. And of an entry by itself, what those who approve it read.
 //!
 //! Pure. It says what status, entries and Approvals say, and concludes nothing: what counts of an approval is the operator's word
 //! (`status.approvals`), and who gave it is the Approval's.
 
+mod entry;
+
 use kube::ResourceExt;
 
-use super::provenance;
 use super::screen::{Cell, Line as Shown, aligned, show};
 use super::tree::active;
-use crate::api::approval::name_of;
 use crate::api::condition;
-use crate::api::governance::{DataSource, Governance, Owners};
 use crate::api::model_deployment::{Attempt, AttemptState, EntryRef, ModelDeploymentStatus, UsedFor, Verdict};
-use crate::api::model_registry_entry::{Lifecycle, RoleWord};
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
 /// What there is to say: a label, and words.
@@ -52,7 +50,9 @@ pub fn explain(resource: &ModelDeployment, entries: &[ModelRegistryEntry], appro
     for (how, it) in subjects {
         lines.push(Shown::of(format!("{name}  {how}: revision {} of entry {}", it.revision, it.name)));
         let known = match entries.iter().find(|entry| entry.name_any() == it.name) {
-            Some(entry) if entry.uid().is_none_or(|uid| uid == it.uid) => of_entry(resource, it, entry, approvals),
+            Some(entry) if entry.uid().is_none_or(|uid| uid == it.uid) => {
+                entry::lines(entry, used(resource, it), approvals)
+            }
             Some(_) => {
                 vec![("model", format!("entry {} was deleted, and another one is registered by that name", it.name))]
             }
@@ -64,41 +64,21 @@ pub fn explain(resource: &ModelDeployment, entries: &[ModelRegistryEntry], appro
     show(&lines)
 }
 
+/// The explanation of an entry by itself, whether or not anything serves it; ends in a line break.
+#[must_use]
+pub fn explain_entry(entry: &ModelRegistryEntry, approvals: &[Approval]) -> String {
+    let conditions = entry.status.iter().flat_map(|it| &it.conditions);
+    let mut lines = vec![Shown::of(format!("{}  is an entry of the registry", entry.name_any()))];
+    let mut known = entry::lines(entry, entry::users(entry), approvals);
+    let said = conditions.filter(|it| !["Reconciling", "Stalled"].contains(&it.type_.as_str()));
+    known.extend(said.map(|it| ("now", format!("{} {:?}: {} ({})", it.type_, it.status, it.message, it.reason))));
+    lines.extend(block(known));
+    show(&lines)
+}
+
 fn block(lines: Vec<Line>) -> Vec<Shown> {
     let rows: Vec<[Cell; 2]> = lines.into_iter().map(|(label, words)| [label.into(), words.into()]).collect();
     aligned(rows).into_iter().map(|row| row.behind("  ")).collect()
-}
-
-fn of_entry(
-    resource: &ModelDeployment,
-    it: &EntryRef,
-    entry: &ModelRegistryEntry,
-    approvals: &[Approval],
-) -> Vec<Line> {
-    let spec = &entry.spec;
-    let model = &spec.model;
-    let mut lines = vec![("model", format!("{} {}, {:?}", model.name, model.version, model.kind))];
-    lines.extend(spec.artifact.iter().map(|it| ("bytes", format!("{} sha256:{}", it.uri, it.sha256))));
-    lines.extend(spec.lineage.iter().flat_map(provenance::made_of));
-    lines.extend(spec.evaluations.iter().map(|it| ("examined", provenance::examined(it))));
-    if spec.lifecycle() != Lifecycle::Active {
-        lines.push(("lifecycle", format!("{:?}", spec.lifecycle())));
-    }
-    lines.extend(used(resource, it));
-    lines.extend(spec.governance.as_ref().map(allowed).filter(|it| !it.is_empty()).map(|it| ("allowed", it)));
-    lines.extend(risk(spec.governance.as_ref()).map(|it| ("risk", it)));
-    lines.extend(spec.data_sources.iter().map(|it| ("data", data(it))));
-    if let Some(by) = &spec.submitted_by {
-        let through = spec.delivered_by.as_ref().map(|it| format!(", delivered by {it}")).unwrap_or_default();
-        lines.push(("submitted", format!("by {by}{through}")));
-    }
-    let (name, digest) = (entry.name_any(), spec.digest());
-    let words = entry.status.iter().flat_map(|it| &it.approvals);
-    let said = |role: &str| approvals.iter().find(|it| it.name_any() == name_of(&name, role, &digest));
-    lines.extend(words.map(|it| ("approval", approval(it, said(&it.role)))));
-    lines.extend(spec.owners.as_ref().map(owners).filter(|it| !it.is_empty()).map(|it| ("owners", it)));
-    lines.extend(spec.review_by.as_ref().map(|it| ("review by", it.0.clone())));
-    lines
 }
 
 /// What it is used for, by the decision on the record, and what the spec says if that is something else.
@@ -108,50 +88,6 @@ fn used(resource: &ModelDeployment, it: &EntryRef) -> Vec<Line> {
     let said = Some(UsedFor::of(&resource.spec)).filter(|said| Some(said) != used_for.as_ref());
     let all = [("used", used_for), ("spec says", said)].into_iter();
     all.filter_map(|(label, it)| Some((label, it.filter(UsedFor::is_said)?.to_string()))).collect()
-}
-
-fn allowed(governance: &Governance) -> String {
-    let of = |word: &str, all: &[String]| (!all.is_empty()).then(|| format!("{word} {}", all.join(" or ")));
-    let all = [of("for", &governance.purposes), of("in", &governance.regions)];
-    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn risk(governance: Option<&Governance>) -> Option<String> {
-    let governance = governance?;
-    let class = governance.risk_class.map(|it| format!("{it:?}"));
-    let assessed = governance.dpia_ref.as_ref().map(|it| format!("assessed in {it}"));
-    let reviewed = governance.automated_decision.filter(|it| it.human_review);
-    let reviewed = reviewed.map(|_| "a person looks at decisions when asked to".to_owned());
-    let all: Vec<String> = [class, assessed, reviewed].into_iter().flatten().collect();
-    (!all.is_empty()).then(|| all.join(", "))
-}
-
-fn data(it: &DataSource) -> String {
-    let about = if it.personal_data { "about people" } else { "not about people" };
-    let parts = [
-        Some(format!("{}: {about}", it.name)),
-        it.legal_basis.map(|it| format!("{it:?}")),
-        (!it.consent_signals.is_empty()).then(|| format!("known by {}", it.consent_signals.join(", "))),
-        (!it.purposes.is_empty()).then(|| format!("for {}", it.purposes.join(" or "))),
-        (!it.residency.is_empty()).then(|| format!("in {}", it.residency.join(" or "))),
-        it.retention.as_ref().map(|it| format!("kept {}", it.0)),
-        it.as_of.as_ref().map(|it| format!("of {}", it.0)),
-        it.ropa_id.as_ref().map(|it| format!("record {it}")),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn approval(word: &RoleWord, said: Option<&Approval>) -> String {
-    let by = said.map(|it| format!(" by {}", it.spec.approver)).unwrap_or_default();
-    let comment = said.and_then(|it| it.spec.comment.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
-    format!("{}: {:?}{by}{comment}", word.role, word.word)
-}
-
-fn owners(it: &Owners) -> String {
-    let of = |word: &str, who: &Option<String>| who.as_ref().map(|who| format!("{word} {who}"));
-    let all =
-        [of("business", &it.business), of("technical", &it.technical), of("data protection", &it.data_protection)];
-    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What was decided last, and the numbers it rests on.

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::approval::name_of;
+use crate::api::model_registry_entry::User;
 
 fn deployment(status: Value) -> ModelDeployment {
     serde_json::from_value(json!({
@@ -42,10 +44,14 @@ fn serving(entry: &str) -> Value {
 
 #[track_caller]
 fn screen(name: &str, status: Value, entries: &[ModelRegistryEntry], approvals: &[Approval]) {
-    let screen = explain(&deployment(status), entries, approvals);
+    is_on_screen(name, &explain(&deployment(status), entries, approvals));
+}
+
+#[track_caller]
+fn is_on_screen(name: &str, screen: &str) {
     let path = format!("{}/src/cli/screens/why-{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &screen).unwrap();
+        std::fs::write(&path, screen).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(screen == expected, "{path} is not what is shown:\n{screen}");
@@ -91,4 +97,25 @@ fn what_was_registered_again_under_its_name_says_nothing_of_what_serves() {
 fn where_nothing_serves_that_is_said() {
     assert_eq!(entries_of(&deployment(json!({}))), Vec::<String>::new());
     screen("nothing", json!({}), &[], &[]);
+}
+
+#[test]
+fn an_entry_that_nothing_serves_is_explained_to_those_who_are_to_approve_it() {
+    let text = include_str!("../../examples/modelregistryentry/vendor.yaml");
+    let mut vendors: ModelRegistryEntry = serde_yaml::from_str(text).unwrap();
+    let said = |type_: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": type_, "status": status,
+        "reason": reason, "message": message, "lastTransitionTime": "2026-11-24T09:00:00Z"})
+    };
+    let waits = "waiting for approval by role technical";
+    vendors.status = serde_json::from_value(json!({"approvals": [{"role": "technical", "word": "Missing"}], "conditions": [
+        said("Ready", "False", "AwaitingApproval", waits), said("Reconciling", "True", "AwaitingApproval", waits),
+        said("Stalled", "False", "AwaitingApproval", "nothing needs a person"),
+        said("ExitReady", "True", "FallbackReady", "entry texts-own-7 can take its place: it is ready, and examined")]}))
+    .unwrap();
+    is_on_screen("entry-of-a-vendor", &explain_entry(&vendors, &[]));
+    let mut own = entry();
+    own.status.as_mut().unwrap().used_by = vec![User { kind: "ModelDeployment".into(), name: "churn".into() }];
+    let said = approval(&own, "technical", "ben@example.com");
+    is_on_screen("entry", &explain_entry(&own, &[said]));
 }

@@ -18,6 +18,7 @@ mod provenance;
 pub mod request;
 pub mod screen;
 pub mod status;
+mod subject;
 pub mod tree;
 pub mod watch;
 pub mod why;
@@ -56,7 +57,8 @@ enum Command {
     Get(GetArguments),
     /// Show all there is to know of one deployment: more with -v, most with -v -v.
     Status(StatusArguments),
-    /// Say why a model serves: what it may be used for, on what data it rests, who approved it, and what was decided last.
+    /// Say why a model serves: what it may be used for, on what data it rests, who approved it, and what was decided last; or what
+    /// there is to know of an entry.
     Why(WhyArguments),
     /// Take the candidate of the attempt under way back now.
     Abort(RequestArguments),

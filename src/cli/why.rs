@@ -1,4 +1,4 @@
-//! `kubectl werkbank why`: reads a deployment, its entries and what people have said of them, and hands them to
+//! `kubectl werkbank why`: reads a deployment, or an entry, and what people have said of it, and hands them to
 //! [`explanation`](super::explanation).
 
 use clap::Args;
@@ -6,25 +6,32 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::cluster::{Cluster, ClusterOptions};
-use super::{CliError, explanation, get};
+use super::{CliError, explanation, get, subject};
+use crate::api::approval::SubjectKind;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
 /// Of what.
 #[derive(Debug, Args)]
 pub struct WhyArguments {
-    /// The ModelDeployment.
-    name: String,
+    /// The ModelDeployment; or `modelregistryentry/NAME`, whether or not anything serves it.
+    #[arg(value_name = "NAME")]
+    explained: String,
 }
 
 pub(super) async fn run(options: &ClusterOptions, arguments: &WhyArguments) -> Result<String, CliError> {
     let cluster = options.connect().await?;
-    let deployment: ModelDeployment = get::one(&cluster, &arguments.name).await?;
+    let (kind, name) = subject::of(&arguments.explained, SubjectKind::ModelDeployment)?;
+    if kind == SubjectKind::ModelRegistryEntry {
+        let entry: ModelRegistryEntry = get::one(&cluster, name).await?;
+        let approvals = said_of(&cluster, std::slice::from_ref(&entry)).await?;
+        return Ok(explanation::explain_entry(&entry, &approvals));
+    }
+    let deployment: ModelDeployment = get::one(&cluster, name).await?;
     let mut entries = Vec::new();
     for name in explanation::entries_of(&deployment) {
         entries.extend(entry(&cluster, &name).await?);
     }
-    let asked = entries.iter().any(|it| it.status.as_ref().is_some_and(|it| !it.approvals.is_empty()));
-    let approvals = if asked { approvals(&cluster).await? } else { Vec::new() };
+    let approvals = said_of(&cluster, &entries).await?;
     Ok(explanation::explain(&deployment, &entries, &approvals))
 }
 
@@ -37,7 +44,12 @@ async fn entry(cluster: &Cluster, name: &str) -> Result<Option<ModelRegistryEntr
     }
 }
 
-async fn approvals(cluster: &Cluster) -> Result<Vec<Approval>, CliError> {
+/// Approvals, if these ask for any.
+async fn said_of(cluster: &Cluster, entries: &[ModelRegistryEntry]) -> Result<Vec<Approval>, CliError> {
+    let ask = entries.iter().any(|it| it.status.as_ref().is_some_and(|it| !it.approvals.is_empty()));
+    if !ask {
+        return Ok(Vec::new());
+    }
     let api: Api<Approval> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     Ok(api.list(&ListParams::default()).await?.items)
 }

@@ -25,7 +25,7 @@
 
 pub mod allowed_use;
 pub mod time;
-mod vendor;
+pub(super) mod vendor;
 
 use super::Missing;
 use crate::api::governance::{DataSource, Governance, LegalBasis, RiskClass};
@@ -201,7 +201,7 @@ fn too_wide_a_region(spec: &ModelRegistryEntrySpec) -> Vec<String> {
 }
 
 /// Where `what` has something that is not in `all`, which is `whose`. Nothing at all would be everything.
-fn wider(what: &str, has: &[String], whose: &str, all: &[String]) -> Option<String> {
+pub(super) fn wider(what: &str, has: &[String], whose: &str, all: &[String]) -> Option<String> {
     let only = all.join(", ");
     if all.is_empty() {
         return None;

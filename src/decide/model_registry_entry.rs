@@ -134,8 +134,10 @@ fn conclude(
     let held = usage::refused(resource, observed).map(|message| (false, (usage::REFUSED, message)));
     let unverified = verified.missing.clone();
     let exit = exit::look(resource, &observed.way_out);
+    // An exit that only waits says less than what the entry itself waits for.
     let captive = exit.clone().and_then(Result::err);
-    let all = [deleted, incomplete, late, unverified, captive, approvals.flatten()];
+    let (lost, awaited) = (captive.clone().filter(|it| it.is_final), captive.filter(|it| !it.is_final));
+    let all = [deleted, incomplete, late, unverified, lost, approvals.flatten(), awaited];
     let missing = Missing::together(all.into_iter().flatten());
     let [ready, reconciling, stalled] = progress(resource, missing, now);
     [
@@ -173,11 +175,13 @@ fn progress(resource: &ModelRegistryEntry, missing: Option<Missing>, now: DateTi
     }
 }
 
-/// What no fetching side can open.
+/// What nobody can run.
 fn malformed(spec: &ModelRegistryEntrySpec) -> Option<(&'static str, String)> {
-    let Some(artifact) = &spec.artifact else {
-        let is_nobodys = spec.vendor.is_none();
-        return is_nobodys.then(|| ("ModelMissing", "spec has neither artifact nor vendor".to_owned()));
+    let artifact = match (&spec.artifact, &spec.vendor) {
+        (Some(artifact), None) => artifact,
+        (None, Some(_)) => return None,
+        (None, None) => return Some(("ModelMissing", "spec has neither artifact nor vendor".to_owned())),
+        (Some(_), Some(_)) => return Some(("ModelAmbiguous", "spec has both artifact and vendor".to_owned())),
     };
     let error = artifact.uri.parse::<ArtifactUri>().err()?;
     Some(("ArtifactInvalidUri", format!("spec.artifact.uri: {error}")))

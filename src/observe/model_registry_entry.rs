@@ -82,7 +82,11 @@ impl ModelRegistryEntries {
     fn way_out(&self, entry: &ModelRegistryEntry) -> exit::Way {
         let namespace = entry.namespace().unwrap_or_default();
         let behind = |it: &ModelRegistryEntry| self.entries.get(&namespace, exit::fallback_of(&it.spec)?);
-        std::iter::successors(behind(entry), |it| behind(it)).take(exit::MOST.saturating_add(1)).collect()
+        let behind: Vec<_> =
+            std::iter::successors(behind(entry), |it| behind(it)).take(exit::MOST.saturating_add(1)).collect();
+        let next = exit::fallback_of(&behind.last().map_or(entry, Arc::as_ref).spec);
+        let is_unreadable = next.is_some_and(|it| self.entries.is_unreadable(&namespace, it));
+        exit::Way { behind, is_unreadable }
     }
 
     /// As the API server has them in its own cache: this is asked while a Job runs, again and again.
@@ -256,7 +260,7 @@ pub fn register(
     let watch = Watch::new(watcher::Config::default())
         .index(|it: &ModelRegistryEntry| exit::fallback_of(&it.spec).map(takers_key).into_iter().collect())
         .wakes_itself(&queue)
-        .wakes_kin(&queue, exit::is_news, |it| takers_key(&it.name_any()));
+        .wakes_kin(&queue, exit::is_news, takers_key, exit::MOST.saturating_add(1));
     let watch = (also.entries)(watch);
     let cache = registration.watches.add(watch);
     let approvals = (also.approvals)(approvals::watch().wakes(&queue, entry_of));

@@ -184,19 +184,20 @@ impl<K: Watchable> Watch<K> {
         self
     }
 
-    /// An object that comes or goes wakes those of its kind and namespace that are found by this key (see [`Watch::index`]), and of
-    /// its changes those that are news to them. For kinds whose objects refer to each other.
+    /// An object that comes or goes wakes those of its kind and namespace that refer to it, which the key of its name finds (see
+    /// [`Watch::index`]), those that refer to these, and so on, so `far`; and of its changes those do that are news to them.
     #[must_use]
     pub fn wakes_kin(
         self,
         queue: &Queue<K>,
         is_news: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
-        key: impl Fn(&K) -> String + Send + Sync + 'static,
+        key: impl Fn(&str) -> String + Send + Sync + 'static,
+        far: usize,
     ) -> Self {
         let index = self.index.clone();
         self.wakes_when(queue, is_news, move |object| {
             let namespace = object.meta().namespace.clone().unwrap_or_default();
-            let names = index.names(&namespace, &key(object));
+            let names = index.kin(&namespace, object.meta().name.as_deref().unwrap_or_default(), &key, far);
             names.iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
         })
     }
@@ -268,6 +269,12 @@ impl<K: Watchable> Cache<K> {
     #[must_use]
     pub fn unreadable(&self, namespace: &str) -> Option<String> {
         self.unreadable.first_in(namespace)
+    }
+
+    /// Whether this object is there and does not fit its type.
+    #[must_use]
+    pub fn is_unreadable(&self, namespace: &str, name: &str) -> bool {
+        self.unreadable.contains(namespace, name)
     }
 
     /// Whether the cluster serves this kind at all, as far as known in this namespace.

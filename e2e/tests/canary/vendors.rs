@@ -24,7 +24,9 @@ async fn register(scene: &Scene, name: &str, spec: Value) {
 async fn vendors(scene: &Scene, name: &str, fallback: &str) {
     let exit = json!({"fallbackRef": {"name": fallback}, "evidence": format!("sha256:{EXAMINED}")});
     let vendor = json!({"name": "mistral", "model": "large", "dpaRef": "dpa-1", "exit": exit});
-    register(scene, name, json!({"vendor": vendor, "evaluations": [{"name": "briefs", "sha256": EXAMINED}]})).await;
+    let sent = json!([{"name": "briefs", "personalData": false}]);
+    let examined = json!([{"name": "briefs", "sha256": EXAMINED}]);
+    register(scene, name, json!({"vendor": vendor, "evaluations": examined, "dataSources": sent})).await;
 }
 
 /// Until `ExitReady` and `Ready` have this reason and that.
@@ -81,5 +83,14 @@ async fn a_vendor_can_be_left_exactly_as_long_as_there_is_a_way_out() {
     api.patch("third", &PatchParams::default(), &revoked).await.unwrap();
     until(&scene, "others", "FallbackRetired", "FallbackRetired").await;
     until(&scene, "theirs", "FallbackNotReady", "FallbackNotReady").await;
+    let began = Instant::now();
+    loop {
+        let status = api.get("theirs").await.unwrap().status.unwrap_or_default();
+        if condition::find(&status.conditions, "Stalled").is_some_and(|it| it.status == true.into()) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "a person is needed, and it waits: {status:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     scene.end().await;
 }

@@ -159,6 +159,8 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
         json!({"spec": {"governance": {"approvals": []}}}),
         json!({"spec": {"governance": {"purposes": ["ads"]}}}),
         json!({"spec": {"dataSources": [{"name": "orders", "personalData": false}]}}),
+        json!({"spec": {"lineage": {"trainingRun": "mlflow:/1"}}}),
+        json!({"spec": {"evaluations": [{"name": "backtest", "sha256": "0".repeat(64)}]}}),
     ] {
         let change = change.to_string();
         let said = refusal(cluster, &[entry, &[change.as_str()][..]].concat())?;
@@ -188,18 +190,37 @@ fn an_entry_is_immutable(cluster: &ApiServer) -> Result<()> {
     run(cluster, &[entry, &[reviewed][..]].concat())?;
     let said = refusal(cluster, &[entry, &[r#"{"spec":{"reviewBy":null}}"#][..]].concat())?;
     ensure!(said.contains("reviewBy can be moved, not removed"), "{said}");
-    // An entry with everything in it, too: of what it says of its data nothing can be taken away.
-    run(cluster, &["create", "-f", &example("modelregistryentry", "full.yaml")])?;
-    let full = ["-n", "crm", "patch", "mre", "churn-2026-12", "--type=json", "-p"];
-    for path in ["/spec/dataSources/0/residency", "/spec/governance/dpiaRef", "/spec/dataSources", "/spec/governance"] {
-        let change = json!([{"op": "remove", "path": path}]).to_string();
-        let said = refusal(cluster, &[&full[..], &[change.as_str()]].concat())?;
-        ensure!(said.contains("spec is immutable"), "{change}: {said}");
+    // Of entries with everything in them nothing can be taken away.
+    for (file, name) in [("full.yaml", "churn-2026-12"), ("vendor.yaml", "texts-mistral-2411")] {
+        let file = example("modelregistryentry", file);
+        run(cluster, &["create", "-f", &file])?;
+        let spec: Value = serde_yaml::from_str(&std::fs::read_to_string(&file)?)?;
+        for path in what_stays("/spec", &spec["spec"]) {
+            let change = json!([{"op": "remove", "path": path}]).to_string();
+            let said = refusal(cluster, &["-n", "crm", "patch", "mre", name, "--type=json", "-p", &change])?;
+            ensure!(said.contains("is immutable") || said.contains("Required value"), "{change}: {said}");
+        }
     }
+    let full = ["-n", "crm", "patch", "mre", "churn-2026-12", "--type=json", "-p"];
     // The order of a set is not part of the spec, so it can be changed, and the digest does not depend on it.
     let signals = json!([{"op": "replace", "path": "/spec/dataSources/0/consentSignals", "value": ["ad_personalization", "ad_user_data"]}]);
     run(cluster, &[&full[..], &[signals.to_string().as_str()]].concat())?;
     Ok(())
+}
+
+/// All of it but what can be changed: fields, and those of objects and of the first items of lists.
+fn what_stays(path: &str, spec: &Value) -> Vec<String> {
+    let inside = match spec {
+        Value::Object(fields) => fields.iter().map(|(name, it)| (format!("{path}/{name}"), it)).collect(),
+        Value::Array(items) => items.iter().take(1).map(|it| (format!("{path}/0"), it)).collect(),
+        _ => Vec::new(),
+    };
+    let stays = |it: &str| {
+        let changes = ["/spec/lifecycle", "/spec/reviewBy", "/spec/owners", "/spec/artifact/serviceAccountName"];
+        !changes.iter().any(|of| it == *of || it.starts_with(&format!("{of}/")))
+    };
+    let all = inside.into_iter().filter(|(path, _)| stays(path));
+    all.flat_map(|(path, it)| [path.clone()].into_iter().chain(what_stays(&path, it)).collect::<Vec<_>>()).collect()
 }
 
 fn revoked_is_final(cluster: &ApiServer) -> Result<()> {

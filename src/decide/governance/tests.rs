@@ -69,9 +69,9 @@ fn vendors(patch: Value, personal: bool, regions: &[&str]) -> ModelRegistryEntry
     let exit = json!({"fallbackRef": {"name": "own"}, "evidence": format!("sha256:{}", "0".repeat(64))});
     let vendor = json!({"name": "mistral", "model": "large", "dpaRef": "dpa-1", "exit": exit, "residency": ["eu"],
         "subprocessorsRef": "list-1", "transferMechanism": "NotNeeded"});
-    let data = if personal { json!([source(json!({}))]) } else { json!([]) };
+    let data = if personal { source(json!({})) } else { json!({"name": "briefs", "personalData": false}) };
     let governance = json!({"purposes": ["retention-email"], "regions": regions});
-    let mut it = entry(json!({"vendor": patched(vendor, patch), "dataSources": data, "governance": governance}));
+    let mut it = entry(json!({"vendor": patched(vendor, patch), "dataSources": [data], "governance": governance}));
     it.artifact = None;
     it
 }
@@ -80,7 +80,10 @@ fn vendors(patch: Value, personal: bool, regions: &[&str]) -> ModelRegistryEntry
 fn a_vendor_is_bound_by_a_contract_and_of_data_about_people_it_is_said_where_it_goes() {
     assert_eq!(found(&vendors(json!({}), true, &["eu"])), None);
     let unbound = found(&vendors(json!({"dpaRef": " "}), false, &[])).unwrap();
-    assert_eq!(unbound, ("VendorUndocumented", "spec.vendor lacks dpaRef".into()));
+    assert_eq!(unbound, ("VendorUndocumented", "spec lacks vendor.dpaRef".into()));
+    let mut silent = vendors(json!({}), false, &[]);
+    silent.data_sources.clear();
+    finds(&silent, "VendorUndocumented", "dataSources, which say what is sent to the vendor");
     for (field, nothing) in
         [("residency", Value::Null), ("subprocessorsRef", json!(" ")), ("transferMechanism", Value::Null)]
     {

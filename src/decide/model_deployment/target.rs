@@ -62,7 +62,7 @@ pub fn resolve(deployment: &str, spec: &ModelDeploymentSpec, observed: &Observed
             ));
         }
     }
-    let artifact = entry.spec.artifact.as_ref().ok_or_else(|| {
+    let artifact = entry.spec.artifact.as_ref().filter(|_| entry.spec.vendor.is_none()).ok_or_else(|| {
         let whose = entry.spec.vendor.as_ref().map_or_else(|| "has no artifact".to_owned(), |it| format!("is {}'s model {}, which {} runs", it.name, it.model, it.name));
         Blocked::new("EntryWithoutArtifact", format!("spec.modelRef: entry {entry_name} {whose}: there is nothing that pods could serve; point spec.modelRef at an entry with an artifact"))
     })?;

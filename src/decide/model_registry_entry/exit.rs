@@ -1,18 +1,22 @@
-//! Whether there is a way out of a vendor: the model that takes its place is registered, ready, allowed the same, and has been
-//! examined as the vendor's entry says.
+//! Whether there is a way out of a vendor: the model that takes its place is registered, ready, does the same, is allowed the same, and
+//! has been examined as the vendor's entry says.
 //!
 //! Each finding has a reason of its own in the condition `ExitReady`; the first gives it, and the message holds them all.
 //!
 //! | reason | found when |
 //! |---|---|
 //! | `FallbackNotFound` | there is no such entry |
-//! | `FallbackWithoutEnd` | vendors fall back on each other in a circle, or more than [`MOST`] stand one behind the other |
-//! | `FallbackRetired` | it is revoked, deprecated, or being deleted |
-//! | `FallbackTooNarrow` | it may not be used for what, or where, the vendor's model may |
+//! | `FallbackUnreadable` | there is one that does not fit the CRD, so that nobody knows what it says |
+//! | `FallbackWithoutEnd` | vendors fall back on each other in a circle, or more than [`MOST`] stand behind the entry's |
+//! | `FallbackRetired` | nothing begins with it: it is revoked, deprecated, being deleted, or rests on data that is too old |
+//! | `FallbackOfAnotherKind` | it does something else |
+//! | `FallbackTooNarrow`, `FallbackTooWide`, `FallbackUndocumented` | see [`terms`] |
 //! | `FallbackUnproven` | none of its evaluations has the digest of `exit.evidence` |
 //! | `FallbackNotReady` | it waits for something itself: an approval, its artifact, an exit of its own |
 //!
 //! An exit that is lost takes nothing away from what is used: it keeps the entry from being `Ready`, and so from being begun with.
+
+mod terms;
 
 use std::sync::Arc;
 
@@ -20,9 +24,9 @@ use kube::ResourceExt;
 
 use crate::api::ModelRegistryEntry;
 use crate::api::condition::{self, ConditionStatus};
-use crate::api::governance::Governance;
 use crate::api::model_registry_entry::{Lifecycle, ModelRegistryEntrySpec};
 use crate::decide::Missing;
+use crate::decide::governance::time;
 
 /// The condition.
 pub(super) const CONDITION: &str = "ExitReady";
@@ -38,38 +42,55 @@ pub fn fallback_of(spec: &ModelRegistryEntrySpec) -> Option<&str> {
     spec.vendor.as_ref().map(|it| it.exit.fallback_ref.name.as_str())
 }
 
-/// Whether those who fall back on an entry look at it again when it has become what it is.
+/// Whether those who fall back on an entry look at it again when it has become what it is: what else they read of it never changes.
 #[must_use]
 pub fn is_news(before: &ModelRegistryEntry, now: &ModelRegistryEntry) -> bool {
-    let of =
-        |it: &ModelRegistryEntry| (it.spec.clone(), it.uid(), it.metadata.deletion_timestamp.is_some(), readiness(it));
+    let of = |it: &ModelRegistryEntry| {
+        (it.uid(), it.spec.lifecycle(), it.metadata.deletion_timestamp.is_some(), Standing::of(it))
+    };
     of(before) != of(now)
 }
 
-/// Whether the entry is ready, and the reason; `None`: nobody has looked at it as it is.
-fn readiness(entry: &ModelRegistryEntry) -> Option<(bool, String)> {
-    let status = entry.status.as_ref()?;
-    let ready = condition::find(&status.conditions, "Ready")?;
-    let is_of_now = entry.metadata.generation.is_none_or(|it| it == ready.observed_generation);
-    is_of_now.then(|| (ready.status == ConditionStatus::True, ready.reason.clone()))
+/// What was said of an entry when it was looked at last. What can be changed since bars nothing but what `lifecycle` says, which is
+/// read by itself; and whoever looks again tells.
+#[derive(PartialEq)]
+struct Standing {
+    ready: bool,
+    stalled: bool,
+    reason: String,
 }
 
-/// What an exit leads through: the entries behind this one, as they follow, [`MOST`] and one more at most.
-pub type Way = Vec<Arc<ModelRegistryEntry>>;
+impl Standing {
+    fn of(entry: &ModelRegistryEntry) -> Option<Self> {
+        let conditions = &entry.status.as_ref()?.conditions;
+        let holds = |type_| condition::find(conditions, type_).filter(|it| it.status == ConditionStatus::True);
+        let reason = condition::find(conditions, "Ready")?.reason.clone();
+        Some(Self { ready: holds("Ready").is_some(), stalled: holds("Stalled").is_some(), reason })
+    }
+}
+
+/// What an exit leads through.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// The entries behind this one, as they follow, [`MOST`] and one more at most.
+    pub behind: Vec<Arc<ModelRegistryEntry>>,
+    /// Whether the one behind the last of them is there, and does not fit its type.
+    pub is_unreadable: bool,
+}
 
 /// `None`: nobody has to leave. Otherwise what shows that one can, or what is missing.
 pub(super) fn look(entry: &ModelRegistryEntry, way: &Way) -> Option<Result<String, Missing>> {
     let name = fallback_of(&entry.spec)?;
-    let Some(fallback) = way.first().filter(|it| it.name_any() == name) else {
-        let message = format!(
-            "spec.vendor.exit.fallbackRef: there is no ModelRegistryEntry {name} in this namespace; register the one that takes its place"
-        );
-        return Some(Err(final_("FallbackNotFound", message)));
+    let Some(fallback) = way.behind.first().filter(|it| it.name_any() == name) else {
+        return Some(Err(not_there(name, way.is_unreadable)));
     };
     let all = [
-        without_end(entry, way),
+        without_end(entry, &way.behind),
         retired(name, fallback),
-        too_narrow(entry, fallback),
+        of_another_kind(entry, fallback),
+        terms::too_narrow(entry, fallback),
+        terms::too_wide(entry, fallback),
+        terms::undocumented(entry, fallback),
         unproven(entry, fallback),
         not_ready(name, fallback),
     ];
@@ -84,8 +105,21 @@ fn final_(reason: &'static str, message: String) -> Missing {
 /// What to do where the spec would have to be another one.
 const ANOTHER: &str = "the spec is immutable: register an entry with another exit under another name";
 
-fn without_end(entry: &ModelRegistryEntry, way: &Way) -> Option<Missing> {
-    let names: Vec<String> = [entry.name_any()].into_iter().chain(way.iter().map(|it| it.name_any())).collect();
+fn not_there(name: &str, is_unreadable: bool) -> Missing {
+    if is_unreadable {
+        let message = format!(
+            "spec.vendor.exit.fallbackRef: ModelRegistryEntry {name} is there, and does not fit its CRD: bring operator and CRDs to the same version, or register it anew"
+        );
+        return final_("FallbackUnreadable", message);
+    }
+    let message = format!(
+        "spec.vendor.exit.fallbackRef: there is no ModelRegistryEntry {name} in this namespace; register the one that takes its place"
+    );
+    final_("FallbackNotFound", message)
+}
+
+fn without_end(entry: &ModelRegistryEntry, behind: &[Arc<ModelRegistryEntry>]) -> Option<Missing> {
+    let names: Vec<String> = [entry.name_any()].into_iter().chain(behind.iter().map(|it| it.name_any())).collect();
     let is_seen_before = |(at, name): &(usize, &String)| names.iter().take(*at).any(|it| it == *name);
     if let Some((end, again)) = names.iter().enumerate().find(is_seen_before) {
         let circle: Vec<&str> =
@@ -96,43 +130,33 @@ fn without_end(entry: &ModelRegistryEntry, way: &Way) -> Option<Missing> {
         );
         return Some(final_("FallbackWithoutEnd", message));
     }
-    let leads_on = way.iter().filter(|it| fallback_of(&it.spec).is_some()).count() > MOST;
+    let leads_on = behind.iter().filter(|it| fallback_of(&it.spec).is_some()).count() > MOST;
     leads_on.then(|| {
-        let message = format!("spec.vendor.exit leads through more than {MOST} vendors, one behind the other: in the end must stand a model of your own; {ANOTHER}");
+        let message = format!("spec.vendor.exit leads through more than {MOST} other vendors, one behind the other: in the end must stand a model of your own; {ANOTHER}");
         final_("FallbackWithoutEnd", message)
     })
 }
 
 fn retired(name: &str, fallback: &ModelRegistryEntry) -> Option<Missing> {
+    let is_old = || Standing::of(fallback).is_some_and(|it| it.reason == time::TOO_OLD);
     let what = match fallback.spec.lifecycle() {
         Lifecycle::Revoked => "is revoked",
         Lifecycle::Deprecated => "is deprecated",
-        Lifecycle::Active => fallback.metadata.deletion_timestamp.as_ref().map(|_| "is being deleted")?,
+        Lifecycle::Active if fallback.metadata.deletion_timestamp.is_some() => "is being deleted",
+        Lifecycle::Active if is_old() => "rests on data that is too old by now",
+        Lifecycle::Active => return None,
     };
     let message = format!("spec.vendor.exit.fallbackRef: entry {name} {what}, and takes nobody's place; {ANOTHER}");
     Some(final_("FallbackRetired", message))
 }
 
-/// What the entry may be used for, and where, that its fallback may not. Regions that nobody names are all.
-fn too_narrow(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
-    let of = |it: &ModelRegistryEntry| it.spec.governance.clone().unwrap_or_default();
-    let (ours, its): (Governance, Governance) = (of(entry), of(fallback));
-    let lacks = |mine: &[String], all: &[String]| mine.iter().find(|it| !all.contains(it)).cloned();
-    let purpose = lacks(&ours.purposes, &its.purposes).map(|it| format!("be used for {it}"));
-    let region = match (ours.regions.as_slice(), its.regions.as_slice()) {
-        (_, []) => None,
-        ([], _) => Some("run anywhere".to_owned()),
-        (mine, all) => lacks(mine, all).map(|it| format!("run in {it}")),
-    };
-    let name = fallback.name_any();
-    let what: Vec<String> = [purpose, region].into_iter().flatten().collect();
+fn of_another_kind(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
+    let (ours, its) = (entry.spec.model.kind, fallback.spec.model.kind);
     let message = || {
-        format!(
-            "spec.vendor.exit.fallbackRef: entry {name} may not {}, as this one may; {ANOTHER}",
-            what.join(", nor ")
-        )
+        let name = fallback.name_any();
+        format!("spec.vendor.exit.fallbackRef: entry {name} is of kind {its:?}, and this one of {ours:?}; {ANOTHER}")
     };
-    (!what.is_empty()).then(|| final_("FallbackTooNarrow", message()))
+    (ours != its).then(|| final_("FallbackOfAnotherKind", message()))
 }
 
 fn unproven(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
@@ -148,14 +172,15 @@ fn unproven(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option
     (!is_there).then(|| final_("FallbackUnproven", message()))
 }
 
+/// As final as whatever the fallback waits for: what needs a person there needs one here.
 fn not_ready(name: &str, fallback: &ModelRegistryEntry) -> Option<Missing> {
-    let why = match readiness(fallback) {
-        Some((true, _)) => return None,
-        Some((false, reason)) => format!("is not ready ({reason})"),
-        None => "has not been looked at yet".to_owned(),
+    let (why, is_final) = match Standing::of(fallback) {
+        Some(Standing { ready: true, .. }) => return None,
+        Some(Standing { reason, stalled, .. }) => (format!("is not ready ({reason})"), stalled),
+        None => ("has not been looked at yet".to_owned(), false),
     };
     let message = format!("entry {name}, which takes its place, {why}: its own conditions say what to do");
-    Some(Missing { reason: "FallbackNotReady", message, is_final: false })
+    Some(Missing { reason: "FallbackNotReady", message, is_final })
 }
 
 #[cfg(test)]

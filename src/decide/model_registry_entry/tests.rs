@@ -1,5 +1,7 @@
 //! What is said of an entry, and when it is looked at again.
 
+mod vendors;
+
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 

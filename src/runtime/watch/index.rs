@@ -28,6 +28,23 @@ impl Index {
         names.get(&(namespace.to_owned(), key.to_owned())).into_iter().flatten().cloned().collect()
     }
 
+    /// The names of what refers to this one, by the key of its name, of what refers to that, and so on, so far; each once.
+    pub(super) fn kin(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: impl Fn(&str) -> String,
+        far: usize,
+    ) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut last = vec![name.to_owned()];
+        for _ in 0..far {
+            last = last.iter().flat_map(|it| self.names(namespace, &key(it))).collect();
+            last.retain(|it| found.insert(it.clone()));
+        }
+        found
+    }
+
     /// How many have it.
     pub(super) fn count(&self, namespace: &str, key: &str) -> usize {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +114,20 @@ mod tests {
             metadata: ObjectMeta { namespace, name, labels: Some(labels), ..ObjectMeta::default() },
             ..Service::default()
         }
+    }
+
+    #[test]
+    fn what_refers_to_each_other_is_found_behind_an_object_as_far_as_asked_and_once_in_a_circle() {
+        let (index, keys): (_, Keys<Service>) =
+            (Index::default(), Box::new(|it| it.metadata.labels.iter().flatten().map(|(_, it)| it.clone()).collect()));
+        for (name, refers_to) in [("b", "a"), ("c", "b"), ("d", "c"), ("x", "b"), ("a", "d")] {
+            index.change(&keys, None, Some(&service("crm", name, refers_to)));
+        }
+        let of = |far| Vec::from_iter(index.kin("crm", "a", str::to_owned, far));
+        assert_eq!((of(0), of(1)), (vec![], vec!["b".to_owned()]));
+        assert_eq!(of(2), ["b", "c", "x"]);
+        assert_eq!(of(9), ["a", "b", "c", "d", "x"]);
+        assert!(index.kin("other", "a", str::to_owned, 9).is_empty());
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Unreadable {
         i64::try_from(known.len()).unwrap_or(i64::MAX)
     }
 
+    pub(super) fn contains(&self, namespace: &str, name: &str) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.contains_key(&(Some(namespace.to_owned()), Some(name.to_owned())))
+    }
+
     /// The first by name of those in the namespace.
     pub(super) fn first_in(&self, namespace: &str) -> Option<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

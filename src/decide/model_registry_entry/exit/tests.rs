@@ -1,9 +1,13 @@
 //! What is found of a way out, and what is not.
 
+mod settled;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::model_registry_entry::ModelKind;
+use crate::api::vendor::{TransferMechanism, Vendor};
 
 const DIGEST: &str = "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce";
 
@@ -26,7 +30,7 @@ fn vendors(name: &str, fallback: &str) -> ModelRegistryEntry {
     let exit = json!({"fallbackRef": {"name": fallback}, "evidence": format!("sha256:{DIGEST}")});
     of(
         name,
-        json!({"vendor": {"name": "mistral", "model": "large", "dpaRef": "dpa-1", "exit": exit},
+        json!({"vendor": {"name": "mistral", "model": "large", "dpaRef": "dpa-1", "residency": ["eu"], "exit": exit},
             "governance": {"purposes": ["retention-email"], "regions": ["eu"]},
             "evaluations": [{"name": "backtest", "sha256": DIGEST}]}),
     )
@@ -46,8 +50,11 @@ fn own(name: &str) -> ModelRegistryEntry {
 fn found(change: impl Fn(&mut ModelRegistryEntry)) -> Option<(&'static str, String)> {
     let mut fallback = own("own-7");
     change(&mut fallback);
-    let entry = vendors("theirs", "own-7");
-    look(&entry, &vec![Arc::new(fallback)]).unwrap().err().map(|it| (it.reason, it.message))
+    found_of(&vendors("theirs", "own-7"), fallback).map(|it| (it.reason, it.message))
+}
+
+fn found_of(entry: &ModelRegistryEntry, fallback: ModelRegistryEntry) -> Option<Missing> {
+    look(entry, &Way { behind: vec![Arc::new(fallback)], ..Way::default() }).unwrap().err()
 }
 
 fn reason(change: impl Fn(&mut ModelRegistryEntry)) -> Option<&'static str> {
@@ -56,7 +63,7 @@ fn reason(change: impl Fn(&mut ModelRegistryEntry)) -> Option<&'static str> {
 
 #[test]
 fn nobody_has_to_leave_what_is_ones_own() {
-    assert_eq!(look(&own("own-7"), &Vec::new()), None);
+    assert_eq!(look(&own("own-7"), &Way::default()), None);
 }
 
 #[test]
@@ -69,9 +76,12 @@ fn what_is_ready_allowed_the_same_and_examined_can_take_its_place() {
 #[test]
 fn each_thing_that_is_missing_has_a_reason_and_says_what_to_do() {
     let entry = vendors("theirs", "own-7");
-    let nobody = look(&entry, &Vec::new()).unwrap().unwrap_err();
+    let nobody = look(&entry, &Way::default()).unwrap().unwrap_err();
     assert_eq!((nobody.reason, nobody.is_final), ("FallbackNotFound", true));
     assert!(nobody.message.contains("there is no ModelRegistryEntry own-7"), "{}", nobody.message);
+
+    let unreadable = Way { is_unreadable: true, ..Way::default() };
+    assert_eq!(look(&entry, &unreadable).unwrap().unwrap_err().reason, "FallbackUnreadable");
 
     let of = |lifecycle| move |it: &mut ModelRegistryEntry| it.spec.lifecycle = Some(lifecycle);
     assert_eq!(reason(of(Lifecycle::Revoked)), Some("FallbackRetired"));
@@ -89,7 +99,11 @@ fn each_thing_that_is_missing_has_a_reason_and_says_what_to_do() {
     };
     let (why, message) = narrow(&["web"], &["us"]).unwrap();
     assert_eq!(why, "FallbackTooNarrow");
-    assert!(message.contains("may not be used for retention-email, nor run in eu"), "{message}");
+    assert!(message.contains("may not be used for retention-email, as this one may"), "{message}");
+    assert!(
+        message.contains("spec.governance.regions has eu, and entry own-7 has governance.regions us only"),
+        "{message}"
+    );
     assert_eq!(narrow(&[], &["eu"]).unwrap().0, "FallbackTooNarrow", "what is for nothing is not for that");
     assert_eq!(reason(|it| it.spec.governance = None), Some("FallbackTooNarrow"));
 
@@ -103,7 +117,100 @@ fn each_thing_that_is_missing_has_a_reason_and_says_what_to_do() {
     assert_eq!(why, "FallbackNotReady");
     assert!(message.contains("is not ready (AwaitingApproval)"), "{message}");
     assert_eq!(reason(|it| it.status = None), Some("FallbackNotReady"));
-    assert_eq!(reason(|it| it.metadata.generation = Some(2)), Some("FallbackNotReady"), "it was ready, as it was");
+}
+
+#[test]
+fn what_does_something_else_takes_nobodys_place() {
+    let (why, message) = found(|it| it.spec.model.kind = ModelKind::Embedder).unwrap();
+    assert_eq!(why, "FallbackOfAnotherKind");
+    assert!(message.contains("entry own-7 is of kind Embedder, and this one of Generator"), "{message}");
+}
+
+#[test]
+fn what_rests_on_data_that_is_too_old_is_ready_and_begins_nowhere() {
+    let old = |it: &mut ModelRegistryEntry| {
+        it.status = serde_json::from_value(json!({"conditions": [ready("True", "DataTooOld")]})).ok();
+    };
+    let (why, message) = found(old).unwrap();
+    assert_eq!(why, "FallbackRetired");
+    assert!(message.contains("rests on data that is too old"), "{message}");
+}
+
+#[test]
+fn what_was_ready_is_until_somebody_has_looked_at_what_was_changed_since() {
+    let changed = |it: &mut ModelRegistryEntry| {
+        it.metadata.generation = Some(2);
+        it.spec.owners = serde_json::from_value(json!({"business": "crm"})).ok();
+    };
+    assert_eq!(found(changed), None);
+    let mut now = own("own-7");
+    changed(&mut now);
+    assert!(!is_news(&own("own-7"), &now), "nobody is woken for the owner's name");
+}
+
+#[test]
+fn what_needs_a_person_there_needs_one_here() {
+    let of = |stalled: &str| {
+        let mut fallback = own("own-7");
+        let mut stands = ready("False", "ArtifactDigestMismatch");
+        let mut stall = stands.clone();
+        (stall["type"], stall["status"]) = (json!("Stalled"), json!(stalled));
+        stands["message"] = json!("other bytes");
+        fallback.status = serde_json::from_value(json!({"conditions": [stands, stall]})).ok();
+        found_of(&vendors("theirs", "own-7"), fallback).map(|it| (it.reason, it.is_final))
+    };
+    assert_eq!(of("True"), Some(("FallbackNotReady", true)));
+    assert_eq!(of("False"), Some(("FallbackNotReady", false)));
+}
+
+/// Reason and message of what is found of a vendor's entry about people that falls back on another vendor's.
+fn found_behind(
+    change: impl Fn(&mut Vendor),
+    entry: impl Fn(&mut ModelRegistryEntrySpec),
+) -> Option<(&'static str, String)> {
+    let (mut ours, mut its) = (vendors("theirs", "others"), vendors("others", "own-7"));
+    ours.spec.data_sources = serde_json::from_value(json!([{"name": "letters", "personalData": true}])).unwrap();
+    entry(&mut ours.spec);
+    let vendor = its.spec.vendor.as_mut().unwrap();
+    vendor.subprocessors_ref = Some("others-1".into());
+    vendor.residency = vec!["eu".into()];
+    vendor.transfer_mechanism = Some(TransferMechanism::NotNeeded);
+    change(vendor);
+    found_of(&ours, its).map(|it| (it.reason, it.message))
+}
+
+#[test]
+fn data_about_people_goes_to_no_other_vendor_who_does_not_say_who_has_it_where_and_on_what_grounds() {
+    assert_eq!(found_behind(|_| (), |_| ()), None);
+    type Take = fn(&mut Vendor);
+    let lacking: [(&str, Take); 3] = [
+        ("subprocessorsRef", |it| it.subprocessors_ref = None),
+        ("transferMechanism", |it| it.transfer_mechanism = None),
+        ("residency", |it| it.residency.clear()),
+    ];
+    for (what, take) in lacking {
+        let (_, message) = found_behind(take, |_| ()).unwrap();
+        assert!(message.contains("to whom data about people would go, lacks") && message.contains(what), "{message}");
+    }
+    assert_eq!(found_behind(lacking[0].1, |_| ()).unwrap().0, "FallbackUndocumented");
+    assert_eq!(found_behind(lacking[0].1, |it| it.data_sources.clear()), None, "nothing about people is sent");
+}
+
+#[test]
+fn data_goes_to_no_vendor_who_has_it_processed_where_it_may_not_be() {
+    let (why, message) = found_behind(|it| it.residency = vec!["us".into()], |_| ()).unwrap();
+    assert_eq!(why, "FallbackTooWide");
+    assert!(
+        message.contains("vendor.residency of entry others has us, and here spec.governance.regions has eu only"),
+        "{message}"
+    );
+    let by_residency = |it: &mut ModelRegistryEntrySpec| {
+        it.governance.as_mut().unwrap().regions.clear();
+        it.vendor.as_mut().unwrap().residency = vec!["eu".into()];
+    };
+    assert_eq!(found_behind(|_| (), by_residency), None, "where its own vendor runs it is where it runs");
+    let (_, message) = found_behind(|it| it.residency = vec!["us".into()], by_residency).unwrap();
+    assert!(message.contains("here spec.vendor.residency has eu only"), "{message}");
 }
 
 #[test]
@@ -123,7 +230,8 @@ fn way(from: &ModelRegistryEntry, all: &[ModelRegistryEntry]) -> Way {
         let name = fallback_of(&it.spec)?;
         all.iter().find(|it| it.name_any() == name).cloned()
     };
-    std::iter::successors(behind(from), behind).take(MOST + 1).map(Arc::new).collect()
+    let behind = std::iter::successors(behind(from), behind).take(MOST + 1).map(Arc::new).collect();
+    Way { behind, is_unreadable: false }
 }
 
 #[test]
@@ -141,7 +249,7 @@ fn a_circle_is_named_from_where_it_closes() {
 
 proptest! {
     /// Entries 0 to n-1, each falling back on any other or being one's own: there is a way out of a vendor's exactly if following the exits
-    /// ends at one's own, behind eight vendors at most.
+    /// ends at one's own, behind eight other vendors at most.
     #[test]
     fn a_way_has_an_end_exactly_if_it_ends(next in prop::collection::vec(prop::option::of(0_usize..14), 14)) {
         let name = |it: usize| format!("entry-{it}");
@@ -175,4 +283,5 @@ fn those_behind_it_are_woken_by_what_they_read_and_by_nothing_else() {
     assert!(changed(&|it| it.spec.lifecycle = Some(Lifecycle::Revoked)));
     assert!(changed(&|it| it.metadata.uid = Some("another".into())));
     assert!(changed(&|it| it.status.as_mut().unwrap().conditions[0].status = ConditionStatus::False));
+    assert!(changed(&|it| it.status.as_mut().unwrap().conditions[0].reason = "DataTooOld".into()));
 }

@@ -1,0 +1,65 @@
+//! On what terms the fallback takes the vendor's place: those that the entry itself has, or better ones.
+//!
+//! | reason | found when |
+//! |---|---|
+//! | `FallbackTooNarrow` | it may not be used for what, or where, the vendor's model may |
+//! | `FallbackTooWide` | it is another vendor's, who has data processed where this entry may not be |
+//! | `FallbackUndocumented` | it is another vendor's, to whom data about people would go, and does not say what is asked for then (GDPR, Articles 28, 44) |
+//!
+//! What is sent to the one vendor is sent to the next once the exit is taken: it is this entry's data that counts.
+
+use kube::ResourceExt;
+
+use super::{ANOTHER, final_};
+use crate::api::ModelRegistryEntry;
+use crate::api::model_registry_entry::ModelRegistryEntrySpec;
+use crate::decide::Missing;
+use crate::decide::governance::{self, vendor};
+
+/// Regions that nobody names are all.
+pub(super) fn too_narrow(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
+    let name = fallback.name_any();
+    let its_purposes = purposes(&fallback.spec);
+    let lacks = purposes(&entry.spec).iter().find(|it| !its_purposes.contains(it));
+    let purpose = lacks.map(|it| format!("entry {name} may not be used for {it}, as this one may"));
+    let (whose, ours) = places(&entry.spec);
+    let whose_regions = format!("entry {name} has governance.regions");
+    let region = governance::wider(whose, ours, &whose_regions, regions(&fallback.spec));
+    let found = [purpose, region].into_iter().flatten().collect();
+    finding("FallbackTooNarrow", found)
+}
+
+pub(super) fn too_wide(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
+    let residency = &fallback.spec.vendor.as_ref()?.residency;
+    let what = format!("vendor.residency of entry {}", fallback.name_any());
+    let (whose, ours) = places(&entry.spec);
+    let found = governance::wider(&what, residency, &format!("here {whose} has"), ours);
+    finding("FallbackTooWide", found.into_iter().collect())
+}
+
+pub(super) fn undocumented(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
+    let vendor = fallback.spec.vendor.as_ref().filter(|_| vendor::gets_personal_data(&entry.spec))?;
+    let whose = format!("spec.vendor of entry {}, to whom data about people would go,", fallback.name_any());
+    finding("FallbackUndocumented", vendor::lacking_for_people(&whose, vendor).into_iter().collect())
+}
+
+fn finding(reason: &'static str, found: Vec<String>) -> Option<Missing> {
+    let message = || format!("spec.vendor.exit.fallbackRef: {}; {ANOTHER}", found.join(", and "));
+    (!found.is_empty()).then(|| final_(reason, message()))
+}
+
+fn purposes(spec: &ModelRegistryEntrySpec) -> &[String] {
+    spec.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default()
+}
+
+fn regions(spec: &ModelRegistryEntrySpec) -> &[String] {
+    spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default()
+}
+
+/// Where a vendor's model runs, and by which field: where the entry may, or where the vendor says that it does.
+fn places(spec: &ModelRegistryEntrySpec) -> (&'static str, &[String]) {
+    match (regions(spec), &spec.vendor) {
+        ([], Some(vendor)) => ("spec.vendor.residency", &vendor.residency),
+        (regions, _) => ("spec.governance.regions", regions),
+    }
+}
