@@ -3,6 +3,8 @@
 
 mod azure;
 mod gcs;
+#[path = "../tls/mod.rs"]
+mod tls;
 mod web;
 
 use std::process::Command;

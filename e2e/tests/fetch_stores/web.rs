@@ -1,20 +1,10 @@
 //! A web server with HTTPS: files, redirects, and what leads where nothing may be fetched from.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use anyhow::Result;
-use rcgen::{CertificateParams, KeyPair};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::artifact_failure::ArtifactFailureReason as Reason;
 
-use super::{Answer, Pod};
+use super::{Answer, Pod, tls};
 
 /// For whoever presents this.
 const TOKEN: &str = "Bearer let-me-in-please";
@@ -54,34 +44,6 @@ fn answer(request: &str, host: &str) -> String {
     }
 }
 
-/// Its address, and the certificate to trust.
-async fn serve() -> Result<(SocketAddr, String)> {
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()])?.self_signed(&key)?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)?;
-    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await?);
-    let address = listener.local_addr()?;
-    let host = format!("localhost:{}", address.port());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, host) = (acceptor.clone(), host.clone());
-            tokio::spawn(async move {
-                let mut stream = acceptor.accept(stream).await.ok()?;
-                let mut request = vec![0; 8192];
-                let read = stream.read(&mut request).await.ok()?;
-                let request = String::from_utf8_lossy(request.get(..read)?).into_owned();
-                stream.write_all(answer(&request, &host).as_bytes()).await.ok()?;
-                stream.shutdown().await.ok()
-            });
-        }
-    });
-    Ok((address, certificate.pem()))
-}
-
 /// A pod that trusts the server, and what its paths are called.
 struct Scene {
     pod: Pod,
@@ -91,12 +53,12 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let (address, certificate) = serve().await?;
+        let (port, certificate) = tls::serve(|request, host| async move { answer(&request, &host) }).await?;
         let trusted = tempfile::tempdir()?;
         let file = trusted.path().join("ca.pem");
         std::fs::write(&file, certificate)?;
         let pod = Pod::new(&[("SSL_CERT_FILE", &file.display().to_string())])?;
-        Ok(Self { pod, port: address.port(), _trusted: trusted })
+        Ok(Self { pod, port, _trusted: trusted })
     }
 
     fn at(&self, path: &str) -> String {

@@ -18,8 +18,10 @@ use self::slow_line::SlowLine;
 const MOTO_VERSION: &str = "5.2.5";
 /// Starting takes two seconds; a busy machine may need more.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// moto takes any credentials, but wants to see some.
-const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request";
+/// moto takes any credentials, but wants to see some, and for which service they are.
+fn authorization(service: &str) -> String {
+    format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request")
+}
 
 /// A running server with an empty bucket `models`; ends when dropped.
 pub struct S3 {
@@ -74,20 +76,26 @@ impl S3 {
     /// Stores an object at a path like `/models/key`, sent exactly as written: ordinary
     /// clients would resolve the `..` of a hostile key.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.request("PUT", path, bytes)
+        self.request("s3", "PUT", path, bytes)
     }
 
     /// From now on only known access keys are let in, and there are none.
     pub fn refuse_everybody(&self) -> Result<()> {
-        self.request("POST", "/moto-api/reset-auth", b"0")
+        self.request("s3", "POST", "/moto-api/reset-auth", b"0")
     }
 
-    fn request(&self, method: &str, path: &str, bytes: &[u8]) -> Result<()> {
+    /// A form for another of the server's services.
+    pub fn send_form(&self, service: &str, form: &str) -> Result<()> {
+        self.request(service, "POST", "/", form.as_bytes())
+    }
+
+    fn request(&self, service: &str, method: &str, path: &str, bytes: &[u8]) -> Result<()> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let length = bytes.len();
+        let (length, authorization) = (bytes.len(), authorization(service));
+        let form = if service == "s3" { "" } else { "Content-Type: application/x-www-form-urlencoded\r\n" };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {AUTHORIZATION}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\n{form}Content-Length: {length}\r\nConnection: close\r\n\r\n",
             self.address
         );
         stream.write_all(head.as_bytes())?;

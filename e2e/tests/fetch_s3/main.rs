@@ -1,8 +1,11 @@
 //! `werkbank fetch`, the real binary, against a real S3-compatible server; and the
 //! trail, whose put-if-absent must hold there too.
 
-#[expect(dead_code, reason = "no line is slow here")]
+mod identity;
+#[path = "../s3/mod.rs"]
 mod s3;
+#[path = "../tls/mod.rs"]
+mod tls;
 
 use std::fs;
 use std::path::PathBuf;
@@ -140,6 +143,30 @@ fn every_refusal_has_its_reason_and_leaves_nothing() {
     s3.refuse_everybody().unwrap();
     assert_eq!(pod.refused(&s3, "s3://models/model.json", right).unwrap(), Reason::ArtifactAccessDenied);
     assert_eq!(pod.refused(&s3, "s3://models/evil/", right).unwrap(), Reason::ArtifactAccessDenied);
+}
+
+#[test]
+fn what_somebody_writes_to_while_it_is_read_is_neither_the_one_nor_the_other() {
+    let s3 = S3::start().unwrap();
+    let line = s3.over_a_slow_line(1 << 20).unwrap();
+    // Read one after the other: the second is replaced while the first is on its way.
+    let first = vec![7; 3 << 20];
+    s3.put("/models/v1/a.bin", &first).unwrap();
+    s3.put("/models/v1/b.bin", b"registered").unwrap();
+    let registered = directory_digest(
+        [("a.bin", &first[..]), ("b.bin", b"registered")].map(|(path, bytes)| (path, Sha256Digest::of(bytes))),
+    );
+    let pod = Pod::new().unwrap();
+    let mut verify = pod.process(&line.endpoint()).unwrap();
+    verify.args(["verify", "--uri", "s3://models/v1/", "--sha256", &registered.to_string()]);
+    let mut verify = verify.stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    s3.put("/models/v1/b.bin", b"replaced!!").unwrap();
+    assert!(!verify.wait().unwrap().success());
+    let said = fs::read_to_string(pod.root.path().join("termination")).unwrap();
+    let failure = ArtifactFailure::parse(&said).unwrap();
+    assert_eq!(failure.reason, Reason::ArtifactChanged, "{said}");
+    assert!(failure.message.contains("was written to while it was read"), "{said}");
 }
 
 #[test]
