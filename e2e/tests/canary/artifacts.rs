@@ -18,7 +18,7 @@ use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, unharmed};
 
 /// Looked at again all the time.
 const OFTEN: &str = "artifacts.verifyAgainEvery=2s";
-const OBJECT: &str = "/models/scores/model.json";
+pub(crate) const OBJECT: &str = "/models/scores/model.json";
 
 /// An entry of the object in the store.
 async fn register(scene: &Scene, name: &str, sha256: &str) {
@@ -27,7 +27,7 @@ async fn register(scene: &Scene, name: &str, sha256: &str) {
 }
 
 /// A Secret for the store at this address.
-async fn let_in(scene: &Scene, endpoint: &str) {
+pub(crate) async fn let_in(scene: &Scene, endpoint: &str) {
     let access = json!({"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"});
     let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "store", "namespace": NAMESPACE}, "stringData": access});

@@ -3,6 +3,8 @@
 //!
 //! What is swept is every write, on both sides. `cargo test` takes some of them; `make proof` takes all.
 
+mod verified;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,9 +51,11 @@ enum Story {
     Shadow,
     /// Autoscalers have the pods in hand.
     Autoscaled,
+    /// Its entry is registered with it, and its artifact read first.
+    Verified,
 }
 
-const STORIES: [Story; 10] = [
+const STORIES: [Story; 11] = [
     Story::FirstDeployment,
     Story::Promotion,
     Story::Abort,
@@ -62,6 +66,7 @@ const STORIES: [Story; 10] = [
     Story::Return,
     Story::Shadow,
     Story::Autoscaled,
+    Story::Verified,
 ];
 
 impl Story {
@@ -69,7 +74,7 @@ impl Story {
     async fn prepare(self, model: &Model<'_>) {
         match self {
             Self::FirstDeployment => {}
-            Self::Promotion | Self::Shadow => serve(model).await,
+            Self::Promotion | Self::Shadow | Self::Verified => serve(model).await,
             Self::Switch => {
                 model.apply(&without_gateway(model.name, "1", 0)).await;
                 model.until("the first version serves", at_rest).await;
@@ -108,6 +113,7 @@ impl Story {
                 model.apply(&manifest(model, "2", QUICK).replacen("  rollout:\n", shadow, 1)).await;
             }
             Self::Autoscaled => model.apply(&with_autoscaler(model, "2")).await,
+            Self::Verified => verified::begin(model).await,
         }
     }
 
@@ -128,6 +134,9 @@ impl Story {
             rests(it) && it.attempts == attempts && it.attempt.as_ref().unwrap().state == state
         };
         model.until(&format!("{self:?} has ended"), ended).await;
+        if self == Self::Verified {
+            verified::end(model).await;
+        }
     }
 }
 
@@ -190,13 +199,14 @@ async fn sweep(stride: usize) {
     };
     let scene = Scene::empty(options).await;
     scene.install(&["replicas=1,podDisruptionBudget.enabled=false"]).await;
+    let _store = verified::store(&scene).await;
     let mut failures = Vec::new();
     let (mut kills, mut missed, mut counted) = (0, 0, 0);
     for story in STORIES {
         let name = format!("{story:?}-twin").to_lowercase();
         let twin = scene.model(&name);
         let writes = undisturbed(story, &twin).await;
-        let expected = digest(&twin).await;
+        let expected = digest(story, &twin).await;
         for nth in 1..=writes {
             counted += 1;
             if counted % stride != 0 {
@@ -207,7 +217,7 @@ async fn sweep(stride: usize) {
                 let name = format!("{story:?}-{nth}-{side:?}").to_lowercase();
                 let model = scene.model(&name);
                 *if killed(story, &model, nth, side).await { &mut kills } else { &mut missed } += 1;
-                let found = digest(&model).await;
+                let found = digest(story, &model).await;
                 if found != expected {
                     failures.push(format!("{name}:\n{}", difference(&expected, &found)));
                 }
@@ -271,12 +281,15 @@ async fn killed(story: Story, model: &Model<'_>, nth: usize, side: Side) -> bool
 }
 
 /// Everything that a story leaves behind, without what differs between any two: names, uids, versions, times.
-async fn digest(model: &Model<'_>) -> BTreeMap<String, Value> {
+async fn digest(story: Story, model: &Model<'_>) -> BTreeMap<String, Value> {
     let mut found = children(model).await;
     let status = model.status().await;
     found.insert("status".into(), summary(&status));
     let entries = model.scene.trail(model).await;
     found.insert("trail".into(), json!(decisions(&entries)));
+    if story == Story::Verified {
+        found.insert("entry".into(), verified::summary(model).await);
+    }
     let text = serde_json::to_string(&found).unwrap().replace(model.name, "model");
     serde_json::from_str(&text).unwrap()
 }
@@ -320,7 +333,7 @@ async fn children(model: &Model<'_>) -> BTreeMap<String, Value> {
         for object in api.list(&own).await.unwrap() {
             let name = object.metadata.name.clone().unwrap();
             let mut content = object.data;
-            for changing in ["/status", "/spec/clusterIP", "/spec/clusterIPs"] {
+            for changing in ["/status", "/spec/clusterIP", "/spec/clusterIPs", "/data/entry/uid"] {
                 if let Some(value) = content.pointer_mut(changing) {
                     *value = Value::Null;
                 }
