@@ -18,11 +18,11 @@ use super::{DurationText, MomentText};
 /// Blanks say nothing.
 pub(super) const SAID: &str = r"\S";
 
-/// Of what says where something is, and stays for as long as the entry: with a password in it, or a query that signs or lets in, it
-/// would be told in status, on screens and to whoever may read the entry.
-pub(super) const PLAIN: &str = r"!self.matches('://[^/@]*:[^/@]*@') && !self.matches('(?i)[?&](x-amz-|x-goog-|sig=|signature=|token=|access_token=)')";
+/// Of what says where something is, and stays for as long as the entry: with a password or a token in it, or a query that signs or lets
+/// in, it would be told in status, on screens and to whoever may read the entry. A plain user is part of an address of SSH.
+pub(super) const PLAIN: &str = r"(!self.matches('://[^/]*@') || self.matches('^([a-z]+[+])?ssh://[A-Za-z0-9._-]+@')) && !self.matches('(?i)[?&#]([^=&#]*[-_])?(token|signature|sig|secret|password|credential|key|apikey)=')";
 /// What to do about it.
-pub(super) const NOT_PLAIN: &str = "must be an address without credentials: no password before '@', and no signature or token in the query; who may read it asks for that where it is";
+pub(super) const NOT_PLAIN: &str = "must be an address without credentials: nobody before '@', and no signature or token in the query; who may read it asks for that where it is";
 
 /// What a version may be used for, and who has to agree.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

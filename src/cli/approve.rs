@@ -9,7 +9,8 @@ use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
 
 use super::cluster::ClusterOptions;
-use super::{CliError, get, request, subject};
+use super::subject::Subject;
+use super::{CliError, get, request};
 use crate::api::approval::{self, Approval, ApprovalDecision, ApprovalSpec, ApprovalSubject, SubjectKind};
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 
@@ -17,7 +18,7 @@ use crate::api::{ModelDeployment, ModelRegistryEntry};
 #[derive(Debug, Args)]
 pub struct ApproveArguments {
     /// The ModelRegistryEntry; or `modeldeployment/NAME`, for the step that its attempt asks for next.
-    subject: String,
+    subject: Subject,
     /// The role in which you decide: one that it asks for.
     #[arg(long)]
     role: String,
@@ -45,8 +46,8 @@ pub(super) async fn run(
     let cluster = options.connect().await?;
     let by = request::requester(&cluster).await?;
     let word = Word { role: &arguments.role, decision, by: &by, comment: arguments.comment.as_deref() };
-    let (kind, name) = subject::of(&arguments.subject, SubjectKind::ModelRegistryEntry)?;
-    let approval = match kind {
+    let name = arguments.subject.name.as_str();
+    let approval = match arguments.subject.kind_or(SubjectKind::ModelRegistryEntry) {
         SubjectKind::ModelRegistryEntry => {
             let entry: ModelRegistryEntry = get::one(&cluster, name).await?;
             of_entry(&entry, &word)

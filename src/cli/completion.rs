@@ -129,14 +129,14 @@ async fn ask(options: &ClusterOptions, of: Of) -> Option<Vec<String>> {
     let cluster = options.connect().await.ok()?;
     let every = ListParams::default();
     let deployments: Api<ModelDeployment> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let deployments = deployments.list_metadata(&every).await.ok()?.items;
-    let deployments = deployments.iter().map(ResourceExt::name_any);
     if of == Of::Deployments {
-        return Some(deployments.collect());
+        return Some(deployments.list_metadata(&every).await.ok()?.items.iter().map(ResourceExt::name_any).collect());
     }
     let entries: Api<ModelRegistryEntry> = Api::namespaced(cluster.client, &cluster.namespace);
-    let entries = entries.list_metadata(&every).await.ok()?.items;
-    let entries = entries.iter().map(ResourceExt::name_any);
+    // Who may see the ones only is offered those.
+    let (deployments, entries) = tokio::join!(deployments.list_metadata(&every), entries.list_metadata(&every));
+    let deployments = deployments.into_iter().flat_map(|it| it.items).map(|it| it.name_any());
+    let entries = entries.into_iter().flat_map(|it| it.items).map(|it| it.name_any());
     Some(match of {
         Of::Explained => deployments.chain(entries.map(|it| format!("modelregistryentry/{it}"))).collect(),
         _ => entries.chain(deployments.map(|it| format!("modeldeployment/{it}"))).collect(),

@@ -8,6 +8,7 @@ mod entry;
 
 use kube::ResourceExt;
 
+use super::gates;
 use super::screen::{Cell, Line as Shown, aligned, show};
 use super::tree::active;
 use crate::api::condition;
@@ -70,6 +71,8 @@ pub fn explain_entry(entry: &ModelRegistryEntry, approvals: &[Approval]) -> Stri
     let conditions = entry.status.iter().flat_map(|it| &it.conditions);
     let mut lines = vec![Shown::of(format!("{}  is an entry of the registry", entry.name_any()))];
     let mut known = entry::lines(entry, entry::users(entry), approvals);
+    let reading = entry.status.as_ref().and_then(|it| it.artifact.as_ref()?.reading.as_ref());
+    known.extend(reading.map(|it| ("now", gates::how_far(it))));
     let said = conditions.filter(|it| !["Reconciling", "Stalled"].contains(&it.type_.as_str()));
     known.extend(said.map(|it| ("now", format!("{} {:?}: {} ({})", it.type_, it.status, it.message, it.reason))));
     lines.extend(block(known));

@@ -116,6 +116,10 @@ fn an_entry_that_nothing_serves_is_explained_to_those_who_are_to_approve_it() {
     is_on_screen("entry-of-a-vendor", &explain_entry(&vendors, &[]));
     let mut own = entry();
     own.status.as_mut().unwrap().used_by = vec![User { kind: "ModelDeployment".into(), name: "churn".into() }];
+    own.status.as_mut().unwrap().artifact = serde_json::from_value(
+        json!({"reading": {"bytes": 1_289_748_480_i64, "of": 5_368_709_120_i64, "at": "2026-11-24T09:00:00Z"}}),
+    )
+    .unwrap();
     let said = approval(&own, "technical", "ben@example.com");
     is_on_screen("entry", &explain_entry(&own, &[said]));
 }

@@ -57,15 +57,16 @@ pub fn lines(resource: &ModelDeployment, entry: Option<&ModelRegistryEntry>) -> 
     aligned(rows)
 }
 
-/// In one unit, so that two looks can be compared.
-fn how_far(reading: &Reading) -> String {
+/// In one unit, so that two looks can be compared; and when it was so, for a pod may have fallen silent.
+pub(super) fn how_far(reading: &Reading) -> String {
     let mib = |bytes: i64| bytes / (1 << 20);
+    let at = reading.at.format("%TZ");
     match reading.of.filter(|it| *it > 0) {
         Some(of) => {
             let percent = i128::from(reading.bytes) * 100 / i128::from(of);
-            format!("{} of {} MiB read ({percent}%)", mib(reading.bytes), mib(of))
+            format!("{} of {} MiB read ({percent}%) at {at}", mib(reading.bytes), mib(of))
         }
-        None => format!("{} MiB read", mib(reading.bytes)),
+        None => format!("{} MiB read at {at}", mib(reading.bytes)),
     }
 }
 
@@ -76,9 +77,9 @@ mod tests {
     #[test]
     fn how_far_a_reading_is_needs_no_sum_to_be_compared_and_no_end_to_be_told() {
         let reading = |bytes, of| Reading { bytes, of, at: chrono::DateTime::UNIX_EPOCH };
-        assert_eq!(how_far(&reading(1230 << 20, Some(5120 << 20))), "1230 of 5120 MiB read (24%)");
-        assert_eq!(how_far(&reading((3 << 20) + 1, None)), "3 MiB read");
+        assert_eq!(how_far(&reading(1230 << 20, Some(5120 << 20))), "1230 of 5120 MiB read (24%) at 00:00:00Z");
+        assert_eq!(how_far(&reading((3 << 20) + 1, None)), "3 MiB read at 00:00:00Z");
         assert_eq!(how_far(&reading(i64::MAX, Some(1))).matches('%').count(), 1, "whatever a pod says");
-        assert_eq!(how_far(&reading(0, Some(0))), "0 MiB read");
+        assert_eq!(how_far(&reading(0, Some(0))), "0 MiB read at 00:00:00Z");
     }
 }

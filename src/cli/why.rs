@@ -6,7 +6,8 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::cluster::{Cluster, ClusterOptions};
-use super::{CliError, explanation, get, subject};
+use super::subject::Subject;
+use super::{CliError, explanation, get};
 use crate::api::approval::SubjectKind;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 
@@ -15,13 +16,13 @@ use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
 pub struct WhyArguments {
     /// The ModelDeployment; or `modelregistryentry/NAME`, whether or not anything serves it.
     #[arg(value_name = "NAME")]
-    explained: String,
+    explained: Subject,
 }
 
 pub(super) async fn run(options: &ClusterOptions, arguments: &WhyArguments) -> Result<String, CliError> {
     let cluster = options.connect().await?;
-    let (kind, name) = subject::of(&arguments.explained, SubjectKind::ModelDeployment)?;
-    if kind == SubjectKind::ModelRegistryEntry {
+    let name = arguments.explained.name.as_str();
+    if arguments.explained.kind_or(SubjectKind::ModelDeployment) == SubjectKind::ModelRegistryEntry {
         let entry: ModelRegistryEntry = get::one(&cluster, name).await?;
         let approvals = said_of(&cluster, std::slice::from_ref(&entry)).await?;
         return Ok(explanation::explain_entry(&entry, &approvals));

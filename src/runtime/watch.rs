@@ -69,7 +69,7 @@ pub enum Scope {
 type Trigger<K> = Box<dyn Fn(Option<&K>, &K) + Send + Sync>;
 /// Whether such a change is told.
 type News<K> = Box<dyn Fn(Option<&K>, &K) -> bool + Send + Sync>;
-/// Namespace and key.
+/// Namespace, and a key or a name.
 type KeyTrigger = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Objects in a page of a list. Each comes with its `managedFields`, which are larger than what is kept of it, and all kinds are
@@ -92,6 +92,7 @@ pub struct Watch<K> {
     news: News<K>,
     triggers: Vec<Trigger<K>>,
     by_key: Vec<KeyTrigger>,
+    by_name: Vec<KeyTrigger>,
 }
 
 impl<K: Watchable> Watch<K> {
@@ -106,6 +107,7 @@ impl<K: Watchable> Watch<K> {
             news: Box::new(|_, _| true),
             triggers: Vec::new(),
             by_key: Vec::new(),
+            by_name: Vec::new(),
         }
     }
 
@@ -185,19 +187,24 @@ impl<K: Watchable> Watch<K> {
     }
 
     /// An object that comes or goes wakes those of its kind and namespace that refer to it, which the key of its name finds (see
-    /// [`Watch::index`]), those that refer to these, and so on, so `far`; and of its changes those do that are news to them.
+    /// [`Watch::index`]), those that refer to these, and so on, so `far`; and of its changes those do that are news to them. One that does not fit its type comes and goes, too.
     #[must_use]
     pub fn wakes_kin(
-        self,
+        mut self,
         queue: &Queue<K>,
         is_news: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
         key: impl Fn(&str) -> String + Send + Sync + 'static,
         far: usize,
     ) -> Self {
         let index = self.index.clone();
+        let kin = Arc::new(move |namespace: &str, name: &str| index.kin(namespace, name, &key, far));
+        let (waker, of_unreadable) = (queue.waker(), kin.clone());
+        self.by_name.push(Box::new(move |namespace, name| {
+            of_unreadable(namespace, name).iter().for_each(|name| waker.wake(namespace, name));
+        }));
         self.wakes_when(queue, is_news, move |object| {
             let namespace = object.meta().namespace.clone().unwrap_or_default();
-            let names = index.kin(&namespace, object.meta().name.as_deref().unwrap_or_default(), &key, far);
+            let names = kin(&namespace, object.meta().name.as_deref().unwrap_or_default());
             names.iter().map(|name| ObjectRef::new(name).within(&namespace)).collect()
         })
     }

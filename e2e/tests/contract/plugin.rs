@@ -64,6 +64,9 @@ pub(crate) fn shows_asks_and_refuses(cluster: &ApiServer) -> Result<()> {
     run(cluster, &[PATCH, &["--subresource=status", "-p", &of_it.to_string()]].concat())?;
     ends_with(cluster, &["why", "churn-api"], 0, "churn-api  on its way: revision acand of entry churn-2026-12")?;
     ends_with(cluster, &["why", "churn-api"], 0, data)?;
+    ends_with(cluster, &["why", "mre/churn-2026-12"], 0, "churn-2026-12  is an entry of the registry")?;
+    ends_with(cluster, &["why", "mre/absent"], 4, "there is no ModelRegistryEntry absent in namespace crm")?;
+    ends_with(cluster, &["why", "pod/churn"], 2, "name modelregistryentry/NAME or modeldeployment/NAME")?;
 
     ends_with(cluster, &["resume", "churn-api"], 3, "there is nothing to resume")?;
     ends_with(cluster, &["pause", "churn-api"], 0, "pause of attempt acand-1-0a1b requested by admin")?;

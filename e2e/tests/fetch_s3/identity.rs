@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, StatusCode};
 
 use super::*;
 
@@ -29,11 +29,12 @@ async fn give_token(moto: String, request: String) -> String {
     let trusts = |times: &'static str| client.post(format!("{moto}/moto-api/reset-auth")).body(times).send();
     let told = async {
         trusts("inf").await?;
-        let answer = asked.send().await?;
+        let answer = asked.send().await;
         trusts("0").await?;
+        let answer = answer?;
         Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
     };
-    let (status, body) = told.await.unwrap_or_default();
+    let (status, body) = told.await.unwrap_or_else(|it| (StatusCode::BAD_GATEWAY, it.to_string()));
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 

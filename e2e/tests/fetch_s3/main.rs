@@ -8,6 +8,7 @@ mod s3;
 mod tls;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -159,9 +160,11 @@ fn what_somebody_writes_to_while_it_is_read_is_neither_the_one_nor_the_other() {
     let pod = Pod::new().unwrap();
     let mut verify = pod.process(&line.endpoint()).unwrap();
     verify.args(["verify", "--uri", "s3://models/v1/", "--sha256", &registered.to_string()]);
-    let mut verify = verify.stdout(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    let mut verify = verify.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(verify.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|it| it.starts_with("werkbank: reading s3://models/v1")), "it is listed");
     s3.put("/models/v1/b.bin", b"replaced!!").unwrap();
+    said.for_each(drop);
     assert!(!verify.wait().unwrap().success());
     let said = fs::read_to_string(pod.root.path().join("termination")).unwrap();
     let failure = ArtifactFailure::parse(&said).unwrap();
@@ -226,6 +229,7 @@ async fn five_gibibytes_are_verified_in_the_memory_of_one() {
         println!("{gib} GiB: {peak} KiB at the most, {:.1} s", began.elapsed().as_secs_f64());
         peaks.push(peak);
     }
+    assert!(peaks.iter().all(|it| (1..48 * 1024).contains(it)), "{peaks:?} KiB");
     assert!(peaks[1] < peaks[0] + 8 * 1024, "it grows with the artifact: {peaks:?} KiB");
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
@@ -16,14 +16,19 @@ const PIECES: usize = 20;
 pub struct SlowLine {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
+    bytes_per_second: Arc<AtomicUsize>,
 }
+
+/// As fast as it goes.
+const FAST: usize = usize::MAX;
 
 impl SlowLine {
     /// Each connection by itself brings so many bytes in a second.
     pub(super) fn to(server: &str, bytes_per_second: usize) -> Result<Self> {
         let (listener, server) = (TcpListener::bind("127.0.0.1:0")?, server.to_owned());
         let (address, is_over) = (listener.local_addr()?, Arc::new(AtomicBool::new(false)));
-        let line = Self { address, is_over: is_over.clone() };
+        let speed = Arc::new(AtomicUsize::new(bytes_per_second));
+        let line = Self { address, is_over: is_over.clone(), bytes_per_second: speed.clone() };
         spawn(move || {
             for asking in listener.incoming() {
                 if is_over.load(Ordering::Relaxed) {
@@ -31,9 +36,9 @@ impl SlowLine {
                 }
                 let (Ok(asking), Ok(answering)) = (asking, TcpStream::connect(&server)) else { continue };
                 let (Ok(question), Ok(answer)) = (asking.try_clone(), answering.try_clone()) else { continue };
-                spawn(move || pass(question, answering, usize::MAX, &AtomicBool::new(false)));
-                let is_over = is_over.clone();
-                spawn(move || pass(answer, asking, bytes_per_second, &is_over));
+                spawn(move || pass(question, answering, &AtomicUsize::new(FAST), &AtomicBool::new(false)));
+                let (is_over, speed) = (is_over.clone(), speed.clone());
+                spawn(move || pass(answer, asking, &speed, &is_over));
             }
         });
         Ok(line)
@@ -42,6 +47,11 @@ impl SlowLine {
     /// `http://host:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on it is as fast as any.
+    pub fn speeds_up(&self) {
+        self.bytes_per_second.store(FAST, Ordering::Relaxed);
     }
 }
 
@@ -53,15 +63,16 @@ impl Drop for SlowLine {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, bytes_per_second: usize, is_over: &AtomicBool) {
-    let mut piece = vec![0; (bytes_per_second / PIECES).clamp(1, 1 << 16)];
+fn pass(mut from: TcpStream, mut to: TcpStream, bytes_per_second: &AtomicUsize, is_over: &AtomicBool) {
+    let mut piece = vec![0; (bytes_per_second.load(Ordering::Relaxed) / PIECES).clamp(1, 1 << 16)];
     while let Ok(read @ 1..) = from.read(&mut piece) {
         let is_taken = piece.get(..read).is_some_and(|it| to.write_all(it).is_ok());
         if is_over.load(Ordering::Relaxed) || !is_taken {
             break;
         }
-        if bytes_per_second < usize::MAX {
-            sleep(Duration::from_secs_f64(read as f64 / bytes_per_second as f64));
+        let speed = bytes_per_second.load(Ordering::Relaxed);
+        if speed < FAST {
+            sleep(Duration::from_secs_f64(read as f64 / speed as f64));
         }
     }
     from.shutdown(Shutdown::Both).ok();

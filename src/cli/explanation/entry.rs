@@ -83,7 +83,7 @@ fn found(governance: &Governance) -> Vec<Line> {
         let whose = it.owner.as_ref().map(|it| format!(", by {it}")).unwrap_or_default();
         format!("{}: {} ({:?}); against it: {}{whose}", it.id, it.description, it.severity, it.mitigation)
     };
-    let limits = governance.limitations.iter().map(|it| ("not good for", it.clone()));
+    let limits = governance.limitations.iter().map(|it| ("limits", it.clone()));
     governance.risks.iter().map(|it| ("risk", of(it))).chain(limits).collect()
 }
 

@@ -89,8 +89,8 @@ pub(super) fn look(entry: &ModelRegistryEntry, way: &Way) -> Option<Result<Strin
         retired(name, fallback),
         of_another_kind(entry, fallback),
         terms::too_narrow(entry, fallback),
-        terms::too_wide(entry, fallback),
-        terms::undocumented(entry, fallback),
+        terms::too_wide(entry, &way.behind),
+        terms::undocumented(entry, &way.behind),
         unproven(entry, fallback),
         not_ready(name, fallback),
     ];
@@ -139,14 +139,14 @@ fn without_end(entry: &ModelRegistryEntry, behind: &[Arc<ModelRegistryEntry>]) -
 
 fn retired(name: &str, fallback: &ModelRegistryEntry) -> Option<Missing> {
     let is_old = || Standing::of(fallback).is_some_and(|it| it.reason == time::TOO_OLD);
-    let what = match fallback.spec.lifecycle() {
-        Lifecycle::Revoked => "is revoked",
-        Lifecycle::Deprecated => "is deprecated",
-        Lifecycle::Active if fallback.metadata.deletion_timestamp.is_some() => "is being deleted",
-        Lifecycle::Active if is_old() => "rests on data that is too old by now",
+    let (what, to_do) = match fallback.spec.lifecycle() {
+        Lifecycle::Revoked => ("is revoked", ANOTHER.to_owned()),
+        Lifecycle::Deprecated => ("is deprecated", format!("{ANOTHER}, or make {name} Active again")),
+        Lifecycle::Active if fallback.metadata.deletion_timestamp.is_some() => ("is being deleted", ANOTHER.to_owned()),
+        Lifecycle::Active if is_old() => ("rests on data that is too old by now", ANOTHER.to_owned()),
         Lifecycle::Active => return None,
     };
-    let message = format!("spec.vendor.exit.fallbackRef: entry {name} {what}, and takes nobody's place; {ANOTHER}");
+    let message = format!("spec.vendor.exit.fallbackRef: entry {name} {what}, and takes nobody's place; {to_do}");
     Some(final_("FallbackRetired", message))
 }
 

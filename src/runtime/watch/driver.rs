@@ -67,6 +67,10 @@ impl<K: Watchable> Driver<K> {
                 trigger(namespace, key);
             }
         }
+        for (namespace, name) in &news.unreadable {
+            let (namespace, name) = (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
+            self.watch.by_name.iter().for_each(|trigger| trigger(namespace, name));
+        }
         for (metadata, error) in news.malformed {
             self.report(&metadata, error);
         }

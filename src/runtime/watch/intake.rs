@@ -50,13 +50,15 @@ pub(super) struct Changed<K> {
 pub(super) struct News<K> {
     pub(super) changed: Vec<Changed<K>>,
     pub(super) malformed: Vec<(ObjectMeta, String)>,
+    /// What is there from now on and cannot be read, or was and is gone; of what was cached before, `changed` tells.
+    pub(super) unreadable: Vec<Key>,
     /// Where something is found that was not, or is not any more.
     pub(super) places: Vec<Place>,
 }
 
 impl<K> Default for News<K> {
     fn default() -> Self {
-        Self { changed: Vec::new(), malformed: Vec::new(), places: Vec::new() }
+        Self { changed: Vec::new(), malformed: Vec::new(), unreadable: Vec::new(), places: Vec::new() }
     }
 }
 
@@ -120,12 +122,14 @@ impl<K: Watchable> Intake<K> {
             }
             Guarded::Malformed { metadata, error } => {
                 let version = metadata.resource_version.clone();
-                let is_news = self.unreadable.insert(key, version);
+                let before = self.unreadable.insert(key.clone(), version.clone());
                 // What was cached of it is not what it is any more; and before that, it is known to be there.
-                if let Some(known) = self.store.get(&reference::<K>(&metadata)) {
-                    self.forget(known, news);
+                match self.store.get(&reference::<K>(&metadata)) {
+                    Some(known) => self.forget(known, news),
+                    None if before.is_none() => news.unreadable.push(key),
+                    None => {}
                 }
-                if is_news {
+                if before != Some(version) {
                     news.malformed.push((*metadata, error));
                 }
             }
@@ -133,9 +137,12 @@ impl<K: Watchable> Intake<K> {
     }
 
     fn deleted(&mut self, object: Guarded<K>, news: &mut News<K>) {
-        self.unreadable.remove(&key(object.meta()));
-        if let Guarded::Good(object) = object {
-            self.forget(Arc::new(*object), news);
+        let key = key(object.meta());
+        let was_unreadable = self.unreadable.remove(&key);
+        match object {
+            Guarded::Good(object) => self.forget(Arc::new(*object), news),
+            Guarded::Malformed { .. } if was_unreadable => news.unreadable.push(key),
+            Guarded::Malformed { .. } => {}
         }
     }
 
@@ -157,7 +164,7 @@ impl<K: Watchable> Intake<K> {
         let Some(listing) = self.scopes.get_mut(scope) else { return };
         let Some(named) = listing.named.take() else { return };
         let gone = |key: &Key| listing.covers(key) && !named.contains(key);
-        self.unreadable.retain(|key| !gone(key));
+        news.unreadable.extend(self.unreadable.take(gone));
         let gone: Vec<_> = self.store.state().into_iter().filter(|it| gone(&key(it.meta()))).collect();
         for object in gone {
             self.forget(object, news);

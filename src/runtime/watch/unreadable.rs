@@ -15,18 +15,20 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
-    /// Whether that is news.
-    pub(super) fn insert(&self, key: Key, version: Option<String>) -> bool {
+    /// The version that was known to be unreadable, if one was.
+    pub(super) fn insert(&self, key: Key, version: Option<String>) -> Option<Option<String>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key, version)
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&self, key: &Key) -> bool {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some()
+    }
+
+    /// Takes these out, and returns them.
+    pub(super) fn take(&self, goes: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, version.clone()) != Some(version)
-    }
-
-    pub(super) fn remove(&self, key: &Key) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    pub(super) fn retain(&self, stays: impl Fn(&Key) -> bool) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|key, _| stays(key));
+        known.extract_if(|key, _| goes(key)).map(|(key, _)| key).collect()
     }
 
     pub(super) fn count(&self) -> i64 {

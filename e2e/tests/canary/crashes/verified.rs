@@ -22,7 +22,7 @@ const BYTES: &[u8] = b"{}";
 pub(super) async fn store(scene: &Scene) -> S3 {
     let store = S3::start().unwrap();
     store.put(OBJECT, BYTES).unwrap();
-    let_in(scene, &store.endpoint()).await;
+    let_in(scene, "store", &store.endpoint(), json!({})).await;
     store
 }
 

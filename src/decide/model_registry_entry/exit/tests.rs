@@ -197,6 +197,39 @@ fn data_about_people_goes_to_no_other_vendor_who_does_not_say_who_has_it_where_a
 }
 
 #[test]
+fn whom_the_next_vendor_would_hand_it_on_to_counts_as_well() {
+    let mut ours = vendors("theirs", "others");
+    ours.spec.data_sources = serde_json::from_value(json!([{"name": "letters", "personalData": true}])).unwrap();
+    let mut others = vendors("others", "third");
+    let documented = |it: &mut ModelRegistryEntry| {
+        let vendor = it.spec.vendor.as_mut().unwrap();
+        vendor.subprocessors_ref = Some("others-1".into());
+        vendor.transfer_mechanism = Some(TransferMechanism::NotNeeded);
+    };
+    documented(&mut others);
+    // What it says of itself lets it fall back on that one.
+    others.spec.governance.as_mut().unwrap().regions.push("us".into());
+    let found = |change: &dyn Fn(&mut ModelRegistryEntry)| {
+        let mut third = vendors("third", "own-7");
+        documented(&mut third);
+        change(&mut third);
+        let all = [others.clone(), third, own("own-7")];
+        let missing = look(&ours, &way(&ours, &all)).unwrap().err();
+        missing.map(|it| (it.reason, it.message))
+    };
+    assert_eq!(found(&|_| ()), None);
+    let (why, message) = found(&|it| it.spec.vendor.as_mut().unwrap().subprocessors_ref = None).unwrap();
+    assert_eq!(why, "FallbackUndocumented");
+    assert!(
+        message.contains("vendor of entry third, to whom data about people would go, lacks subprocessorsRef"),
+        "{message}"
+    );
+    let (why, message) = found(&|it| it.spec.vendor.as_mut().unwrap().residency = vec!["us".into()]).unwrap();
+    assert_eq!(why, "FallbackTooWide");
+    assert!(message.contains("vendor.residency of entry third has us"), "{message}");
+}
+
+#[test]
 fn data_goes_to_no_vendor_who_has_it_processed_where_it_may_not_be() {
     let (why, message) = found_behind(|it| it.residency = vec!["us".into()], |_| ()).unwrap();
     assert_eq!(why, "FallbackTooWide");

@@ -50,6 +50,7 @@ fn list(intake: &mut Intake<Service>, scope: usize, objects: Vec<Guarded<Service
         let next = intake.take(scope, event);
         news.changed.extend(next.changed);
         news.malformed.extend(next.malformed);
+        news.unreadable.extend(next.unreadable);
     }
     news
 }
@@ -138,6 +139,23 @@ fn a_malformed_object_is_reported_once_per_version_and_not_served() {
     assert_eq!(intake.take(0, Event::Apply(bad("x", "3"))).malformed.len(), 1);
     intake.take(0, Event::Apply(good("a", "x", "4")));
     assert_eq!((intake.store.len(), intake.unreadable.count()), (1, 0));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_when_it_comes_and_when_it_goes_and_once() {
+    let mut intake = intake(&[None]);
+    let x = [(Some("a".to_owned()), Some("x".to_owned()))];
+    let all = list(&mut intake, 0, vec![bad("x", "1")]).unreadable;
+    assert_eq!(all, x, "it was never readable, so nothing else tells");
+    assert_eq!(intake.take(0, Event::Apply(bad("x", "2"))).unreadable, []);
+    assert_eq!(intake.take(0, Event::Delete(bad("x", "3"))).unreadable, x);
+    list(&mut intake, 0, vec![bad("x", "4")]);
+    assert_eq!(list(&mut intake, 0, Vec::new()).unreadable, x, "gone while the watch was down");
+    list(&mut intake, 0, vec![good("a", "x", "5")]);
+    let broken = intake.take(0, Event::Apply(bad("x", "6")));
+    assert_eq!((broken.unreadable.as_slice(), names(&broken)), (&[][..], vec!["x"]), "as if it had gone");
+    let mended = intake.take(0, Event::Apply(good("a", "x", "7")));
+    assert_eq!((mended.unreadable.as_slice(), names(&mended)), (&[][..], vec!["x"]), "as if it had come");
 }
 
 #[test]
