@@ -13,6 +13,7 @@ use crate::connect::http::HttpSource;
 use crate::connect::progress::ProgressSource;
 use crate::connect::prometheus::{Answers, Prometheus};
 use crate::connect::sql::SqlSource;
+use crate::decide::approval::Roles;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_registry_entry::verification::Settings as Verification;
 use crate::observe::approvals::GovernanceSettings;
@@ -75,12 +76,19 @@ fn governance(
     let at_once = usize::from(options.verify_at_once);
     let verification = Verification { image: options.fetch_image.clone(), every, at_once, regions: regions.clone() };
     Ok(GovernanceSettings {
-        roles: options.approval_roles.clone(),
+        roles: roles(options),
         policies,
         required: options.require_governance,
         verification: options.verify_artifacts.then_some(verification),
         progress: Some(ProgressSource::new(options.allow_loopback_urls)?),
     })
+}
+
+/// Those that every entry asks for are there.
+fn roles(options: &OperatorOptions) -> Roles {
+    let of_all = options.approval_roles.clone();
+    let known = (!options.known_roles.is_empty()).then(|| [options.known_roles.as_slice(), &of_all].concat());
+    Roles { of_all, known }
 }
 
 /// Each time a Job in each entry's namespace: none at all is another wish than one after the other.

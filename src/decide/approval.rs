@@ -36,8 +36,20 @@ pub const UNGUARDED: &str = "ApprovalGuardNotReady";
 /// Reason: nobody can be told from the person who submitted it.
 pub const SUBMITTER_UNKNOWN: &str = "SubmitterUnknown";
 
+/// Reason: nobody has the role that is asked for.
+pub const ROLE_UNKNOWN: &str = "RoleUnknown";
+
 /// All of them.
-pub const REASONS: [&str; 4] = [AWAITED, REJECTED, UNGUARDED, SUBMITTER_UNKNOWN];
+pub const REASONS: [&str; 5] = [AWAITED, REJECTED, UNGUARDED, SUBMITTER_UNKNOWN, ROLE_UNKNOWN];
+
+/// Which roles there are, as the operator is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Those that have to approve every entry.
+    pub of_all: Vec<String>,
+    /// Those that somebody has, if that is said: nobody approves in another.
+    pub known: Option<Vec<String>>,
+}
 
 /// What has to be approved, and by whom.
 #[derive(Debug, Clone)]
@@ -52,6 +64,8 @@ pub struct Question<'a> {
     pub digest: &'a str,
     /// In which roles, each another person's.
     pub roles: &'a [String],
+    /// Which there are, if that is said.
+    pub known: Option<&'a [String]>,
     /// Whose own work it is.
     pub submitted_by: Option<&'a str>,
 }
@@ -131,7 +145,7 @@ pub fn missing(
     }
     let words = count(question, approvals, guard);
     let of = |reason, message: String| {
-        Some(Missing { reason, message, is_final: [REJECTED, SUBMITTER_UNKNOWN].contains(&reason) })
+        Some(Missing { reason, message, is_final: [REJECTED, ROLE_UNKNOWN].contains(&reason) })
     };
     let rejected: Vec<&str> = words.iter().filter(|(_, it)| *it == Word::Rejected).map(|(role, _)| *role).collect();
     if !rejected.is_empty() {
@@ -139,6 +153,9 @@ pub fn missing(
         let remedy = names.map(|it| format!("kubectl delete approval {it}")).collect::<Vec<_>>().join(", ");
         let roles = rejected.join(", ");
         return of(REJECTED, format!("rejected by role {roles}; who rejected it can take that back: {remedy}"));
+    }
+    if let Some(message) = unknown(question, &words) {
+        return of(ROLE_UNKNOWN, message);
     }
     match guard {
         Guard::Ready(_) => {}
@@ -161,12 +178,26 @@ pub fn missing(
     if awaited.is_empty() { None } else { of(AWAITED, awaited.join("; ")) }
 }
 
+/// That nobody has the roles that have not approved, if it is said which there are. What was approved before that was said stays so.
+fn unknown(question: &Question<'_>, words: &[(&str, Word)]) -> Option<String> {
+    let known = question.known?;
+    let asked = words.iter().filter(|(_, word)| *word != Word::Approved).map(|(role, _)| *role);
+    let unknown: Vec<&str> = asked.filter(|role| !known.iter().any(|it| it == role)).collect();
+    let message = || {
+        let (unknown, known) = (unknown.join(", "), known.join(", "));
+        format!(
+            "nobody here has role {unknown}, and its approval is asked for: ask for one of {known}, or add it to the chart's approvals.knownRoles"
+        )
+    };
+    (!unknown.is_empty()).then(message)
+}
+
 /// The roles that an entry asks for, and those that the operator is told to ask for, each once.
 #[must_use]
-pub fn roles_of(entry: &ModelRegistryEntry, of_all: &[String]) -> Vec<String> {
+pub fn roles_of(entry: &ModelRegistryEntry, there_are: &Roles) -> Vec<String> {
     let own = entry.spec.governance.iter().flat_map(|it| &it.approvals);
     let mut roles: Vec<String> = Vec::new();
-    own.chain(of_all).for_each(|role| {
+    own.chain(&there_are.of_all).for_each(|role| {
         if !roles.contains(role) {
             roles.push(role.clone());
         }
@@ -175,13 +206,19 @@ pub fn roles_of(entry: &ModelRegistryEntry, of_all: &[String]) -> Vec<String> {
 }
 
 /// The question that an entry is to its roles.
-fn question_of<'a>(entry: &'a ModelRegistryEntry, name: &'a str, digest: &'a str, roles: &'a [String]) -> Question<'a> {
+fn question_of<'a>(
+    entry: &'a ModelRegistryEntry,
+    (name, digest): (&'a str, &'a str),
+    roles: &'a [String],
+    there_are: &'a Roles,
+) -> Question<'a> {
     Question {
         kind: SubjectKind::ModelRegistryEntry,
         name,
         uid: entry.metadata.uid.as_deref().unwrap_or_default(),
         digest,
         roles,
+        known: there_are.known.as_deref(),
         submitted_by: entry.spec.submitted_by.as_deref(),
     }
 }
@@ -190,16 +227,16 @@ fn question_of<'a>(entry: &'a ModelRegistryEntry, name: &'a str, digest: &'a str
 #[must_use]
 pub fn words_of_entry(
     entry: &ModelRegistryEntry,
-    of_all: &[String],
+    there_are: &Roles,
     approvals: &[Arc<Approval>],
     guard: &Guard,
 ) -> Vec<(String, Word)> {
-    let roles = roles_of(entry, of_all);
+    let roles = roles_of(entry, there_are);
     if roles.is_empty() {
         return Vec::new();
     }
     let (name, digest) = (entry.name_any(), entry.spec.digest());
-    let words = count(&question_of(entry, &name, &digest, &roles), approvals, guard);
+    let words = count(&question_of(entry, (&name, &digest), &roles, there_are), approvals, guard);
     words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
 }
 
@@ -207,11 +244,11 @@ pub fn words_of_entry(
 #[must_use]
 pub fn missing_of_entry(
     entry: &ModelRegistryEntry,
-    of_all: &[String],
+    there_are: &Roles,
     approvals: &[Arc<Approval>],
     guard: &Guard,
 ) -> Option<Missing> {
-    let roles = roles_of(entry, of_all);
+    let roles = roles_of(entry, there_are);
     if roles.is_empty() {
         return None;
     }
@@ -223,7 +260,7 @@ pub fn missing_of_entry(
         return Some(Missing { reason: SUBMITTER_UNKNOWN, message, is_final: true });
     }
     let (name, digest) = (entry.name_any(), entry.spec.digest());
-    let question = question_of(entry, &name, &digest, &roles);
+    let question = question_of(entry, (&name, &digest), &roles, there_are);
     missing(&question, approvals, guard, |role| format!("kubectl werkbank approve {name} --role {role}"))
 }
 

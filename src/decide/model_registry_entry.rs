@@ -34,8 +34,8 @@ pub struct Observed {
     pub approvals: Vec<Arc<Approval>>,
     /// Whether they count.
     pub guard: Guard,
-    /// Roles that have to approve every entry.
-    pub approval_roles: Vec<String>,
+    /// Which roles there are.
+    pub approval_roles: approval::Roles,
     /// Names of deployments that run revisions of it, [`usage::MOST`] and perhaps one more: those that status names, and others.
     pub users: Vec<String>,
     /// A deployment of its namespace that the operator cannot read, if there is one: it may run revisions of it.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::api::approval::{Approval, SubjectKind};
 use crate::connect::progress::ProgressSource;
+use crate::decide::approval::Roles;
 use crate::decide::approval::guard::{Guard, Installed, Shipped, created, differs};
 use crate::decide::model_registry_entry::verification;
 use crate::runtime::{Cache, Clock, Watch};
@@ -25,8 +26,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// What the operator is told of approvals, and of what entries have to say.
 #[derive(Debug, Clone, Default)]
 pub struct GovernanceSettings {
-    /// Roles that have to approve every entry.
-    pub roles: Vec<String>,
+    /// Which roles there are.
+    pub roles: Roles,
     /// The admission policies that are to be in force; none: the operator was not told.
     pub policies: Vec<Shipped>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.

@@ -36,7 +36,7 @@ pub struct ModelRegistryEntries {
     progress: Option<ProgressSource>,
     clock: Clock,
     approvals: Approvals,
-    roles: Vec<String>,
+    roles: approval::Roles,
     require_governance: bool,
 }
 

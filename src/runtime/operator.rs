@@ -60,6 +60,10 @@ pub struct OperatorOptions {
     /// Role that has to approve every entry, beside those that the entry names; may be given several times.
     #[arg(long = "approval-role")]
     pub approval_roles: Vec<String>,
+    /// Role that somebody has, beside those; may be given several times. With any, an approval that another role is asked for is told to
+    /// be nobody's.
+    #[arg(long = "known-role")]
+    pub known_roles: Vec<String>,
     /// Every entry has to say what it may be used for, how risky it is, and who answers for it; none without is rolled out.
     #[arg(long)]
     pub require_governance: bool,

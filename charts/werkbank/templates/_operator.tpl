@@ -29,6 +29,9 @@
 {{- range .Values.approvals.roles }}
 - --approval-role={{ . }}
 {{- end }}
+{{- range .Values.approvals.knownRoles }}
+- --known-role={{ . }}
+{{- end }}
 {{- range .Values.approvals.deliveryAccounts }}
 - --delivery-account={{ . }}
 {{- end }}

@@ -164,6 +164,7 @@ fn what_somebody_writes_to_while_it_is_read_is_neither_the_one_nor_the_other() {
     let mut said = BufReader::new(verify.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(said.any(|it| it.starts_with("werkbank: reading s3://models/v1")), "it is listed");
     s3.put("/models/v1/b.bin", b"replaced!!").unwrap();
+    line.speeds_up();
     said.for_each(drop);
     assert!(!verify.wait().unwrap().success());
     let said = fs::read_to_string(pod.root.path().join("termination")).unwrap();

@@ -8,6 +8,10 @@ fn roles(names: &[&str]) -> Vec<String> {
     names.iter().map(|it| (*it).to_owned()).collect()
 }
 
+fn of_all(names: &[&str]) -> Roles {
+    Roles { of_all: roles(names), known: None }
+}
+
 /// As `kubectl werkbank` writes it.
 fn said(role: &str, decision: &str, approver: &str) -> Approval {
     let subject = json!({"kind": "ModelRegistryEntry", "name": "churn-2", "uid": "uid-2", "digest": DIGEST});
@@ -32,6 +36,7 @@ fn missing_of(asked: &[&str], given: Vec<Approval>, guard: &Guard) -> Option<Mis
         uid: "uid-2",
         digest: DIGEST,
         roles: &roles,
+        known: None,
         submitted_by: Some("anna@example.com"),
     };
     let given: Vec<Arc<Approval>> = given.into_iter().map(Arc::new).collect();
@@ -129,17 +134,46 @@ fn entry(spec: serde_json::Value) -> ModelRegistryEntry {
 #[test]
 fn an_entry_is_approved_by_the_roles_that_it_asks_for_and_by_those_of_the_operator() {
     let it = entry(json!({"submittedBy": "anna@example.com", "governance": {"approvals": ["technical", "business"]}}));
-    assert_eq!(roles_of(&it, &roles(&["data-protection", "technical"])), ["technical", "business", "data-protection"]);
-    assert_eq!(roles_of(&entry(json!({})), &[]), [""; 0]);
-    assert_eq!(missing_of_entry(&entry(json!({})), &[], &[], &Guard::NotAsked), None);
-    let missing = missing_of_entry(&it, &[], &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
+    assert_eq!(roles_of(&it, &of_all(&["data-protection", "technical"])), ["technical", "business", "data-protection"]);
+    assert_eq!(roles_of(&entry(json!({})), &Roles::default()), [""; 0]);
+    assert_eq!(missing_of_entry(&entry(json!({})), &Roles::default(), &[], &Guard::NotAsked), None);
+    let missing = missing_of_entry(&it, &Roles::default(), &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
     assert!(missing.message.contains("kubectl werkbank approve churn-2 --role technical"), "{}", missing.message);
+}
+
+#[test]
+fn a_role_that_nobody_has_is_told_where_it_is_said_which_there_are() {
+    let submitted =
+        |roles: &[&str]| entry(json!({"submittedBy": "anna@example.com", "governance": {"approvals": roles}}));
+    let known = |names: &[&str]| Roles { of_all: Vec::new(), known: Some(roles(names)) };
+    let of = |it: &ModelRegistryEntry, there_are: &Roles, given: Vec<Approval>, guard: &Guard| {
+        let given: Vec<Arc<Approval>> = given.into_iter().map(Arc::new).collect();
+        missing_of_entry(it, there_are, &given, guard)
+    };
+    let (it, ready) = (submitted(&["data-protecton", "technical"]), Guard::Ready(DateTime::UNIX_EPOCH));
+    let there_are = known(&["technical", "data-protection"]);
+    for guard in [&ready, &Guard::NotReady("no policies".into())] {
+        let missing = of(&it, &there_are, vec![], guard).unwrap();
+        assert_eq!((missing.reason, missing.is_final), (ROLE_UNKNOWN, true));
+        assert!(missing.message.contains("nobody here has role data-protecton, "), "{}", missing.message);
+        assert!(missing.message.contains("ask for one of technical, data-protection"), "{}", missing.message);
+    }
+    assert_eq!(of(&it, &Roles::default(), vec![], &ready).unwrap().reason, AWAITED, "where it is not said");
+    assert_eq!(of(&submitted(&["technical"]), &there_are, vec![], &ready).unwrap().reason, AWAITED);
+    // Approved while it was one: it stays approved.
+    let it = submitted(&["legal"]);
+    let mut word = approved("legal", "lena@example.com");
+    let digest = it.spec.digest();
+    word.metadata.name = Some(approval::name_of("churn-2", "legal", &digest));
+    (word.spec.subject.digest, word.spec.subject.uid) = (digest, String::new());
+    assert_eq!(of(&it, &there_are, vec![word], &ready), None);
+    assert_eq!(of(&it, &there_are, vec![], &ready).unwrap().reason, ROLE_UNKNOWN);
 }
 
 #[test]
 fn where_nobody_knows_whose_work_it_is_nobody_can_approve_it() {
     let missing =
-        missing_of_entry(&entry(json!({})), &roles(&["technical"]), &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
+        missing_of_entry(&entry(json!({})), &of_all(&["technical"]), &[], &Guard::Ready(DateTime::UNIX_EPOCH)).unwrap();
     assert_eq!(missing.reason, SUBMITTER_UNKNOWN);
     assert!(missing.is_final && missing.message.contains("submittedBy"), "{}", missing.message);
 }

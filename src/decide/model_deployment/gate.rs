@@ -140,6 +140,7 @@ impl Pass<'_> {
                 uid: self.resource.metadata.uid.as_deref().unwrap_or_default(),
                 digest: &it.digest,
                 roles: std::slice::from_ref(&it.role),
+                known: self.observed.settings.approval_roles.known.as_deref(),
                 submitted_by,
             };
             let command =

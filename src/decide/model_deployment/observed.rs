@@ -108,7 +108,7 @@ pub struct Settings {
     /// Image of the fetching init container.
     pub fetch_image: String,
     /// Roles that have to approve every entry.
-    pub approval_roles: Vec<String>,
+    pub approval_roles: crate::decide::approval::Roles,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
     pub require_governance: bool,
 }

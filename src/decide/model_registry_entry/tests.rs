@@ -223,7 +223,7 @@ fn what_is_asked_for_no_more_is_said_no_more() {
     let mut it = entry("s3://models/churn/1/");
     it.spec.submitted_by = Some("anna@example.com".into());
     let asked = Observed {
-        approval_roles: vec!["technical".into()],
+        approval_roles: approval::Roles { of_all: vec!["technical".into()], known: None },
         guard: Guard::Ready(DateTime::UNIX_EPOCH),
         ..Observed::default()
     };
