@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::World;
+use crate::api::model_deployment::AttemptState;
 use crate::decide::{Child, Measurement, Op};
 
 #[test]
@@ -228,6 +229,31 @@ fn what_was_rolled_back_stays_so_after_another_revision_was_promoted() {
     story.world.come_to_rest();
     assert!(story.world.status().taken_back.is_empty());
     story.is("rolled-back-earlier");
+}
+
+#[test]
+fn of_many_that_were_rolled_back_those_are_refused_that_were_last() {
+    let mut world = World::serving();
+    let mut revisions = Vec::new();
+    for port in 9000..9018 {
+        world.edit(|spec| spec.port = port);
+        world.until(
+            |it| it.attempt().revision == it.target() && it.attempt().state == AttemptState::Observing,
+            |it| {
+                it.all_is_well();
+                it.pass();
+            },
+        );
+        revisions.push(world.attempt().revision);
+        world.request("abort", &format!("n{port}"));
+        world.come_to_rest();
+    }
+    let refused: Vec<String> = world.status().taken_back.into_iter().map(|it| it.revision).collect();
+    assert_eq!(refused, revisions[2..], "the last sixteen");
+    let attempts = world.status().attempts;
+    world.edit(|spec| spec.port = 9016);
+    world.come_to_rest();
+    assert_eq!(world.status().attempts, attempts, "and so is one of them, when it is asked for again");
 }
 
 #[test]

@@ -202,6 +202,22 @@ fn what_is_not_asked_while_there_is_no_weight_is_no_silence() {
     world.advance(600);
     world.pass();
     assert_eq!(world.attempt().cause, None, "{:?}", world.attempt().message);
+    // Asked again, it is still away: since now.
+    world.candidate_ready(4);
+    for _ in 0..3 {
+        world.advance(30);
+        world.gateway_accepts();
+        world.pass();
+    }
+    let silent = || world.status().verdicts.iter().find_map(|it| it.silent_since);
+    assert!(silent().is_some_and(|it| (world.now - it).num_seconds() <= 90), "{:?}", world.status().verdicts);
+    assert_eq!(world.attempt().cause, None, "{:?}", world.attempt().message);
+    for _ in 0..11 {
+        world.advance(30);
+        world.gateway_accepts();
+        world.pass();
+    }
+    assert_eq!(world.attempt().cause, Some(Cause::MetricSourceOutage));
 }
 
 #[test]
