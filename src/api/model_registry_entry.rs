@@ -115,6 +115,18 @@ impl ModelRegistryEntrySpec {
         self.lifecycle.unwrap_or_default()
     }
 
+    /// What it may be used for.
+    #[must_use]
+    pub fn purposes(&self) -> &[String] {
+        self.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default()
+    }
+
+    /// Where it may run; anywhere, if there are none.
+    #[must_use]
+    pub fn regions(&self) -> &[String] {
+        self.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default()
+    }
+
     /// `sha256:` and the digest of the spec's canonical JSON (RFC 8785), less what can be changed, each list sorted by the
     /// canonical JSON of its items: all are sets or maps, so that the API server takes another order for the same spec.
     #[must_use]

@@ -185,14 +185,14 @@ fn unsignalled(spec: &ModelRegistryEntrySpec) -> Vec<String> {
 }
 
 fn too_wide_a_purpose(spec: &ModelRegistryEntrySpec) -> Vec<String> {
-    let allowed = spec.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default();
+    let allowed = spec.purposes();
     of_sources(spec, |it| {
         wider("spec.governance.purposes", allowed, &format!("data source {} has purposes", it.name), &it.purposes)
     })
 }
 
 fn too_wide_a_region(spec: &ModelRegistryEntrySpec) -> Vec<String> {
-    let allowed = spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
+    let allowed = spec.regions();
     let of_data = of_sources(spec, |it| {
         wider("spec.governance.regions", allowed, &format!("data source {} has residency", it.name), &it.residency)
     });

@@ -8,7 +8,7 @@ use serde_json::json;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank_e2e::workbench::sibling;
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, of_entry, unharmed};
 
 /// `anna` registers models and has a role herself, `ben` is technical, `olga` owns the deployment.
 const PEOPLE: &str = "
@@ -62,7 +62,7 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
     let load = model.load(50).await;
     let steps = "[{weight: 20%, for: 3s}, {weight: 50%, for: 3s, approval: {role: owner}}]";
     let manifest = model.manifest(&Wanted { version: "2", steps, ..GOOD });
-    model.apply(&manifest.replace("modelRef: {name: scores}", "modelRef: {name: scores-2}")).await;
+    model.apply(&of_entry(&manifest, "scores-2")).await;
 
     model
         .until("it waits for an approval", |it| waits_for(it, "kubectl werkbank approve scores-2 --role technical"))

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank::api::model_registry_entry::ModelRegistryEntryStatus;
 use werkbank::api::verification::Verification;
@@ -14,7 +14,7 @@ use werkbank::api::{ModelRegistryEntry, condition, labels};
 use werkbank_e2e::workbench::Options;
 
 use crate::s3::S3;
-use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, of_entry, unharmed};
 
 /// Looked at again all the time.
 const OFTEN: &str = "artifacts.verifyAgainEvery=2s";
@@ -99,11 +99,8 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
 
     // Other bytes than those that are registered: nothing begins.
     register(&scene, "wrong", &"0".repeat(64)).await;
-    let of_entry = |name: &str, version| {
-        let manifest = model.manifest(&Wanted { version, ..GOOD });
-        manifest.replace("modelRef: {name: scores}", &format!("modelRef: {{name: {name}}}"))
-    };
-    model.apply(&of_entry("wrong", "2")).await;
+    let rolls_out = |name: &str, version| of_entry(&model.manifest(&Wanted { version, ..GOOD }), name);
+    model.apply(&rolls_out("wrong", "2")).await;
     let told = |it: &ModelDeploymentStatus| {
         let ready = condition::find(&it.conditions, "Ready");
         ready.is_some_and(|it| it.reason == "ArtifactDigestMismatch" && it.message.contains("entry wrong"))
@@ -114,7 +111,7 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     register(&scene, "right", &sha256).await;
     let found = until(&scene, "right", "it is verified", says(true, "Verified")).await;
     assert_eq!((found.bytes, found.files), (i64::try_from(bytes.len()).ok(), Some(1)));
-    model.apply(&of_entry("right", "3")).await;
+    model.apply(&rolls_out("right", "3")).await;
     model.until("what is verified is rolled out", is_promoted).await;
 
     let again =
@@ -125,7 +122,7 @@ async fn what_is_registered_is_read_before_it_is_rolled_out_and_again_when_someb
     // Somebody replaces it.
     store.put(OBJECT, b"{}").unwrap();
     let replaced = until(&scene, "right", "it is another one", says(false, "ArtifactDigestMismatch")).await;
-    let actual: String = Sha256::digest(b"{}").iter().map(|byte| format!("{byte:02x}")).collect();
+    let actual = Sha256Digest::of(b"{}").to_string();
     assert!(replaced.wrong.unwrap().message.contains(&actual));
     assert!(is_promoted(&model.status().await), "what serves has its own copy");
 
@@ -165,7 +162,7 @@ async fn how_far_a_job_is_that_reads_what_takes_long_is_in_the_entrys_status() {
     store.put(OBJECT, &bytes).unwrap();
     let line = store.over_a_slow_line(1 << 20).unwrap();
     let_in(&scene, "store", &line.endpoint(), json!({})).await;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256Digest::of(&bytes).to_string();
     register(&scene, "large", &sha256).await;
 
     let reading = |it: &ModelRegistryEntryStatus| it.artifact.as_ref()?.reading.clone();

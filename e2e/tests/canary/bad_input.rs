@@ -10,7 +10,7 @@ use werkbank::api::labels;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank_e2e::workbench::Options;
 
-use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, foreign, revision_of, unharmed};
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, foreign, of_entry, revision_of, unharmed};
 
 /// Where every reason is explained.
 const REFERENCE: &str = include_str!("../../../docs/reference/conditions.md");
@@ -121,10 +121,6 @@ const CASES: &[Case] = &[
         repair: &["delete", "controllerrevision", "--selector=somebody=else"],
     },
 ];
-
-fn of_entry(manifest: &str, entry: &str) -> String {
-    manifest.replace("modelRef: {name: scores}", &format!("modelRef: {{name: {entry}}}"))
-}
 
 fn in_region(manifest: &str, region: &str) -> String {
     manifest.replace("  replicas:", &format!("  region: {region}\n  replicas:"))

@@ -11,7 +11,7 @@ use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, Phase, RevisionRole};
 use werkbank::audit::EntryKind;
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed};
+use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, of_entry, unharmed};
 
 /// A step that nobody in this test has the time for.
 const SLOW: &str = "[{weight: 20%, for: 10m}]";
@@ -92,9 +92,7 @@ async fn with_nothing_kept(model: &Model<'_>) {
 }
 
 fn manifest(model: &Model<'_>, entry: &str, wanted: &Wanted) -> String {
-    let manifest =
-        model.manifest(wanted).replacen("modelRef: {name: scores}", &format!("modelRef: {{name: {entry}}}"), 1);
-    manifest.replacen("    drain: 2s\n", "    drain: 2s\n    keepStable: 10m\n", 1)
+    of_entry(&model.manifest(wanted), entry).replacen("    drain: 2s\n", "    drain: 2s\n    keepStable: 10m\n", 1)
 }
 
 /// Revokes an entry, and waits until Envoy sends nothing to this revision.

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use werkbank::api::ModelDeployment;
+use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
@@ -123,7 +123,7 @@ impl Scene {
         .to_string();
         let path = self.workbench.control_plane().run_dir().join("model.json");
         std::fs::write(&path, &model).unwrap();
-        let digest = Sha256::digest(model.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = Sha256Digest::of(model.as_bytes()).to_string();
         (format!("file://{}", path.display()), digest)
     }
 
@@ -280,6 +280,13 @@ pub(crate) fn unharmed(load: &Report) {
 /// Nobody saw a failure, not even the gateway.
 pub(crate) fn without_failure(counts: &Counts) {
     assert_eq!((counts.failed(), counts.retried), (0, 0), "{counts:?}");
+}
+
+/// The manifest of another entry than `scores`.
+pub(crate) fn of_entry(manifest: &str, entry: &str) -> String {
+    let written = "modelRef: {name: scores}";
+    assert!(manifest.contains(written), "{manifest}");
+    manifest.replace(written, &format!("modelRef: {{name: {entry}}}"))
 }
 
 fn host(name: &str) -> String {

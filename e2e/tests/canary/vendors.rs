@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use werkbank::api::ModelRegistryEntry;
 use werkbank::api::condition;
 use werkbank::api::model_deployment::ModelDeploymentStatus;
+use werkbank::api::{Condition, ModelRegistryEntry};
 
-use crate::scene::{GOOD, NAMESPACE, Scene};
+use crate::scene::{GOOD, NAMESPACE, Scene, of_entry};
 
 const EXAMINED: &str = "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce";
 
@@ -31,15 +31,22 @@ async fn vendors(scene: &Scene, name: &str, fallback: &str) {
 
 /// Until `ExitReady` and `Ready` have this reason and that.
 async fn until(scene: &Scene, name: &str, exit: &str, ready: &str) {
+    let reason = |all: &[Condition], type_| condition::find(all, type_).map(|it| it.reason.clone());
+    let is = |all: &[Condition]| {
+        reason(all, "ExitReady").as_deref() == Some(exit) && reason(all, "Ready").as_deref() == Some(ready)
+    };
+    until_it_says(scene, name, &format!("{exit} and {ready}"), is).await;
+}
+
+async fn until_it_says(scene: &Scene, name: &str, what: &str, is: impl Fn(&[Condition]) -> bool) {
     let api: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
     let began = Instant::now();
     loop {
         let status = api.get(name).await.unwrap().status.unwrap_or_default();
-        let reason = |type_| condition::find(&status.conditions, type_).map(|it| it.reason.as_str());
-        if reason("ExitReady") == Some(exit) && reason("Ready") == Some(ready) {
+        if is(&status.conditions) {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{name}, never {exit} and {ready}: {status:#?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{name}, never {what}: {status:#?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -71,7 +78,7 @@ async fn a_vendor_can_be_left_exactly_as_long_as_there_is_a_way_out() {
 
     // No pod serves what a vendor runs.
     let model = scene.model("scores");
-    model.apply(&model.manifest(&GOOD).replace("modelRef: {name: scores}", "modelRef: {name: theirs}")).await;
+    model.apply(&of_entry(&model.manifest(&GOOD), "theirs")).await;
     let told = |it: &ModelDeploymentStatus| {
         let ready = condition::find(&it.conditions, "Ready");
         ready.is_some_and(|it| it.reason == "EntryWithoutArtifact" && it.message.contains("mistral's model large"))
@@ -83,14 +90,7 @@ async fn a_vendor_can_be_left_exactly_as_long_as_there_is_a_way_out() {
     api.patch("third", &PatchParams::default(), &revoked).await.unwrap();
     until(&scene, "others", "FallbackRetired", "FallbackRetired").await;
     until(&scene, "theirs", "FallbackNotReady", "FallbackNotReady").await;
-    let began = Instant::now();
-    loop {
-        let status = api.get("theirs").await.unwrap().status.unwrap_or_default();
-        if condition::find(&status.conditions, "Stalled").is_some_and(|it| it.status == true.into()) {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "a person is needed, and it waits: {status:#?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let stalled = |all: &[Condition]| condition::find(all, "Stalled").is_some_and(|it| it.status == true.into());
+    until_it_says(&scene, "theirs", "that a person is needed", stalled).await;
     scene.end().await;
 }

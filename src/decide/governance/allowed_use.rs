@@ -25,8 +25,7 @@ pub const CONSENT: &str = "ConsentNotChecked";
 /// What the entry `name` does not allow of what the deployment wants.
 #[must_use]
 pub fn not_allowed(name: &str, entry: &ModelRegistryEntrySpec, deployment: &ModelDeploymentSpec) -> Option<Missing> {
-    let purposes = entry.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default();
-    let regions = entry.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
+    let (purposes, regions) = (entry.purposes(), entry.regions());
     let purpose = purpose(name, purposes, deployment.purpose.as_deref()).map(|it| (PURPOSE, it));
     let region = region(name, regions, deployment.region.as_deref()).map(|it| (REGION, it));
     let consent = consent(name, entry, deployment).map(|it| (CONSENT, it));

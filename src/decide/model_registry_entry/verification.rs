@@ -197,8 +197,10 @@ fn hear<'a>(
     let since = known.looking_since.filter(|at| *at <= now).unwrap_or(now);
     known.looking_since = current.map(|_| since);
     // What was said before is of another Job, if there is none now, and stays otherwise: that it cannot be asked takes nothing back.
-    known.reading = known.reading.take().filter(|_| current.is_some());
-    let it = current?;
+    let Some(it) = current else {
+        known.reading = None;
+        return None;
+    };
     let Some(answer) = answer(it, since, jobs.pods_unseen.as_deref(), now) else {
         jobs.progress.into_iter().for_each(|progress| known.goes_on(progress, now));
         return Some(it);
@@ -293,7 +295,7 @@ fn delete(it: &LiveJob) -> Option<Op> {
 
 /// Where its data may be: nowhere else is it read. Anywhere, if that is not said.
 fn places_of(resource: &ModelRegistryEntry, settings: &Settings) -> Result<Vec<NodeLabels>, String> {
-    let regions = resource.spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default();
+    let regions = resource.spec.regions();
     let places: Vec<NodeLabels> = regions.iter().filter_map(|it| settings.regions.get(it)).cloned().collect();
     if places.is_empty() && !regions.is_empty() {
         let regions = regions.join(", ");

@@ -6,15 +6,14 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use werkbank::api::ModelRegistryEntry;
+use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
-use werkbank::api::model_registry_entry::ModelRegistryEntryStatus;
 
 use super::{QUICK, manifest};
 use crate::artifacts::{OBJECT, let_in};
 use crate::s3::S3;
-use crate::scene::{Model, NAMESPACE, Scene};
+use crate::scene::{Model, NAMESPACE, Scene, of_entry};
 
 const BYTES: &[u8] = b"{}";
 
@@ -32,17 +31,16 @@ fn entry_of(model: &Model<'_>) -> String {
 
 /// Registered and deployed in the same moment, as from Git.
 pub(super) async fn begin(model: &Model<'_>) {
-    let sha256: String = Sha256::digest(BYTES).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256Digest::of(BYTES).to_string();
     let artifact = json!({"uri": "s3://models/scores/model.json", "sha256": sha256, "secretRef": {"name": "store"}});
     let entry = entry_of(model);
     model.scene.register(&entry, artifact).await;
-    let of_entry = format!("modelRef: {{name: {entry}}}");
-    model.apply(&manifest(model, "2", QUICK).replace("modelRef: {name: scores}", &of_entry)).await;
+    model.apply(&of_entry(&manifest(model, "2", QUICK), &entry)).await;
 }
 
-async fn status(model: &Model<'_>) -> ModelRegistryEntryStatus {
+async fn found(model: &Model<'_>) -> ModelRegistryEntry {
     let api: Api<ModelRegistryEntry> = Api::namespaced(model.scene.client(), NAMESPACE);
-    api.get(&entry_of(model)).await.unwrap().status.unwrap_or_default()
+    api.get(&entry_of(model)).await.unwrap()
 }
 
 /// Nothing looks at the artifact any more, and the entry knows who uses it.
@@ -51,7 +49,8 @@ pub(super) async fn end(model: &Model<'_>) {
     let its = ListParams::default().labels(&format!("{}={}", labels::ENTRY, entry_of(model)));
     let began = Instant::now();
     loop {
-        let (left, status) = (jobs.list(&its).await.unwrap().items.len(), status(model).await);
+        let left = jobs.list(&its).await.unwrap().items.len();
+        let status = found(model).await.status.unwrap_or_default();
         if left == 0 && !status.used_by.is_empty() {
             return;
         }
@@ -62,8 +61,7 @@ pub(super) async fn end(model: &Model<'_>) {
 
 /// What the entry says in the end.
 pub(super) async fn summary(model: &Model<'_>) -> Value {
-    let api: Api<ModelRegistryEntry> = Api::namespaced(model.scene.client(), NAMESPACE);
-    let entry = api.get(&entry_of(model)).await.unwrap();
+    let entry = found(model).await;
     let status = entry.status.unwrap_or_default();
     let conditions: Vec<Value> = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason])).collect();
     let artifact = status.artifact.unwrap_or_default();

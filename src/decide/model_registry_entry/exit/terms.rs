@@ -24,12 +24,12 @@ use crate::decide::governance::{self, vendor};
 /// Regions that nobody names are all.
 pub(super) fn too_narrow(entry: &ModelRegistryEntry, fallback: &ModelRegistryEntry) -> Option<Missing> {
     let name = fallback.name_any();
-    let its_purposes = purposes(&fallback.spec);
-    let lacks = purposes(&entry.spec).iter().find(|it| !its_purposes.contains(it));
+    let its_purposes = fallback.spec.purposes();
+    let lacks = entry.spec.purposes().iter().find(|it| !its_purposes.contains(it));
     let purpose = lacks.map(|it| format!("entry {name} may not be used for {it}, as this one may"));
     let (whose, ours) = places(&entry.spec);
     let whose_regions = format!("entry {name} has governance.regions");
-    let region = governance::wider(whose, ours, &whose_regions, regions(&fallback.spec));
+    let region = governance::wider(whose, ours, &whose_regions, fallback.spec.regions());
     let found = [purpose, region].into_iter().flatten().collect();
     finding("FallbackTooNarrow", found)
 }
@@ -67,17 +67,9 @@ fn finding(reason: &'static str, found: Vec<String>) -> Option<Missing> {
     (!found.is_empty()).then(|| final_(reason, message()))
 }
 
-fn purposes(spec: &ModelRegistryEntrySpec) -> &[String] {
-    spec.governance.as_ref().map(|it| it.purposes.as_slice()).unwrap_or_default()
-}
-
-fn regions(spec: &ModelRegistryEntrySpec) -> &[String] {
-    spec.governance.as_ref().map(|it| it.regions.as_slice()).unwrap_or_default()
-}
-
 /// Where a vendor's model runs, and by which field: where the entry may, or where the vendor says that it does.
 fn places(spec: &ModelRegistryEntrySpec) -> (&'static str, &[String]) {
-    match (regions(spec), &spec.vendor) {
+    match (spec.regions(), &spec.vendor) {
         ([], Some(vendor)) => ("spec.vendor.residency", &vendor.residency),
         (regions, _) => ("spec.governance.regions", regions),
     }
