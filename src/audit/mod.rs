@@ -4,6 +4,7 @@
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
+pub mod log;
 mod trail;
 
 use futures::future::BoxFuture;

@@ -1,0 +1,132 @@
+//! What of the log has to be known to append to it: which decisions are on it already.
+//!
+//! A sequence number of a resource belongs to one decision. The log is in one order, so whether a number is free is known
+//! from what is before, and nobody can take it in between: an entry that is judged here is
+//! written behind exactly what it was judged by, or not at all.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::super::{Entry, EntryKind};
+
+/// Sequence numbers that are remembered of a resource. What is older is spent.
+const REMEMBERED: usize = 256;
+/// Entries of a name that its history goes back.
+const LONGEST_HISTORY: usize = 256;
+
+/// What the log holds, as far as appending needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    /// By uid.
+    resources: HashMap<Box<str>, Numbers>,
+    /// Places of what is about a namespace and name, the newest last.
+    names: HashMap<(Box<str>, Box<str>), VecDeque<u64>>,
+}
+
+/// The decisions about one resource, by their number.
+#[derive(Debug, Clone, Default)]
+struct Numbers {
+    spent: i64,
+    by_number: BTreeMap<i64, Number>,
+}
+
+/// What is on the log under one number.
+#[derive(Debug, Clone, Copy, Default)]
+struct Number {
+    intent: Option<Place>,
+    outcome: Option<Place>,
+    void: Option<Place>,
+}
+
+/// An entry: what it decided, as a digest, and its place in the log.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    decision: u64,
+    at: u64,
+}
+
+/// What becomes of an entry that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// It may be appended.
+    New,
+    /// It is there, at this place.
+    AlreadyThere(u64),
+    /// Its number belongs to the entry at this place.
+    Taken(u64),
+    /// Its number was closed by a void, or is older than what is remembered.
+    Spent,
+}
+
+impl Index {
+    /// What becomes of the entry.
+    #[must_use]
+    pub fn judge(&self, entry: &Entry) -> Judged {
+        let Some(numbers) = self.resources.get(entry.uid.as_str()) else { return Judged::New };
+        if entry.sequence <= numbers.spent {
+            return Judged::Spent;
+        }
+        let number = numbers.by_number.get(&entry.sequence).copied().unwrap_or_default();
+        if entry.kind == EntryKind::Intent && number.void.is_some() {
+            return Judged::Spent;
+        }
+        match number.of(entry.kind) {
+            None => Judged::New,
+            Some(place) if place.decision == decision(entry) => Judged::AlreadyThere(place.at),
+            Some(place) => Judged::Taken(place.at),
+        }
+    }
+
+    /// The entry is on the log, at this place. Of two with the same number and kind, the first counts.
+    pub fn note(&mut self, entry: &Entry, at: u64) {
+        let numbers = self.resources.entry(entry.uid.as_str().into()).or_default();
+        let place = Place { decision: decision(entry), at };
+        numbers.by_number.entry(entry.sequence).or_default().of_mut(entry.kind).get_or_insert(place);
+        while numbers.by_number.len() > REMEMBERED {
+            if let Some((spent, _)) = numbers.by_number.pop_first() {
+                numbers.spent = numbers.spent.max(spent);
+            }
+        }
+        let name = (entry.namespace.as_str().into(), entry.name.as_str().into());
+        let places = self.names.entry(name).or_default();
+        places.push_back(at);
+        if places.len() > LONGEST_HISTORY {
+            places.pop_front();
+        }
+    }
+
+    /// Places of the newest entries about a namespace and name, the newest first.
+    #[must_use]
+    pub fn history(&self, namespace: &str, name: &str) -> Vec<u64> {
+        self.names.get(&(namespace.into(), name.into())).into_iter().flatten().rev().copied().collect()
+    }
+}
+
+impl Number {
+    fn of(&self, kind: EntryKind) -> Option<Place> {
+        match kind {
+            EntryKind::Intent => self.intent,
+            EntryKind::Outcome => self.outcome,
+            EntryKind::Void => self.void,
+        }
+    }
+
+    fn of_mut(&mut self, kind: EntryKind) -> &mut Option<Place> {
+        match kind {
+            EntryKind::Intent => &mut self.intent,
+            EntryKind::Outcome => &mut self.outcome,
+            EntryKind::Void => &mut self.void,
+        }
+    }
+}
+
+/// Eight bytes that stand for what [`Entry::is_same_decision`] compares. Of this process only, and of the same number only.
+fn decision(entry: &Entry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (entry.id(), &entry.revision, &entry.weight).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

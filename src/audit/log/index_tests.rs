@@ -1,0 +1,107 @@
+use chrono::DateTime;
+use proptest::prelude::*;
+
+use super::*;
+
+fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
+    Entry {
+        kind,
+        subject_kind: "ModelDeployment".into(),
+        namespace: "crm".into(),
+        name: "churn".into(),
+        uid: "0d7b6c1e".into(),
+        generation: 2,
+        attempt: "s1-abc-1-0d7b".into(),
+        sequence,
+        decision: decision.into(),
+        reason: "the step is over".into(),
+        revision: "s1-abc".into(),
+        weight: "25%".into(),
+        time: DateTime::UNIX_EPOCH,
+        lease_epoch: 3,
+    }
+}
+
+#[test]
+fn a_number_belongs_to_the_first_decision_that_had_it() {
+    let mut index = Index::default();
+    let shift = entry(EntryKind::Intent, 7, "Shift");
+    assert_eq!(index.judge(&shift), Judged::New);
+    index.note(&shift, 40);
+    let later = Entry { time: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1), lease_epoch: 4, ..shift.clone() };
+    assert_eq!(index.judge(&later), Judged::AlreadyThere(40));
+    assert_eq!(index.judge(&entry(EntryKind::Intent, 7, "RollBack")), Judged::Taken(40));
+    assert_eq!(index.judge(&Entry { weight: "10%".into(), ..shift.clone() }), Judged::Taken(40));
+    assert_eq!(index.judge(&entry(EntryKind::Outcome, 7, "Shift")), Judged::New);
+    assert_eq!(index.judge(&Entry { uid: "another".into(), ..shift }), Judged::New);
+}
+
+#[test]
+fn a_number_that_was_closed_by_a_void_is_spent_whether_its_intent_was_there_or_arrives_late() {
+    for stored in [true, false] {
+        let mut index = Index::default();
+        let (shift, void) = (entry(EntryKind::Intent, 4, "Shift"), entry(EntryKind::Void, 4, "Shift"));
+        if stored {
+            index.note(&shift, 0);
+        }
+        index.note(&void, 1);
+        assert_eq!(index.judge(&shift), Judged::Spent);
+        assert_eq!(index.judge(&void), Judged::AlreadyThere(1));
+        assert_eq!(index.judge(&entry(EntryKind::Intent, 5, "Shift")), Judged::New);
+    }
+}
+
+#[test]
+fn the_history_of_a_name_goes_over_all_its_uids_the_newest_first_and_not_without_end() {
+    let mut index = Index::default();
+    for at in 0..300 {
+        let uid = format!("{}", at % 3);
+        index.note(&Entry { uid, ..entry(EntryKind::Intent, at, "Shift") }, at as u64);
+        index.note(&Entry { name: "churn-b".into(), ..entry(EntryKind::Intent, at, "Shift") }, 1000 + at as u64);
+    }
+    assert_eq!(index.history("crm", "churn"), (44..300).rev().collect::<Vec<_>>());
+    assert_eq!(index.history("crm", "chu"), [0; 0]);
+}
+
+#[test]
+fn numbers_far_behind_are_spent_and_not_free_again() {
+    let mut index = Index::default();
+    for sequence in 1..=1000 {
+        index.note(&entry(EntryKind::Intent, sequence, "Shift"), sequence as u64);
+    }
+    assert_eq!(index.judge(&entry(EntryKind::Intent, 744, "Another")), Judged::Spent);
+    assert_eq!(index.judge(&entry(EntryKind::Intent, 745, "Another")), Judged::Taken(745));
+    assert_eq!(index.judge(&entry(EntryKind::Intent, 1001, "Another")), Judged::New);
+}
+
+proptest! {
+    /// Whatever is offered in whatever order: an intent is appended once for each number, and never behind its void.
+    #[test]
+    fn one_effective_intent_for_each_number(offers in prop::collection::vec((0_usize..3, 1_i64..5, 0_usize..3), 1..60)) {
+        let (mut index, mut log) = (Index::default(), Vec::new());
+        for (kind, sequence, decision) in offers {
+            let kind = [EntryKind::Intent, EntryKind::Outcome, EntryKind::Void][kind];
+            let offered = entry(kind, sequence, ["Shift", "Promote", "RollBack"][decision]);
+            match index.judge(&offered) {
+                Judged::New => {
+                    index.note(&offered, log.len() as u64);
+                    log.push(offered);
+                }
+                Judged::AlreadyThere(at) => prop_assert!(log[at as usize].is_same_decision(&offered)),
+                Judged::Taken(at) => {
+                    let holder = &log[at as usize];
+                    prop_assert!(holder.sequence == sequence && !holder.is_same_decision(&offered));
+                }
+                Judged::Spent => prop_assert!(log.iter().any(|it| it.kind == EntryKind::Void && it.sequence == sequence)),
+            }
+        }
+        for sequence in 1..5 {
+            let of = |kind| log.iter().filter(move |it| it.kind == kind && it.sequence == sequence).count();
+            prop_assert!(of(EntryKind::Intent) <= 1 && of(EntryKind::Void) <= 1);
+            let place = |kind| log.iter().position(|it| it.kind == kind && it.sequence == sequence);
+            if let (Some(intent), Some(void)) = (place(EntryKind::Intent), place(EntryKind::Void)) {
+                prop_assert!(intent < void);
+            }
+        }
+    }
+}
