@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::DurationText;
-use crate::audit::ObjectStoreTrail;
+use crate::audit::Log;
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::progress::ProgressSource;
@@ -49,7 +49,7 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
     let governance = governance(&options, &settings.regions)?;
-    let trail = Arc::new(ObjectStoreTrail::open(options.trail_url.as_str())?);
+    let trail = Arc::new(Log::open(options.trail_url.as_str(), Vec::new())?);
     let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
         model_deployment::register(registration, metrics, settings, governance);
     });

@@ -4,13 +4,15 @@
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
-pub mod log;
-mod trail;
+mod log;
+mod store;
+pub mod tlog;
 
 use futures::future::BoxFuture;
 
 pub use entry::{Entry, EntryKind};
-pub use trail::{ObjectStoreTrail, UnfitTrail};
+pub use log::Log;
+pub use store::UnfitStore;
 
 /// An append-only record with one place per resource, sequence number and kind of entry.
 pub trait Trail: Send + Sync + 'static {

@@ -358,7 +358,7 @@ mod tests {
 
     use super::*;
     use crate::api::gateway::HttpRoute;
-    use crate::audit::ObjectStoreTrail;
+    use crate::audit::Log;
     use crate::observe::approvals::GovernanceSettings;
     use crate::observe::model_registry_entry::{self, Also, Seen};
     use crate::runtime::watch::server::Server;
@@ -421,7 +421,7 @@ mod tests {
         let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
         let options = Cli::try_parse_from(needed).unwrap().options;
         let folder = tempfile::tempdir().unwrap();
-        let trail = ObjectStoreTrail::open(&format!("file://{}", folder.path().display())).unwrap();
+        let trail = Log::open(&format!("file://{}", folder.path().display()), Vec::new()).unwrap();
         let Some(health) = health::tests::two_minutes_old() else { return };
         let shutdown = Shutdown::default();
         let process = Process { client: server.client(), metrics: Arc::new(Metrics::new()), health: health.clone() };

@@ -23,10 +23,11 @@ use super::process::{Process, Source};
 use super::scenario::{LATE, Scenario, bad};
 use super::server::Cluster;
 use super::stories::Seen;
-use super::view::{DEPLOYMENTS, NAME, NAMESPACE, View};
+use super::view::{DEPLOYMENTS, View};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
-use crate::audit::ObjectStoreTrail;
+use crate::audit::Log;
+use crate::audit::tlog::note::Signer;
 use crate::decide::Measurement;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
@@ -89,7 +90,7 @@ pub(super) fn seen(scenario: &Scenario) -> (Ended, Seen) {
         let deployment =
             history.iter().find(|it| it.1["kind"] == "ModelDeployment").map(|it| it.1["metadata"]["uid"].clone());
         let uid = deployment.as_ref().and_then(|it| it.as_str()).unwrap_or_default();
-        let entries = trail.list(NAMESPACE, NAME, uid).await.unwrap();
+        let entries = trail.of_resource(uid).await.unwrap();
         let trail = entries.iter().map(|it| serde_json::to_value(it).unwrap()).collect();
         let mut fates = fates.lock().unwrap();
         let (events, requests) = (std::mem::take(&mut fates.events), std::mem::take(&mut fates.answered));
@@ -110,6 +111,12 @@ pub(super) fn no_faults() -> Plan {
     Box::new(|_, _| Fate::Arrives)
 }
 
+/// A process' view of the log in this store.
+fn log(store: &Arc<InMemory>) -> Log {
+    let key = Signer::of_seed("werkbank.dev/log/simulation/1", &[1; 32]).unwrap();
+    Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key])
+}
+
 fn alone<T>(run: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(run)
 }
@@ -117,7 +124,9 @@ fn alone<T>(run: impl Future<Output = T>) -> T {
 struct Run<'a> {
     scenario: &'a Scenario,
     view: View,
-    trail: ObjectStoreTrail,
+    store: Arc<InMemory>,
+    /// The log as somebody reads it who is none of the processes.
+    trail: Arc<Log>,
     fates: Arc<Mutex<Fates>>,
     chance: Option<Arc<Mutex<Chance>>>,
     process: Option<Process>,
@@ -154,7 +163,7 @@ impl<'a> Run<'a> {
         cluster.lag();
         let view = View { cluster, clock };
         let store = Arc::new(InMemory::new());
-        let trail = ObjectStoreTrail::over(store, Path::default(), "memory:///".into()).await.unwrap();
+        let trail = Arc::new(log(&store));
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::of(scenario.verifies));
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
@@ -172,6 +181,7 @@ impl<'a> Run<'a> {
         Self {
             scenario,
             view,
+            store,
             trail,
             fates,
             chance,
@@ -227,7 +237,12 @@ impl<'a> Run<'a> {
         let fingerprint = self.fingerprint();
         self.stays_at_rest(forced).await;
         let uid = self.view.deployment()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let entries = if uid.is_empty() { Vec::new() } else { self.trail.list(NAMESPACE, NAME, &uid).await.unwrap() };
+        let entries = self.trail.of_resource(&uid).await.unwrap();
+        self.trail.publish().await.unwrap();
+        let read_again = log(&self.store).of_resource(&uid).await;
+        if read_again.as_ref() != Ok(&entries) {
+            self.fates().oracles.broken(format!("the log does not verify: {read_again:?}"));
+        }
         self.fates.lock().unwrap().oracles.at_rest(&self.view.cluster, &entries);
         self.ended(fingerprint)
     }
@@ -345,7 +360,12 @@ impl<'a> Run<'a> {
     async fn start(&mut self) {
         self.give_the_right_back();
         self.lives += 1;
-        let wire = Wire::new(self.view.cluster.clone(), self.trail.clone(), self.fates.clone());
+        // Every other process finds a checkpoint over what the ones before it have appended.
+        if self.lives % 2 == 0 {
+            self.trail.of_resource("").await.unwrap();
+            self.trail.publish().await.unwrap();
+        }
+        let wire = Wire::new(self.view.cluster.clone(), Arc::new(log(&self.store)), self.fates.clone());
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
         let fates = self.fates.clone();
         let chance = self.chance.clone();

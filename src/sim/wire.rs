@@ -22,7 +22,7 @@ use super::oracles::Oracles;
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
 use super::stories::Answered;
-use crate::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
+use crate::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
 use crate::runtime::{Metrics, connect_to};
 
 /// What becomes of a write.
@@ -101,12 +101,12 @@ const SENT_AGAIN: TimeDelta = TimeDelta::seconds(2);
 pub(super) struct Wire {
     is_alive: AtomicBool,
     cluster: Cluster,
-    trail: ObjectStoreTrail,
+    trail: Arc<Log>,
     fates: Arc<Mutex<Fates>>,
 }
 
 impl Wire {
-    pub(super) fn new(cluster: Cluster, trail: ObjectStoreTrail, fates: Arc<Mutex<Fates>>) -> Arc<Self> {
+    pub(super) fn new(cluster: Cluster, trail: Arc<Log>, fates: Arc<Mutex<Fates>>) -> Arc<Self> {
         Arc::new(Self { is_alive: AtomicBool::new(true), cluster, trail, fates })
     }
 
@@ -244,11 +244,7 @@ pub(super) fn write(cluster: &Cluster, fates: &mut Fates, asked: &Asked) -> Resp
 }
 
 /// An entry that reaches the trail.
-pub(super) async fn append(
-    trail: &ObjectStoreTrail,
-    fates: &Mutex<Fates>,
-    entry: &Entry,
-) -> Result<Appended, TrailError> {
+pub(super) async fn append(trail: &Log, fates: &Mutex<Fates>, entry: &Entry) -> Result<Appended, TrailError> {
     let answer = trail.append(entry).await;
     let mut fates = fates.lock().unwrap();
     if let Some(last) = fates.told.last_mut() {

@@ -164,6 +164,16 @@ impl Tools {
         Ok(self.build(&module).await?.join("argocd-lua"))
     }
 
+    /// What judges an audit log by programs that others wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is not cached and cannot be built; the error says what is missing.
+    pub async fn tlog_verify(&self) -> Result<PathBuf> {
+        let module = self.tool_module("tlog-verify", "the judges of audit logs", ".", "20 seconds on two cores");
+        Ok(self.build(&module).await?.join("tlog-verify"))
+    }
+
     /// Envoy, at least 1.34.
     ///
     /// # Errors

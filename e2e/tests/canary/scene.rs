@@ -15,7 +15,7 @@ use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
-use werkbank::audit::{Entry, ObjectStoreTrail};
+use werkbank::audit::{Entry, Log};
 use werkbank::decide::model_deployment::request;
 use werkbank_e2e::load::{Counts, Load, Report, Target};
 use werkbank_e2e::process::Signal;
@@ -159,14 +159,14 @@ impl Scene {
     /// Every decision about a deployment that is on the record, where the chart keeps it.
     pub(crate) async fn trail(&self, model: &Model<'_>) -> Vec<Entry> {
         let uid = model.api().get(model.name).await.unwrap().metadata.uid.unwrap();
-        self.trail_of(model.namespace, model.name, &uid).await
+        self.trail_of(&uid).await
     }
 
     /// The same, of one that may be gone.
-    pub(crate) async fn trail_of(&self, namespace: &str, name: &str, uid: &str) -> Vec<Entry> {
+    pub(crate) async fn trail_of(&self, uid: &str) -> Vec<Entry> {
         let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
-        let trail = ObjectStoreTrail::open(&format!("file://{}/trail", claim.display())).unwrap();
-        trail.list(namespace, name, uid).await.unwrap()
+        let log = Log::open(&format!("file://{}/trail", claim.display()), Vec::new()).unwrap();
+        log.of_resource(uid).await.unwrap()
     }
 
     /// The operator's pods, and how often each was started again.

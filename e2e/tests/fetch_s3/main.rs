@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
 use werkbank::api::artifact_report::ArtifactReport;
-use werkbank::audit::{Appended, Entry, EntryKind, ObjectStoreTrail, Trail, TrailError};
+use werkbank::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
 use werkbank_e2e::workbench::sibling;
 
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
@@ -300,7 +300,7 @@ fn store(s3: &S3) -> Result<AmazonS3> {
 async fn a_place_in_the_trail_is_given_once_on_s3_too() {
     let s3 = S3::start().unwrap();
     let store = Arc::new(store(&s3).unwrap());
-    let trail = ObjectStoreTrail::over(store, "trail".into(), "s3://models/trail".to_owned()).await.unwrap();
+    let trail = Log::over(store, "trail".into(), "s3://models/trail".to_owned(), Vec::new());
     let shift = intent("Shift");
     assert_eq!(trail.append(&shift).await, Ok(Appended::New));
     assert_eq!(trail.append(&shift).await, Ok(Appended::AlreadyThere));
@@ -308,7 +308,7 @@ async fn a_place_in_the_trail_is_given_once_on_s3_too() {
         trail.append(&intent("RollBack")).await,
         Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) })
     );
-    assert_eq!(trail.list(&shift.namespace, &shift.name, "uid-1").await, Ok(vec![shift.clone()]));
+    assert_eq!(trail.of_resource("uid-1").await, Ok(vec![shift.clone()]));
 
     drop(s3);
     let began = Instant::now();

@@ -143,7 +143,7 @@ impl Stage {
         let history = self.sightings.of(&story.name);
         let deployment = history.iter().find(|it| it.1["kind"] == "ModelDeployment");
         let uid = deployment.and_then(|it| it.1["metadata"]["uid"].as_str()).unwrap_or_default();
-        let entries = self.scene.trail_of(&story.name, NAME, uid).await;
+        let entries = self.scene.trail_of(uid).await;
         let trail = entries.iter().map(|it| serde_json::to_value(it).unwrap()).collect();
         let ours = |it: &&(String, Value)| it.1["reportingController"] == "werkbank.dev/werkbank";
         let events = history.iter().filter(ours).map(|it| it.1.clone()).collect();

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use super::merkle::{Node, TreeHash, parent};
 
 /// Levels of the tree in one tile.
-const HEIGHT: u8 = 8;
+pub const HEIGHT: u8 = 8;
 /// Hashes, or entries, in a full tile.
 pub const FULL: u16 = 1 << HEIGHT;
 /// Bytes of a hash.

@@ -95,6 +95,13 @@ impl Index {
         }
     }
 
+    /// Places of what is remembered about a resource, by sequence number; intents first.
+    #[must_use]
+    pub fn of_resource(&self, uid: &str) -> Vec<u64> {
+        let numbers = self.resources.get(uid).into_iter().flat_map(|it| it.by_number.values());
+        numbers.flat_map(|it| [it.intent, it.outcome, it.void]).flatten().map(|it| it.at).collect()
+    }
+
     /// Places of the newest entries about a namespace and name, the newest first.
     #[must_use]
     pub fn history(&self, namespace: &str, name: &str) -> Vec<u64> {

@@ -108,8 +108,8 @@ impl Signer {
     pub fn parse(text: &str) -> Result<Self, NoKey> {
         let malformed = NoKey::Malformed("private", "PRIVATE+KEY+<name>+<id>+<key>");
         let text = text.trim().strip_prefix(PRIVATE).ok_or(malformed.clone())?;
-        let (name, digest, seed) = parts(text).ok_or(malformed.clone())?;
-        let signer = Self::of_seed(name, &seed?).ok_or(malformed)?;
+        let (name, digest, seed) = parts(text, malformed.clone())?;
+        let signer = Self::of_seed(name, &seed).ok_or(malformed)?;
         if signer.id.digest == digest { Ok(signer) } else { Err(NoKey::OtherId) }
     }
 
@@ -160,8 +160,7 @@ impl Verifier {
     /// It is none.
     pub fn parse(text: &str) -> Result<Self, NoKey> {
         let malformed = NoKey::Malformed("public", "<name>+<id>+<key>");
-        let (name, digest, key) = parts(text.trim()).ok_or(malformed.clone())?;
-        let key = key?;
+        let (name, digest, key) = parts(text.trim(), malformed.clone())?;
         let id = KeyId::of(name, &tagged(&key));
         match (key.len(), id.digest == digest) {
             (32, true) => Ok(Self { id, key }),
@@ -227,13 +226,16 @@ fn signature(line: &str) -> Option<(KeyId, Vec<u8>)> {
 }
 
 /// Name, digest and key of `<name>+<id>+<base64 of algorithm and key>`.
-fn parts(text: &str) -> Option<(&str, u32, Result<Vec<u8>, NoKey>)> {
-    let (name, rest) = text.split_once('+')?;
-    let (digest, key) = rest.split_once('+')?;
-    let digest = u32::from_str_radix(digest, 16).ok().filter(|_| digest.len() == 8 && is_name(name))?;
-    let key = STANDARD.decode(key).ok()?;
-    let (algorithm, key) = key.split_first()?;
-    Some((name, digest, if *algorithm == ALGORITHM { Ok(key.to_vec()) } else { Err(NoKey::Algorithm(*algorithm)) }))
+fn parts(text: &str, malformed: NoKey) -> Result<(&str, u32, Vec<u8>), NoKey> {
+    let split = text.split_once('+').and_then(|(name, rest)| Some((name, rest.split_once('+')?)));
+    let (name, (digest, key)) = split.filter(|it| is_name(it.0)).ok_or(malformed.clone())?;
+    let number = u32::from_str_radix(digest, 16).ok().filter(|_| digest.len() == 8);
+    let key = STANDARD.decode(key).ok();
+    match (number, key.as_ref().and_then(|it| it.split_first())) {
+        (Some(number), Some((&ALGORITHM, key))) => Ok((name, number, key.to_vec())),
+        (Some(_), Some((other, _))) => Err(NoKey::Algorithm(*other)),
+        _ => Err(malformed),
+    }
 }
 
 fn tagged(key: &[u8]) -> Vec<u8> {

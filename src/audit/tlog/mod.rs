@@ -4,6 +4,7 @@
 //! in a [`note`] that is signed. All of it is C2SP's tlog-tiles, so that others' programs read the log.
 
 pub mod checkpoint;
+pub mod edge;
 pub mod index;
 pub mod merkle;
 pub mod note;

@@ -1,0 +1,174 @@
+//! The audit log: one order of all entries, in an object store.
+//!
+//! ```text
+//! append ──► queue ──► slot wal/<n>, created once ──► tiles ──► checkpoint, signed
+//!                      (the entry is on the log)     (published: others can verify it)
+//! ```
+//!
+//! An entry is on the log when the slot that holds it is there ([`append`]). Who wants to create slot n has read all before it, so
+//! what he appends was judged by everything that comes before: two leaders cannot both record a decision under one number.
+//! Tiles and checkpoint are made of the slots a moment later ([`publish`]), by whoever appended. What a process
+//! knows of the log it has read once, at its first entry ([`recover`]).
+
+mod append;
+mod publish;
+mod recover;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::sync::Mutex;
+
+use self::append::Waiting;
+use self::recover::Known;
+use super::store::{Fault, Store, UnfitStore};
+use super::tlog::note::{Signer, Verifier};
+use super::tlog::tile::{self, Tile};
+use super::{Appended, Entry, Trail, TrailError};
+
+/// How many files are read or written at the same time.
+const AT_ONCE: usize = 16;
+/// How long to wait before the store is asked again whether it can hold a log.
+const PROBE_REST: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Log {
+    store: Store,
+    /// Who signs checkpoints: more than one while keys change. None: nobody does, and none are made.
+    signers: Vec<Signer>,
+    verifiers: Vec<Verifier>,
+    /// Entries whose turn has not come, the first first.
+    queue: std::sync::Mutex<Vec<Waiting>>,
+    /// What is known of the log; nothing before the first call, and after a fault that leaves it in doubt.
+    known: Mutex<Option<Known>>,
+}
+
+impl Log {
+    /// A log at `file:///dir` or `s3://bucket/prefix`, without asking the store anything.
+    ///
+    /// # Errors
+    /// The address, or what it takes to use it, is wrong.
+    pub fn open(url: &str, signers: Vec<Signer>) -> Result<Self, UnfitStore> {
+        Store::open(url).map(|store| Self::in_store(store, signers))
+    }
+
+    /// The same in a store that is open already; `what` names it in messages.
+    #[must_use]
+    pub fn over(store: Arc<dyn ObjectStore>, prefix: Path, what: String, signers: Vec<Signer>) -> Self {
+        Self::in_store(Store::over(store, prefix, what), signers)
+    }
+
+    fn in_store(store: Store, signers: Vec<Signer>) -> Self {
+        let verifiers = signers.iter().map(Signer::verifier).collect();
+        Self { store, signers, verifiers, queue: std::sync::Mutex::default(), known: Mutex::default() }
+    }
+
+    /// Asks the store until it answers, and returns only if no log can be kept in it.
+    pub async fn turns_out_unfit(&self) -> UnfitStore {
+        loop {
+            match self.store.prove().await {
+                Ok(()) => return std::future::pending().await,
+                Err(Fault::Unfit(why)) => return UnfitStore(why),
+                Err(fault) => tracing::warn!(error = %fault, "decisions that need a record wait"),
+            }
+            tokio::time::sleep(PROBE_REST).await;
+        }
+    }
+
+    /// The entries about one resource, by sequence number; intents first.
+    ///
+    /// # Errors
+    /// The store does not answer, or the log is damaged.
+    pub async fn of_resource(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
+        let read = async {
+            let mut known = self.known.lock().await;
+            let known = self.recovered(&mut known).await?;
+            self.follow(known).await?;
+            let places: Vec<u64> = known.index.of_resource(uid);
+            self.entries_at(known, &places).await
+        };
+        read.await.map_err(|fault: Fault| TrailError::Unavailable(fault.to_string()))
+    }
+
+    /// The newest entries about a namespace and name, the newest first.
+    async fn newest(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
+        let mut known = self.known.lock().await;
+        let known = self.recovered(&mut known).await?;
+        let places = known.index.history(namespace, name);
+        self.entries_at(known, &places).await
+    }
+
+    /// The entries at these places.
+    async fn entries_at(&self, known: &Known, places: &[u64]) -> Result<Vec<Entry>, Fault> {
+        let published = known.edge.published();
+        let elsewhere = places.iter().filter(|at| known.edge.entry(**at).is_none());
+        let mut tiles: Vec<Tile> = elsewhere.map(|at| Tile::of_entry(*at, published)).collect();
+        tiles.sort_unstable();
+        tiles.dedup();
+        let read = futures::stream::iter(tiles).map(|tile| async move { Ok((tile.index, self.bundle(tile).await?)) });
+        let bundles: HashMap<u64, (Tile, Bytes)> = read.buffer_unordered(AT_ONCE).try_collect().await?;
+        places
+            .iter()
+            .map(|at| {
+                let bytes = match known.edge.entry(*at) {
+                    Some(bytes) => Some(bytes),
+                    None => bundles.get(&(at / u64::from(tile::FULL))).and_then(|(tile, bytes)| {
+                        let place = usize::try_from(at - tile.first()).ok()?;
+                        tile::entries(*tile, bytes).ok()?.get(place).copied()
+                    }),
+                };
+                bytes.map_or_else(
+                    || Err(self.damaged(&format!("entry {at}"), "is not where it should be")),
+                    |it| self.entry(*at, it),
+                )
+            })
+            .collect()
+    }
+
+    /// A bundle of entries, or the wider one that has taken its place.
+    async fn bundle(&self, tile: Tile) -> Result<(Tile, Bytes), Fault> {
+        for tile in [tile, Tile { width: tile::FULL, ..tile }] {
+            let path = tile.to_string();
+            if let Some((bytes, _)) = self.store.read(&path).await? {
+                tile::entries(tile, &bytes).map_err(|error| self.damaged(&path, &error.to_string()))?;
+                return Ok((tile, bytes));
+            }
+        }
+        Err(self.damaged(&tile.to_string(), "is missing"))
+    }
+
+    /// An entry from what is hashed of it.
+    fn entry(&self, at: u64, bytes: &[u8]) -> Result<Entry, Fault> {
+        serde_json::from_slice(bytes).map_err(|_| self.damaged(&format!("entry {at}"), "is none of Werkbank's"))
+    }
+
+    /// What is there is not what was written.
+    fn damaged(&self, what: &str, is: &str) -> Fault {
+        Fault::Wrong(format!(
+            "{what} in {} {is}: the log is damaged, and nothing is appended to it; `werkbank audit verify` tells all that is wrong",
+            self.store.what()
+        ))
+    }
+}
+
+impl Trail for Log {
+    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
+        Box::pin(self.append_in_turn(entry))
+    }
+
+    fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
+        let newest = self.store.if_it_answers(self.newest(namespace, name));
+        Box::pin(async { newest.await.map_err(|fault| TrailError::Unavailable(fault.to_string())) })
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+//! Publishing: tiles of what is in the slots, and a checkpoint over them, last.
+//!
+//! A checkpoint promises that everything under it can be read, so the files are there before it. It never
+//! goes back: an old leader who wakes finds one that is ahead of his and leaves it.
+
+use std::cmp::Ordering;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::super::TrailError;
+use super::super::store::Fault;
+use super::super::tlog::checkpoint::Checkpoint;
+use super::super::tlog::tile::{FULL, Tile};
+use super::recover::CHECKPOINT;
+use super::{AT_ONCE, Log};
+
+impl Log {
+    /// Writes what others need to verify all that this process knows to be on the log. `true`: there was something.
+    ///
+    /// # Errors
+    /// The store does not do it; what is on the log stays there, and the next call goes on.
+    pub async fn publish(&self) -> Result<bool, TrailError> {
+        let published = self.store.if_it_answers(self.publish_all()).await;
+        published.map_err(|fault| TrailError::Unavailable(fault.to_string()))
+    }
+
+    async fn publish_all(&self) -> Result<bool, Fault> {
+        let (from, files, root, size) = {
+            let known = self.known.lock().await;
+            let Some(edge) = known.as_ref().map(|it| &it.edge).filter(|it| it.published() < it.size()) else {
+                return Ok(false);
+            };
+            let files = edge.files().map_err(|error| self.damaged("an entry", &error.to_string()))?;
+            (edge.published(), files, edge.root(), edge.size())
+        };
+        let full: Vec<Tile> = files.iter().map(|it| it.0).filter(Tile::is_full).collect();
+        let write = futures::stream::iter(files)
+            .map(|(tile, bytes)| async move { self.store.write(&tile.to_string(), bytes, None).await.map(drop) });
+        write.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        if let Some(name) = self.verifiers.first().map(|it| it.id().name.clone()) {
+            self.sign(&Checkpoint { origin: name, size, root }).await?;
+        }
+        if let Some(known) = self.known.lock().await.as_mut() {
+            known.edge.is_published(size);
+        }
+        self.forget_parts(from, full).await;
+        Ok(true)
+    }
+
+    /// Puts the checkpoint in its place, unless a later one is there.
+    async fn sign(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let there = self.store.read(CHECKPOINT).await?;
+        let (there, version) = there.map(|(note, version)| (self.opened(&note), version)).unzip();
+        if let Some(there) = there.transpose()? {
+            match there.size.cmp(&checkpoint.size) {
+                Ordering::Less => {}
+                Ordering::Equal if there.root != checkpoint.root => {
+                    return Err(self.damaged(CHECKPOINT, "is of another log of the same length"));
+                }
+                Ordering::Equal | Ordering::Greater => return Ok(()),
+            }
+        }
+        // If it is another version by now, another leader has just signed; what is there is not older than what was read.
+        self.store.write(CHECKPOINT, checkpoint.signed(&self.signers).into_bytes(), version).await.map(drop)
+    }
+
+    /// Removes the narrower versions of tiles that are full now. Nobody needs them, and a store that keeps them is no worse.
+    async fn forget_parts(&self, from: u64, full: Vec<Tile>) {
+        let had_parts = full.into_iter().filter(|it| from > 0 || it.width == FULL);
+        for tile in had_parts {
+            if let Err(fault) = self.store.remove_below(&format!("{tile}.p")).await {
+                tracing::debug!(%tile, error = %fault, "parts of a full tile are not removed");
+            }
+        }
+    }
+}
