@@ -22,6 +22,8 @@ enum Command {
     Fetch(worker::fetch::FetchArgs),
     /// Say whether an artifact is the registered one: what the Job of a registry entry runs.
     Verify(worker::verify::VerifyArgs),
+    /// Keep and check the audit log.
+    Audit(cli::audit::AuditArguments),
     /// Print the CRDs.
     Crd,
 }
@@ -34,6 +36,7 @@ async fn main() -> ExitCode {
         Command::Operator(options) => start::operator(*options).await,
         Command::Fetch(arguments) => worker::fetch::run(arguments).await,
         Command::Verify(arguments) => worker::verify::run(arguments).await,
+        Command::Audit(arguments) => cli::audit::run(arguments).await,
         Command::Crd => crd(),
     }
 }

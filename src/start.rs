@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::DurationText;
-use crate::audit::Log;
+use crate::audit::{Log, keys};
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::progress::ProgressSource;
@@ -49,19 +49,26 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
     let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
     let governance = governance(&options, &settings.regions)?;
-    let trail = Arc::new(Log::open(options.trail_url.as_str(), Vec::new())?);
-    let run = operator::run(options, trail.clone(), shutdown.clone(), |registration| {
+    let signers = options.audit_keys.as_deref().map(keys::read).transpose()?.unwrap_or_default();
+    if signers.is_empty() {
+        tracing::warn!(
+            "nobody signs the audit log: give the operator a key (--audit-keys), so that others can verify it"
+        );
+    }
+    let log = Arc::new(Log::open(options.audit_log_url.as_str(), signers)?);
+    let run = operator::run(options, log.clone(), shutdown.clone(), |registration| {
         model_deployment::register(registration, metrics, settings, governance);
     });
     let mut run = std::pin::pin!(run);
     // A store that does not answer is no reason not to start: rollbacks do not wait for it.
     tokio::select! {
         ended = &mut run => Ok(ended?),
-        unfit = trail.turns_out_unfit() => {
+        unfit = log.turns_out_unfit() => {
             shutdown.request();
             run.await?;
             Err(unfit.into())
         }
+        () = log.keep() => Ok(()),
     }
 }
 

@@ -242,7 +242,7 @@ impl Pass<'_> {
     async fn record(&mut self, entries: Vec<Entry>) -> Result<(), End> {
         self.recorded = !entries.is_empty();
         for entry in entries {
-            let entry = Entry { lease_epoch: self.epoch()?, ..entry };
+            let entry = Entry { lease_epoch: self.epoch()?, operator: env!("CARGO_PKG_VERSION").into(), ..entry };
             let refused = match self.actor.trail.append(&entry).await {
                 Ok(_) => {
                     self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry));

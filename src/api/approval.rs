@@ -7,7 +7,6 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::text::hex::hex;
@@ -101,7 +100,7 @@ pub fn name_of(subject: &str, role: &str, digest: &str) -> String {
 
 /// What an Approval refers to: `sha256:` and the digest of the content's canonical JSON (RFC 8785).
 #[must_use]
-pub fn digest_of(content: &Value) -> String {
+pub fn digest_of(content: &impl Serialize) -> String {
     let canonical = serde_json_canonicalizer::to_vec(content).unwrap_or_default();
     format!("sha256:{}", hex(&Sha256::digest(canonical), 32))
 }

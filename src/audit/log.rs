@@ -26,6 +26,7 @@ use object_store::path::Path;
 use tokio::sync::Mutex;
 
 use self::append::Waiting;
+pub(super) use self::recover::CHECKPOINT;
 use self::recover::Known;
 use super::store::{Fault, Store, UnfitStore};
 use super::tlog::note::{Signer, Verifier};
@@ -33,7 +34,7 @@ use super::tlog::tile::{self, Tile};
 use super::{Appended, Entry, Trail, TrailError};
 
 /// How many files are read or written at the same time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// How long to wait before the store is asked again whether it can hold a log.
 const PROBE_REST: Duration = Duration::from_secs(10);
 
@@ -65,6 +66,14 @@ impl Log {
         Self::in_store(Store::over(store, prefix, what), signers)
     }
 
+    /// A log to read, as far as one of these keys has signed it.
+    ///
+    /// # Errors
+    /// The address, or what it takes to use it, is wrong.
+    pub fn signed_by(url: &str, verifiers: Vec<Verifier>) -> Result<Self, UnfitStore> {
+        Store::open(url).map(|store| Self { verifiers, ..Self::in_store(store, Vec::new()) })
+    }
+
     fn in_store(store: Store, signers: Vec<Signer>) -> Self {
         let verifiers = signers.iter().map(Signer::verifier).collect();
         Self { store, signers, verifiers, queue: std::sync::Mutex::default(), known: Mutex::default() }
@@ -93,6 +102,22 @@ impl Log {
             self.follow(known).await?;
             let places: Vec<u64> = known.index.of_resource(uid);
             self.entries_at(known, &places).await
+        };
+        read.await.map_err(|fault: Fault| TrailError::Unavailable(fault.to_string()))
+    }
+
+    /// Tells of each entry, in the log's order, with its place.
+    ///
+    /// # Errors
+    /// The store does not answer, or the log is not what was signed.
+    pub async fn each(&self, mut tell: impl FnMut(u64, &Entry)) -> Result<(), TrailError> {
+        let read = async {
+            let known = self.recover(&mut tell).await?;
+            for at in known.edge.published()..known.edge.size() {
+                let bytes = known.edge.entry(at).ok_or_else(|| self.damaged(&format!("entry {at}"), "is missing"))?;
+                tell(at, &self.entry(at, bytes)?);
+            }
+            Ok(())
         };
         read.await.map_err(|fault: Fault| TrailError::Unavailable(fault.to_string()))
     }

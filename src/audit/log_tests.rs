@@ -19,6 +19,7 @@ fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
         name: "churn".into(),
         uid: "0d7b6c1e-0000-4000-8000-000000000001".into(),
         generation: 2,
+        spec_digest: String::new(),
         attempt: "s1-abc-1-0d7b".into(),
         sequence,
         decision: decision.into(),
@@ -27,6 +28,7 @@ fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
         weight: "25%".into(),
         time: DateTime::from_timestamp(1_763_900_000, 0).unwrap(),
         lease_epoch: 3,
+        operator: String::new(),
     }
 }
 
@@ -192,7 +194,7 @@ async fn a_uid_cannot_lead_out_of_the_trail() {
 async fn an_address_that_cannot_be_a_trail_is_refused_with_those_that_work() {
     for url in ["gs://bucket/trail", "trail", "file:///proc/version/trail"] {
         let Err(error) = Log::open(url, vec![]) else { panic!("{url}") };
-        assert!(error.to_string().contains("--trail"), "{error}");
+        assert!(error.to_string().contains("--audit-log"), "{error}");
     }
 }
 
@@ -263,7 +265,7 @@ async fn overwriting(code: impl Fn(u32) -> u16 + Clone + Send + Sync + 'static) 
 async fn a_store_that_overwrites_is_unfit_and_takes_no_entry() {
     let (trail, server) = overwriting(|_| 200).await;
     let unfit = trail.turns_out_unfit().await.to_string();
-    assert!(unfit.contains("conditional writes") && unfit.contains("--trail"), "{unfit}");
+    assert!(unfit.contains("conditional writes") && unfit.contains("--audit-log"), "{unfit}");
     let shift = entry(EntryKind::Intent, 1, "Shift");
     assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
     server.abort();
@@ -383,11 +385,13 @@ async fn an_old_leader_does_not_take_the_checkpoint_back() {
 
 #[tokio::test]
 async fn what_is_not_as_it_was_written_is_named_and_nothing_is_appended() {
+    // In the reason of an entry: it still is one.
+    let line = serde_json_canonicalizer::to_string(&numbered(0, 1)).unwrap();
+    let reason = 2 + line.find("the step is over").unwrap();
     for (file, at, is) in [
         ("checkpoint", Some(30), "checkpoint in memory:/// is not as it was written"),
-        // In the time of an entry: it still is one.
-        ("tile/entries/000", Some(420), "does not lead to the checkpoint's root"),
-        ("tile/entries/001.p/44", Some(420), "does not lead to the checkpoint's root"),
+        ("tile/entries/000", Some(reason), "does not lead to the checkpoint's root"),
+        ("tile/entries/001.p/44", Some(reason), "does not lead to the checkpoint's root"),
         ("tile/entries/001.p/44", Some(0), "does not hold 44 entries and nothing else"),
         ("tile/entries/001.p/44", Some(2), "entry 256 in memory:/// is none of Werkbank's"),
         ("tile/entries/000", None, "tile/entries/000 in memory:/// is missing"),

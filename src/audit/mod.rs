@@ -4,9 +4,12 @@
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
 mod entry;
+pub mod keys;
 mod log;
+pub mod proof;
 mod store;
 pub mod tlog;
+pub mod verify;
 
 use futures::future::BoxFuture;
 
@@ -51,6 +54,6 @@ pub enum TrailError {
         holder: Box<Entry>,
     },
     /// The trail does not answer, or not as it should.
-    #[error("the trail is unavailable: {0}; check the trail's URL, its credentials and that its store answers")]
+    #[error("the audit log is unavailable: {0}; check its URL, its credentials and that its store answers")]
     Unavailable(String),
 }

@@ -28,7 +28,7 @@ const PROBE: &str = "put-if-absent-probe.json";
 
 /// A place where no log can be kept, however long one waits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the audit log cannot be kept there: {0}; set --trail to another place")]
+#[error("the audit log cannot be kept there: {0}; set --audit-log to another place")]
 pub struct UnfitStore(pub(super) String);
 
 /// Why the store did not do what it was asked for.

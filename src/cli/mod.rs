@@ -6,8 +6,10 @@
 //!
 //! [`tree`], [`gates`], [`overview`] and [`explanation`] are pure: resources and time in, text out, by [`screen`]. Everything that talks
 //! to the cluster is in [`get`], [`watch`], [`status`], [`why`], [`request`], [`approve`], [`completion`] and [`cluster`].
+//! [`audit`] belongs to `werkbank` itself: it reads the audit log and no cluster.
 
 pub mod approve;
+pub mod audit;
 pub mod cluster;
 pub mod completion;
 pub mod explanation;

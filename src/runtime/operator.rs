@@ -87,9 +87,12 @@ pub struct OperatorOptions {
     /// Image of the init container that fetches artifacts: the operator's own.
     #[arg(long, env = "WERKBANK_IMAGE")]
     pub fetch_image: String,
-    /// Where the trail of decisions is stored (file:// or s3://).
-    #[arg(long = "trail", env = "TRAIL_URL")]
-    pub trail_url: url::Url,
+    /// Where the audit log is kept (file:// or s3://).
+    #[arg(long = "audit-log", env = "AUDIT_LOG_URL")]
+    pub audit_log_url: url::Url,
+    /// File with the private key that signs the audit log, in each line one while keys change. Without it, nobody signs.
+    #[arg(long = "audit-keys")]
+    pub audit_keys: Option<std::path::PathBuf>,
     /// How much the API server is asked.
     #[command(flatten)]
     pub client: ClientOptions,
@@ -375,7 +378,7 @@ mod tests {
     #[test]
     fn options_have_the_documented_defaults_and_no_two_share_a_name() {
         Cli::command().debug_assert();
-        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--audit-log=file:///c", "--fetch-image=d"];
         let options = Cli::try_parse_from(needed).unwrap().options;
         assert_eq!(options.client, ClientOptions { qps: 200, burst: 400, concurrency: 64 });
         assert_eq!((options.concurrency, options.watch_namespaces.len()), (16, 0));
@@ -418,7 +421,7 @@ mod tests {
     async fn while_the_api_server_is_away_the_loops_are_alive_and_nothing_is_ready() {
         let server = Server::new();
         server.is_silent("/apis/werkbank.dev/v1alpha1/modelregistryentries");
-        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--trail=file:///c", "--fetch-image=d"];
+        let needed = ["werkbank", "--identity=a", "--lease-namespace=b", "--audit-log=file:///c", "--fetch-image=d"];
         let options = Cli::try_parse_from(needed).unwrap().options;
         let folder = tempfile::tempdir().unwrap();
         let trail = Log::open(&format!("file://{}", folder.path().display()), Vec::new()).unwrap();

@@ -38,21 +38,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- define "werkbank.trailUrl" -}}
-{{- if eq .Values.trail.store "S3" -}}
-{{- .Values.trail.s3.url -}}
+{{- define "werkbank.auditLogUrl" -}}
+{{- if eq .Values.audit.store "S3" -}}
+{{- .Values.audit.s3.url -}}
 {{- else -}}
-file:///var/lib/werkbank/trail
+file:///var/lib/werkbank/audit
 {{- end -}}
 {{- end -}}
 
 {{- /* What the schema cannot say in a sentence a person understands. */ -}}
 {{- define "werkbank.validate" -}}
-{{- if and (eq .Values.trail.store "S3") (not .Values.trail.s3.url) -}}
-{{- fail "trail.store is S3 but trail.s3.url is empty: set it to s3://bucket/prefix" -}}
+{{- if and (eq .Values.audit.store "S3") (not .Values.audit.s3.url) -}}
+{{- fail "audit.store is S3 but audit.s3.url is empty: set it to s3://bucket/prefix" -}}
 {{- end -}}
-{{- if and (eq .Values.trail.store "PersistentVolumeClaim") (not .Values.trail.persistentVolumeClaim.existingClaim) -}}
-{{- fail "trail.store is PersistentVolumeClaim but trail.persistentVolumeClaim.existingClaim is empty: set it to the name of a claim in the release's namespace" -}}
+{{- if and (eq .Values.audit.store "PersistentVolumeClaim") (not .Values.audit.persistentVolumeClaim.existingClaim) -}}
+{{- fail "audit.store is PersistentVolumeClaim but audit.persistentVolumeClaim.existingClaim is empty: set it to the name of a claim in the release's namespace" -}}
 {{- end -}}
 {{- with .Values.leaderElection -}}
 {{- if not (and (lt (int .retryPeriodSeconds) (int .renewDeadlineSeconds)) (lt (int .renewDeadlineSeconds) (int .leaseDurationSeconds))) -}}

@@ -12,7 +12,10 @@
 - --lease-renew-deadline-seconds={{ .Values.leaderElection.renewDeadlineSeconds }}
 - --lease-retry-seconds={{ .Values.leaderElection.retryPeriodSeconds }}
 - --regions-file=/etc/werkbank/regions.json
-- --trail={{ include "werkbank.trailUrl" . }}
+- --audit-log={{ include "werkbank.auditLogUrl" . }}
+{{- if .Values.audit.keySecret }}
+- --audit-keys=/etc/werkbank-audit/keys
+{{- end }}
 {{- if .Values.approvals.policies }}
 - --approval-policies={{ include "werkbank.fullname" . }}
 {{- end }}
@@ -61,12 +64,12 @@
       fieldPath: status.podIP
 - name: WERKBANK_IMAGE
   value: {{ .Values.fetchImage | default (include "werkbank.image" .) | quote }}
-{{- if eq .Values.trail.store "S3" }}
-{{- with .Values.trail.s3.endpoint }}
+{{- if eq .Values.audit.store "S3" }}
+{{- with .Values.audit.s3.endpoint }}
 - name: AWS_ENDPOINT_URL
   value: {{ . | quote }}
 {{- end }}
-{{- with .Values.trail.s3.region }}
+{{- with .Values.audit.s3.region }}
 - name: AWS_REGION
   value: {{ . | quote }}
 {{- end }}

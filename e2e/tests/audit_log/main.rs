@@ -28,6 +28,7 @@ fn entry(number: i64) -> Entry {
         name: format!("churn-{}", number % 100),
         uid: format!("uid-{}", number % 100),
         generation: 2,
+        spec_digest: String::new(),
         attempt: "s1-abc-1-0d7b".into(),
         sequence: number / 100 + 1,
         decision: "Shift".into(),
@@ -36,6 +37,7 @@ fn entry(number: i64) -> Entry {
         weight: "25%".into(),
         time: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(number),
         lease_epoch: 3,
+        operator: String::new(),
     }
 }
 

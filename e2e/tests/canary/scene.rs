@@ -23,8 +23,8 @@ use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, W
 
 pub(crate) const NAMESPACE: &str = "crm";
 
-/// The claim that the replicas of the operator keep the trail in.
-const TRAIL: &str = "trail.store=PersistentVolumeClaim,trail.persistentVolumeClaim.existingClaim=trail";
+/// The claim that the replicas of the operator keep the audit log in.
+const AUDIT: &str = "audit.store=PersistentVolumeClaim,audit.persistentVolumeClaim.existingClaim=audit";
 
 /// What differs from one deployment to the next.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl Scene {
 
     /// Installs the operator, and registers the one small model as `scores`.
     pub(crate) async fn install(&self, values: &[&str]) {
-        let values: Vec<&str> = values.iter().copied().chain([TRAIL]).collect();
+        let values: Vec<&str> = values.iter().copied().chain([AUDIT]).collect();
         self.workbench.install_operator(&values).await.unwrap();
         let (uri, sha256) = self.artifact();
         self.register("scores", json!({"uri": uri, "sha256": sha256})).await;
@@ -164,8 +164,8 @@ impl Scene {
 
     /// The same, of one that may be gone.
     pub(crate) async fn trail_of(&self, uid: &str) -> Vec<Entry> {
-        let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "trail");
-        let log = Log::open(&format!("file://{}/trail", claim.display()), Vec::new()).unwrap();
+        let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "audit");
+        let log = Log::open(&format!("file://{}/audit", claim.display()), Vec::new()).unwrap();
         log.of_resource(uid).await.unwrap()
     }
 

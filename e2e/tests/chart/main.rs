@@ -153,9 +153,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("port=80", "/port"),
     ("leaderElection.leaseDurationSeconds=soon", "/leaderElection/leaseDurationSeconds"),
     ("prometheus.url=prometheus:9090", "/prometheus/url"),
-    ("trail.store=Disk", "/trail/store"),
-    ("trail.store=S3", "set it to s3://bucket/prefix"),
-    ("trail.store=PersistentVolumeClaim", "set it to the name of a claim"),
+    ("audit.store=Disk", "/audit/store"),
+    ("audit.store=S3", "set it to s3://bucket/prefix"),
+    ("audit.store=PersistentVolumeClaim", "set it to the name of a claim"),
     ("kubeApi.burst=10", "raise the burst to at least the rate"),
     ("prometheus.url=http://p:9090,prometheus.allowedNamespaces=null", "nobody could query it"),
     ("leaderElection.leaseDurationSeconds=5", "two replicas could lead"),
@@ -177,7 +177,7 @@ async fn a_wrong_value_is_refused_by_name() -> Result<()> {
 
 #[tokio::test]
 async fn one_replica_on_a_claim_goes_before_its_successor_comes() -> Result<()> {
-    let claim = "trail.store=PersistentVolumeClaim,trail.persistentVolumeClaim.existingClaim=trail";
+    let claim = "audit.store=PersistentVolumeClaim,audit.persistentVolumeClaim.existingClaim=audit";
     for (values, strategy) in [
         (format!("replicas=1,{claim}"), "Recreate"),
         (format!("replicas=2,{claim}"), "RollingUpdate"),

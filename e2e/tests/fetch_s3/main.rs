@@ -271,6 +271,7 @@ fn intent(decision: &str) -> Entry {
         name: "churn".to_owned(),
         uid: "uid-1".to_owned(),
         generation: 1,
+        spec_digest: String::new(),
         attempt: "r-1-uid".to_owned(),
         sequence: 1,
         decision: decision.to_owned(),
@@ -279,6 +280,7 @@ fn intent(decision: &str) -> Entry {
         weight: "5%".to_owned(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 1,
+        operator: String::new(),
     }
 }
 

@@ -224,6 +224,7 @@ fn intent() -> Entry {
         name: word(),
         uid: word(),
         generation: 1,
+        spec_digest: String::new(),
         attempt: word(),
         sequence: 3,
         decision: word(),
@@ -232,6 +233,7 @@ fn intent() -> Entry {
         weight: word(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 0,
+        operator: String::new(),
     }
 }
 
@@ -242,7 +244,7 @@ fn decision() -> Plan<Value> {
 
 /// [`intent`] as this leader records it.
 fn recorded() -> Entry {
-    Entry { lease_epoch: 7, ..intent() }
+    Entry { lease_epoch: 7, operator: env!("CARGO_PKG_VERSION").into(), ..intent() }
 }
 
 fn rolled_back() -> Event {

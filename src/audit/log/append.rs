@@ -124,6 +124,7 @@ impl Log {
             let is_own = found == batch;
             self.take(log, found)?;
             if is_own {
+                log.own = true;
                 for waiting in some.drain(..) {
                     waiting.told(Ok(Appended::New));
                 }

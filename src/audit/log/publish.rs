@@ -2,8 +2,11 @@
 //!
 //! A checkpoint promises that everything under it can be read, so the files are there before it. It never
 //! goes back: an old leader who wakes finds one that is ahead of his and leaves it.
+//!
+//! Who appends publishes a second later. What somebody appended who died before that is published by whoever lives.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -14,7 +17,59 @@ use super::super::tlog::tile::{FULL, Tile};
 use super::recover::CHECKPOINT;
 use super::{AT_ONCE, Log};
 
+/// How long one's own entries wait for a checkpoint: what comes meanwhile shares its files.
+const OWN: Duration = Duration::from_secs(1);
+/// How often is looked for what others have appended, and not published, in such steps.
+const OTHERS: u32 = 30;
+/// How long to wait after the store has not done it.
+const REST: Duration = Duration::from_secs(10);
+
 impl Log {
+    /// Reads the log, and from then on publishes what is on it. Never ends.
+    pub async fn keep(&self) {
+        let mut steps = 0_u32;
+        loop {
+            let done = if steps.is_multiple_of(OTHERS) {
+                self.publish_what_others_left().await
+            } else {
+                self.publish_own().await
+            };
+            match done {
+                Ok(()) => {
+                    steps = steps.wrapping_add(1);
+                    tokio::time::sleep(OWN).await;
+                }
+                Err(fault) => {
+                    tracing::warn!(error = %fault, "the audit log has no new checkpoint; entries are not lost");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    async fn publish_own(&self) -> Result<(), Fault> {
+        if self.known.lock().await.as_ref().is_some_and(|it| it.own) {
+            self.store.if_it_answers(self.publish_all()).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_what_others_left(&self) -> Result<(), Fault> {
+        let follow = async {
+            let mut known = self.known.lock().await;
+            let known = self.recovered(&mut known).await?;
+            self.follow(known).await?;
+            if known.edge.published() < known.edge.size()
+                && let Some(checkpoint) = self.checkpoint().await?
+            {
+                known.edge.is_published(checkpoint.size);
+            }
+            Ok(())
+        };
+        self.store.if_it_answers(follow).await?;
+        self.store.if_it_answers(self.publish_all()).await.map(drop)
+    }
+
     /// Writes what others need to verify all that this process knows to be on the log. `true`: there was something.
     ///
     /// # Errors
@@ -42,6 +97,7 @@ impl Log {
         }
         if let Some(known) = self.known.lock().await.as_mut() {
             known.edge.is_published(size);
+            known.own &= known.edge.published() < known.edge.size();
         }
         self.forget_parts(from, full).await;
         Ok(true)

@@ -5,6 +5,7 @@
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::super::Entry;
 use super::super::store::Fault;
 use super::super::tlog::checkpoint::{Checkpoint, NoCheckpoint};
 use super::super::tlog::edge::Edge;
@@ -15,7 +16,7 @@ use super::super::tlog::tile::{self, Content, Tile};
 use super::{AT_ONCE, Log};
 
 /// Where the signed size and root are.
-pub(super) const CHECKPOINT: &str = "checkpoint";
+pub(in crate::audit) const CHECKPOINT: &str = "checkpoint";
 
 /// What is known of the log.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Known {
     pub(super) edge: Edge,
     /// The decisions.
     pub(super) index: Index,
+    /// Whether some of what is not published is this process' own.
+    pub(super) own: bool,
 }
 
 impl Log {
@@ -33,15 +36,16 @@ impl Log {
     pub(super) async fn recovered<'a>(&self, known: &'a mut Option<Known>) -> Result<&'a mut Known, Fault> {
         let read = match known.take() {
             Some(known) => known,
-            None => self.recover().await?,
+            None => self.recover(&mut |_, _| ()).await?,
         };
         Ok(known.insert(read))
     }
 
-    async fn recover(&self) -> Result<Known, Fault> {
+    /// Reads it, and tells of each entry under the checkpoint and its place.
+    pub(super) async fn recover(&self, tell: &mut impl FnMut(u64, &Entry)) -> Result<Known, Fault> {
         let mut known = Known::default();
         if let Some(checkpoint) = self.checkpoint().await? {
-            self.take_published(&mut known, &checkpoint).await?;
+            self.take_published(&mut known, &checkpoint, tell).await?;
             known.slot = self.slot_behind(checkpoint.size).await?;
         }
         self.follow(&mut known).await?;
@@ -86,13 +90,20 @@ impl Log {
     }
 
     /// Reads the entries under the checkpoint, and whether they are those it was made of.
-    async fn take_published(&self, known: &mut Known, checkpoint: &Checkpoint) -> Result<(), Fault> {
+    async fn take_published(
+        &self,
+        known: &mut Known,
+        checkpoint: &Checkpoint,
+        tell: &mut impl FnMut(u64, &Entry),
+    ) -> Result<(), Fault> {
         let bundles = Tile::all(checkpoint.size).into_iter().filter(|it| it.content == Content::Entries);
         let mut bundles = futures::stream::iter(bundles).map(|tile| self.bundle(tile)).buffered(AT_ONCE);
         while let Some((tile, bytes)) = bundles.try_next().await? {
             let entries = tile::entries(tile, &bytes).map_err(|it| self.damaged(&tile.to_string(), &it.to_string()))?;
             for (at, bytes) in (tile.first()..checkpoint.size).zip(entries) {
-                known.index.note(&self.entry(at, bytes)?, at);
+                let entry = self.entry(at, bytes)?;
+                tell(at, &entry);
+                known.index.note(&entry, at);
                 known.edge.push(bytes.to_vec());
             }
             let size = known.edge.size();

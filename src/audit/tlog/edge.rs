@@ -96,24 +96,28 @@ impl Edge {
     /// # Errors
     /// An entry is too long for a file; [`crate::audit`] takes none that is.
     pub fn files(&self) -> Result<Vec<(Tile, Vec<u8>)>, TooLong> {
-        let mut files = Vec::new();
-        for tile in Tile::added(self.published, self.size()) {
-            let mut bytes = Vec::new();
-            match tile.content {
-                Content::Entries => {
-                    for entry in self.entries.of(tile).into_iter().flatten() {
-                        tile::bundle(entry, &mut bytes)?;
-                    }
-                }
-                Content::Hashes(level) => {
-                    let row = self.hashes.get(usize::from(level));
-                    let hashes = row.and_then(|it| it.of(tile)).into_iter().flatten();
-                    hashes.for_each(|hash| bytes.extend_from_slice(&hash.0));
+        Tile::added(self.published, self.size()).into_iter().map(|tile| Ok((tile, self.file(tile)?))).collect()
+    }
+
+    /// What a tile holds that is not full, or was not before what is published.
+    ///
+    /// # Errors
+    /// An entry is too long for a file.
+    pub fn file(&self, tile: Tile) -> Result<Vec<u8>, TooLong> {
+        let mut bytes = Vec::new();
+        match tile.content {
+            Content::Entries => {
+                for entry in self.entries.of(tile).into_iter().flatten() {
+                    tile::bundle(entry, &mut bytes)?;
                 }
             }
-            files.push((tile, bytes));
+            Content::Hashes(level) => {
+                let row = self.hashes.get(usize::from(level));
+                let hashes = row.and_then(|it| it.of(tile)).into_iter().flatten();
+                hashes.for_each(|hash| bytes.extend_from_slice(&hash.0));
+            }
         }
-        Ok(files)
+        Ok(bytes)
     }
 
     /// The files of the first `size` entries are written: what full ones hold is not needed any more.

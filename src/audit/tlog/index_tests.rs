@@ -11,6 +11,7 @@ fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
         name: "churn".into(),
         uid: "0d7b6c1e".into(),
         generation: 2,
+        spec_digest: String::new(),
         attempt: "s1-abc-1-0d7b".into(),
         sequence,
         decision: decision.into(),
@@ -19,6 +20,7 @@ fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
         weight: "25%".into(),
         time: DateTime::UNIX_EPOCH,
         lease_epoch: 3,
+        operator: String::new(),
     }
 }
 

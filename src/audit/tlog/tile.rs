@@ -14,6 +14,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::merkle::{Node, TreeHash, parent};
 
 /// Levels of the tree in one tile.
@@ -234,6 +236,21 @@ pub fn entries(tile: Tile, bytes: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
         Ok(entries)
     } else {
         Err(Malformed::Entries { due: tile.width })
+    }
+}
+
+/// The bytes that `tile` had before it became `wider`; `None`: that is not a tile.
+#[must_use]
+pub fn beginning(tile: Tile, wider: Tile, bytes: &[u8]) -> Option<Bytes> {
+    match tile.content {
+        Content::Hashes(_) => bytes.get(..usize::from(tile.width) * HASH).map(Bytes::copy_from_slice),
+        Content::Entries => {
+            let mut begins = Vec::new();
+            for entry in entries(wider, bytes).ok()?.into_iter().take(tile.width.into()) {
+                bundle(entry, &mut begins).ok()?;
+            }
+            Some(begins.into())
+        }
     }
 }
 

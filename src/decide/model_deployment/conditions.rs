@@ -27,7 +27,7 @@ use crate::decide::EventType;
 use crate::decide::Missing;
 
 /// Reason: decisions cannot be recorded.
-const TRAIL: &str = "TrailUnavailable";
+const TRAIL: &str = "AuditUnavailable";
 
 /// What comes back by itself, and is in nobody's way where nothing is left to decide.
 fn passes(said: &Said) -> bool {
@@ -166,7 +166,7 @@ fn unrecorded(pass: &Pass<'_>) -> Option<Said> {
     }
     let since = pass.observed.memory.trail_unavailable_since?;
     let message = format!(
-        "decisions cannot be recorded since {}: nothing advances, rollback still works; check the operator's trail store",
+        "decisions cannot be recorded since {}: nothing advances, rollback still works; check the store of the operator's audit log",
         since.format("%FT%TZ")
     );
     Some(Said::new(TRAIL, message))

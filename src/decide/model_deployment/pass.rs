@@ -11,6 +11,7 @@ use super::target::{self, Blocked};
 use super::{gate, judge, kept, measure, traffic};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
+use crate::api::approval::digest_of;
 use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
@@ -226,6 +227,7 @@ impl<'a> Pass<'a> {
             name: self.name().into(),
             uid: metadata.uid.clone().unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
+            spec_digest: digest_of(&self.resource.spec),
             attempt: note.attempt.clone(),
             sequence: note.sequence,
             decision: note.decision.clone(),
@@ -234,6 +236,7 @@ impl<'a> Pass<'a> {
             weight: note.weight.to_string(),
             time: note.time,
             lease_epoch: self.observed.memory.lease_epoch,
+            operator: String::new(),
         }
     }
 

@@ -188,7 +188,7 @@ impl<M: Machine> Loop<M> {
         let since = memory.pass.trail_outage.map(|outage| outage.since);
         let outage = TrailOutage { since: since.unwrap_or_else(|| self.clock.now()), last_tried: Instant::now() };
         memory.pass.trail_outage = Some(outage);
-        self.failed(memory, "TrailUnavailable");
+        self.failed(memory, "AuditUnavailable");
         if since.is_some() {
             return ("failed", demand.no_later(demand.backoff(memory)));
         }

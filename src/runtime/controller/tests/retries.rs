@@ -146,6 +146,7 @@ fn unrecorded() -> Entry {
         name: "a".into(),
         uid: "a".into(),
         generation: 1,
+        spec_digest: String::new(),
         attempt: String::new(),
         sequence: 1,
         decision: bed::UNRECORDED.into(),
@@ -154,5 +155,6 @@ fn unrecorded() -> Entry {
         weight: String::new(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 7,
+        operator: String::new(),
     }
 }

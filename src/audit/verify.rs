@@ -1,0 +1,335 @@
+//! Whether a log is what its checkpoint commits to, and what is wrong if it is not.
+//!
+//! Everything is made again from the entries and compared: each tile, the root, and the slots by which the entries came onto the log. Then
+//! the entries themselves: each in its one form, and one effective intent for each decision. All that is
+//! wrong is told, with the file and what is wrong with it, not only the first.
+//!
+//! What is proved is that nothing under the checkpoint was changed by anybody who has not its key. Whoever has the key can
+//! sign another log, until somebody else keeps checkpoints, too.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::log::{AT_ONCE, CHECKPOINT};
+use super::store::{Fault, Store, UnfitStore};
+use super::tlog::checkpoint::{Checkpoint, NoCheckpoint};
+use super::tlog::edge::Edge;
+use super::tlog::index::{Index, Judged};
+use super::tlog::merkle::{TreeHash, leaf};
+use super::tlog::note::Verifier;
+use super::tlog::slot::{self, Batch};
+use super::tlog::tile::{self, Content, Tile};
+use super::{Entry, EntryKind};
+
+/// Findings that are told; of more, only how many there are.
+const MOST_FINDINGS: usize = 100;
+
+/// A log that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// What is signed.
+    pub checkpoint: Checkpoint,
+    /// By which keys.
+    pub signed_by: Vec<String>,
+    /// Entries in slots that no checkpoint covers yet.
+    pub beyond: u64,
+    /// How many slots there are.
+    pub slots: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, or the entry.
+    pub what: String,
+    /// What is wrong with it.
+    pub is: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} {}", self.what, self.is)
+    }
+}
+
+/// Why a log is not verified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    /// The store does not answer: nothing is known.
+    #[error("{0}")]
+    Unread(String),
+    /// There is no log, or none that is signed.
+    #[error("{0}")]
+    Nothing(String),
+    /// It is not what was signed.
+    #[error("{} thing(s) are wrong with the log: {}", .count, told(.findings))]
+    Wrong {
+        /// The first of them.
+        findings: Vec<Finding>,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+fn told(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl From<Fault> for Unverified {
+    fn from(fault: Fault) -> Self {
+        Self::Unread(fault.to_string())
+    }
+}
+
+/// Verifies the log at an address; `progress` is told how many of how many entries are done.
+///
+/// # Errors
+/// See [`Unverified`].
+pub async fn verify(
+    url: &str,
+    verifiers: &[Verifier],
+    progress: impl FnMut(u64, u64),
+) -> Result<Result<Verified, Unverified>, UnfitStore> {
+    Ok(verify_in(Store::open(url)?, verifiers, progress).await)
+}
+
+/// The same in a store that is open.
+pub(super) async fn verify_in(
+    store: Store,
+    verifiers: &[Verifier],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Verified, Unverified> {
+    let (checkpoint, signed_by) = signed(&store, verifiers).await?;
+    let mut look = Look { store, findings: Vec::new(), count: 0, leaves: Vec::new() };
+    look.at_tiles(&checkpoint, &mut progress).await?;
+    let (slots, beyond) = look.at_slots(checkpoint.size).await?;
+    if look.findings.is_empty() {
+        Ok(Verified { checkpoint, signed_by, beyond, slots })
+    } else {
+        Err(Unverified::Wrong { findings: look.findings, count: look.count })
+    }
+}
+
+/// The checkpoint, and who has signed it.
+async fn signed(store: &Store, verifiers: &[Verifier]) -> Result<(Checkpoint, Vec<String>), Unverified> {
+    let Some((note, _)) = store.read(CHECKPOINT).await? else {
+        let there = store.read(&slot::path(0)).await?.is_some();
+        return Err(Unverified::Nothing(if there {
+            format!(
+                "the log in {} has no checkpoint: nobody has signed it; give the operator a key (audit.keySecret)",
+                store.what()
+            )
+        } else {
+            format!("there is no log in {}", store.what())
+        }));
+    };
+    let Some(origin) = verifiers.first().map(|it| it.id().name.clone()) else {
+        return Err(Unverified::Nothing(
+            "without the log's public key nothing can be verified; give it with --key".into(),
+        ));
+    };
+    match Checkpoint::open(&note, &origin, verifiers) {
+        Ok((checkpoint, by)) => Ok((checkpoint, by.into_iter().map(ToString::to_string).collect())),
+        Err(error) => {
+            let is = match &error {
+                NoCheckpoint::Foreign { .. } => error.to_string(),
+                _ => format!("is not to be believed: {error}"),
+            };
+            Err(Unverified::Wrong { findings: vec![Finding { what: CHECKPOINT.into(), is }], count: 1 })
+        }
+    }
+}
+
+/// A log that is being looked at.
+struct Look {
+    store: Store,
+    findings: Vec<Finding>,
+    count: usize,
+    /// Of the entries under the checkpoint, in order; of what cannot be read, what its tile says.
+    leaves: Vec<TreeHash>,
+}
+
+impl Look {
+    fn found(&mut self, what: impl fmt::Display, is: impl fmt::Display) {
+        self.count += 1;
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(Finding { what: what.to_string(), is: is.to_string() });
+        }
+    }
+
+    /// Reads entries and tiles, side by side, and makes the tiles again.
+    async fn at_tiles(&mut self, checkpoint: &Checkpoint, progress: &mut impl FnMut(u64, u64)) -> Result<(), Fault> {
+        let size = checkpoint.size;
+        let bundles = Tile::all(size).into_iter().filter(|it| it.content == Content::Entries);
+        let store = &self.store.clone();
+        let mut bundles = futures::stream::iter(bundles)
+            .map(|tile| async move { (tile, read(store, tile).await, read(store, hashes_of(tile)).await) })
+            .buffered(AT_ONCE);
+        let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::default(), true);
+        while let Some((tile, entries, hashes)) = bundles.next().await {
+            let entries = self.entries(tile, entries?);
+            let hashes = self.hashes(hashes_of(tile), hashes?);
+            is_whole &= entries.is_some();
+            for at in 0..usize::from(tile.width) {
+                let place = tile.first() + u64::try_from(at).unwrap_or_default();
+                let bytes = entries.as_ref().and_then(|it| it.get(at));
+                let said = hashes.as_ref().and_then(|it| it.get(at)).copied();
+                if let Some(bytes) = bytes {
+                    self.entry(place, bytes, &mut index);
+                    if is_whole {
+                        edge.push(bytes.clone());
+                    }
+                }
+                let hash = bytes.map(|it| leaf(it));
+                if let (Some(hash), Some(said)) = (hash, said)
+                    && hash != said
+                {
+                    self.found(hashes_of(tile), format!("is not of the entries: entry {place} has another hash"));
+                }
+                self.leaves.push(hash.or(said).unwrap_or(TreeHash([0; 32])));
+            }
+            if is_whole && tile.is_full() {
+                let full = Tile::added(edge.published(), edge.size()).into_iter().filter(Tile::is_full);
+                self.compare(&edge, full).await?;
+                let size = edge.size();
+                edge.is_published(size);
+            }
+            progress(tile.first() + u64::from(tile.width), size);
+        }
+        if is_whole {
+            self.compare(&edge, Tile::all(size).into_iter().filter(|it| !it.is_full())).await?;
+            if edge.root() != checkpoint.root {
+                self.found(CHECKPOINT, "has another root than the entries lead to");
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the tiles above the first level with what follows from the entries.
+    async fn compare(&mut self, edge: &Edge, tiles: impl Iterator<Item = Tile>) -> Result<(), Fault> {
+        let above = |it: &Tile| matches!(it.content, Content::Hashes(level) if level > 0);
+        for tile in tiles.filter(above) {
+            match read(&self.store, tile).await? {
+                None => self.found(tile, "is missing"),
+                Some(is) if edge.file(tile).is_ok_and(|due| due == is) => {}
+                Some(_) => self.found(tile, "is not of the entries"),
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, tile: Tile, bytes: Option<Bytes>) -> Option<Vec<Vec<u8>>> {
+        let Some(bytes) = bytes else {
+            self.found(tile, "is missing");
+            return None;
+        };
+        match tile::entries(tile, &bytes) {
+            Ok(entries) => Some(entries.into_iter().map(<[u8]>::to_vec).collect()),
+            Err(error) => {
+                self.found(tile, error);
+                None
+            }
+        }
+    }
+
+    fn hashes(&mut self, tile: Tile, bytes: Option<Bytes>) -> Option<Vec<TreeHash>> {
+        let Some(bytes) = bytes else {
+            self.found(tile, "is missing");
+            return None;
+        };
+        tile::hashes(tile, &bytes).map_err(|error| self.found(tile, error)).ok()
+    }
+
+    /// Whether an entry is one, in its one form, and the only effective one of its decision.
+    fn entry(&mut self, at: u64, bytes: &[u8], index: &mut Index) {
+        let entry: Entry = match serde_json::from_slice(bytes) {
+            Ok(entry) => entry,
+            Err(error) => return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}")),
+        };
+        if serde_json_canonicalizer::to_vec(&entry).ok().as_deref() != Some(bytes) {
+            self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
+        }
+        match index.judge(&entry) {
+            Judged::New => {}
+            Judged::AlreadyThere(other) => self.found(format!("entry {at}"), format!("repeats entry {other}")),
+            Judged::Taken(other) => {
+                self.found(
+                    format!("entry {at}"),
+                    format!("has the number of entry {other}, which decides something else"),
+                );
+            }
+            Judged::Spent if entry.kind == EntryKind::Intent => {
+                self.found(format!("entry {at}"), "is an intent whose number was given up before");
+            }
+            Judged::Spent => {}
+        }
+        index.note(&entry, at);
+    }
+
+    /// Whether the slots hold the same entries in the same order; how many there are, and how many entries no checkpoint covers.
+    async fn at_slots(&mut self, size: u64) -> Result<(u64, u64), Fault> {
+        let store = self.store.clone();
+        let read = |number| {
+            let store = store.clone();
+            async move { store.read(&slot::path(number)).await.map(|it| (number, it.map(|it| it.0))) }
+        };
+        let mut slots = futures::stream::iter(0..).map(read).buffered(AT_ONCE);
+        let (mut at, mut count) = (0, 0);
+        while let Some(slot) = slots.next().await {
+            let (number, Some(bytes)) = slot? else { break };
+            let path = slot::path(number);
+            let batch = match Batch::decode(&bytes) {
+                Ok(batch) if batch.first == at => batch,
+                Ok(batch) => {
+                    self.found(path, format!("begins at entry {}, and the one before ends at {at}", batch.first));
+                    return Ok((number, 0));
+                }
+                Err(error) => {
+                    self.found(path, error);
+                    return Ok((number, 0));
+                }
+            };
+            let due = usize::try_from(at).ok().and_then(|from| self.leaves.get(from..)).unwrap_or_default();
+            if let Some((differs, _)) =
+                batch.entries.iter().zip(due).enumerate().find(|(_, (is, due))| leaf(is) != **due)
+            {
+                self.found(
+                    path,
+                    format!("has another entry {} than the tiles", at + u64::try_from(differs).unwrap_or_default()),
+                );
+            }
+            (at, count) = (batch.end(), number + 1);
+        }
+        if at < size {
+            self.found(
+                slot::path(count),
+                format!("is missing: the slots end at entry {at}, and the checkpoint is of {size}"),
+            );
+        }
+        Ok((count, at.saturating_sub(size)))
+    }
+}
+
+/// The tile of hashes beside a bundle of entries.
+fn hashes_of(bundle: Tile) -> Tile {
+    Tile { content: Content::Hashes(0), ..bundle }
+}
+
+/// What a tile holds; if only the wider one that has taken its place is there, its beginning.
+pub(super) async fn read(store: &Store, tile: Tile) -> Result<Option<Bytes>, Fault> {
+    if let Some((bytes, _)) = store.read(&tile.to_string()).await? {
+        return Ok(Some(bytes));
+    }
+    let wider = Tile { width: tile::FULL, ..tile };
+    if tile.is_full() {
+        return Ok(None);
+    }
+    let wider = store.read(&wider.to_string()).await?.map(|it| tile::beginning(tile, wider, &it.0));
+    Ok(wider.flatten())
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+pub(super) mod tests;

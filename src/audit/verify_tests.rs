@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use chrono::DateTime;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::super::tlog::note::Signer;
+use super::super::{Log, Trail};
+use super::*;
+
+const ORIGIN: &str = "werkbank.dev/log/test/1";
+
+pub(in crate::audit) fn key() -> Signer {
+    Signer::of_seed(ORIGIN, &[7; 32]).unwrap()
+}
+
+pub(in crate::audit) fn entry(number: i64) -> Entry {
+    Entry {
+        kind: EntryKind::Intent,
+        subject_kind: "ModelDeployment".into(),
+        namespace: "crm".into(),
+        name: "churn".into(),
+        uid: format!("uid-{number}"),
+        generation: 2,
+        spec_digest: String::new(),
+        attempt: "s1-abc-1-0d7b".into(),
+        sequence: 1,
+        decision: "Shift".into(),
+        reason: "the step is over".into(),
+        revision: "s1-abc".into(),
+        weight: "25%".into(),
+        time: DateTime::UNIX_EPOCH,
+        lease_epoch: 3,
+        operator: "0.1.0".into(),
+    }
+}
+
+/// A log of so many entries under a checkpoint, and some beyond it.
+pub(in crate::audit) async fn log(size: i64, beyond: i64) -> Arc<InMemory> {
+    let store = Arc::new(InMemory::new());
+    let log = Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key()]);
+    for number in 0..size {
+        log.append(&entry(number)).await.unwrap();
+    }
+    log.publish().await.unwrap();
+    for number in size..size + beyond {
+        log.append(&entry(number)).await.unwrap();
+    }
+    store
+}
+
+async fn verified(store: &Arc<InMemory>) -> Result<Verified, Unverified> {
+    let store = Store::over(store.clone(), Path::default(), "memory:///".into());
+    verify_in(store, &[key().verifier()], |_, _| ()).await
+}
+
+/// What is found wrong.
+async fn findings(store: &Arc<InMemory>) -> Vec<String> {
+    match verified(store).await {
+        Err(Unverified::Wrong { findings, .. }) => findings.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn place(path: &str) -> Path {
+    path.split('/').fold(Path::default(), Path::join)
+}
+
+#[tokio::test]
+async fn a_log_that_is_what_was_signed_is_verified_and_what_is_beyond_is_told() {
+    for (size, beyond) in [(1, 0), (255, 3), (256, 0), (257, 1), (600, 0)] {
+        let store = log(size, beyond).await;
+        let mut done = Vec::new();
+        let opened = Store::over(store, Path::default(), "memory:///".into());
+        let verified = verify_in(opened, &[key().verifier()], |at, of| done.push((at, of))).await.unwrap();
+        assert_eq!((verified.checkpoint.size, verified.beyond), (size as u64, beyond as u64));
+        assert_eq!(verified.slots, (size + beyond) as u64);
+        assert_eq!(verified.signed_by, [key().id().to_string()]);
+        assert_eq!(done.last(), Some(&(size as u64, size as u64)));
+    }
+}
+
+/// One bit of every file, at its beginning, in its middle and at its end.
+#[tokio::test]
+async fn every_flipped_bit_is_found_and_the_file_is_named() {
+    let store = log(300, 1).await;
+    let mut paths: Vec<String> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|it| it.location.to_string())
+        .collect();
+    paths.retain(|it| {
+        !it.contains("probe") && (!it.starts_with("wal") || ["wal/000", "wal/150", "wal/299"].contains(&it.as_str()))
+    });
+    paths.sort();
+    for path in paths {
+        let whole = store.get(&place(&path)).await.unwrap().bytes().await.unwrap().to_vec();
+        for at in [0, whole.len() / 2, whole.len() - 2] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            store.put(&place(&path), bytes.into()).await.unwrap();
+            let findings = findings(&store).await;
+            let named = |it: &String| it.starts_with(&path) || path.contains("entries") && it.starts_with("entry ");
+            let of_beside = |it: &String| path.contains("entries") && it.starts_with(&path.replace("entries", "0"));
+            assert!(findings.iter().any(|it| named(it) || of_beside(it)), "{path} {at}: {findings:#?}");
+        }
+        store.put(&place(&path), whole.into()).await.unwrap();
+    }
+    assert!(verified(&store).await.is_ok());
+}
+
+#[tokio::test]
+async fn every_file_that_is_missing_is_named() {
+    let store = log(300, 0).await;
+    for (path, says) in [
+        ("tile/0/000", "tile/0/000 is missing"),
+        ("tile/0/001.p/44", "tile/0/001.p/44 is missing"),
+        ("tile/1/000.p/1", "tile/1/000.p/1 is missing"),
+        ("tile/entries/000", "tile/entries/000 is missing"),
+        ("wal/000", "wal/000 is missing: the slots end at entry 0, and the checkpoint is of 300"),
+        ("wal/299", "wal/299 is missing: the slots end at entry 299, and the checkpoint is of 300"),
+    ] {
+        let whole = store.get(&place(path)).await.unwrap().bytes().await.unwrap();
+        store.delete(&place(path)).await.unwrap();
+        assert_eq!(findings(&store).await, [says]);
+        store.put(&place(path), whole.into()).await.unwrap();
+    }
+    store.delete(&place(CHECKPOINT)).await.unwrap();
+    let Err(Unverified::Nothing(why)) = verified(&store).await else { panic!("nobody signed it") };
+    assert!(why.contains("nobody has signed it"), "{why}");
+    let Err(Unverified::Nothing(why)) = verified(&Arc::new(InMemory::new())).await else { panic!("there is none") };
+    assert_eq!(why, "there is no log in memory:///");
+}
+
+/// Who has the key can sign anything, so what is under it is looked at, too.
+#[tokio::test]
+async fn a_decision_that_is_on_the_log_twice_is_found_though_it_is_signed() {
+    let store = Arc::new(InMemory::new());
+    let lines =
+        |entries: &[Entry]| entries.iter().map(|it| serde_json_canonicalizer::to_vec(it).unwrap()).collect::<Vec<_>>();
+    let void = Entry { kind: EntryKind::Void, ..entry(2) };
+    let promote = Entry { decision: "Promote".into(), ..entry(1) };
+    let mut entries = lines(&[entry(1), entry(1), promote, void, entry(2)]);
+    entries.push(b"{\"not\": \"ours\"}".to_vec());
+    let mut edge = Edge::default();
+    entries.iter().for_each(|it| edge.push(it.clone()));
+    store.put(&place("wal/000"), Batch { first: 0, entries }.encode().into()).await.unwrap();
+    for (tile, bytes) in edge.files().unwrap() {
+        store.put(&place(&tile.to_string()), bytes.into()).await.unwrap();
+    }
+    let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 6, root: edge.root() };
+    store.put(&place(CHECKPOINT), checkpoint.signed(&[key()]).into()).await.unwrap();
+    let found = findings(&store).await;
+    assert_eq!(
+        found[..3],
+        [
+            "entry 1 repeats entry 0",
+            "entry 2 has the number of entry 0, which decides something else",
+            "entry 4 is an intent whose number was given up before",
+        ]
+    );
+    assert!(found[3].starts_with("entry 5 is none of Werkbank's"), "{found:?}");
+}

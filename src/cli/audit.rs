@@ -1,0 +1,100 @@
+//! `werkbank audit`: the audit log for who keeps it and who checks it.
+//!
+//! None of it talks to a cluster: a log is read where it is stored, and believed as far as its key has signed it. Whoever has a
+//! proof bundle and the public key needs not even the log.
+
+mod bar;
+mod export;
+mod key;
+mod list;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::audit::tlog::note::Verifier;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, and what was to be verified is; 1 the log, or the proof, is not what was signed; \
+2 wrong arguments; 3 the log cannot be read, or there is none that is signed; 4 no such entry.";
+
+/// The audit log.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct AuditArguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key that signs the log, as a Secret for the operator.
+    Key(key::KeyArguments),
+    /// Verify the log, or with --proof what export wrote: that it is what its key has signed.
+    Verify(verify::VerifyArguments),
+    /// Show what is on the log.
+    List(list::ListArguments),
+    /// Write a decision with its proof, to be verified by somebody who has only the public key.
+    Export(export::ExportArguments),
+}
+
+/// The public keys that are believed.
+#[derive(Debug, Args)]
+struct Keys {
+    /// The log's public key, or a file with one in each line; several while keys change
+    #[arg(long = "key", env = "WERKBANK_AUDIT_KEY", required = true)]
+    keys: Vec<String>,
+}
+
+impl Keys {
+    fn verifiers(&self) -> Result<Vec<Verifier>, End> {
+        let mut verifiers = Vec::new();
+        for given in &self.keys {
+            if let Ok(verifier) = Verifier::parse(given) {
+                verifiers.push(verifier);
+                continue;
+            }
+            let text = std::fs::read_to_string(given).map_err(|error| {
+                End::Arguments(format!(
+                    "--key {given} is no public key (<name>+<id>+<key>), and cannot be read as a file of keys: {error}"
+                ))
+            })?;
+            for line in text.lines().filter(|it| !it.trim().is_empty()) {
+                verifiers.push(Verifier::parse(line).map_err(|error| End::Arguments(format!("{given}: {error}")))?);
+            }
+        }
+        if verifiers.is_empty() { Err(End::Arguments("--key names no key".into())) } else { Ok(verifiers) }
+    }
+}
+
+/// Why a command ends without having done it.
+#[derive(Debug)]
+enum End {
+    /// It is not what was signed.
+    Wrong(String),
+    Arguments(String),
+    Unread(String),
+    Unknown(String),
+}
+
+/// Runs it.
+pub async fn run(arguments: AuditArguments) -> ExitCode {
+    let done = match arguments.command {
+        Command::Key(arguments) => key::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::List(arguments) => list::run(&arguments).await,
+        Command::Export(arguments) => export::run(&arguments).await,
+    };
+    let printed = done.and_then(|text| {
+        super::print(&mut std::io::stdout().lock(), &text).map_err(|error| End::Unread(error.to_string()))
+    });
+    let (code, why) = match printed {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(End::Wrong(why)) => (1, why),
+        Err(End::Arguments(why)) => (2, why),
+        Err(End::Unread(why)) => (3, why),
+        Err(End::Unknown(why)) => (4, why),
+    };
+    eprintln!("werkbank audit: {why}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,195 @@
+//! `werkbank audit list`: what is on the log, one entry in a line.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{End, Keys};
+use crate::audit::{Entry, EntryKind, Log};
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// Where the log is: file:///dir or s3://bucket/prefix
+    log: String,
+    #[command(flatten)]
+    only: Only,
+    /// How: a table, or a line of JSON for each entry with its place in the log
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// Which entries.
+#[derive(Debug, Default, Args)]
+struct Only {
+    /// From this time on: 2026-11-29 (UTC) or 2026-11-29T12:00:00Z
+    #[arg(long, value_parser = time)]
+    since: Option<DateTime<Utc>>,
+    /// Before this time
+    #[arg(long, value_parser = time)]
+    until: Option<DateTime<Utc>>,
+    /// About this kind, e.g. ModelDeployment
+    #[arg(long)]
+    kind: Option<String>,
+    /// About something in this namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// About something of this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Of this decision, e.g. Promote
+    #[arg(long)]
+    decision: Option<String>,
+    /// Of this type: intent, outcome or void
+    #[arg(long = "type")]
+    of_type: Option<String>,
+}
+
+impl Only {
+    fn takes(&self, entry: &Entry) -> bool {
+        let is =
+            |wanted: &Option<String>, it: &str| wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(it));
+        self.since.is_none_or(|since| entry.time >= since)
+            && self.until.is_none_or(|until| entry.time < until)
+            && is(&self.kind, &entry.subject_kind)
+            && is(&self.namespace, &entry.namespace)
+            && is(&self.name, &entry.name)
+            && is(&self.decision, &entry.decision)
+            && is(&self.of_type, type_of(entry))
+    }
+}
+
+fn type_of(entry: &Entry) -> &'static str {
+    match entry.kind {
+        EntryKind::Intent => "Intent",
+        EntryKind::Outcome => "Outcome",
+        EntryKind::Void => "Void",
+    }
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|it| it.and_time(NaiveTime::MIN).and_utc());
+    let instant = DateTime::parse_from_rfc3339(text).ok().map(|it| it.to_utc());
+    instant.or_else(day).ok_or_else(|| "write a day, 2026-11-29, or an instant, 2026-11-29T12:00:00Z".into())
+}
+
+pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
+    let log =
+        Log::signed_by(&arguments.log, arguments.keys.verifiers()?).map_err(|it| End::Arguments(it.to_string()))?;
+    let mut found = Vec::new();
+    let take = |at: u64, entry: &Entry| {
+        if arguments.only.takes(entry) {
+            found.push((at, entry.clone()));
+        }
+    };
+    log.each(take).await.map_err(|error| End::Unread(error.to_string()))?;
+    Ok(match arguments.output {
+        Output::Table => table(&found),
+        Output::Json => {
+            found.iter().map(|(at, entry)| format!("{}\n", json!({"index": at.to_string(), "entry": entry}))).collect()
+        }
+    })
+}
+
+fn table(found: &[(u64, Entry)]) -> String {
+    if found.is_empty() {
+        return "nothing on the log is of that kind\n".into();
+    }
+    let header = ["INDEX", "TIME", "TYPE", "DECISION", "SUBJECT", "REVISION", "WEIGHT", "ID"].map(str::to_owned);
+    let row = |(at, entry): &(u64, Entry)| {
+        [
+            at.to_string(),
+            entry.time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            type_of(entry).to_owned(),
+            entry.decision.clone(),
+            format!("{}/{}", entry.namespace, entry.name),
+            entry.revision.clone(),
+            entry.weight.clone(),
+            entry.id(),
+        ]
+    };
+    let rows: Vec<[String; 8]> = std::iter::once(header).chain(found.iter().map(row)).collect();
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; 8]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, decision: &str, at: &str) -> Entry {
+        Entry {
+            kind: EntryKind::Intent,
+            subject_kind: "ModelDeployment".into(),
+            namespace: "crm".into(),
+            name: name.into(),
+            uid: "0d7b6c1e".into(),
+            generation: 2,
+            spec_digest: String::new(),
+            attempt: "s1-abc-1-0d7b".into(),
+            sequence: 1,
+            decision: decision.into(),
+            reason: "the step is over".into(),
+            revision: "s1-abc".into(),
+            weight: "25%".into(),
+            time: time(at).unwrap(),
+            lease_epoch: 3,
+            operator: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_entry() {
+        let found =
+            [(7, entry("churn", "Shift", "2026-11-29")), (12, entry("propensity", "Promote", "2026-11-29T12:00:00Z"))];
+        let ids = found.clone().map(|it| it.1.id());
+        let expected = format!(
+            "INDEX  TIME                  TYPE    DECISION  SUBJECT         REVISION  WEIGHT  ID\n\
+             7      2026-11-29T00:00:00Z  Intent  Shift     crm/churn       s1-abc    25%     {}\n\
+             12     2026-11-29T12:00:00Z  Intent  Promote   crm/propensity  s1-abc    25%     {}\n",
+            ids[0], ids[1]
+        );
+        assert_eq!(table(&found), expected);
+        assert_eq!(table(&[]), "nothing on the log is of that kind\n");
+    }
+
+    #[test]
+    fn filters_hold_together() {
+        let it = entry("churn", "Shift", "2026-11-29T12:00:00Z");
+        let some = |text: &str| Some(text.to_owned());
+        assert!(Only::default().takes(&it));
+        assert!(
+            Only { name: some("churn"), decision: some("shift"), of_type: some("intent"), ..Only::default() }
+                .takes(&it)
+        );
+        assert!(Only { since: time("2026-11-29").ok(), until: time("2026-11-30").ok(), ..Only::default() }.takes(&it));
+        for only in [
+            Only { since: time("2026-11-29T12:00:01Z").ok(), ..Only::default() },
+            Only { until: time("2026-11-29T12:00:00Z").ok(), ..Only::default() },
+            Only { kind: some("Experiment"), ..Only::default() },
+            Only { namespace: some("ads"), ..Only::default() },
+            Only { name: some("chur"), ..Only::default() },
+            Only { decision: some("Promote"), ..Only::default() },
+            Only { of_type: some("Void"), ..Only::default() },
+        ] {
+            assert!(!only.takes(&it), "{only:?}");
+        }
+        assert!(time("yesterday").is_err());
+    }
+}

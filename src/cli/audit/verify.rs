@@ -1,0 +1,99 @@
+//! `werkbank audit verify`: the whole log, or one decision's proof.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::bar::Bar;
+use super::{End, Keys};
+use crate::audit::Entry;
+use crate::audit::proof::{Bundle, NoProof};
+use crate::audit::verify::{Unverified, Verified, verify};
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// Where the log is: file:///dir or s3://bucket/prefix
+    #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+    log: Option<String>,
+    /// A proof bundle that `werkbank audit export` wrote: verified by itself, without the log
+    #[arg(long)]
+    proof: Option<PathBuf>,
+    /// Say of the entry with this id, too, that it is on the log
+    #[arg(long, conflicts_with = "proof")]
+    entry: Option<String>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+pub(super) async fn run(arguments: &VerifyArguments) -> Result<String, End> {
+    let verifiers = arguments.keys.verifiers()?;
+    if let Some(path) = &arguments.proof {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| End::Arguments(format!("{}: {error}", path.display())))?;
+        let (checkpoint, entries) = Bundle::parse(&text).and_then(|it| it.check(&verifiers)).map_err(no_proof)?;
+        let entries: String = entries.iter().map(told).collect();
+        return Ok(format!(
+            "{entries}on the log {}, under its checkpoint of {} entries\n",
+            checkpoint.origin, checkpoint.size
+        ));
+    }
+    let log = arguments.log.as_deref().unwrap_or_default();
+    let mut bar = Bar::new();
+    let verified = verify(log, &verifiers, |done, of| bar.at(done, of)).await;
+    drop(bar);
+    let verified = verified.map_err(|error| End::Arguments(error.to_string()))?.map_err(unverified)?;
+    let mut page = page(&verified);
+    if let Some(id) = &arguments.entry {
+        let bundle = super::export::bundle(log, id, &verifiers).await?;
+        let (_, entries) = bundle.check(&verifiers).map_err(no_proof)?;
+        page.extend(entries.iter().map(told));
+    }
+    Ok(page)
+}
+
+fn page(verified: &Verified) -> String {
+    let Verified { checkpoint, signed_by, beyond, slots } = verified;
+    let beyond = match beyond {
+        0 => String::new(),
+        count => format!("; {count} more in slots, which no checkpoint covers yet"),
+    };
+    format!(
+        "verified: {} entries of the log {}, signed by {}\n{slots} slots hold the same entries{beyond}\n",
+        checkpoint.size,
+        checkpoint.origin,
+        signed_by.join(" and "),
+    )
+}
+
+/// An entry in a line.
+pub(super) fn told(entry: &Entry) -> String {
+    let Entry { kind, decision, subject_kind, namespace, name, revision, weight, time, reason, .. } = entry;
+    let to = if revision.is_empty() { String::new() } else { format!(", {revision} at {weight}") };
+    format!(
+        "{} {kind:?} {decision} of {subject_kind} {namespace}/{name}{to}: {reason}\n",
+        time.format("%Y-%m-%dT%H:%M:%SZ")
+    )
+}
+
+fn unverified(error: Unverified) -> End {
+    match error {
+        Unverified::Wrong { findings, count } => {
+            let more = count - findings.len().min(count);
+            let mut lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            lines.extend((more > 0).then(|| format!("and {more} more")));
+            End::Wrong(format!("the log is not what was signed:\n  {}", lines.join("\n  ")))
+        }
+        Unverified::Unread(why) | Unverified::Nothing(why) => End::Unread(why),
+    }
+}
+
+/// How a proof that is none ends the command.
+pub(super) fn no_proof(error: NoProof) -> End {
+    match error {
+        NoProof::Unread(why) => End::Unread(why),
+        NoProof::Unknown(_) | NoProof::Unsigned(_) => End::Unknown(error.to_string()),
+        NoProof::Checkpoint(_) | NoProof::Malformed(_) | NoProof::Elsewhere(_) => {
+            End::Wrong(format!("nothing is proved: {error}"))
+        }
+    }
+}
