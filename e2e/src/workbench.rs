@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::Secret;
+use tokio::sync::OnceCell;
 
 use crate::controlplane::{self, AddressBlock, ControlPlane};
 use crate::fault_proxy::FaultProxy;
@@ -55,6 +57,9 @@ pub const MODEL_SERVER_IMAGE: &str = "werkbank.dev/model-server:local";
 pub const SHELL_IMAGE: &str = "werkbank.dev/shell:local";
 /// `controllerName` of the GatewayClass that is served.
 pub const GATEWAY_CONTROLLER: &str = "werkbank.dev/workbench";
+/// What the operator's replicas keep the audit log in, and sign it with.
+const AUDIT: &str = "audit.store=PersistentVolumeClaim,audit.persistentVolumeClaim.existingClaim=audit,\
+                     audit.keySecret=werkbank-audit-key";
 /// Where the operator is installed.
 pub const OPERATOR_NAMESPACE: &str = "werkbank-system";
 /// The region that the node is in, by the well-known label.
@@ -72,6 +77,16 @@ pub struct Workbench {
     control_plane: ControlPlane,
     tools: Tools,
     supervisor: Supervisor,
+    audit_key: OnceCell<String>,
+}
+
+/// The operator's audit log, and the key it is verified with.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// The public key, as `werkbank audit` takes it.
+    pub key: String,
 }
 
 impl Workbench {
@@ -112,6 +127,7 @@ impl Workbench {
             control_plane,
             tools,
             supervisor,
+            audit_key: OnceCell::new(),
         })
     }
 
@@ -171,6 +187,10 @@ impl Workbench {
         let region = format!("regions.eu.topology\\.kubernetes\\.io/region={REGION}");
         let mut own = vec![format!("image.repository={image},image.tag={tag}"), region];
         own.extend(self.prometheus.as_ref().map(|it| format!("prometheus.url={}", it.url())));
+        if self.node.is_some() {
+            self.audit_key.get_or_try_init(|| self.make_audit_key()).await?;
+            own.push(AUDIT.into());
+        }
         let sets = own.iter().map(String::as_str).chain(values.iter().copied());
         // Here, everything that a metric may name is on loopback.
         let env = ["--set-json", r#"env=[{"name": "ALLOW_LOOPBACK_URLS", "value": "true"}]"#];
@@ -178,6 +198,31 @@ impl Workbench {
             sets.flat_map(|set| ["--set", set]).chain(env).chain(["--wait", "--timeout=120s"]).collect();
         self.helm.upgrade_install("werkbank", &repository().join("charts/werkbank"), OPERATOR_NAMESPACE, &args).await?;
         Ok(())
+    }
+
+    /// The log of the operator that is installed here, which its replicas share; none on a cluster that was not started here.
+    #[must_use]
+    pub fn audit_log(&self) -> Option<AuditLog> {
+        let folder = self.node.as_ref()?.claim(OPERATOR_NAMESPACE, "audit").join("audit");
+        self.audit_key.get().map(|key| AuditLog { folder, key: key.clone() })
+    }
+
+    /// As the docs say: a key that `werkbank audit key` makes, as a Secret in the operator's namespace. Gives the public one.
+    async fn make_audit_key(&self) -> Result<String> {
+        let arguments = ["audit", "key", "werkbank.dev/workbench"];
+        let program = sibling("werkbank")?;
+        let made = self.supervisor.output(&program.display().to_string(), |it| it.args(arguments)).await?;
+        let secret: Secret = serde_yaml::from_slice(&made.stdout).context("`werkbank audit key` printed no Secret")?;
+        let public = secret.metadata.annotations.and_then(|mut it| it.remove("werkbank.dev/audit-public-key"));
+        let yaml = String::from_utf8_lossy(&made.stdout).replacen(
+            "metadata:\n",
+            &format!("metadata:\n  namespace: {OPERATOR_NAMESPACE}\n"),
+            1,
+        );
+        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {OPERATOR_NAMESPACE}}}}}");
+        self.apply("operator-namespace", &namespace).await?;
+        self.apply("audit-key", &yaml).await?;
+        public.context("the Secret of `werkbank audit key` does not say its public key")
     }
 
     /// `kubectl apply` of a manifest, kept as `<name>.yaml` in the run directory.

@@ -3,6 +3,8 @@
 //! Logs are written by the operator's own code into folders, at the sizes at which tiles begin, are full and overflow; both
 //! judges accept them, and refuse each copy in which one bit of any kind of file is flipped.
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

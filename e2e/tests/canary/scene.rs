@@ -15,16 +15,14 @@ use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
+use werkbank::audit::tlog::note::Verifier;
 use werkbank::audit::{Entry, Log};
 use werkbank::decide::model_deployment::request;
 use werkbank_e2e::load::{Counts, Load, Report, Target};
 use werkbank_e2e::process::Signal;
-use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
+use werkbank_e2e::workbench::{AuditLog, MODEL_SERVER_IMAGE, OPERATOR_NAMESPACE, Options, Workbench};
 
 pub(crate) const NAMESPACE: &str = "crm";
-
-/// The claim that the replicas of the operator keep the audit log in.
-const AUDIT: &str = "audit.store=PersistentVolumeClaim,audit.persistentVolumeClaim.existingClaim=audit";
 
 /// What differs from one deployment to the next.
 #[derive(Clone)]
@@ -81,8 +79,7 @@ impl Scene {
 
     /// Installs the operator, and registers the one small model as `scores`.
     pub(crate) async fn install(&self, values: &[&str]) {
-        let values: Vec<&str> = values.iter().copied().chain([AUDIT]).collect();
-        self.workbench.install_operator(&values).await.unwrap();
+        self.workbench.install_operator(values).await.unwrap();
         let (uri, sha256) = self.artifact();
         self.register("scores", json!({"uri": uri, "sha256": sha256})).await;
     }
@@ -164,8 +161,9 @@ impl Scene {
 
     /// The same, of one that may be gone.
     pub(crate) async fn trail_of(&self, uid: &str) -> Vec<Entry> {
-        let claim = self.workbench.node().unwrap().claim(OPERATOR_NAMESPACE, "audit");
-        let log = Log::open(&format!("file://{}/audit", claim.display()), Vec::new()).unwrap();
+        let AuditLog { folder, key } = self.workbench.audit_log().unwrap();
+        let key = Verifier::parse(&key).unwrap();
+        let log = Log::signed_by(&format!("file://{}", folder.display()), vec![key]).unwrap();
         log.of_resource(uid).await.unwrap()
     }
 
