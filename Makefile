@@ -97,6 +97,10 @@ bench: bench-build ## What 1,000 rollouts cost beside the floor, and how soon 10
 bench-rest: bench-build ## What 10,000 deployments cost at rest, and what a restart does (half an hour; N=1000 for fewer)
 	$(BENCH) --part rest --deployments $(if $(filter file,$(origin N)),10000,$(N))
 
+.PHONY: bench-audit
+bench-audit: bench-build ## How fast the audit log takes entries, and how long a million take to be verified
+	$(BENCH) --part audit --deployments $(if $(filter file,$(origin N)),1000000,$(N))
+
 .PHONY: bench-build
 bench-build:
 	@.ci/preflight cargo go python3

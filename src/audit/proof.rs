@@ -84,25 +84,61 @@ pub async fn export(url: &str, id: &str, verifiers: &[Verifier]) -> Result<Resul
 
 async fn export_from(log: &Log, store: Store, id: &str, verifiers: &[Verifier]) -> Result<Bundle, NoProof> {
     let mut found = Vec::new();
-    let note = |(at, entry): (u64, &Entry)| (entry.id() == id).then(|| (at, entry.clone()));
-    log.each(|at, entry| found.extend(note((at, entry)))).await.map_err(|error| NoProof::Unread(error.to_string()))?;
-    let Some((signed, _)) = store.read(CHECKPOINT).await? else { return Err(NoProof::Unsigned(0)) };
-    let checkpoint = opened(&signed, verifiers)?;
-    let mut entries = Vec::new();
-    for (index, entry) in found {
-        if index >= checkpoint.size {
-            return Err(NoProof::Unsigned(index));
+    let mut note = |at: u64, entry: &Entry| found.extend((entry.id() == id).then(|| (at, entry.clone())));
+    log.each(&mut note).await.map_err(|error| NoProof::Unread(error.to_string()))?;
+    match found.first() {
+        None => Err(NoProof::Unknown(id.into())),
+        Some((first, _)) => match Prover::over(store, verifiers.to_vec()).await? {
+            Some(prover) => prover.prove(&found).await,
+            None => Err(NoProof::Unsigned(*first)),
+        },
+    }
+}
+
+/// Who proves of entries that they are under a checkpoint.
+pub struct Prover {
+    store: Store,
+    verifiers: Vec<Verifier>,
+    signed: String,
+    checkpoint: Checkpoint,
+}
+
+impl Prover {
+    /// For the log at an address; `None` if it has no checkpoint.
+    ///
+    /// # Errors
+    /// The address is wrong; or the checkpoint cannot be read, or is not to be believed.
+    pub async fn open(url: &str, verifiers: Vec<Verifier>) -> Result<Result<Option<Self>, NoProof>, UnfitStore> {
+        Ok(Self::over(Store::open(url)?, verifiers).await)
+    }
+
+    async fn over(store: Store, verifiers: Vec<Verifier>) -> Result<Option<Self>, NoProof> {
+        let Some((signed, _)) = store.read(CHECKPOINT).await? else { return Ok(None) };
+        let checkpoint = opened(&signed, &verifiers)?;
+        let signed = String::from_utf8_lossy(&signed).into_owned();
+        Ok(Some(Self { store, verifiers, signed, checkpoint }))
+    }
+
+    /// A bundle of these entries and their places.
+    ///
+    /// # Errors
+    /// One is not under the checkpoint, or not at its place.
+    pub async fn prove(&self, entries: &[(u64, Entry)]) -> Result<Bundle, NoProof> {
+        let size = self.checkpoint.size;
+        let mut proven = Vec::new();
+        for (index, entry) in entries {
+            if *index >= size {
+                return Err(NoProof::Unsigned(*index));
+            }
+            let proof = proof(&self.store, *index, size).await?;
+            let proof = proof.iter().map(|it| STANDARD.encode(it.0)).collect();
+            let entry =
+                serde_json_canonicalizer::to_string(entry).map_err(|error| NoProof::Unread(error.to_string()))?;
+            proven.push(Proven { entry, index: index.to_string(), proof });
         }
-        let proof = proof(&store, index, checkpoint.size).await?;
-        let proof = proof.iter().map(|it| STANDARD.encode(it.0)).collect();
-        let entry = serde_json_canonicalizer::to_string(&entry).map_err(|error| NoProof::Unread(error.to_string()))?;
-        entries.push(Proven { entry, index: index.to_string(), proof });
+        let bundle = Bundle { checkpoint: self.signed.clone(), entries: proven, version: VERSION.into() };
+        bundle.check(&self.verifiers).map(|_| bundle)
     }
-    if entries.is_empty() {
-        return Err(NoProof::Unknown(id.into()));
-    }
-    let bundle = Bundle { checkpoint: String::from_utf8_lossy(&signed).into_owned(), entries, version: VERSION.into() };
-    bundle.check(verifiers).map(|_| bundle)
 }
 
 /// The hashes that lead from an entry to the root, computed from the tiles they are in.

@@ -186,7 +186,7 @@ impl Look {
                 if let (Some(hash), Some(said)) = (hash, said)
                     && hash != said
                 {
-                    self.found(hashes_of(tile), format!("is not of the entries: entry {place} has another hash"));
+                    self.found(tile, format!("and {} disagree about entry {place}", hashes_of(tile)));
                 }
                 self.leaves.push(hash.or(said).unwrap_or(TreeHash([0; 32])));
             }

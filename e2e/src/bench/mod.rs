@@ -9,6 +9,7 @@
 //! only fails when it could not measure.
 
 mod accept;
+pub mod audit;
 pub mod breaches;
 mod fleet;
 mod floor;
@@ -36,6 +37,7 @@ use self::floor::Load;
 use self::report::{Floor, Measure, Report};
 use self::setting::Setting;
 use self::stage::{Reading, Stage};
+use crate::tools::cache::Cache;
 
 const NAMESPACE: &str = "crm";
 /// Requests of the harness under way at the same time.
@@ -70,6 +72,8 @@ pub enum Part {
     Revocations,
     /// Nothing at all for minutes, and then a restart.
     Rest,
+    /// The audit log by itself: entries instead of deployments, and no cluster.
+    Audit,
 }
 
 /// Measures, prints, and keeps the figures as JSON outside of the checkout.
@@ -79,6 +83,12 @@ pub enum Part {
 /// When a part cannot be started, or the rollouts do not end.
 pub async fn run(part: Part, deployments: usize, acceptance: Acceptance) -> Result<()> {
     let setting = Setting::here(deployments, acceptance)?;
+    if part == Part::Audit {
+        let figures = audit::measure(deployments).await?;
+        let path = setting.keep(&Cache::open()?.root().join("bench"), "audit", &figures.json(&setting))?;
+        println!("{setting}\n\n{figures}\nAs JSON: {}", path.display());
+        return Ok(());
+    }
     say(&format!("Werkbank's benchmark, {part:?}: {deployments} deployments. {setting}"));
     let mut stage = Stage::set(acceptance).await?;
     let (page, figures) = match part {
@@ -98,6 +108,7 @@ pub async fn run(part: Part, deployments: usize, acceptance: Acceptance) -> Resu
             let rest = rest::measure(&mut stage, deployments).await?;
             (format!("{deployments} deployments. {setting}\n\n{rest}"), rest.json(&setting))
         }
+        Part::Audit => return Ok(()),
     };
     let path = setting.keep(&stage.cache().join("bench"), &format!("{part:?}").to_lowercase(), &figures)?;
     println!("\n{page}\nAs JSON: {}", path.display());

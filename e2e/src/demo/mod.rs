@@ -9,6 +9,7 @@
 
 mod act;
 mod approvals;
+mod audit;
 mod manifest;
 mod promises;
 pub mod replay;

@@ -7,6 +7,7 @@ use werkbank::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus
 
 use super::act::{Act, Held};
 use super::approvals::{Approved, Said};
+use super::audit::Audited;
 use super::replay::Snapshot;
 use super::words::{count, joined, percent, seconds};
 use crate::load::within_sampling_error;
@@ -176,6 +177,31 @@ pub(super) fn divided(act: &Act, steps: &[Weight]) -> Promise {
     let seen: Vec<String> = act.held.iter().map(share).collect();
     let seen = if seen.is_empty() { "no weight in effect".to_owned() } else { seen.join(", ") };
     Promise::new(kept, format!("Envoy gives {} the share that its weight says, within sampling error", act.entry), seen)
+}
+
+/// The log verifies, tells of what was taken back, and shows a change of one bit.
+pub(super) fn audited(it: &Audited, taken_back: [&str; 2]) -> Vec<Promise> {
+    let seen = |said: &Option<Said>| match said {
+        Some(Ok(text) | Err(text)) => text.lines().next().unwrap_or("nothing").to_owned(),
+        None => "it was not verified".to_owned(),
+    };
+    let kept =
+        matches!(&it.verified, Some(Ok(text)) if text.starts_with("verified: ") && !text.contains("no checkpoint"));
+    let said = "the log of all decisions is verified with its public key";
+    let whole = Promise::new(kept, said, seen(&it.verified));
+
+    let is_told =
+        |revision: &&str| it.decisions.iter().any(|line| line.contains(" RollBack ") && line.contains(*revision));
+    let told = taken_back.iter().filter(|it| is_told(it)).count();
+    let promoted = it.decisions.iter().filter(|line| line.contains(" Promote ")).count();
+    let said = "the log tells that churn-v2 and churn-v3 were taken back, and what was promoted";
+    let seen_of =
+        format!("{} decisions, {promoted} promotions, {told} of 2 taken back", it.decisions.len().saturating_sub(1));
+    let told = Promise::new(told == taken_back.len() && promoted > 0, said, seen_of);
+
+    let kept = matches!(&it.of_copy, Some(Err(why)) if why.contains("the log is not what was signed"));
+    let said = "one flipped bit in a copy of the log is found";
+    vec![whole, told, Promise::new(kept, said, seen(&it.of_copy))]
 }
 
 /// Nobody who sent a request saw a failure.

@@ -259,3 +259,22 @@ fn an_explanation_without_one_of_the_approvers_breaks_a_promise() {
     assert!(!broken.kept && broken.seen.contains("ben@example.com"), "{}", broken.seen);
     assert!(!explained("churn-v9", &Err(whole.to_owned())).kept);
 }
+
+#[test]
+fn a_log_that_verifies_tells_everything_and_shows_a_change_is_as_promised() {
+    let line = |decision: &str, revision: &str| {
+        format!("7  2026-11-29T12:00:00Z  Intent  {decision}  crm/churn  {revision}  0%  id")
+    };
+    let good = Audited {
+        verified: Some(Ok("verified: 24 entries of the log x, signed by x+1".into())),
+        decisions: vec!["INDEX".into(), line("Promote", "v3-b"), line("RollBack", "v2-a"), line("RollBack", "v3-b")],
+        of_copy: Some(Err("werkbank audit: the log is not what was signed:\n  entry 3 …".into())),
+    };
+    let kept = |it: &Audited| audited(it, ["v2-a", "v3-b"]).iter().map(|it| it.kept).collect::<Vec<_>>();
+    assert_eq!(kept(&good), [true, true, true]);
+    let beyond = "verified: 23 entries\n; 1 more in slots, which no checkpoint covers yet";
+    assert_eq!(kept(&Audited { verified: Some(Ok(beyond.into())), ..good.clone() }), [false, true, true]);
+    assert_eq!(kept(&Audited { decisions: good.decisions[..3].to_vec(), ..good.clone() }), [true, false, true]);
+    assert_eq!(kept(&Audited { of_copy: good.verified.clone(), ..good.clone() }), [true, true, false]);
+    assert_eq!(kept(&Audited::default()), [false, false, false]);
+}

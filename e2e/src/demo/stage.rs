@@ -19,7 +19,7 @@ use crate::breach::{Breach, all_at};
 use crate::gateway::GatewayController;
 use crate::process::Command;
 use crate::prometheus::Prometheus;
-use crate::workbench::{Options, Workbench, repository, sibling};
+use crate::workbench::{AuditLog, Options, Workbench, repository, sibling};
 
 const NAMESPACE: &str = "crm";
 /// What every version was made of, and what it may be used for.
@@ -111,6 +111,21 @@ impl Stage {
         };
         let output = self.workbench.supervisor().output(&plugin, arguments).await?;
         Ok(approvals::said(output.status.success(), &output.stdout, &output.stderr))
+    }
+
+    /// What a program says.
+    pub(super) async fn run(&self, program: &str, words: &[&str]) -> Result<std::process::Output> {
+        self.workbench.supervisor().output(program, |it| it.args(words.iter().copied())).await
+    }
+
+    /// The log of the operator.
+    pub(super) fn audit_log(&self) -> Result<AuditLog> {
+        self.workbench.audit_log().context("the demo needs the workbench's node: run it without WERKBANK_KUBECONFIG")
+    }
+
+    /// A folder that ends with the story.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.workbench.control_plane().run_dir().join(name)
     }
 
     /// The entry of a version: its artifact where training left it, and its digest.

@@ -8,6 +8,7 @@ use werkbank::api::model_deployment::Phase;
 
 use super::act::Act;
 use super::approvals;
+use super::audit;
 use super::manifest::Manifest;
 use super::promises::{self, Promise};
 use super::replay::Replay;
@@ -83,7 +84,10 @@ impl<'a> Story<'a> {
         let Some(stable) = self.good(manifest).await? else { return Ok(()) };
         let Some(harmful) = self.harmful(manifest, &stable).await? else { return Ok(()) };
         let Some(better) = self.better(manifest, &harmful).await? else { return Ok(()) };
-        if self.explained("churn-v3").await? { self.incident("churn-v3", &better, &stable).await } else { Ok(()) }
+        if self.explained("churn-v3").await? && self.incident("churn-v3", &better, &stable).await? {
+            self.audited([&harmful, &better]).await?;
+        }
+        Ok(())
     }
 
     async fn good(&mut self, manifest: &Manifest) -> Result<Option<String>> {
@@ -182,7 +186,7 @@ impl<'a> Story<'a> {
     }
 
     /// The entry of what serves is revoked, and what served before it serves again.
-    async fn incident(&mut self, entry: &str, revoked: &str, before: &str) -> Result<()> {
+    async fn incident(&mut self, entry: &str, revoked: &str, before: &str) -> Result<bool> {
         self.heading(
             "5. The data of churn-v3 turns out to be what nobody had agreed to. Its entry is revoked, in one line",
         )?;
@@ -195,8 +199,14 @@ impl<'a> Story<'a> {
         let late = self.answered(revoked) - answered;
         let status = self.stage.status().await?;
         self.fared.revoked = took;
-        self.hold(vec![promises::revoked(entry, took, late), promises::takes_over("churn-v1", before, &status)])?;
-        Ok(())
+        self.hold(vec![promises::revoked(entry, took, late), promises::takes_over("churn-v1", before, &status)])
+    }
+
+    /// The log tells all of it, and cannot be changed unseen.
+    async fn audited(&mut self, taken_back: [&str; 2]) -> Result<bool> {
+        self.heading("6. An auditor, who has the log's public key, verifies what was recorded")?;
+        let promises = audit::play(self.stage, self.screen, taken_back).await?;
+        self.hold(promises)
     }
 
     /// Requests that a revision has answered so far.
