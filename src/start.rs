@@ -34,6 +34,9 @@ pub async fn operator(options: OperatorOptions) -> ExitCode {
     }
 }
 
+/// How long the end waits for the audit log's last checkpoint.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     start_logging(options.log_format, &options.log_level)?;
     let shutdown = Shutdown::default();
@@ -61,15 +64,20 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
     });
     let mut run = std::pin::pin!(run);
     // A store that does not answer is no reason not to start: rollbacks do not wait for it.
-    tokio::select! {
-        ended = &mut run => Ok(ended?),
+    let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = tokio::select! {
+        ended = &mut run => ended.map_err(Into::into),
         unfit = log.turns_out_unfit() => {
             shutdown.request();
             run.await?;
             Err(unfit.into())
         }
         () = log.keep() => Ok(()),
+    };
+    // The last decisions, too, are under a checkpoint; what cannot be published now is by the next process.
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, log.publish()).await {
+        tracing::warn!(%error, "the last entries have no checkpoint yet; the next process makes one");
     }
+    ended
 }
 
 /// Who has to approve and what guards it, what entries have to say, and how their artifacts are verified.

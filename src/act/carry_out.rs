@@ -256,7 +256,7 @@ impl Pass<'_> {
                     self.unsettled.push(*holder);
                     End::SequenceTaken
                 }
-                Err(TrailError::Unavailable(error)) => End::TrailUnavailable(error),
+                Err(TrailError::Unavailable(why) | TrailError::Damaged(why)) => End::TrailUnavailable(why),
             };
             self.recorded = false;
             return Err(refused);

@@ -24,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use self::append::Waiting;
 pub(super) use self::recover::CHECKPOINT;
@@ -35,6 +36,8 @@ use super::{Appended, Entry, Trail, TrailError};
 
 /// How many files are read or written at the same time.
 pub(super) const AT_ONCE: usize = 16;
+/// How long to wait for one's turn and for what one wants of the log: as long as one call to the store may take.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait before the store is asked again whether it can hold a log.
 const PROBE_REST: Duration = Duration::from_secs(10);
 
@@ -47,8 +50,10 @@ pub struct Log {
     verifiers: Vec<Verifier>,
     /// Entries whose turn has not come, the first first.
     queue: std::sync::Mutex<Vec<Waiting>>,
-    /// What is known of the log; nothing before the first call, and after a fault that leaves it in doubt.
+    /// What is known of the log; nothing before it was read.
     known: Mutex<Option<Known>>,
+    /// Why it cannot be used yet, where [`Log::keep`] reads it and nobody else has to.
+    unread: std::sync::Mutex<Option<Fault>>,
 }
 
 impl Log {
@@ -76,7 +81,14 @@ impl Log {
 
     fn in_store(store: Store, signers: Vec<Signer>) -> Self {
         let verifiers = signers.iter().map(Signer::verifier).collect();
-        Self { store, signers, verifiers, queue: std::sync::Mutex::default(), known: Mutex::default() }
+        Self {
+            store,
+            signers,
+            verifiers,
+            queue: std::sync::Mutex::default(),
+            known: Mutex::default(),
+            unread: std::sync::Mutex::default(),
+        }
     }
 
     /// Asks the store until it answers, and returns only if no log can be kept in it.
@@ -103,29 +115,42 @@ impl Log {
             let places: Vec<u64> = known.index.of_resource(uid);
             self.entries_at(known, &places).await
         };
-        read.await.map_err(|fault: Fault| TrailError::Unavailable(fault.to_string()))
+        read.await.map_err(|fault: Fault| fault.into())
     }
 
-    /// Tells of each entry, in the log's order, with its place.
+    /// Tells of each entry, in the log's order, with its place, and whether it is under the checkpoint.
     ///
     /// # Errors
-    /// The store does not answer, or the log is not what was signed.
-    pub async fn each(&self, mut tell: impl FnMut(u64, &Entry)) -> Result<(), TrailError> {
+    /// The store does not answer; nobody has signed the log; or it is not what was signed.
+    pub async fn each(&self, mut tell: impl FnMut(u64, &Entry, bool)) -> Result<(), TrailError> {
         let read = async {
-            let known = self.recover(&mut tell).await?;
+            let known = self.recover(&mut |at, entry| tell(at, entry, true)).await?;
+            if known.edge.published() == 0 && known.edge.size() > 0 {
+                return Err(Fault::Damaged(format!(
+                    "the log in {} has no checkpoint: nobody vouches for it",
+                    self.store.what()
+                )));
+            }
             for at in known.edge.published()..known.edge.size() {
                 let bytes = known.edge.entry(at).ok_or_else(|| self.damaged(&format!("entry {at}"), "is missing"))?;
-                tell(at, &self.entry(at, bytes)?);
+                tell(at, &self.entry(at, bytes)?, false);
             }
             Ok(())
         };
-        read.await.map_err(|fault: Fault| TrailError::Unavailable(fault.to_string()))
+        read.await.map_err(|fault: Fault| fault.into())
     }
 
-    /// The newest entries about a namespace and name, the newest first.
+    /// The newest entries about a namespace and name, the newest first; also those that another process has just appended.
     async fn newest(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
+        self.store.answers()?;
+        let newest = self.store.if_it_answers(self.newest_of_all(namespace, name));
+        timeout(TURN_LIMIT, newest).await.unwrap_or_else(|_| Err(self.busy()))
+    }
+
+    async fn newest_of_all(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
         let mut known = self.known.lock().await;
         let known = self.recovered(&mut known).await?;
+        self.follow(known).await?;
         let places = known.index.history(namespace, name);
         self.entries_at(known, &places).await
     }
@@ -174,9 +199,14 @@ impl Log {
         serde_json::from_slice(bytes).map_err(|_| self.damaged(&format!("entry {at}"), "is none of Werkbank's"))
     }
 
+    /// Others are before, and the store takes long.
+    fn busy(&self) -> Fault {
+        Fault::Silent(format!("the store of {} does not keep up", self.store.what()))
+    }
+
     /// What is there is not what was written.
     fn damaged(&self, what: &str, is: &str) -> Fault {
-        Fault::Wrong(format!(
+        Fault::Damaged(format!(
             "{what} in {} {is}: the log is damaged, and nothing is appended to it; `werkbank audit verify` tells all that is wrong",
             self.store.what()
         ))
@@ -189,8 +219,7 @@ impl Trail for Log {
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
-        let newest = self.store.if_it_answers(self.newest(namespace, name));
-        Box::pin(async { newest.await.map_err(|fault| TrailError::Unavailable(fault.to_string())) })
+        Box::pin(async { Ok(self.newest(namespace, name).await?) })
     }
 }
 

@@ -171,7 +171,7 @@ async fn a_slot_that_is_none_is_named_and_never_overwritten() {
     std::fs::write(&file, "garbage").unwrap();
     for sequence in 1..10 {
         let refused = trail.append(&entry(EntryKind::Intent, sequence, "Shift")).await;
-        let Err(TrailError::Unavailable(why)) = refused else { panic!("{refused:?}") };
+        let Err(TrailError::Damaged(why)) = refused else { panic!("{refused:?}") };
         assert!(why.contains("wal/000 in file://") && why.contains("the log is damaged"), "{why}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "garbage");
@@ -213,7 +213,8 @@ fn in_store(store: Arc<dyn ObjectStore>) -> Log {
 async fn a_store_that_hangs_keeps_a_few_calls_waiting_and_then_none_until_it_answers() {
     let store = hung();
     let (trail, shift) = (in_store(store.clone()), entry(EntryKind::Intent, 1, "Shift"));
-    let late = futures::future::join_all((0..3).map(|_| trail.append(&shift))).await;
+    let entries: Vec<Entry> = (0..3).map(|resource| numbered(resource, 1)).collect();
+    let late = futures::future::join_all(entries.iter().map(|it| trail.append(it))).await;
     assert!(late.iter().all(|answer| matches!(answer, Err(TrailError::Unavailable(_)))), "{late:?}");
     let began = Instant::now();
     let Err(TrailError::Unavailable(why)) = trail.append(&shift).await else { panic!("it hangs") };
@@ -322,21 +323,94 @@ async fn a_thousand_decisions_at_once_take_a_few_round_trips_and_keep_their_orde
     assert_eq!(log.entries_at(known.as_ref().unwrap(), &places).await.unwrap(), entries);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_carried_by_somebody_who_is_stopped_on_the_way_is_not_lost() {
-    let store = Flaky::with(vec![]);
-    let log = Arc::new(over(&store));
+    let far = Duration::from_millis(20);
+    let waits = ThrottleConfig { wait_put_per_call: far, ..Default::default() };
+    let log = in_store(Arc::new(ThrottledStore::new(InMemory::new(), waits)));
     log.append(&numbered(0, 1)).await.unwrap();
-    // The first carries both, and is dropped before it is told.
     let (first, second) = (numbered(1, 1), numbered(2, 1));
     let held = log.known.lock().await;
     let mut carrier = Box::pin(log.append(&first));
     let mut other = Box::pin(log.append(&second));
     assert!(futures::poll!(&mut carrier).is_pending() && futures::poll!(&mut other).is_pending());
     drop(held);
+    // It carries both, and is dropped while they are on their way.
+    assert!(timeout(far / 2, &mut carrier).await.is_err());
     drop(carrier);
     assert_eq!(other.await, Ok(Appended::New));
-    assert_eq!(log.append(&first).await, Ok(Appended::AlreadyThere));
+    // Of whoever was stopped it is asked again whether it is there.
+    assert!(log.append(&first).await.is_ok());
+    assert_eq!(log.of_resource(&first.uid).await, Ok(vec![first]));
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_appended() {
+    let store = Flaky::with(vec![]);
+    let log = over(&store);
+    log.append(&numbered(0, 1)).await.unwrap();
+    let (given_up, kept) = (numbered(1, 1), numbered(2, 1));
+    let held = log.known.lock().await;
+    let mut first = Box::pin(log.append(&given_up));
+    let mut second = Box::pin(log.append(&kept));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    drop(first);
+    drop(held);
+    assert_eq!(second.await, Ok(Appended::New));
+    assert_eq!(all(&store).await, [numbered(0, 1), kept]);
+}
+
+#[tokio::test]
+async fn who_takes_over_knows_what_the_one_before_has_just_recorded() {
+    let store = Flaky::with(vec![]);
+    let (before, next) = (over(&store), over(&store));
+    before.append(&numbered(0, 1)).await.unwrap();
+    assert_eq!(next.history("crm", "churn").await, Ok(vec![numbered(0, 1)]));
+    let rollback = Entry { decision: "RollBack".into(), ..numbered(0, 2) };
+    before.append(&rollback).await.unwrap();
+    assert_eq!(next.history("crm", "churn").await, Ok(vec![rollback, numbered(0, 1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_tries_whether_the_store_answers_again_nobody_waits_behind_it() {
+    let log = in_store(hung());
+    for resource in 0..3 {
+        assert!(log.append(&numbered(resource, 1)).await.is_err());
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let tries = numbered(3, 1);
+    let mut tries = Box::pin(log.append(&tries));
+    assert!(timeout(Duration::from_secs(1), &mut tries).await.is_err(), "it waits for the store");
+    let began = Instant::now();
+    assert!(log.append(&numbered(4, 1)).await.is_err() && log.history("crm", "churn").await.is_err());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_log_is_read_for_all_nobody_waits_for_it_and_then_it_is_published() {
+    let far = Duration::from_secs(1);
+    let waits = ThrottleConfig { wait_get_per_call: far, ..Default::default() };
+    let store = Arc::new(ThrottledStore::new(InMemory::new(), waits));
+    let log = Arc::new(Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key()]));
+    let keeper = tokio::spawn({
+        let log = log.clone();
+        async move { log.keep().await }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let Err(TrailError::Unavailable(why)) = log.append(&numbered(0, 1)).await else { panic!("it is not read yet") };
+    assert!(why.contains("is still being read") && log.history("crm", "churn").await.is_err(), "{why}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(log.append(&numbered(0, 1)).await, Ok(Appended::New));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(log.checkpoint().await.unwrap().unwrap().size, 1);
+    // What another process appended, and did not publish before it died.
+    let dead = Log::over(store, Path::default(), "memory:///".into(), vec![key()]);
+    dead.append(&numbered(1, 1)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.checkpoint().await.unwrap().unwrap().size, 2);
+    keeper.abort();
 }
 
 #[tokio::test]
@@ -408,7 +482,7 @@ async fn what_is_not_as_it_was_written_is_named_and_nothing_is_appended() {
         log.append(&numbered(300, 1)).await.unwrap();
         assert_eq!(over(&store).append(&numbered(300, 1)).await, Ok(Appended::AlreadyThere));
         store.damage(file, at).await;
-        let Err(TrailError::Unavailable(why)) = over(&store).append(&numbered(301, 1)).await else { panic!("{file}") };
+        let Err(TrailError::Damaged(why)) = over(&store).append(&numbered(301, 1)).await else { panic!("{file}") };
         assert!(why.contains(is) && why.contains("the log is damaged"), "{file} {at:?}: {why}");
     }
 }
@@ -492,6 +566,7 @@ proptest! {
                                 Ok(_) => said.push(entry),
                                 Err(TrailError::SequenceTaken { holder }) => prop_assert_eq!(holder.sequence, entry.sequence),
                                 Err(TrailError::Unavailable(_)) => {}
+                                Err(TrailError::Damaged(why)) => prop_assert!(false, "{}", why),
                             }
                         }
                     }

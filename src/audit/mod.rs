@@ -13,6 +13,8 @@ pub mod verify;
 
 use futures::future::BoxFuture;
 
+use self::store::Fault;
+
 pub use entry::{Entry, EntryKind};
 pub use log::Log;
 pub use store::UnfitStore;
@@ -56,4 +58,16 @@ pub enum TrailError {
     /// The trail does not answer, or not as it should.
     #[error("the audit log is unavailable: {0}; check its URL, its credentials and that its store answers")]
     Unavailable(String),
+    /// The log is not as it was written; nothing is appended to it.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Fault> for TrailError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Damaged(why) => Self::Damaged(why),
+            Fault::Silent(why) | Fault::Wrong(why) | Fault::Unfit(why) => Self::Unavailable(why),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A bundle holds the signed checkpoint, and each entry of the decision with the hashes that lead from it to the checkpoint's root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use super::tlog::checkpoint::{Checkpoint, NoCheckpoint};
 use super::tlog::merkle::{Node, TreeHash, inclusion, leaf, root_of_inclusion};
 use super::tlog::note::Verifier;
 use super::tlog::tile::{self, Tile};
-use super::{Entry, Log};
+use super::{Entry, Log, TrailError};
 
 /// A decision, and that it is on the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ use super::{Entry, Log};
 pub struct Bundle {
     /// The signed note.
     pub checkpoint: String,
-    /// What the log has of the decision, in its order: intent, outcome or void.
+    /// What the log had of the decision under that checkpoint, in its order: intent, outcome or void. That there is no more is not proved.
     pub entries: Vec<Proven>,
     /// The form of this file.
     pub version: String,
@@ -47,6 +47,9 @@ pub enum NoProof {
     /// The log cannot be read, or is damaged.
     #[error("{0}")]
     Unread(String),
+    /// The log is not what was signed.
+    #[error("{0}")]
+    Damaged(String),
     /// It is not on the log.
     #[error("no entry has the id {0}; `werkbank audit list` shows those there are")]
     Unknown(String),
@@ -84,8 +87,19 @@ pub async fn export(url: &str, id: &str, verifiers: &[Verifier]) -> Result<Resul
 
 async fn export_from(log: &Log, store: Store, id: &str, verifiers: &[Verifier]) -> Result<Bundle, NoProof> {
     let mut found = Vec::new();
-    let mut note = |at: u64, entry: &Entry| found.extend((entry.id() == id).then(|| (at, entry.clone())));
-    log.each(&mut note).await.map_err(|error| NoProof::Unread(error.to_string()))?;
+    let mut beyond = None;
+    let note = |at: u64, entry: &Entry, signed: bool| match entry.id() == id {
+        true if signed => found.push((at, entry.clone())),
+        true => beyond = beyond.or(Some(at)),
+        false => {}
+    };
+    log.each(note).await.map_err(|error| match error {
+        TrailError::Damaged(why) => NoProof::Damaged(why),
+        error => NoProof::Unread(error.to_string()),
+    })?;
+    if let (true, Some(at)) = (found.is_empty(), beyond) {
+        return Err(NoProof::Unsigned(at));
+    }
     match found.first() {
         None => Err(NoProof::Unknown(id.into())),
         Some((first, _)) => match Prover::over(store, verifiers.to_vec()).await? {
@@ -192,7 +206,12 @@ impl Bundle {
     pub fn check(&self, verifiers: &[Verifier]) -> Result<(Checkpoint, Vec<Entry>), NoProof> {
         let checkpoint = opened(self.checkpoint.as_bytes(), verifiers)?;
         let entries = self.entries.iter().map(|it| it.check(&checkpoint)).collect::<Result<Vec<_>, _>>()?;
-        if entries.is_empty() { Err(NoProof::Malformed("it has no entries".into())) } else { Ok((checkpoint, entries)) }
+        let ids: BTreeSet<String> = entries.iter().map(Entry::id).collect();
+        match ids.len() {
+            0 => Err(NoProof::Malformed("it has no entries".into())),
+            1 => Ok((checkpoint, entries)),
+            _ => Err(NoProof::Malformed("its entries are of several decisions".into())),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A store that does not answer stops nobody but who has something to record: rollbacks do not wait for it, and after a few calls
 //! nobody waits for it. Before the first entry it has to show that it refuses a second write to the same place.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,6 +41,9 @@ pub(super) enum Fault {
     /// An answer, and no use.
     #[error("{0}")]
     Wrong(String),
+    /// What is there is not what was written.
+    #[error("{0}")]
+    Damaged(String),
     /// It answers, and can never hold a log.
     #[error("{0}")]
     Unfit(String),
@@ -63,6 +67,8 @@ pub(super) struct Store {
     outage: Arc<Outage>,
     /// Whether the store has shown that it refuses a second write to the same place.
     proven: Arc<AtomicBool>,
+    /// The folder, if it is one of this machine: what is created there is on the disk only when it has been synced.
+    folder: Option<PathBuf>,
 }
 
 impl Store {
@@ -74,12 +80,13 @@ impl Store {
         }
         let patience = Patience { answer: PUT_LIMIT, retries: 1 };
         let (store, prefix) = open_object_store(&uri, patience).map_err(|error| UnfitStore(error.to_string()))?;
-        Ok(Self::over(store, prefix, uri.to_string()))
+        let folder = (uri.scheme() == ArtifactScheme::File).then(|| PathBuf::from(url.trim_start_matches("file://")));
+        Ok(Self { folder, ..Self::over(store, prefix, uri.to_string()) })
     }
 
     /// The same in a store that is open already; `what` names it in messages.
     pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: Path, what: String) -> Self {
-        Self { store, prefix, what, outage: Arc::default(), proven: Arc::default() }
+        Self { store, prefix, what, outage: Arc::default(), proven: Arc::default(), folder: None }
     }
 
     /// What messages call it.
@@ -87,12 +94,25 @@ impl Store {
         &self.what
     }
 
+    /// Refuses at once while the store is left alone because it does not answer.
+    pub(super) fn answers(&self) -> Result<(), Fault> {
+        self.outage.is_over(Instant::now()).map_err(|silent_for| self.has_been_silent(silent_for))
+    }
+
+    /// So many calls went together and got no answer: each counts.
+    pub(super) fn was_silent_for(&self, calls: usize) {
+        let now = Instant::now();
+        (0..calls).for_each(|_| self.outage.silent(now, now));
+    }
+
+    fn has_been_silent(&self, silent_for: Duration) -> Fault {
+        Fault::Silent(format!("the store of {} {}", self.what, outage::told(silent_for)))
+    }
+
     /// Asks the store, unless it has not answered for a while.
     pub(super) async fn if_it_answers<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let began = Instant::now();
-        self.outage
-            .admit(began)
-            .map_err(|silent_for| Fault::Silent(format!("the store of {} {}", self.what, outage::told(silent_for))))?;
+        self.outage.admit(began).map_err(|silent_for| self.has_been_silent(silent_for))?;
         let answer = call.await;
         match &answer {
             Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
@@ -133,13 +153,33 @@ impl Store {
 
     /// Creates a file that is not there.
     pub(super) async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<(), NotCreated> {
-        let options = PutOptions::from(PutMode::Create);
-        match timeout(PUT_LIMIT, self.store.put_opts(&self.place(path), bytes.into(), options)).await {
+        let (place, options) = (self.place(path), PutOptions::from(PutMode::Create));
+        let create = async {
+            let created = self.store.put_opts(&place, bytes.into(), options).await;
+            if created.is_ok() {
+                self.sync(path).await?;
+            }
+            created
+        };
+        match timeout(PUT_LIMIT, create).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => Err(NotCreated::Taken),
             Ok(Err(error)) => Err(NotCreated::Unclear(self.failed(&error))),
             Err(_) => Err(NotCreated::Unclear(self.too_slow(PUT_LIMIT))),
         }
+    }
+
+    /// Waits until a file, and the folder that names it, are on the disk.
+    async fn sync(&self, path: &str) -> object_store::Result<()> {
+        let Some(file) = self.folder.as_ref().map(|it| it.join(path)) else { return Ok(()) };
+        let sync = async {
+            tokio::fs::File::open(&file).await?.sync_all().await?;
+            match file.parent() {
+                Some(folder) => tokio::fs::File::open(folder).await?.sync_all().await,
+                None => Ok(()),
+            }
+        };
+        sync.await.map_err(|error: std::io::Error| Error::Generic { store: "file", source: error.into() })
     }
 
     /// What a file holds, and its version; `None` if there is none.

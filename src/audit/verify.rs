@@ -4,24 +4,24 @@
 //! the entries themselves: each in its one form, and one effective intent for each decision. All that is
 //! wrong is told, with the file and what is wrong with it, not only the first.
 //!
-//! What is proved is that nothing under the checkpoint was changed by anybody who has not its key. Whoever has the key can
-//! sign another log, until somebody else keeps checkpoints, too.
+//! What is proved is that what is under the checkpoint is what its key's holder signed. That it is all that he ever signed shows only an
+//! earlier checkpoint that somebody has kept: whether the log still begins with what that says is looked at, too.
 
 use std::fmt;
 
 use bytes::Bytes;
 use futures::StreamExt;
 
+use super::Entry;
 use super::log::{AT_ONCE, CHECKPOINT};
 use super::store::{Fault, Store, UnfitStore};
 use super::tlog::checkpoint::{Checkpoint, NoCheckpoint};
 use super::tlog::edge::Edge;
 use super::tlog::index::{Index, Judged};
-use super::tlog::merkle::{TreeHash, leaf};
+use super::tlog::merkle::{Frontier, TreeHash, leaf};
 use super::tlog::note::Verifier;
 use super::tlog::slot::{self, Batch};
 use super::tlog::tile::{self, Content, Tile};
-use super::{Entry, EntryKind};
 
 /// Findings that are told; of more, only how many there are.
 const MOST_FINDINGS: usize = 100;
@@ -33,6 +33,8 @@ pub struct Verified {
     pub checkpoint: Checkpoint,
     /// By which keys.
     pub signed_by: Vec<String>,
+    /// The size of the earlier checkpoint that it was held against.
+    pub since: Option<u64>,
     /// Entries in slots that no checkpoint covers yet.
     pub beyond: u64,
     /// How many slots there are.
@@ -83,30 +85,39 @@ impl From<Fault> for Unverified {
     }
 }
 
-/// Verifies the log at an address; `progress` is told how many of how many entries are done.
+/// Verifies the log at an address, and that it begins with what an earlier checkpoint says, if one is given; `progress` is told how many of
+/// how many entries are done.
 ///
 /// # Errors
 /// See [`Unverified`].
 pub async fn verify(
     url: &str,
     verifiers: &[Verifier],
+    earlier: Option<&[u8]>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Result<Verified, Unverified>, UnfitStore> {
-    Ok(verify_in(Store::open(url)?, verifiers, progress).await)
+    Ok(verify_in(Store::open(url)?, verifiers, earlier, progress).await)
 }
 
 /// The same in a store that is open.
 pub(super) async fn verify_in(
     store: Store,
     verifiers: &[Verifier],
+    earlier: Option<&[u8]>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, Unverified> {
     let (checkpoint, signed_by) = signed(&store, verifiers).await?;
+    let earlier = earlier.map(|note| Checkpoint::open(note, &checkpoint.origin, verifiers)).transpose();
+    let earlier =
+        earlier.map_err(|error| Unverified::Nothing(format!("the earlier checkpoint: {error}")))?.map(|it| it.0);
     let mut look = Look { store, findings: Vec::new(), count: 0, leaves: Vec::new() };
     look.at_tiles(&checkpoint, &mut progress).await?;
+    if let Some(earlier) = &earlier {
+        look.at_what_was_before(earlier, &checkpoint);
+    }
     let (slots, beyond) = look.at_slots(checkpoint.size).await?;
     if look.findings.is_empty() {
-        Ok(Verified { checkpoint, signed_by, beyond, slots })
+        Ok(Verified { checkpoint, signed_by, since: earlier.map(|it| it.size), beyond, slots })
     } else {
         Err(Unverified::Wrong { findings: look.findings, count: look.count })
     }
@@ -167,7 +178,7 @@ impl Look {
         let mut bundles = futures::stream::iter(bundles)
             .map(|tile| async move { (tile, read(store, tile).await, read(store, hashes_of(tile)).await) })
             .buffered(AT_ONCE);
-        let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::default(), true);
+        let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::of_all(), true);
         while let Some((tile, entries, hashes)) = bundles.next().await {
             let entries = self.entries(tile, entries?);
             let hashes = self.hashes(hashes_of(tile), hashes?);
@@ -205,6 +216,22 @@ impl Look {
             }
         }
         Ok(())
+    }
+
+    /// Whether the log begins with what was signed before.
+    fn at_what_was_before(&mut self, earlier: &Checkpoint, now: &Checkpoint) {
+        if earlier.size > now.size {
+            let is =
+                format!("is of {} entries, and an earlier one of {}: the log has been cut", now.size, earlier.size);
+            return self.found(CHECKPOINT, is);
+        }
+        let mut tree = Frontier::default();
+        let before = usize::try_from(earlier.size).unwrap_or(usize::MAX);
+        self.leaves.iter().take(before).for_each(|leaf| tree.push(*leaf, |_, _| ()));
+        if tree.root() != earlier.root {
+            let is = format!("is of a log whose first {} entries are others than an earlier one says", earlier.size);
+            self.found(CHECKPOINT, is);
+        }
     }
 
     /// Compares the tiles above the first level with what follows from the entries.
@@ -260,10 +287,7 @@ impl Look {
                     format!("has the number of entry {other}, which decides something else"),
                 );
             }
-            Judged::Spent if entry.kind == EntryKind::Intent => {
-                self.found(format!("entry {at}"), "is an intent whose number was given up before");
-            }
-            Judged::Spent => {}
+            Judged::Spent => self.found(format!("entry {at}"), "is an intent whose number was given up before"),
         }
         index.note(&entry, at);
     }

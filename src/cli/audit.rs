@@ -59,11 +59,19 @@ impl Keys {
                     "--key {given} is no public key (<name>+<id>+<key>), and cannot be read as a file of keys: {error}"
                 ))
             })?;
-            for line in text.lines().filter(|it| !it.trim().is_empty()) {
+            for line in text.lines().filter(|it| !it.trim().is_empty() && !it.starts_with('#')) {
                 verifiers.push(Verifier::parse(line).map_err(|error| End::Arguments(format!("{given}: {error}")))?);
             }
         }
-        if verifiers.is_empty() { Err(End::Arguments("--key names no key".into())) } else { Ok(verifiers) }
+        let Some(first) = verifiers.first() else { return Err(End::Arguments("--key names no key".into())) };
+        let origin = &first.id().name;
+        match verifiers.iter().find(|it| it.id().name != *origin) {
+            Some(other) => {
+                let other = &other.id().name;
+                Err(End::Arguments(format!("the keys are of {origin} and of {other}: one log at a time")))
+            }
+            None => Ok(verifiers),
+        }
     }
 }
 

@@ -59,6 +59,17 @@ impl Outage {
         Ok(())
     }
 
+    /// Whether a call would be refused now; nothing is tried.
+    ///
+    /// # Errors
+    /// How long the server has not answered.
+    pub(crate) fn is_over(&self, now: Instant) -> Result<(), Duration> {
+        match self.lock().as_ref().filter(|it| it.calls >= ENOUGH && now < it.next) {
+            Some(silence) => Err(now.duration_since(silence.since)),
+            None => Ok(()),
+        }
+    }
+
     /// It answered, whatever it said.
     pub(crate) fn answered(&self) {
         *self.lock() = None;

@@ -51,6 +51,9 @@ file:///var/lib/werkbank/audit
 {{- if and (eq .Values.audit.store "S3") (not .Values.audit.s3.url) -}}
 {{- fail "audit.store is S3 but audit.s3.url is empty: set it to s3://bucket/prefix" -}}
 {{- end -}}
+{{- if and .Values.audit.keySecret (eq .Values.audit.store "EmptyDir") -}}
+{{- fail "audit.keySecret is set and audit.store is EmptyDir: every pod would sign a log of its own under one name; set audit.store to S3 or PersistentVolumeClaim" -}}
+{{- end -}}
 {{- if and (eq .Values.audit.store "PersistentVolumeClaim") (not .Values.audit.persistentVolumeClaim.existingClaim) -}}
 {{- fail "audit.store is PersistentVolumeClaim but audit.persistentVolumeClaim.existingClaim is empty: set it to the name of a claim in the release's namespace" -}}
 {{- end -}}

@@ -63,7 +63,7 @@ pub async fn measure(entries: usize) -> Result<Figures> {
 
     let keys = [key()?.verifier()];
     let begin = Instant::now();
-    let verified = verify(&url, &keys, |_, _| ()).await??;
+    let verified = verify(&url, &keys, None, |_, _| ()).await??;
     let took = begin.elapsed();
     let begin = Instant::now();
     let again = Log::open(&url, vec![key()?])?;

@@ -155,6 +155,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("prometheus.url=prometheus:9090", "/prometheus/url"),
     ("audit.store=Disk", "/audit/store"),
     ("audit.store=S3", "set it to s3://bucket/prefix"),
+    ("audit.keySecret=key", "every pod would sign a log of its own"),
     ("audit.store=PersistentVolumeClaim", "set it to the name of a claim"),
     ("kubeApi.burst=10", "raise the burst to at least the rate"),
     ("prometheus.url=http://p:9090,prometheus.allowedNamespaces=null", "nobody could query it"),

@@ -5,21 +5,18 @@
 //! log; the first to come carries the others' entries with its own, and they find their answers when they get there.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::super::store::{Fault, NotCreated};
 use super::super::tlog::index::Judged;
 use super::super::tlog::slot::{self, Batch};
 use super::super::{Appended, Entry, TrailError};
-use super::Log;
 use super::recover::Known;
+use super::{Log, TURN_LIMIT};
 
-/// How long to wait for one's turn: longer than one call to the store takes.
-const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of an entry, at most: what fits into a bundle.
 const LONGEST: usize = u16::MAX as usize;
 
@@ -50,13 +47,20 @@ impl Log {
                 bytes.len()
             )));
         }
+        // Nobody waits behind those who try whether a store answers again.
+        self.store.answers()?;
         loop {
             let (tell, mut told) = oneshot::channel();
             let waiting = Waiting { entry: entry.clone(), bytes: bytes.clone(), tell };
             self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(waiting);
-            // It is long with somebody only while the log is read for the first time.
-            let Ok(mut known) = timeout(TURN_LIMIT, self.known.lock()).await else {
-                return Err(TrailError::Unavailable(format!("the log in {} is still being read", self.store.what())));
+            let mut known = tokio::select! {
+                biased;
+                answer = &mut told => match answer {
+                    Ok(answer) => return answer,
+                    Err(_) => continue,
+                },
+                known = self.known.lock() => known,
+                () = sleep(TURN_LIMIT) => return Err(self.busy().into()),
             };
             loop {
                 match told.try_recv() {
@@ -74,8 +78,12 @@ impl Log {
         let mut some = self.turn();
         let appended = self.store.if_it_answers(self.append_all(known, &mut some)).await;
         if let Err(fault) = appended {
+            if matches!(fault, Fault::Silent(_)) {
+                // The call itself has been counted.
+                self.store.was_silent_for(some.len().saturating_sub(1));
+            }
             for waiting in some {
-                waiting.told(Err(TrailError::Unavailable(fault.to_string())));
+                waiting.told(Err(fault.clone().into()));
             }
         }
     }
@@ -85,7 +93,8 @@ impl Log {
         let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (mut some, mut later) = (Vec::new(), Vec::new());
         let (mut batch, mut numbers) = (Batch::default(), HashSet::new());
-        for waiting in queue.drain(..) {
+        // Who does not wait any more has decided something else meanwhile, or asks again.
+        for waiting in queue.drain(..).filter(|it| !it.tell.is_closed()) {
             let number = (waiting.entry.uid.clone(), waiting.entry.sequence);
             if later.is_empty() && !batch.has_no_room_for(waiting.bytes.len()) && numbers.insert(number) {
                 batch.entries.push(waiting.bytes.clone());
@@ -117,7 +126,8 @@ impl Log {
                     // Not there now; a write under way may still land, and is then found by the next call.
                     (_, NotCreated::Unclear(why)) | (Err(why), NotCreated::Taken) => return Err(why),
                     (Ok(None), NotCreated::Taken) => {
-                        return Err(self.damaged(&path, "was taken and then gone"));
+                        let why = format!("{path} in {} is taken, and not there", self.store.what());
+                        return Err(Fault::Silent(why));
                     }
                 },
             };

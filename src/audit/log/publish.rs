@@ -1,7 +1,8 @@
 //! Publishing: tiles of what is in the slots, and a checkpoint over them, last.
 //!
-//! A checkpoint promises that everything under it can be read, so the files are there before it. It never
-//! goes back: an old leader who wakes finds one that is ahead of his and leaves it.
+//! A checkpoint promises that everything under it can be read, so the files are there before it. It does not
+//! go back: an old leader who wakes finds one that is ahead of his and leaves it, and where the store has conditional writes, one that changed while
+//! he looked is looked at again. (Files have none: there, what an old leader writes in just that moment stands until the next.)
 //!
 //! Who appends publishes a second later. What somebody appended who died before that is published by whoever lives.
 
@@ -11,9 +12,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 
 use super::super::TrailError;
-use super::super::store::Fault;
+use super::super::store::{Fault, NotCreated};
 use super::super::tlog::checkpoint::Checkpoint;
-use super::super::tlog::tile::{FULL, Tile};
+use super::super::tlog::tile::Tile;
 use super::recover::CHECKPOINT;
 use super::{AT_ONCE, Log};
 
@@ -21,13 +22,16 @@ use super::{AT_ONCE, Log};
 const OWN: Duration = Duration::from_secs(1);
 /// How often is looked for what others have appended, and not published, in such steps.
 const OTHERS: u32 = 30;
+/// How often a checkpoint that others change meanwhile is looked at.
+const MOST_LOOKS: usize = 5;
 /// How long to wait after the store has not done it.
 const REST: Duration = Duration::from_secs(10);
 
 impl Log {
     /// Reads the log, and from then on publishes what is on it. Never ends.
     pub async fn keep(&self) {
-        let mut steps = 0_u32;
+        self.read_for_all().await;
+        let mut steps = 1_u32;
         loop {
             let done = if steps.is_multiple_of(OTHERS) {
                 self.publish_what_others_left().await
@@ -76,7 +80,7 @@ impl Log {
     /// The store does not do it; what is on the log stays there, and the next call goes on.
     pub async fn publish(&self) -> Result<bool, TrailError> {
         let published = self.store.if_it_answers(self.publish_all()).await;
-        published.map_err(|fault| TrailError::Unavailable(fault.to_string()))
+        published.map_err(TrailError::from)
     }
 
     async fn publish_all(&self) -> Result<bool, Fault> {
@@ -99,31 +103,40 @@ impl Log {
             known.edge.is_published(size);
             known.own &= known.edge.published() < known.edge.size();
         }
-        self.forget_parts(from, full).await;
+        self.forget_parts(full.into_iter().filter(|it| it.begins_before(from))).await;
         Ok(true)
     }
 
     /// Puts the checkpoint in its place, unless a later one is there.
     async fn sign(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
-        let there = self.store.read(CHECKPOINT).await?;
-        let (there, version) = there.map(|(note, version)| (self.opened(&note), version)).unzip();
-        if let Some(there) = there.transpose()? {
+        let signed = checkpoint.signed(&self.signers).into_bytes();
+        for _ in 0..MOST_LOOKS {
+            let Some((note, version)) = self.store.read(CHECKPOINT).await? else {
+                match self.store.create(CHECKPOINT, signed.clone()).await {
+                    Ok(()) => return Ok(()),
+                    Err(NotCreated::Taken) => continue,
+                    Err(NotCreated::Unclear(why)) => return Err(why),
+                }
+            };
+            let there = self.opened(&note)?;
             match there.size.cmp(&checkpoint.size) {
-                Ordering::Less => {}
                 Ordering::Equal if there.root != checkpoint.root => {
                     return Err(self.damaged(CHECKPOINT, "is of another log of the same length"));
                 }
                 Ordering::Equal | Ordering::Greater => return Ok(()),
+                Ordering::Less => {}
+            }
+            if self.store.write(CHECKPOINT, signed.clone(), Some(version)).await? {
+                return Ok(());
             }
         }
-        // If it is another version by now, another leader has just signed; what is there is not older than what was read.
-        self.store.write(CHECKPOINT, checkpoint.signed(&self.signers).into_bytes(), version).await.map(drop)
+        Err(Fault::Silent(format!("others keep changing the checkpoint in {}", self.store.what())))
     }
 
-    /// Removes the narrower versions of tiles that are full now. Nobody needs them, and a store that keeps them is no worse.
-    async fn forget_parts(&self, from: u64, full: Vec<Tile>) {
-        let had_parts = full.into_iter().filter(|it| from > 0 || it.width == FULL);
-        for tile in had_parts {
+    /// Removes the narrower versions of tiles that are full now: at most one in each row had any. Nobody needs them, and a store
+    /// that keeps them is no worse, only larger.
+    async fn forget_parts(&self, full: impl Iterator<Item = Tile>) {
+        for tile in full {
             if let Err(fault) = self.store.remove_below(&format!("{tile}.p")).await {
                 tracing::debug!(%tile, error = %fault, "parts of a full tile are not removed");
             }

@@ -3,6 +3,10 @@
 //! The entries under the checkpoint are read from their bundles and must lead to its root; what has been appended since is in the slots
 //! behind. If anything is not as it was written, nothing is known and nothing is appended.
 
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::super::Entry;
@@ -15,6 +19,12 @@ use super::super::tlog::slot::{self, Batch};
 use super::super::tlog::tile::{self, Content, Tile};
 use super::{AT_ONCE, Log};
 
+/// How long to wait before a log that could not be read is read again.
+const REST: Duration = Duration::from_secs(10);
+/// The same, of one that is damaged and has been for long.
+const LONGEST_REST: Duration = Duration::from_mins(10);
+/// How often a file is asked for while the log is read: one silent moment must not cost all that has been read.
+const PATIENCE: usize = 3;
 /// Where the signed size and root are.
 pub(in crate::audit) const CHECKPOINT: &str = "checkpoint";
 
@@ -32,13 +42,44 @@ pub(super) struct Known {
 }
 
 impl Log {
-    /// What is known; it is read if nothing is.
+    /// What is known; it is read if nothing is, unless somebody does so for all.
     pub(super) async fn recovered<'a>(&self, known: &'a mut Option<Known>) -> Result<&'a mut Known, Fault> {
         let read = match known.take() {
             Some(known) => known,
-            None => self.recover(&mut |_, _| ()).await?,
+            None => {
+                if let Some(fault) = self.unread().clone() {
+                    return Err(fault);
+                }
+                self.recover(&mut |_, _| ()).await?
+            }
         };
         Ok(known.insert(read))
+    }
+
+    /// Reads it for all, who are refused at once until it is read: a log of years takes longer than anybody may wait. One that
+    /// is damaged is looked at again more and more seldom.
+    pub(super) async fn read_for_all(&self) {
+        let mut rest = REST;
+        *self.unread() = Some(Fault::Wrong(format!("the log in {} is still being read", self.store.what())));
+        loop {
+            match self.recover(&mut |_, _| ()).await {
+                Ok(known) => {
+                    *self.known.lock().await = Some(known);
+                    *self.unread() = None;
+                    return;
+                }
+                Err(fault) => {
+                    tracing::warn!(error = %fault, "the audit log cannot be read; decisions that need a record wait");
+                    rest = if matches!(fault, Fault::Damaged(_)) { (rest * 2).min(LONGEST_REST) } else { REST };
+                    *self.unread() = Some(fault);
+                    tokio::time::sleep(rest).await;
+                }
+            }
+        }
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads it, and tells of each entry under the checkpoint and its place.
@@ -97,7 +138,7 @@ impl Log {
         tell: &mut impl FnMut(u64, &Entry),
     ) -> Result<(), Fault> {
         let bundles = Tile::all(checkpoint.size).into_iter().filter(|it| it.content == Content::Entries);
-        let mut bundles = futures::stream::iter(bundles).map(|tile| self.bundle(tile)).buffered(AT_ONCE);
+        let mut bundles = futures::stream::iter(bundles).map(|tile| self.bundle_patiently(tile)).buffered(AT_ONCE);
         while let Some((tile, bytes)) = bundles.try_next().await? {
             let entries = tile::entries(tile, &bytes).map_err(|it| self.damaged(&tile.to_string(), &it.to_string()))?;
             for (at, bytes) in (tile.first()..checkpoint.size).zip(entries) {
@@ -113,6 +154,16 @@ impl Log {
             Ok(())
         } else {
             Err(self.damaged("one of tile/entries", "does not lead to the checkpoint's root"))
+        }
+    }
+
+    async fn bundle_patiently(&self, tile: Tile) -> Result<(Tile, Bytes), Fault> {
+        let mut tries = 1;
+        loop {
+            match self.bundle(tile).await {
+                Err(Fault::Silent(_)) if tries < PATIENCE => tries += 1,
+                done => return done,
+            }
         }
     }
 

@@ -52,6 +52,11 @@ impl Checkpoint {
     /// It is not to be believed, or is none, or another log's.
     pub fn open<'a>(note: &[u8], origin: &str, by: &'a [Verifier]) -> Result<(Self, Vec<&'a KeyId>), NoCheckpoint> {
         let (text, signed) = note::open(note, by)?;
+        // Keys are a log's own: another one's says nothing of this.
+        let signed: Vec<&KeyId> = signed.into_iter().filter(|it| it.name == origin).collect();
+        if signed.is_empty() {
+            return Err(NoNote::Unsigned(Vec::new()).into());
+        }
         let checkpoint = Self::parse(text).ok_or(NoCheckpoint::Malformed)?;
         if checkpoint.origin == origin {
             Ok((checkpoint, signed))

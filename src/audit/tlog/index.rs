@@ -9,14 +9,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::super::{Entry, EntryKind};
 
-/// Sequence numbers that are remembered of a resource. What is older is spent.
+/// Sequence numbers that an operator remembers of a resource. What is older is spent.
 const REMEMBERED: usize = 256;
 /// Entries of a name that its history goes back.
 const LONGEST_HISTORY: usize = 256;
 
 /// What the log holds, as far as appending needs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Index {
+    /// Sequence numbers that are remembered of a resource.
+    remembered: usize,
     /// By uid.
     resources: HashMap<Box<str>, Numbers>,
     /// Places of what is about a namespace and name, the newest last.
@@ -58,7 +60,19 @@ pub enum Judged {
     Spent,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self { remembered: REMEMBERED, resources: HashMap::new(), names: HashMap::new() }
+    }
+}
+
 impl Index {
+    /// One that forgets no number: for who verifies a log.
+    #[must_use]
+    pub fn of_all() -> Self {
+        Self { remembered: usize::MAX, ..Self::default() }
+    }
+
     /// What becomes of the entry.
     #[must_use]
     pub fn judge(&self, entry: &Entry) -> Judged {
@@ -82,7 +96,7 @@ impl Index {
         let numbers = self.resources.entry(entry.uid.as_str().into()).or_default();
         let place = Place { decision: decision(entry), at };
         numbers.by_number.entry(entry.sequence).or_default().of_mut(entry.kind).get_or_insert(place);
-        while numbers.by_number.len() > REMEMBERED {
+        while numbers.by_number.len() > self.remembered {
             if let Some((spent, _)) = numbers.by_number.pop_first() {
                 numbers.spent = numbers.spent.max(spent);
             }

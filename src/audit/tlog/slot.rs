@@ -93,7 +93,7 @@ impl Batch {
         let entries: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
         // Without its last line end the last entry may be cut short.
         let is = entries.len() - usize::from(!bytes.ends_with(b"\n") && !entries.is_empty());
-        if is == due { Ok(Self { first, entries }) } else { Err(NoSlot::Entries { is, due }) }
+        if is == due && due > 0 { Ok(Self { first, entries }) } else { Err(NoSlot::Entries { is, due }) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The tree is cut into tiles, eight levels high. A tile at level L holds the hashes of up to 256 complete subtrees of
 //! 2^(8·L) entries each; what lies between is computed. Beside each tile of level 0 is a bundle with its entries
 //! themselves. A tile that is full never changes; one that is not yet full has its width in its name, so
-//! no file is ever written over, but for the checkpoint.
+//! no file ever gets another content, but for the checkpoint.
 //!
 //! | | |
 //! |---|---|
@@ -98,6 +98,16 @@ impl Tile {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.width >= FULL
+    }
+
+    /// Whether a log of `size` entries had something of it.
+    #[must_use]
+    pub fn begins_before(&self, size: u64) -> bool {
+        let level = match self.content {
+            Content::Entries => 0,
+            Content::Hashes(level) => level,
+        };
+        self.first() < size >> (u32::from(level) * u32::from(HEIGHT))
     }
 
     /// The place of its first hash, or entry, in its row.

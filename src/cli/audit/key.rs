@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::json;
 
 use super::End;
 use crate::audit::tlog::note::Signer;
@@ -23,11 +24,15 @@ pub(super) fn run(arguments: &KeyArguments) -> Result<String, End> {
         End::Arguments(format!("{:?} is no origin: write a name without spaces and `+`", arguments.origin))
     })?;
     let public = signer.verifier();
-    eprintln!("The public key, for `werkbank audit verify --key` and whoever checks the log:\n{public}");
+    eprintln!(
+        "The public key, for `werkbank audit verify --key` and whoever checks the log:\n{public}\nKeep a copy of the private one: without it the log cannot go on."
+    );
     Ok(secret(&arguments.secret, &signer.text(&seed), &public.to_string()))
 }
 
 fn secret(name: &str, private: &str, public: &str) -> String {
+    // JSON's strings are YAML's, whatever is in them.
+    let (name, public) = (json!(name), json!(public));
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  annotations:\n    werkbank.dev/audit-public-key: {public}\n\
          stringData:\n  keys: |\n    {private}\n"

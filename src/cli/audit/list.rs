@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{End, Keys};
-use crate::audit::{Entry, EntryKind, Log};
+use crate::audit::{Entry, EntryKind, Log, TrailError};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
@@ -84,45 +84,72 @@ pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
     let log =
         Log::signed_by(&arguments.log, arguments.keys.verifiers()?).map_err(|it| End::Arguments(it.to_string()))?;
     let mut found = Vec::new();
-    let take = |at: u64, entry: &Entry| {
+    let take = |at: u64, entry: &Entry, signed: bool| {
         if arguments.only.takes(entry) {
-            found.push((at, entry.clone()));
+            found.push(Found { at, signed, entry: entry.clone() });
         }
     };
-    log.each(take).await.map_err(|error| End::Unread(error.to_string()))?;
+    log.each(take).await.map_err(|error| match error {
+        TrailError::Damaged(why) => End::Wrong(why),
+        error => End::Unread(error.to_string()),
+    })?;
     Ok(match arguments.output {
         Output::Table => table(&found),
-        Output::Json => {
-            found.iter().map(|(at, entry)| format!("{}\n", json!({"index": at.to_string(), "entry": entry}))).collect()
-        }
+        Output::Json => found.iter().map(Found::json).collect(),
     })
 }
 
-fn table(found: &[(u64, Entry)]) -> String {
-    if found.is_empty() {
-        return "nothing on the log is of that kind\n".into();
+/// An entry that is listed.
+#[derive(Debug, Clone)]
+struct Found {
+    at: u64,
+    /// Whether it is under the checkpoint.
+    signed: bool,
+    entry: Entry,
+}
+
+impl Found {
+    fn json(&self) -> String {
+        let Self { at, signed, entry } = self;
+        format!("{}\n", json!({"index": at.to_string(), "signed": signed, "entry": entry}))
     }
-    let header = ["INDEX", "TIME", "TYPE", "DECISION", "SUBJECT", "REVISION", "WEIGHT", "ID"].map(str::to_owned);
-    let row = |(at, entry): &(u64, Entry)| {
+
+    fn row(&self) -> [String; 9] {
+        let entry = &self.entry;
         [
-            at.to_string(),
+            self.at.to_string(),
             entry.time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
             type_of(entry).to_owned(),
             entry.decision.clone(),
             format!("{}/{}", entry.namespace, entry.name),
             entry.revision.clone(),
             entry.weight.clone(),
+            if self.signed { "yes" } else { "not yet" }.to_owned(),
             entry.id(),
         ]
-    };
-    let rows: Vec<[String; 8]> = std::iter::once(header).chain(found.iter().map(row)).collect();
-    let mut widths = [0; 8];
+        .map(|cell| plain(&cell))
+    }
+}
+
+/// Without what moves a terminal's cursor: what no checkpoint covers may be anybody's.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { '\u{fffd}' } else { it }).collect()
+}
+
+fn table(found: &[Found]) -> String {
+    if found.is_empty() {
+        return "nothing on the log is of that kind\n".into();
+    }
+    let header =
+        ["INDEX", "TIME", "TYPE", "DECISION", "SUBJECT", "REVISION", "WEIGHT", "SIGNED", "ID"].map(str::to_owned);
+    let rows: Vec<[String; 9]> = std::iter::once(header).chain(found.iter().map(Found::row)).collect();
+    let mut widths = [0; 9];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; 9]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
@@ -156,13 +183,15 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_entry() {
-        let found =
-            [(7, entry("churn", "Shift", "2026-11-29")), (12, entry("propensity", "Promote", "2026-11-29T12:00:00Z"))];
-        let ids = found.clone().map(|it| it.1.id());
+        let found = [
+            Found { at: 7, signed: true, entry: entry("churn", "Shift", "2026-11-29") },
+            Found { at: 12, signed: false, entry: entry("prop\u{1b}[2J", "Promote", "2026-11-29T12:00:00Z") },
+        ];
+        let ids = found.clone().map(|it| it.entry.id());
         let expected = format!(
-            "INDEX  TIME                  TYPE    DECISION  SUBJECT         REVISION  WEIGHT  ID\n\
-             7      2026-11-29T00:00:00Z  Intent  Shift     crm/churn       s1-abc    25%     {}\n\
-             12     2026-11-29T12:00:00Z  Intent  Promote   crm/propensity  s1-abc    25%     {}\n",
+            "INDEX  TIME                  TYPE    DECISION  SUBJECT       REVISION  WEIGHT  SIGNED   ID\n\
+             7      2026-11-29T00:00:00Z  Intent  Shift     crm/churn     s1-abc    25%     yes      {}\n\
+             12     2026-11-29T12:00:00Z  Intent  Promote   crm/prop\u{fffd}[2J  s1-abc    25%     not yet  {}\n",
             ids[0], ids[1]
         );
         assert_eq!(table(&found), expected);

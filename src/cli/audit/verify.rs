@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bar::Bar;
+use super::list::plain;
 use super::{End, Keys};
 use crate::audit::Entry;
 use crate::audit::proof::{Bundle, NoProof};
@@ -18,6 +19,9 @@ pub(super) struct VerifyArguments {
     /// A proof bundle that `werkbank audit export` wrote: verified by itself, without the log
     #[arg(long)]
     proof: Option<PathBuf>,
+    /// A copy of an earlier checkpoint of the log: verify that the log still begins with what it says
+    #[arg(long, conflicts_with = "proof")]
+    since: Option<PathBuf>,
     /// Say of the entry with this id, too, that it is on the log
     #[arg(long, conflicts_with = "proof")]
     entry: Option<String>,
@@ -33,13 +37,15 @@ pub(super) async fn run(arguments: &VerifyArguments) -> Result<String, End> {
         let (checkpoint, entries) = Bundle::parse(&text).and_then(|it| it.check(&verifiers)).map_err(no_proof)?;
         let entries: String = entries.iter().map(told).collect();
         return Ok(format!(
-            "{entries}on the log {}, under its checkpoint of {} entries\n",
+            "{entries}on the log {}, under its checkpoint of {} entries. That there is no more of this decision is not proved\n",
             checkpoint.origin, checkpoint.size
         ));
     }
     let log = arguments.log.as_deref().unwrap_or_default();
     let mut bar = Bar::new();
-    let verified = verify(log, &verifiers, |done, of| bar.at(done, of)).await;
+    let earlier = arguments.since.as_ref().map(std::fs::read).transpose();
+    let earlier = earlier.map_err(|error| End::Arguments(format!("--since: {error}")))?;
+    let verified = verify(log, &verifiers, earlier.as_deref(), |done, of| bar.at(done, of)).await;
     drop(bar);
     let verified = verified.map_err(|error| End::Arguments(error.to_string()))?.map_err(unverified)?;
     let mut page = page(&verified);
@@ -52,13 +58,15 @@ pub(super) async fn run(arguments: &VerifyArguments) -> Result<String, End> {
 }
 
 fn page(verified: &Verified) -> String {
-    let Verified { checkpoint, signed_by, beyond, slots } = verified;
+    let Verified { checkpoint, signed_by, since, beyond, slots } = verified;
+    let since = since.map(|size| format!("it begins with the {size} entries of the earlier checkpoint\n"));
+    let since = since.unwrap_or_default();
     let beyond = match beyond {
         0 => String::new(),
         count => format!("; {count} more in slots, which no checkpoint covers yet"),
     };
     format!(
-        "verified: {} entries of the log {}, signed by {}\n{slots} slots hold the same entries{beyond}\n",
+        "verified: {} entries of the log {}, signed by {}\n{slots} slots hold the same entries{beyond}\n{since}",
         checkpoint.size,
         checkpoint.origin,
         signed_by.join(" and "),
@@ -69,10 +77,8 @@ fn page(verified: &Verified) -> String {
 pub(super) fn told(entry: &Entry) -> String {
     let Entry { kind, decision, subject_kind, namespace, name, revision, weight, time, reason, .. } = entry;
     let to = if revision.is_empty() { String::new() } else { format!(", {revision} at {weight}") };
-    format!(
-        "{} {kind:?} {decision} of {subject_kind} {namespace}/{name}{to}: {reason}\n",
-        time.format("%Y-%m-%dT%H:%M:%SZ")
-    )
+    let time = time.format("%Y-%m-%dT%H:%M:%SZ");
+    plain(&format!("{time} {kind:?} {decision} of {subject_kind} {namespace}/{name}{to}: {reason}")) + "\n"
 }
 
 fn unverified(error: Unverified) -> End {
@@ -92,6 +98,7 @@ pub(super) fn no_proof(error: NoProof) -> End {
     match error {
         NoProof::Unread(why) => End::Unread(why),
         NoProof::Unknown(_) | NoProof::Unsigned(_) => End::Unknown(error.to_string()),
+        NoProof::Damaged(why) => End::Wrong(why),
         NoProof::Checkpoint(_) | NoProof::Malformed(_) | NoProof::Elsewhere(_) => {
             End::Wrong(format!("nothing is proved: {error}"))
         }
