@@ -224,5 +224,4 @@ impl Trail for Log {
 }
 
 #[cfg(test)]
-#[path = "log_tests.rs"]
 mod tests;

@@ -1,6 +1,7 @@
 //! `werkbank fetch`, the real binary, against a real S3-compatible server; and the
-//! trail, whose put-if-absent must hold there too.
+//! audit log, whose put-if-absent must hold there too.
 
+mod audit_log;
 mod identity;
 #[path = "../s3/mod.rs"]
 mod s3;
@@ -11,7 +12,6 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,7 +23,6 @@ use sha2::{Digest, Sha256};
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
 use werkbank::api::artifact_report::ArtifactReport;
-use werkbank::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
 use werkbank_e2e::workbench::sibling;
 
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
@@ -263,27 +262,6 @@ fn peak_memory_kib(process: &mut Child) -> Result<u64> {
     Ok(peak)
 }
 
-fn intent(decision: &str) -> Entry {
-    Entry {
-        kind: EntryKind::Intent,
-        subject_kind: "ModelDeployment".to_owned(),
-        namespace: "crm".to_owned(),
-        name: "churn".to_owned(),
-        uid: "uid-1".to_owned(),
-        generation: 1,
-        spec_digest: String::new(),
-        attempt: "r-1-uid".to_owned(),
-        sequence: 1,
-        decision: decision.to_owned(),
-        reason: "the step is over".to_owned(),
-        revision: "r".to_owned(),
-        weight: "5%".to_owned(),
-        time: chrono::DateTime::UNIX_EPOCH,
-        lease_epoch: 1,
-        operator: String::new(),
-    }
-}
-
 fn store(s3: &S3) -> Result<AmazonS3> {
     // moto puts five gibibytes together in more than the usual thirty seconds.
     let patient = ClientOptions::new().with_timeout_disabled().with_allow_http(true);
@@ -296,24 +274,4 @@ fn store(s3: &S3) -> Result<AmazonS3> {
         .with_secret_access_key("test")
         .build()?;
     Ok(store)
-}
-
-#[tokio::test]
-async fn a_place_in_the_trail_is_given_once_on_s3_too() {
-    let s3 = S3::start().unwrap();
-    let store = Arc::new(store(&s3).unwrap());
-    let trail = Log::over(store, "trail".into(), "s3://models/trail".to_owned(), Vec::new());
-    let shift = intent("Shift");
-    assert_eq!(trail.append(&shift).await, Ok(Appended::New));
-    assert_eq!(trail.append(&shift).await, Ok(Appended::AlreadyThere));
-    assert_eq!(
-        trail.append(&intent("RollBack")).await,
-        Err(TrailError::SequenceTaken { holder: Box::new(shift.clone()) })
-    );
-    assert_eq!(trail.of_resource("uid-1").await, Ok(vec![shift.clone()]));
-
-    drop(s3);
-    let began = Instant::now();
-    assert!(matches!(trail.append(&shift).await, Err(TrailError::Unavailable(_))));
-    assert!(began.elapsed() < Duration::from_millis(5500), "{:?}", began.elapsed());
 }

@@ -117,30 +117,36 @@ impl Log {
             }
             let entries = some.iter().map(|it| it.bytes.clone()).collect();
             let batch = Batch { first: log.edge.size(), entries };
-            let path = slot::path(log.slot);
-            let found = match self.store.create(&path, batch.encode()).await {
-                Ok(()) => batch.clone(),
-                // Somebody else's, or one's own whose answer got lost: what is there decides.
-                Err(refused) => match (self.store.read(&path).await, refused) {
-                    (Ok(Some((bytes, _))), _) => self.batch(log.slot, &bytes)?,
-                    // Not there now; a write under way may still land, and is then found by the next call.
-                    (_, NotCreated::Unclear(why)) | (Err(why), NotCreated::Taken) => return Err(why),
-                    (Ok(None), NotCreated::Taken) => {
-                        let why = format!("{path} in {} is taken, and not there", self.store.what());
-                        return Err(Fault::Silent(why));
-                    }
-                },
-            };
+            let (found, appended) = self.create_or_read(log.slot, &batch).await?;
             let is_own = found == batch;
             self.take(log, found)?;
             if is_own {
                 log.own = true;
                 for waiting in some.drain(..) {
-                    waiting.told(Ok(Appended::New));
+                    waiting.told(Ok(appended));
                 }
                 return Ok(());
             }
             self.follow(log).await?;
+        }
+    }
+
+    /// What the slot holds: this batch, if nobody else was first or others had decided the very same.
+    async fn create_or_read(&self, number: u64, batch: &Batch) -> Result<(Batch, Appended), Fault> {
+        let path = slot::path(number);
+        let refused = match self.store.create(&path, batch.encode()).await {
+            Ok(()) => return Ok((batch.clone(), Appended::New)),
+            Err(refused) => refused,
+        };
+        // Somebody else's, or one's own whose answer got lost: what is there decides.
+        match (self.store.read(&path).await, refused) {
+            (Ok(Some((bytes, _))), NotCreated::Taken) => Ok((self.batch(number, &bytes)?, Appended::AlreadyThere)),
+            (Ok(Some((bytes, _))), NotCreated::Unclear(_)) => Ok((self.batch(number, &bytes)?, Appended::New)),
+            // Not there now; a write under way may still land, and is then found by the next call.
+            (_, NotCreated::Unclear(why)) | (Err(why), NotCreated::Taken) => Err(why),
+            (Ok(None), NotCreated::Taken) => {
+                Err(Fault::Silent(format!("{path} in {} is taken, and not there", self.store.what())))
+            }
         }
     }
 

@@ -1,0 +1,75 @@
+//! The log on a store in memory, or in a folder.
+
+mod damage;
+mod flaky;
+mod leaders;
+mod numbers;
+mod publishing;
+mod store;
+mod turns;
+
+use chrono::DateTime;
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+use self::flaky::Flaky;
+use super::super::EntryKind;
+use super::*;
+
+fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
+    Entry {
+        kind,
+        subject_kind: "ModelDeployment".into(),
+        namespace: "crm".into(),
+        name: "churn".into(),
+        uid: "0d7b6c1e-0000-4000-8000-000000000001".into(),
+        generation: 2,
+        spec_digest: String::new(),
+        attempt: "s1-abc-1-0d7b".into(),
+        sequence,
+        decision: decision.into(),
+        reason: "the step is over".into(),
+        revision: "s1-abc".into(),
+        weight: "25%".into(),
+        time: DateTime::from_timestamp(1_763_900_000, 0).unwrap(),
+        lease_epoch: 3,
+        operator: String::new(),
+    }
+}
+
+/// A log in a folder that its checkpoints are signed in.
+async fn trail(dir: &tempfile::TempDir) -> Log {
+    Log::open(&format!("file://{}/trail", dir.path().display()), vec![key()]).unwrap()
+}
+
+fn key() -> Signer {
+    Signer::of_seed("werkbank.dev/log/test/1", &[7; 32]).unwrap()
+}
+
+/// A store that answers nothing in time.
+fn hung() -> Arc<ThrottledStore<InMemory>> {
+    let forever = Duration::from_secs(3600);
+    let waits = ThrottleConfig { wait_put_per_call: forever, wait_get_per_call: forever, ..Default::default() };
+    Arc::new(ThrottledStore::new(InMemory::new(), waits))
+}
+
+fn in_store(store: Arc<dyn ObjectStore>) -> Log {
+    Log::over(store, Path::from("trail"), "s3://models/trail".into(), vec![])
+}
+
+fn over(store: &Arc<Flaky>) -> Log {
+    Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key()])
+}
+
+fn numbered(resource: usize, sequence: i64) -> Entry {
+    Entry { uid: format!("uid-{resource}"), ..entry(EntryKind::Intent, sequence, "Shift") }
+}
+
+/// All entries on the log, in its order, read by somebody who knows nothing of it.
+async fn all(store: &Arc<Flaky>) -> Vec<Entry> {
+    let reader = over(store);
+    let mut known = reader.known.lock().await;
+    let known = reader.recovered(&mut known).await.unwrap();
+    let places: Vec<u64> = (0..known.edge.size()).collect();
+    reader.entries_at(known, &places).await.unwrap()
+}
