@@ -43,9 +43,9 @@ enum Action {
         /// What is measured.
         #[arg(long, value_enum, default_value = "rollouts")]
         part: Part,
-        /// How many deployments there are; of breaches, how many are watched at the same time.
-        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=20_000))]
-        deployments: u16,
+        /// How many deployments there are; of breaches, how many are watched at the same time; of the audit log, how many entries.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+        deployments: u32,
         /// Who accepts the routes.
         #[arg(long, value_enum, default_value = "writer")]
         acceptance: Acceptance,
@@ -91,7 +91,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Action::Demo => runtime.block_on(demo()),
         Action::Bench { part, deployments, acceptance } => {
-            runtime.block_on(bench(part, deployments.into(), acceptance))
+            runtime.block_on(bench(part, usize::try_from(deployments).unwrap_or(usize::MAX), acceptance))
         }
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
     }

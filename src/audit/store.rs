@@ -3,6 +3,7 @@
 //! A store that does not answer stops nobody but who has something to record: rollbacks do not wait for it, and after a few calls
 //! nobody waits for it. Before the first entry it has to show that it refuses a second write to the same place.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,14 +173,12 @@ impl Store {
     /// Waits until a file, and the folder that names it, are on the disk.
     async fn sync(&self, path: &str) -> object_store::Result<()> {
         let Some(file) = self.folder.as_ref().map(|it| it.join(path)) else { return Ok(()) };
-        let sync = async {
-            tokio::fs::File::open(&file).await?.sync_all().await?;
-            match file.parent() {
-                Some(folder) => tokio::fs::File::open(folder).await?.sync_all().await,
-                None => Ok(()),
-            }
+        let sync = move || {
+            File::open(&file)?.sync_all()?;
+            file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
-        sync.await.map_err(|error: std::io::Error| Error::Generic { store: "file", source: error.into() })
+        let synced = tokio::task::spawn_blocking(sync).await.map_err(std::io::Error::other).flatten();
+        synced.map_err(|error| Error::Generic { store: "file", source: error.into() })
     }
 
     /// What a file holds, and its version; `None` if there is none.
