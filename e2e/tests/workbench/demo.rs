@@ -66,8 +66,9 @@ fn the_demo_keeps_every_promise_and_stays_to_be_looked_at() {
     let runs = tempfile::tempdir().unwrap();
     let kept = Kept::run(&mut Command::new(WORKBENCH), runs.path());
     let told = kept.told.join("\n");
-    assert!(told.contains("\nAll 14 promises were kept.") && !told.contains("BROKEN"), "{told}");
+    assert!(told.contains("\nAll 17 promises were kept.") && !told.contains("BROKEN"), "{told}");
     assert!(told.contains("nobody approves their own work, and anna@example.com has submitted churn-v3"), "{told}");
+    assert!(told.contains("werkbank audit: the log is not what was signed:"), "{told}");
     assert!(!told.contains(['\r', '\x1b']), "lines for people and programs, not for a terminal: {told}");
 
     let serves = kept.shell("kubectl -n crm get md churn -o 'jsonpath={.status.stable.name} {.spec.modelRef.name}'");
