@@ -67,7 +67,7 @@ pub async fn measure(entries: usize) -> Result<Figures> {
     let took = begin.elapsed();
     let begin = Instant::now();
     let again = Log::open(&url, vec![key()?])?;
-    again.append(&entry(0)).await.map_err(|error| anyhow!(error))?;
+    again.append(&entry(size.max(3 * SOME) - 1)).await.map_err(|error| anyhow!(error))?;
     let recovered = begin.elapsed();
     let (proved, checked) = proofs(&url, &keys).await?;
     Ok(Figures {
