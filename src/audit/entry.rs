@@ -182,29 +182,35 @@ impl Entry {
     }
 }
 
+/// An intent, as good as any.
+#[cfg(test)]
+pub(crate) fn sample() -> Entry {
+    Entry {
+        kind: EntryKind::Intent,
+        subject_kind: "ModelDeployment".into(),
+        namespace: "crm".into(),
+        name: "churn".into(),
+        uid: "0d7b6c1e".into(),
+        generation: 2,
+        spec_digest: String::new(),
+        attempt: "s1-abc-1-0d7b".into(),
+        sequence: 1,
+        decision: "Shift".into(),
+        reason: "the step is over".into(),
+        revision: "s1-abc".into(),
+        weight: "25%".into(),
+        time: DateTime::from_timestamp(1_763_900_000, 0).unwrap_or_default(),
+        lease_epoch: 3,
+        operator: "0.1.0".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entry() -> Entry {
-        Entry {
-            kind: EntryKind::Intent,
-            subject_kind: "ModelDeployment".into(),
-            namespace: "crm".into(),
-            name: "churn".into(),
-            uid: "0d7b6c1e".into(),
-            generation: 2,
-            spec_digest: "sha256:00".into(),
-            attempt: "s1-abc-1-0d7b".into(),
-            sequence: (1 << 53) + 1,
-            decision: "Shift".into(),
-            reason: "the step is over".into(),
-            revision: "s1-abc".into(),
-            weight: "25%".into(),
-            time: DateTime::from_timestamp(1_763_900_000, 0).unwrap(),
-            lease_epoch: 3,
-            operator: "0.1.0".into(),
-        }
+        Entry { spec_digest: "sha256:00".into(), sequence: (1 << 53) + 1, ..sample() }
     }
 
     #[test]

@@ -18,7 +18,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -30,6 +29,7 @@ use self::append::Waiting;
 pub(super) use self::recover::CHECKPOINT;
 use self::recover::Known;
 use super::store::{Fault, Store, UnfitStore};
+use super::tlog::index::Index;
 use super::tlog::note::{Signer, Verifier};
 use super::tlog::tile::{self, Tile};
 use super::{Appended, Entry, Trail, TrailError};
@@ -108,14 +108,7 @@ impl Log {
     /// # Errors
     /// The store does not answer, or the log is damaged.
     pub async fn of_resource(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
-        let read = async {
-            let mut known = self.known.lock().await;
-            let known = self.recovered(&mut known).await?;
-            self.follow(known).await?;
-            let places: Vec<u64> = known.index.of_resource(uid);
-            self.entries_at(known, &places).await
-        };
-        read.await.map_err(|fault: Fault| fault.into())
+        Ok(self.look_up(|index| index.of_resource(uid)).await?)
     }
 
     /// Tells of each entry, in the log's order, with its place, and whether it is under the checkpoint.
@@ -143,15 +136,16 @@ impl Log {
     /// The newest entries about a namespace and name, the newest first; also those that another process has just appended.
     async fn newest(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
         self.store.answers()?;
-        let newest = self.store.if_it_answers(self.newest_of_all(namespace, name));
+        let newest = self.store.if_it_answers(self.look_up(|index| index.history(namespace, name)));
         timeout(TURN_LIMIT, newest).await.unwrap_or_else(|_| Err(self.busy()))
     }
 
-    async fn newest_of_all(&self, namespace: &str, name: &str) -> Result<Vec<Entry>, Fault> {
+    /// The entries at the places that the index names, once it knows what others have appended, too.
+    async fn look_up(&self, places: impl FnOnce(&Index) -> Vec<u64>) -> Result<Vec<Entry>, Fault> {
         let mut known = self.known.lock().await;
         let known = self.recovered(&mut known).await?;
         self.follow(known).await?;
-        let places = known.index.history(namespace, name);
+        let places = places(&known.index);
         self.entries_at(known, &places).await
     }
 
@@ -163,35 +157,24 @@ impl Log {
         tiles.sort_unstable();
         tiles.dedup();
         let read = futures::stream::iter(tiles).map(|tile| async move { Ok((tile.index, self.bundle(tile).await?)) });
-        let bundles: HashMap<u64, (Tile, Bytes)> = read.buffer_unordered(AT_ONCE).try_collect().await?;
-        places
-            .iter()
-            .map(|at| {
-                let bytes = match known.edge.entry(*at) {
-                    Some(bytes) => Some(bytes),
-                    None => bundles.get(&(at / u64::from(tile::FULL))).and_then(|(tile, bytes)| {
-                        let place = usize::try_from(at - tile.first()).ok()?;
-                        tile::entries(*tile, bytes).ok()?.get(place).copied()
-                    }),
-                };
-                bytes.map_or_else(
-                    || Err(self.damaged(&format!("entry {at}"), "is not where it should be")),
-                    |it| self.entry(*at, it),
-                )
-            })
-            .collect()
+        let bundles: HashMap<u64, Vec<Vec<u8>>> = read.buffer_unordered(AT_ONCE).try_collect().await?;
+        let elsewhere = |at: u64| {
+            let place = usize::try_from(at % u64::from(tile::FULL)).ok()?;
+            bundles.get(&(at / u64::from(tile::FULL)))?.get(place).map(Vec::as_slice)
+        };
+        let entry = |at: u64| match known.edge.entry(at).or_else(|| elsewhere(at)) {
+            Some(bytes) => self.entry(at, bytes),
+            None => Err(self.damaged(&format!("entry {at}"), "is not where it should be")),
+        };
+        places.iter().map(|at| entry(*at)).collect()
     }
 
-    /// A bundle of entries, or the wider one that has taken its place.
-    async fn bundle(&self, tile: Tile) -> Result<(Tile, Bytes), Fault> {
-        for tile in [tile, Tile { width: tile::FULL, ..tile }] {
-            let path = tile.to_string();
-            if let Some((bytes, _)) = self.store.read(&path).await? {
-                tile::entries(tile, &bytes).map_err(|error| self.damaged(&path, &error.to_string()))?;
-                return Ok((tile, bytes));
-            }
-        }
-        Err(self.damaged(&tile.to_string(), "is missing"))
+    /// The entries of a bundle.
+    async fn bundle(&self, tile: Tile) -> Result<Vec<Vec<u8>>, Fault> {
+        let damaged = |is: &str| self.damaged(&tile.to_string(), is);
+        let bytes = self.store.tile(tile).await?.ok_or_else(|| damaged("is missing"))?;
+        let entries = tile::entries(tile, &bytes).map_err(|error| damaged(&error.to_string()))?;
+        Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
     }
 
     /// An entry from what is hashed of it.

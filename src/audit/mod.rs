@@ -15,6 +15,8 @@ use futures::future::BoxFuture;
 
 use self::store::Fault;
 
+#[cfg(test)]
+pub(crate) use entry::sample;
 pub use entry::{Entry, EntryKind};
 pub use log::Log;
 pub use store::UnfitStore;

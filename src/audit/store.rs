@@ -15,6 +15,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use tokio::time::{Instant, timeout};
 
+use super::tlog::tile::{self, Tile};
 use crate::api::artifact::{ArtifactScheme, ArtifactUri};
 use crate::connect::outage::{self, Outage};
 use crate::connect::storage::{Patience, StorageError, open_object_store};
@@ -97,7 +98,7 @@ impl Store {
 
     /// Refuses at once while the store is left alone because it does not answer.
     pub(super) fn answers(&self) -> Result<(), Fault> {
-        self.outage.is_over(Instant::now()).map_err(|silent_for| self.has_been_silent(silent_for))
+        self.outage.would_admit(Instant::now()).map_err(|silent_for| self.has_been_silent(silent_for))
     }
 
     /// So many calls went together and got no answer: each counts.
@@ -192,6 +193,19 @@ impl Store {
             Ok(Some((got.bytes().await.map_err(|error| self.failed(&error))?, version)))
         };
         timeout(READ_LIMIT, read).await.unwrap_or_else(|_| Err(self.too_slow(READ_LIMIT)))
+    }
+
+    /// What a tile holds; if only the wider one that has taken its place is there, its beginning.
+    pub(super) async fn tile(&self, tile: Tile) -> Result<Option<Bytes>, Fault> {
+        if let Some((bytes, _)) = self.read(&tile.to_string()).await? {
+            return Ok(Some(bytes));
+        }
+        if tile.is_full() {
+            return Ok(None);
+        }
+        let wider = Tile { width: tile::FULL, ..tile };
+        let there = self.read(&wider.to_string()).await?;
+        Ok(there.and_then(|(bytes, _)| tile::beginning(tile, wider, &bytes)))
     }
 
     /// Writes a file, whatever was there; only if it is still this version, where the store can tell.

@@ -176,7 +176,7 @@ impl Look {
         let bundles = Tile::all(size).into_iter().filter(|it| it.content == Content::Entries);
         let store = &self.store.clone();
         let mut bundles = futures::stream::iter(bundles)
-            .map(|tile| async move { (tile, read(store, tile).await, read(store, hashes_of(tile)).await) })
+            .map(|tile| async move { (tile, store.tile(tile).await, store.tile(hashes_of(tile)).await) })
             .buffered(AT_ONCE);
         let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::of_all(), true);
         while let Some((tile, entries, hashes)) = bundles.next().await {
@@ -238,7 +238,7 @@ impl Look {
     async fn compare(&mut self, edge: &Edge, tiles: impl Iterator<Item = Tile>) -> Result<(), Fault> {
         let above = |it: &Tile| matches!(it.content, Content::Hashes(level) if level > 0);
         for tile in tiles.filter(above) {
-            match read(&self.store, tile).await? {
+            match self.store.tile(tile).await? {
                 None => self.found(tile, "is missing"),
                 Some(is) if edge.file(tile).is_ok_and(|due| due == is) => {}
                 Some(_) => self.found(tile, "is not of the entries"),
@@ -339,19 +339,6 @@ impl Look {
 /// The tile of hashes beside a bundle of entries.
 fn hashes_of(bundle: Tile) -> Tile {
     Tile { content: Content::Hashes(0), ..bundle }
-}
-
-/// What a tile holds; if only the wider one that has taken its place is there, its beginning.
-pub(super) async fn read(store: &Store, tile: Tile) -> Result<Option<Bytes>, Fault> {
-    if let Some((bytes, _)) = store.read(&tile.to_string()).await? {
-        return Ok(Some(bytes));
-    }
-    let wider = Tile { width: tile::FULL, ..tile };
-    if tile.is_full() {
-        return Ok(None);
-    }
-    let wider = store.read(&wider.to_string()).await?.map(|it| tile::beginning(tile, wider, &it.0));
-    Ok(wider.flatten())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use chrono::DateTime;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::super::entry::sample;
 use super::super::tlog::note::Signer;
 use super::super::{EntryKind, Log, Trail};
 use super::*;
@@ -16,24 +16,7 @@ pub(in crate::audit) fn key() -> Signer {
 }
 
 pub(in crate::audit) fn entry(number: i64) -> Entry {
-    Entry {
-        kind: EntryKind::Intent,
-        subject_kind: "ModelDeployment".into(),
-        namespace: "crm".into(),
-        name: "churn".into(),
-        uid: format!("uid-{number}"),
-        generation: 2,
-        spec_digest: String::new(),
-        attempt: "s1-abc-1-0d7b".into(),
-        sequence: 1,
-        decision: "Shift".into(),
-        reason: "the step is over".into(),
-        revision: "s1-abc".into(),
-        weight: "25%".into(),
-        time: DateTime::UNIX_EPOCH,
-        lease_epoch: 3,
-        operator: "0.1.0".into(),
-    }
+    Entry { uid: format!("uid-{number}"), ..sample() }
 }
 
 /// A log of so many entries under a checkpoint, and some beyond it.

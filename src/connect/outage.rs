@@ -63,7 +63,7 @@ impl Outage {
     ///
     /// # Errors
     /// How long the server has not answered.
-    pub(crate) fn is_over(&self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn would_admit(&self, now: Instant) -> Result<(), Duration> {
         match self.lock().as_ref().filter(|it| it.calls >= ENOUGH && now < it.next) {
             Some(silence) => Err(now.duration_since(silence.since)),
             None => Ok(()),

@@ -6,7 +6,6 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::super::Entry;
@@ -16,7 +15,7 @@ use super::super::tlog::edge::Edge;
 use super::super::tlog::index::Index;
 use super::super::tlog::note::NoNote;
 use super::super::tlog::slot::{self, Batch};
-use super::super::tlog::tile::{self, Content, Tile};
+use super::super::tlog::tile::{Content, Tile};
 use super::{AT_ONCE, Log};
 
 /// How long to wait before a log that could not be read is read again.
@@ -139,13 +138,13 @@ impl Log {
     ) -> Result<(), Fault> {
         let bundles = Tile::all(checkpoint.size).into_iter().filter(|it| it.content == Content::Entries);
         let mut bundles = futures::stream::iter(bundles).map(|tile| self.bundle_patiently(tile)).buffered(AT_ONCE);
-        while let Some((tile, bytes)) = bundles.try_next().await? {
-            let entries = tile::entries(tile, &bytes).map_err(|it| self.damaged(&tile.to_string(), &it.to_string()))?;
-            for (at, bytes) in (tile.first()..checkpoint.size).zip(entries) {
-                let entry = self.entry(at, bytes)?;
+        while let Some(entries) = bundles.try_next().await? {
+            for bytes in entries {
+                let at = known.edge.size();
+                let entry = self.entry(at, &bytes)?;
                 tell(at, &entry);
                 known.index.note(&entry, at);
-                known.edge.push(bytes.to_vec());
+                known.edge.push(bytes);
             }
             let size = known.edge.size();
             known.edge.is_published(size);
@@ -157,7 +156,7 @@ impl Log {
         }
     }
 
-    async fn bundle_patiently(&self, tile: Tile) -> Result<(Tile, Bytes), Fault> {
+    async fn bundle_patiently(&self, tile: Tile) -> Result<Vec<Vec<u8>>, Fault> {
         let mut tries = 1;
         loop {
             match self.bundle(tile).await {

@@ -1,27 +1,11 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 
+use super::super::super::entry::sample;
 use super::*;
 
 fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
-    Entry {
-        kind,
-        subject_kind: "ModelDeployment".into(),
-        namespace: "crm".into(),
-        name: "churn".into(),
-        uid: "0d7b6c1e".into(),
-        generation: 2,
-        spec_digest: String::new(),
-        attempt: "s1-abc-1-0d7b".into(),
-        sequence,
-        decision: decision.into(),
-        reason: "the step is over".into(),
-        revision: "s1-abc".into(),
-        weight: "25%".into(),
-        time: DateTime::UNIX_EPOCH,
-        lease_epoch: 3,
-        operator: String::new(),
-    }
+    Entry { kind, sequence, decision: decision.into(), time: DateTime::UNIX_EPOCH, ..sample() }
 }
 
 #[test]

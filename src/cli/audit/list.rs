@@ -159,26 +159,10 @@ fn table(found: &[Found]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::sample;
 
     fn entry(name: &str, decision: &str, at: &str) -> Entry {
-        Entry {
-            kind: EntryKind::Intent,
-            subject_kind: "ModelDeployment".into(),
-            namespace: "crm".into(),
-            name: name.into(),
-            uid: "0d7b6c1e".into(),
-            generation: 2,
-            spec_digest: String::new(),
-            attempt: "s1-abc-1-0d7b".into(),
-            sequence: 1,
-            decision: decision.into(),
-            reason: "the step is over".into(),
-            revision: "s1-abc".into(),
-            weight: "25%".into(),
-            time: time(at).unwrap(),
-            lease_epoch: 3,
-            operator: "0.1.0".into(),
-        }
+        Entry { name: name.into(), decision: decision.into(), time: time(at).unwrap(), ..sample() }
     }
 
     #[test]

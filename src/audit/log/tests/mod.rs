@@ -8,33 +8,16 @@ mod publishing;
 mod store;
 mod turns;
 
-use chrono::DateTime;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 use self::flaky::Flaky;
 use super::super::EntryKind;
+use super::super::entry::sample;
 use super::*;
 
 fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
-    Entry {
-        kind,
-        subject_kind: "ModelDeployment".into(),
-        namespace: "crm".into(),
-        name: "churn".into(),
-        uid: "0d7b6c1e-0000-4000-8000-000000000001".into(),
-        generation: 2,
-        spec_digest: String::new(),
-        attempt: "s1-abc-1-0d7b".into(),
-        sequence,
-        decision: decision.into(),
-        reason: "the step is over".into(),
-        revision: "s1-abc".into(),
-        weight: "25%".into(),
-        time: DateTime::from_timestamp(1_763_900_000, 0).unwrap(),
-        lease_epoch: 3,
-        operator: String::new(),
-    }
+    Entry { kind, sequence, decision: decision.into(), ..sample() }
 }
 
 /// A log in a folder that its checkpoints are signed in.
