@@ -101,6 +101,10 @@ bench-rest: bench-build ## What 10,000 deployments cost at rest, and what a rest
 bench-audit: bench-build ## How fast the audit log takes entries, and how long a million take to be verified
 	$(BENCH) --part audit --deployments $(if $(filter file,$(origin N)),1000000,$(N))
 
+.PHONY: bench-log
+bench-log: bench-build ## What the audit log costs a rollout: the same with it and without it (N=100 for fewer)
+	$(BENCH) --part log-cost --deployments $(if $(filter file,$(origin N)),400,$(N)) --acceptance $(ACCEPTANCE)
+
 .PHONY: bench-build
 bench-build:
 	@.ci/preflight cargo go python3

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::DurationText;
-use crate::audit::{Log, keys};
+use crate::audit::{Log, Trail, keys};
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::progress::ProgressSource;
@@ -25,7 +25,25 @@ type Regions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// Runs the operator until it is told to stop. Exit code 1 and one sentence when it cannot.
 pub async fn operator(options: OperatorOptions) -> ExitCode {
-    match run(options).await {
+    ended(run(options).await)
+}
+
+/// The operator with another record of its decisions than the audit log: what the benchmark compares it with.
+pub async fn operator_with(options: OperatorOptions, trail: Arc<dyn Trail>) -> ExitCode {
+    let run = async {
+        let shutdown = begin(&options)?;
+        serve(options, trail, shutdown).await
+    };
+    ended(run.await)
+}
+
+/// How long the end waits for the audit log's last checkpoint.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+fn ended(ended: Ended) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("werkbank operator: {error}");
@@ -34,24 +52,15 @@ pub async fn operator(options: OperatorOptions) -> ExitCode {
     }
 }
 
-/// How long the end waits for the audit log's last checkpoint.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
-async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn begin(options: &OperatorOptions) -> Result<Shutdown, Box<dyn std::error::Error + Send + Sync>> {
     start_logging(options.log_format, &options.log_level)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    let prometheus = options.prometheus_url.as_ref().map(|url| Prometheus::new(url.as_str())).transpose()?;
-    let metrics = MetricSource {
-        prometheus: prometheus.map(|it| Arc::new(it) as Arc<dyn Answers>),
-        // `*` says "all" out loud.
-        namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
-        http: Arc::new(HttpSource::new(options.allow_loopback_urls)?),
-        sql: Arc::new(SqlSource::new(options.allow_loopback_urls)),
-    };
-    let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
-    let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
-    let governance = governance(&options, &settings.regions)?;
+    Ok(shutdown)
+}
+
+async fn run(options: OperatorOptions) -> Ended {
+    let shutdown = begin(&options)?;
     let signers = options.audit_keys.as_deref().map(keys::read).transpose()?.unwrap_or_default();
     if signers.is_empty() {
         tracing::warn!(
@@ -59,13 +68,10 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
         );
     }
     let log = Arc::new(Log::open(options.audit_log_url.as_str(), signers)?);
-    let run = operator::run(options, log.clone(), shutdown.clone(), |registration| {
-        model_deployment::register(registration, metrics, settings, governance);
-    });
-    let mut run = std::pin::pin!(run);
+    let mut run = std::pin::pin!(serve(options, log.clone(), shutdown.clone()));
     // A store that does not answer is no reason not to start: rollbacks do not wait for it.
-    let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = tokio::select! {
-        ended = &mut run => ended.map_err(Into::into),
+    let ended = tokio::select! {
+        ended = &mut run => ended,
         unfit = log.turns_out_unfit() => {
             shutdown.request();
             run.await?;
@@ -78,6 +84,26 @@ async fn run(options: OperatorOptions) -> Result<(), Box<dyn std::error::Error +
         tracing::warn!(%error, "the last entries have no checkpoint yet; the next process makes one");
     }
     ended
+}
+
+/// The loop, with what the options name.
+async fn serve(options: OperatorOptions, trail: Arc<dyn Trail>, shutdown: Shutdown) -> Ended {
+    let prometheus = options.prometheus_url.as_ref().map(|url| Prometheus::new(url.as_str())).transpose()?;
+    let metrics = MetricSource {
+        prometheus: prometheus.map(|it| Arc::new(it) as Arc<dyn Answers>),
+        // `*` says "all" out loud.
+        namespaces: options.prometheus_allowed_namespaces.iter().filter(|it| *it != "*").cloned().collect(),
+        http: Arc::new(HttpSource::new(options.allow_loopback_urls)?),
+        sql: Arc::new(SqlSource::new(options.allow_loopback_urls)),
+    };
+    let regions = options.regions_file.as_deref().map(regions).transpose()?.unwrap_or_default();
+    let settings = Settings { regions, fetch_image: options.fetch_image.clone(), ..Settings::default() };
+    let governance = governance(&options, &settings.regions)?;
+    operator::run(options, trail, shutdown, |registration| {
+        model_deployment::register(registration, metrics, settings, governance);
+    })
+    .await
+    .map_err(Into::into)
 }
 
 /// Who has to approve and what guards it, what entries have to say, and how their artifacts are verified.

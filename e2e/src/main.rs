@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use werkbank_e2e::bench::{Acceptance, Part};
+use werkbank::runtime::operator::OperatorOptions;
+use werkbank::start;
+use werkbank_e2e::bench::{Acceptance, Part, log_cost};
 use werkbank_e2e::demo;
 use werkbank_e2e::process::{Supervisor, guard};
 use werkbank_e2e::tools::Tools;
@@ -52,6 +54,9 @@ enum Action {
     },
     /// Find or build every tool and print where it is.
     Tools,
+    /// The operator without an audit log, which the benchmark compares it with.
+    #[command(hide = true)]
+    Operator(Box<OperatorOptions>),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +99,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             runtime.block_on(bench(part, usize::try_from(deployments).unwrap_or(usize::MAX), acceptance))
         }
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
+        Action::Operator(options) => Ok(runtime.block_on(start::operator_with(*options, log_cost::nothing()))),
     }
 }
 

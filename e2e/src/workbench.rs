@@ -51,6 +51,8 @@ impl Options {
 
 /// The image of the operator on this node: the `werkbank` binary that was built with this one.
 pub const OPERATOR_IMAGE: (&str, &str) = ("ghcr.io/werkbank-dev/werkbank", "local");
+/// The same operator without an audit log, for the benchmark.
+pub const WITHOUT_LOG_IMAGE: (&str, &str) = ("werkbank.dev/without-log", "local");
 /// The image of the example's model server.
 pub const MODEL_SERVER_IMAGE: &str = "werkbank.dev/model-server:local";
 /// An image with a shell and this machine's tools: what stands for a program that judges.
@@ -275,11 +277,12 @@ impl Workbench {
 async fn start_node(control_plane: &ControlPlane, server: &str, restarts: node::Backoff) -> Result<NodeAgent> {
     let [.., block, _] = control_plane.addresses().ip(AddressBlock::CONTROL_PLANE).octets();
     let dir = control_plane.run_dir().join("node");
-    let (repository, tag) = OPERATOR_IMAGE;
+    let image = |(repository, tag): (&str, &str)| format!("{repository}:{tag}");
     let mut options =
         NodeOptions::new("workbench", node::AddressBlock::new(PODS, block), dir, server, control_plane.ca_pem())
             .label("topology.kubernetes.io/region", REGION)
-            .image(&format!("{repository}:{tag}"), Image::new(sibling("werkbank")?))
+            .image(&image(OPERATOR_IMAGE), Image::new(sibling("werkbank")?))
+            .image(&image(WITHOUT_LOG_IMAGE), Image::new(sibling("workbench")?))
             .image(MODEL_SERVER_IMAGE, Image::new(sibling("model-server")?))
             .image(SHELL_IMAGE, Image::new("/bin/sh"));
     options.backoff = restarts;

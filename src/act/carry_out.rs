@@ -239,29 +239,32 @@ impl Pass<'_> {
         self.actor.authority.epoch().ok_or(End::NotLeader)
     }
 
+    /// All entries of a pass go to the record together; the first refusal ends the pass.
     async fn record(&mut self, entries: Vec<Entry>) -> Result<(), End> {
-        self.recorded = !entries.is_empty();
-        for entry in entries {
-            let entry = Entry { lease_epoch: self.epoch()?, operator: env!("CARGO_PKG_VERSION").into(), ..entry };
-            let refused = match self.actor.trail.append(&entry).await {
-                Ok(_) => {
-                    self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry));
-                    continue;
-                }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (lease_epoch, operator) = (self.epoch()?, env!("CARGO_PKG_VERSION"));
+        let stamp = |entry| Entry { lease_epoch, operator: operator.into(), ..entry };
+        let entries: Vec<Entry> = entries.into_iter().map(stamp).collect();
+        let answers = self.actor.trail.append_all(&entries).await;
+        let mut refused = Vec::new();
+        for (entry, answer) in entries.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry)),
                 // Outcomes and voids of this number are on the record, whoever put them there.
-                Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {
-                    continue;
-                }
+                Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {}
                 Err(TrailError::SequenceTaken { holder }) => {
                     self.unsettled.push(*holder);
-                    End::SequenceTaken
+                    refused.push(End::SequenceTaken);
                 }
-                Err(TrailError::Unavailable(why) | TrailError::Damaged(why)) => End::TrailUnavailable(why),
-            };
-            self.recorded = false;
-            return Err(refused);
+                Err(TrailError::Unavailable(why) | TrailError::Damaged(why)) => {
+                    refused.push(End::TrailUnavailable(why));
+                }
+            }
         }
-        Ok(())
+        self.recorded = refused.is_empty();
+        refused.into_iter().next().map_or(Ok(()), Err)
     }
 
     async fn status<S: Serialize>(&mut self, mut status: S, stamp: fn(&mut S, i64)) -> Result<(), End> {

@@ -1,7 +1,9 @@
 //! One line of the log: what was decided about what, before it takes effect.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::text::hex::hex;
@@ -20,8 +22,8 @@ pub enum EntryKind {
 /// One decision about one resource. Holds no personal data.
 ///
 /// On the log it is a line of canonical JSON (RFC 8785), whose integers are text: JSON's are exact up to 2^53 only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Line", try_from = "Line")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Line<'static>")]
 pub struct Entry {
     /// Intent, outcome or void.
     pub kind: EntryKind,
@@ -57,64 +59,70 @@ pub struct Entry {
     pub operator: String,
 }
 
-/// An entry as it is written.
+/// An entry as it is written. Its fields are in the order of their names, and none is a number: what serde writes is canonical.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Line {
-    attempt: String,
-    decision: String,
-    id: String,
-    lease_epoch: String,
-    operator: String,
-    reason: String,
-    revision: String,
-    sequence: String,
-    subject: Subject,
+struct Line<'a> {
+    attempt: Cow<'a, str>,
+    decision: Cow<'a, str>,
+    id: Cow<'a, str>,
+    lease_epoch: Cow<'a, str>,
+    operator: Cow<'a, str>,
+    reason: Cow<'a, str>,
+    revision: Cow<'a, str>,
+    sequence: Cow<'a, str>,
+    subject: Subject<'a>,
     time: DateTime<Utc>,
     #[serde(rename = "type")]
     kind: EntryKind,
-    version: String,
-    weight: String,
+    version: Cow<'a, str>,
+    weight: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Subject {
-    generation: String,
-    kind: String,
-    name: String,
-    namespace: String,
-    spec_digest: String,
-    uid: String,
+struct Subject<'a> {
+    generation: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    name: Cow<'a, str>,
+    namespace: Cow<'a, str>,
+    spec_digest: Cow<'a, str>,
+    uid: Cow<'a, str>,
 }
 
 /// The form of an entry: another one is another number.
 const VERSION: &str = "1";
 
-impl From<Entry> for Line {
-    fn from(entry: Entry) -> Self {
+impl<'a> From<&'a Entry> for Line<'a> {
+    fn from(entry: &'a Entry) -> Self {
         Self {
-            id: entry.id(),
-            attempt: entry.attempt,
-            decision: entry.decision,
-            lease_epoch: entry.lease_epoch.to_string(),
-            operator: entry.operator,
-            reason: entry.reason,
-            revision: entry.revision,
-            sequence: entry.sequence.to_string(),
+            attempt: entry.attempt.as_str().into(),
+            decision: entry.decision.as_str().into(),
+            id: entry.id().into(),
+            lease_epoch: entry.lease_epoch.to_string().into(),
+            operator: entry.operator.as_str().into(),
+            reason: entry.reason.as_str().into(),
+            revision: entry.revision.as_str().into(),
+            sequence: entry.sequence.to_string().into(),
             subject: Subject {
-                generation: entry.generation.to_string(),
-                kind: entry.subject_kind,
-                name: entry.name,
-                namespace: entry.namespace,
-                spec_digest: entry.spec_digest,
-                uid: entry.uid,
+                generation: entry.generation.to_string().into(),
+                kind: entry.subject_kind.as_str().into(),
+                name: entry.name.as_str().into(),
+                namespace: entry.namespace.as_str().into(),
+                spec_digest: entry.spec_digest.as_str().into(),
+                uid: entry.uid.as_str().into(),
             },
             time: entry.time,
             kind: entry.kind,
             version: VERSION.into(),
-            weight: entry.weight,
+            weight: entry.weight.as_str().into(),
         }
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Line::from(self).serialize(to)
     }
 }
 
@@ -129,31 +137,31 @@ enum NoEntry {
     Id,
 }
 
-impl TryFrom<Line> for Entry {
+impl TryFrom<Line<'static>> for Entry {
     type Error = NoEntry;
 
-    fn try_from(line: Line) -> Result<Self, NoEntry> {
+    fn try_from(line: Line<'static>) -> Result<Self, NoEntry> {
         if line.version != VERSION {
-            return Err(NoEntry::Version(line.version));
+            return Err(NoEntry::Version(line.version.into_owned()));
         }
-        let number = |text: String| text.parse().map_err(|_| NoEntry::Number(text));
+        let number = |text: Cow<'_, str>| text.parse().map_err(|_| NoEntry::Number(text.into_owned()));
         let entry = Self {
             kind: line.kind,
-            subject_kind: line.subject.kind,
-            namespace: line.subject.namespace,
-            name: line.subject.name,
-            uid: line.subject.uid,
+            subject_kind: line.subject.kind.into_owned(),
+            namespace: line.subject.namespace.into_owned(),
+            name: line.subject.name.into_owned(),
+            uid: line.subject.uid.into_owned(),
             generation: number(line.subject.generation)?,
-            spec_digest: line.subject.spec_digest,
-            attempt: line.attempt,
+            spec_digest: line.subject.spec_digest.into_owned(),
+            attempt: line.attempt.into_owned(),
             sequence: number(line.sequence)?,
-            decision: line.decision,
-            reason: line.reason,
-            revision: line.revision,
-            weight: line.weight,
+            decision: line.decision.into_owned(),
+            reason: line.reason.into_owned(),
+            revision: line.revision.into_owned(),
+            weight: line.weight.into_owned(),
             time: line.time,
             lease_epoch: number(line.lease_epoch)?,
-            operator: line.operator,
+            operator: line.operator.into_owned(),
         };
         if entry.id() == line.id { Ok(entry) } else { Err(NoEntry::Id) }
     }
@@ -167,6 +175,14 @@ impl Entry {
         self.kind == other.kind
             && self.id() == other.id()
             && (&self.revision, &self.weight) == (&other.revision, &other.weight)
+    }
+
+    /// The line of it: canonical JSON.
+    ///
+    /// # Errors
+    /// Of the serialiser; an entry has nothing that it refuses.
+    pub fn line(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 
     /// Deterministic id: the same decision taken twice has the same id.
@@ -207,6 +223,8 @@ pub(crate) fn sample() -> Entry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry() -> Entry {
@@ -225,6 +243,25 @@ mod tests {
         );
         assert_eq!(line, expected.replace("ID", &entry().id()));
         assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), entry());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_it_says_its_line_is_canonical(
+            texts in prop::array::uniform6(".{0,12}"), controls in "[\0-\x7f\u{80}\u{2028}\u{ffff}\u{10ffff}]{0,12}",
+            numbers in any::<[i64; 3]>(), milliseconds in -1_000_000_000_000_i64..10_000_000_000_000,
+        ) {
+            let [name, attempt, decision, revision, weight, uid] = texts;
+            let [generation, sequence, lease_epoch] = numbers;
+            let time = DateTime::from_timestamp_millis(milliseconds).unwrap();
+            let entry = Entry {
+                name, attempt, decision, revision, weight, uid, reason: controls, generation, sequence, lease_epoch, time,
+                ..sample()
+            };
+            let line = entry.line().unwrap();
+            prop_assert_eq!(String::from_utf8_lossy(&line), serde_json_canonicalizer::to_string(&entry).unwrap());
+            prop_assert_eq!(serde_json::from_slice::<Entry>(&line).unwrap(), entry);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
@@ -198,7 +198,12 @@ impl Log {
 
 impl Trail for Log {
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
-        Box::pin(self.append_in_turn(entry))
+        let one = async { self.append_in_turn(std::slice::from_ref(entry)).await.pop() };
+        Box::pin(one.map(|answer| answer.unwrap_or_else(|| Err(self.busy().into()))))
+    }
+
+    fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
+        Box::pin(self.append_in_turn(entries))
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {

@@ -11,6 +11,7 @@ mod store;
 pub mod tlog;
 pub mod verify;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use self::store::Fault;
@@ -30,6 +31,11 @@ pub trait Trail: Send + Sync + 'static {
     /// decision has its sequence number, and also when that number was closed by a `Void`: a
     /// voided intent must never take effect later.
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
+
+    /// Stores several, in this order; each has the answer of [`Trail::append`]. Where the store takes batches, they go together.
+    fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
+        Box::pin(futures::stream::iter(entries).then(|entry| self.append(entry)).collect())
+    }
 
     /// The newest entries about everything that ever had this namespace and name, whatever its uid; the newest first,
     /// in the order they were stored, and not without end.

@@ -146,8 +146,7 @@ impl Prover {
             }
             let proof = proof(&self.store, *index, size).await?;
             let proof = proof.iter().map(|it| STANDARD.encode(it.0)).collect();
-            let entry =
-                serde_json_canonicalizer::to_string(entry).map_err(|error| NoProof::Unread(error.to_string()))?;
+            let entry = serde_json::to_string(entry).map_err(|error| NoProof::Unread(error.to_string()))?;
             proven.push(Proven { entry, index: index.to_string(), proof });
         }
         let bundle = Bundle { checkpoint: self.signed.clone(), entries: proven, version: VERSION.into() };

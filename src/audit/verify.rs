@@ -20,8 +20,8 @@ use super::tlog::edge::Edge;
 use super::tlog::index::{Index, Judged};
 use super::tlog::merkle::{Frontier, TreeHash, leaf};
 use super::tlog::note::Verifier;
-use super::tlog::slot::{self, Batch};
-use super::tlog::tile::{self, Content, Tile};
+use super::tlog::slot::{self, Batch, NoSlot};
+use super::tlog::tile::{self, Content, Malformed, Tile};
 
 /// Findings that are told; of more, only how many there are.
 const MOST_FINDINGS: usize = 100;
@@ -175,25 +175,32 @@ impl Look {
         let size = checkpoint.size;
         let bundles = Tile::all(size).into_iter().filter(|it| it.content == Content::Entries);
         let store = &self.store.clone();
-        let mut bundles = futures::stream::iter(bundles)
-            .map(|tile| async move { (tile, store.tile(tile).await, store.tile(hashes_of(tile)).await) })
-            .buffered(AT_ONCE);
+        let read = |tile| async move {
+            let entries = match store.tile(tile).await? {
+                Some(bytes) => Some(beside(move || examined(tile, &bytes)).await?),
+                None => None,
+            };
+            Ok::<_, Fault>((tile, entries, store.tile(hashes_of(tile)).await?))
+        };
+        let mut bundles = futures::stream::iter(bundles).map(read).buffered(AT_ONCE);
         let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::of_all(), true);
-        while let Some((tile, entries, hashes)) = bundles.next().await {
-            let entries = self.entries(tile, entries?);
-            let hashes = self.hashes(hashes_of(tile), hashes?);
+        while let Some(bundle) = bundles.next().await {
+            let (tile, entries, hashes) = bundle?;
+            let entries = self.entries(tile, entries);
+            let hashes = self.hashes(hashes_of(tile), hashes);
             is_whole &= entries.is_some();
+            let mut entries = entries.into_iter().flatten();
             for at in 0..usize::from(tile.width) {
                 let place = tile.first() + u64::try_from(at).unwrap_or_default();
-                let bytes = entries.as_ref().and_then(|it| it.get(at));
+                let entry = entries.next();
                 let said = hashes.as_ref().and_then(|it| it.get(at)).copied();
-                if let Some(bytes) = bytes {
-                    self.entry(place, bytes, &mut index);
+                let hash = entry.as_ref().map(|it| it.leaf);
+                if let Some(Examined { bytes, says, .. }) = entry {
+                    self.entry(place, says, &mut index);
                     if is_whole {
-                        edge.push(bytes.clone());
+                        edge.push(bytes);
                     }
                 }
-                let hash = bytes.map(|it| leaf(it));
                 if let (Some(hash), Some(said)) = (hash, said)
                     && hash != said
                 {
@@ -247,18 +254,12 @@ impl Look {
         Ok(())
     }
 
-    fn entries(&mut self, tile: Tile, bytes: Option<Bytes>) -> Option<Vec<Vec<u8>>> {
-        let Some(bytes) = bytes else {
+    fn entries(&mut self, tile: Tile, examined: Option<Result<Vec<Examined>, Malformed>>) -> Option<Vec<Examined>> {
+        let Some(examined) = examined else {
             self.found(tile, "is missing");
             return None;
         };
-        match tile::entries(tile, &bytes) {
-            Ok(entries) => Some(entries.into_iter().map(<[u8]>::to_vec).collect()),
-            Err(error) => {
-                self.found(tile, error);
-                None
-            }
-        }
+        examined.map_err(|error| self.found(tile, error)).ok()
     }
 
     fn hashes(&mut self, tile: Tile, bytes: Option<Bytes>) -> Option<Vec<TreeHash>> {
@@ -270,14 +271,17 @@ impl Look {
     }
 
     /// Whether an entry is one, in its one form, and the only effective one of its decision.
-    fn entry(&mut self, at: u64, bytes: &[u8], index: &mut Index) {
-        let entry: Entry = match serde_json::from_slice(bytes) {
-            Ok(entry) => entry,
-            Err(error) => return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}")),
+    fn entry(&mut self, at: u64, says: Says, index: &mut Index) {
+        let entry = match says {
+            Says::Nothing(error) => {
+                return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}"));
+            }
+            Says::In(entry) => entry,
+            Says::InAnotherForm(entry) => {
+                self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
+                entry
+            }
         };
-        if serde_json_canonicalizer::to_vec(&entry).ok().as_deref() != Some(bytes) {
-            self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
-        }
         match index.judge(&entry) {
             Judged::New => {}
             Judged::AlreadyThere(other) => self.found(format!("entry {at}"), format!("repeats entry {other}")),
@@ -297,34 +301,41 @@ impl Look {
         let store = self.store.clone();
         let read = |number| {
             let store = store.clone();
-            async move { store.read(&slot::path(number)).await.map(|it| (number, it.map(|it| it.0))) }
+            async move {
+                let Some((bytes, _)) = store.read(&slot::path(number)).await? else { return Ok(None) };
+                let decoded = move || {
+                    let batch = Batch::decode(&bytes)?;
+                    let leaves = batch.entries.iter().map(|it| leaf(it)).collect::<Vec<_>>();
+                    Ok((batch.first, batch.end(), leaves))
+                };
+                Ok::<_, Fault>(Some((number, beside(decoded).await?)))
+            }
         };
         let mut slots = futures::stream::iter(0..).map(read).buffered(AT_ONCE);
         let (mut at, mut count) = (0, 0);
         while let Some(slot) = slots.next().await {
-            let (number, Some(bytes)) = slot? else { break };
+            let Some((number, decoded)) = slot? else { break };
             let path = slot::path(number);
-            let batch = match Batch::decode(&bytes) {
-                Ok(batch) if batch.first == at => batch,
-                Ok(batch) => {
-                    self.found(path, format!("begins at entry {}, and the one before ends at {at}", batch.first));
+            let (end, leaves) = match decoded {
+                Ok((first, end, leaves)) if first == at => (end, leaves),
+                Ok((first, ..)) => {
+                    self.found(path, format!("begins at entry {first}, and the one before ends at {at}"));
                     return Ok((number, 0));
                 }
                 Err(error) => {
+                    let error: NoSlot = error;
                     self.found(path, error);
                     return Ok((number, 0));
                 }
             };
             let due = usize::try_from(at).ok().and_then(|from| self.leaves.get(from..)).unwrap_or_default();
-            if let Some((differs, _)) =
-                batch.entries.iter().zip(due).enumerate().find(|(_, (is, due))| leaf(is) != **due)
-            {
+            if let Some(differs) = leaves.iter().zip(due).position(|(is, due)| is != due) {
                 self.found(
                     path,
                     format!("has another entry {} than the tiles", at + u64::try_from(differs).unwrap_or_default()),
                 );
             }
-            (at, count) = (batch.end(), number + 1);
+            (at, count) = (end, number + 1);
         }
         if at < size {
             self.found(
@@ -334,6 +345,37 @@ impl Look {
         }
         Ok((count, at.saturating_sub(size)))
     }
+}
+
+/// An entry as far as it can be looked at by itself.
+struct Examined {
+    bytes: Vec<u8>,
+    leaf: TreeHash,
+    says: Says,
+}
+
+enum Says {
+    In(Entry),
+    InAnotherForm(Entry),
+    Nothing(String),
+}
+
+/// What is in a bundle.
+fn examined(tile: Tile, bytes: &[u8]) -> Result<Vec<Examined>, Malformed> {
+    let examined = |bytes: &[u8]| {
+        let says = match serde_json::from_slice::<Entry>(bytes) {
+            Err(error) => Says::Nothing(error.to_string()),
+            Ok(entry) if entry.line().is_ok_and(|line| line == bytes) => Says::In(entry),
+            Ok(entry) => Says::InAnotherForm(entry),
+        };
+        Examined { bytes: bytes.to_vec(), leaf: leaf(bytes), says }
+    };
+    Ok(tile::entries(tile, bytes)?.into_iter().map(examined).collect())
+}
+
+/// Computes beside what waits for the store: parsing and hashing is most of the work, and all cores share it.
+async fn beside<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(compute).await.map_err(|error| Fault::Wrong(error.to_string()))
 }
 
 /// The tile of hashes beside a bundle of entries.

@@ -1,5 +1,6 @@
 //! The benchmark: what a rollout costs the API server and the operator, when a thousand happen at once; how soon a
-//! breach ([`breaches`]) or a revoked entry ([`revocations`]) is weight 0; and what it costs when nothing happens ([`rest`]).
+//! breach ([`breaches`]) or a revoked entry ([`revocations`]) is weight 0; what it costs when nothing happens ([`rest`]); and how much of
+//! it is the audit log's ([`log_cost`]).
 //!
 //! A thousand ModelDeployments with `replicas: 0` change together: there is no capacity to wait for and no
 //! metric to ask, so what remains is the operator's own work. Four things are measured on one control
@@ -13,6 +14,7 @@ pub mod audit;
 pub mod breaches;
 mod fleet;
 mod floor;
+pub mod log_cost;
 mod member;
 pub mod replay;
 pub mod report;
@@ -74,6 +76,8 @@ pub enum Part {
     Rest,
     /// The audit log by itself: entries instead of deployments, and no cluster.
     Audit,
+    /// Canaries of all deployments with the audit log, and without.
+    LogCost,
 }
 
 /// Measures, prints, and keeps the figures as JSON outside of the checkout.
@@ -107,6 +111,10 @@ pub async fn run(part: Part, deployments: usize, acceptance: Acceptance) -> Resu
         Part::Rest => {
             let rest = rest::measure(&mut stage, deployments).await?;
             (format!("{deployments} deployments. {setting}\n\n{rest}"), rest.json(&setting))
+        }
+        Part::LogCost => {
+            let cost = log_cost::measure(&mut stage, deployments).await?;
+            (format!("{deployments} deployments. {setting}\n\n{cost}"), cost.json(&setting))
         }
         Part::Audit => return Ok(()),
     };

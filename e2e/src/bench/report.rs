@@ -61,7 +61,9 @@ impl Measure {
         self.per_rollout(self.requests.of(Account::Rollouts) as f64)
     }
 
-    fn cpu_milliseconds(&self) -> f64 {
+    /// The operator's CPU time of one rollout.
+    #[must_use]
+    pub fn cpu_milliseconds(&self) -> f64 {
         self.per_rollout(self.cpu_seconds * 1e3)
     }
 

@@ -22,6 +22,10 @@ use crate::workbench::{OPERATOR_NAMESPACE, Options, Workbench};
 /// A pod ends after the operator's grace at the latest.
 const RESTARTED_WITHIN: Duration = Duration::from_secs(60);
 
+/// One replica. There are no pods, so nobody could say of an artifact that it is there.
+const VALUES: [&str; 3] =
+    ["replicas=1,podDisruptionBudget.enabled=false,artifacts.verify=false", "kubeApi.qps=10000", "kubeApi.burst=20000"];
+
 /// Everything that runs.
 pub struct Stage {
     workbench: Workbench,
@@ -67,10 +71,7 @@ impl Stage {
         // Without a gateway's class its routes are nobody's, and still read by it at each change of any.
         options.gateway = acceptance == Acceptance::Envoy;
         let workbench = Workbench::start(options).await?;
-        // There are no pods, so nobody could say of an artifact that it is there.
-        let alone = "replicas=1,podDisruptionBudget.enabled=false,artifacts.verify=false";
-        let values = [alone, "kubeApi.qps=10000", "kubeApi.burst=20000"];
-        workbench.install_operator(&values).await?;
+        workbench.install_operator(&VALUES).await?;
         let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
         workbench.apply("namespace", &namespace).await?;
         let client = workbench.control_plane().client();
@@ -111,6 +112,34 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Installs the operator from another image's repository, and returns when it has looked at all deployments.
+    ///
+    /// # Errors
+    /// When it does not start, or looks at none.
+    pub async fn replace_operator(&mut self, repository: &str, deployments: usize) -> Result<()> {
+        let image = format!("image.repository={repository}");
+        let values: Vec<&str> = VALUES.into_iter().chain([image.as_str()]).collect();
+        self.workbench.install_operator(&values).await?;
+        let began = Instant::now();
+        loop {
+            ensure!(began.elapsed() < RESTARTED_WITHIN, "the operator of {repository} looks at nothing");
+            (self.pod, self.address) = operator(self.client()).await?;
+            let looked = self.read().await.map(|it| it.passes.values().sum::<u64>()).unwrap_or_default();
+            if self.is_of(repository).await? && looked >= deployments.try_into()? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Whether the operator's pod runs this image.
+    async fn is_of(&self, repository: &str) -> Result<bool> {
+        let pods: Api<Pod> = Api::namespaced(self.client(), OPERATOR_NAMESPACE);
+        let spec = pods.get_opt(&self.pod).await?.and_then(|it| it.spec);
+        let image = spec.and_then(|it| it.containers.into_iter().next()?.image).unwrap_or_default();
+        Ok(image.split(':').next() == Some(repository))
     }
 
     /// Entries with artifacts that nobody fetches: there are no pods.

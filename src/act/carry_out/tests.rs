@@ -38,6 +38,8 @@ struct World {
     /// Or with this.
     instead: Option<(u16, Value)>,
     trail: Option<TrailError>,
+    /// Of which kind the entries are that the trail refuses; all, if of none.
+    away: Option<EntryKind>,
     entries: Vec<Entry>,
     /// Taken away when the trail is written.
     pulled: Option<Authority>,
@@ -58,7 +60,8 @@ impl Trail for InMemory {
         if let Some(authority) = &world.pulled {
             authority.revoke();
         }
-        let answer = world.trail.clone().map_or(Ok(Appended::New), Err);
+        let away = world.trail.clone().filter(|_| world.away.is_none_or(|it| it == entry.kind));
+        let answer = away.map_or(Ok(Appended::New), Err);
         Box::pin(std::future::ready(answer))
     }
 
@@ -410,6 +413,18 @@ async fn who_has_the_number_is_unsettled_and_not_what_was_refused() {
     let report = bench.carry_out(decision()).await;
     assert_eq!((report.end, report.unsettled), (End::SequenceTaken, vec![holder]));
     assert_eq!(bench.happened(), ["trail Intent"]);
+}
+
+#[tokio::test]
+async fn an_intent_that_is_recorded_beside_an_outcome_that_is_not_is_unsettled() {
+    let bench = bench();
+    bench.world.lock().unwrap().trail = Some(TrailError::Unavailable("down".into()));
+    bench.world.lock().unwrap().away = Some(EntryKind::Outcome);
+    let outcome = Entry { kind: EntryKind::Outcome, sequence: 0, ..intent() };
+    let report = bench.carry_out(Plan { entries: vec![outcome, intent()], ..decision() }).await;
+    assert_eq!(report.end, End::TrailUnavailable("down".into()));
+    assert!(!report.recorded && report.unsettled.len() == 1, "{report:?}");
+    assert_eq!(bench.happened(), ["trail Outcome", "trail Intent"], "nothing took effect");
 }
 
 #[tokio::test]

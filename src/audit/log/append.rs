@@ -5,6 +5,7 @@
 //! log; the first to come carries the others' entries with its own, and they find their answers when they get there.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -25,52 +26,135 @@ const LONGEST: usize = u16::MAX as usize;
 pub(super) struct Waiting {
     entry: Entry,
     bytes: Vec<u8>,
-    tell: oneshot::Sender<Result<Appended, TrailError>>,
+    tell: oneshot::Sender<Answer>,
 }
 
 impl Waiting {
-    fn told(self, answer: Result<Appended, TrailError>) {
+    fn told(self, answer: Answer) {
         // Who does not listen any more asks again.
         drop(self.tell.send(answer));
     }
 }
 
-impl Log {
-    /// Appends, with whatever else waits.
-    pub(super) async fn append_in_turn(&self, entry: &Entry) -> Result<Appended, TrailError> {
-        let bytes = serde_json_canonicalizer::to_vec(entry).map_err(|error| {
-            TrailError::Unavailable(format!("the entry cannot be written as JSON: {error}; report it"))
-        })?;
-        if bytes.len() > LONGEST {
-            return Err(TrailError::Unavailable(format!(
-                "an entry has {} bytes, and the log takes {LONGEST} at most; report it",
-                bytes.len()
-            )));
+/// What becomes of an entry.
+type Answer = Result<Appended, TrailError>;
+
+/// One caller's entries, in order, and what he has been told of them.
+struct Errand<'a>(Vec<Wanted<'a>>);
+
+struct Wanted<'a> {
+    entry: &'a Entry,
+    bytes: Vec<u8>,
+    told: Told,
+}
+
+enum Told {
+    /// In the queue, or on the way.
+    NotYet(oneshot::Receiver<Answer>),
+    /// Whoever carried it has been stopped; or nobody has been asked.
+    Nothing,
+    All(Answer),
+}
+
+impl<'a> Errand<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let wanted = |entry| match written(entry) {
+            Ok(bytes) => Wanted { entry, bytes, told: Told::Nothing },
+            Err(error) => Wanted { entry, bytes: Vec::new(), told: Told::All(Err(error)) },
+        };
+        Self(entries.iter().map(wanted).collect())
+    }
+
+    /// Queues up with all that has no answer; with what waits already, too, so that the order stays.
+    fn queue_up(&mut self, queue: &mut Vec<Waiting>) {
+        for wanted in self.0.iter_mut().filter(|it| !matches!(it.told, Told::All(_))) {
+            let (tell, told) = oneshot::channel();
+            wanted.told = Told::NotYet(told);
+            queue.push(Waiting { entry: wanted.entry.clone(), bytes: wanted.bytes.clone(), tell });
         }
-        // Nobody waits behind those who try whether a store answers again.
-        self.store.answers()?;
-        loop {
-            let (tell, mut told) = oneshot::channel();
-            let waiting = Waiting { entry: entry.clone(), bytes: bytes.clone(), tell };
-            self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(waiting);
-            let mut known = tokio::select! {
-                biased;
-                answer = &mut told => match answer {
-                    Ok(answer) => return answer,
-                    Err(_) => continue,
-                },
-                known = self.known.lock() => known,
-                () = sleep(TURN_LIMIT) => return Err(self.busy().into()),
-            };
-            loop {
+    }
+
+    /// Waits until everything has an answer, or something will have none.
+    async fn hear_all(&mut self) {
+        for wanted in &mut self.0 {
+            if let Told::NotYet(told) = &mut wanted.told {
+                wanted.told = told.await.map_or(Told::Nothing, Told::All);
+            }
+            if matches!(wanted.told, Told::Nothing) {
+                return;
+            }
+        }
+    }
+
+    /// What there is to hear now.
+    fn hear(&mut self) {
+        for wanted in &mut self.0 {
+            if let Told::NotYet(told) = &mut wanted.told {
                 match told.try_recv() {
-                    Ok(answer) => return answer,
-                    Err(TryRecvError::Empty) => self.append_some(&mut known).await,
-                    // Whoever carried it has been stopped on the way.
-                    Err(TryRecvError::Closed) => break,
+                    Ok(answer) => wanted.told = Told::All(answer),
+                    Err(TryRecvError::Closed) => wanted.told = Told::Nothing,
+                    Err(TryRecvError::Empty) => {}
                 }
             }
         }
+    }
+
+    /// Whether all that has no answer will have one.
+    fn waits(&self) -> bool {
+        !self.is_answered() && !self.0.iter().any(|it| matches!(it.told, Told::Nothing))
+    }
+
+    fn is_answered(&self) -> bool {
+        self.0.iter().all(|it| matches!(it.told, Told::All(_)))
+    }
+
+    /// The answers; this fault where there is none.
+    fn end(self, fault: &Fault) -> Vec<Answer> {
+        let answer = |wanted: Wanted<'_>| match wanted.told {
+            Told::All(answer) => answer,
+            Told::NotYet(_) | Told::Nothing => Err(fault.clone().into()),
+        };
+        self.0.into_iter().map(answer).collect()
+    }
+}
+
+/// The line of an entry.
+fn written(entry: &Entry) -> Result<Vec<u8>, TrailError> {
+    let bytes = entry
+        .line()
+        .map_err(|error| TrailError::Unavailable(format!("the entry cannot be written as JSON: {error}; report it")))?;
+    if bytes.len() > LONGEST {
+        return Err(TrailError::Unavailable(format!(
+            "an entry has {} bytes, and the log takes {LONGEST} at most; report it",
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
+
+impl Log {
+    /// Appends in this order, with whatever else waits.
+    pub(super) async fn append_in_turn(&self, entries: &[Entry]) -> Vec<Answer> {
+        let mut errand = Errand::of(entries);
+        // Nobody waits behind those who try whether a store answers again.
+        if let Err(silent) = self.store.answers() {
+            return errand.end(&silent);
+        }
+        while !errand.is_answered() {
+            errand.queue_up(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut known = tokio::select! {
+                biased;
+                () = errand.hear_all() => continue,
+                known = self.known.lock() => known,
+                () = sleep(TURN_LIMIT) => break,
+            };
+            errand.hear();
+            while errand.waits() {
+                self.append_some(&mut known).await;
+                errand.hear();
+            }
+        }
+        errand.end(&self.busy())
     }
 
     /// Takes from the queue what fits into a slot, and tells each what became of it.
@@ -90,7 +174,7 @@ impl Log {
 
     /// What goes into the next slot. Of one number there is one entry at a time: the next is judged by it.
     fn turn(&self) -> Vec<Waiting> {
-        let mut queue = self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut some, mut later) = (Vec::new(), Vec::new());
         let (mut batch, mut numbers) = (Batch::default(), HashSet::new());
         // Who does not wait any more has decided something else meanwhile, or asks again.

@@ -144,7 +144,8 @@ impl Number {
 /// Eight bytes that stand for what [`Entry::is_same_decision`] compares. Of this process only, and of the same number only.
 fn decision(entry: &Entry) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (entry.id(), &entry.revision, &entry.weight).hash(&mut hasher);
+    // What the id is of, and the effect.
+    (&entry.uid, &entry.attempt, entry.sequence, &entry.decision, &entry.revision, &entry.weight).hash(&mut hasher);
     hasher.finish()
 }
 

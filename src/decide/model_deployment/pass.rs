@@ -1,5 +1,6 @@
 //! One pass over one ModelDeployment: what is known, and what has been decided so far.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -45,6 +46,8 @@ pub(super) struct Pass<'a> {
     /// The status as it will be.
     pub(super) status: ModelDeploymentStatus,
     entries: Vec<Entry>,
+    /// Of what the entries are about: the same for all, and needed for few passes.
+    spec_digest: OnceCell<String>,
     events: Vec<Event>,
     requeue: Option<Duration>,
     /// A decision of this pass is one that never waits for the record.
@@ -65,6 +68,7 @@ impl<'a> Pass<'a> {
             observed,
             now,
             entries: Vec::new(),
+            spec_digest: OnceCell::new(),
             events: Vec::new(),
             requeue: None,
             must_not_wait: false,
@@ -227,7 +231,7 @@ impl<'a> Pass<'a> {
             name: self.name().into(),
             uid: metadata.uid.clone().unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
-            spec_digest: digest_of(&self.resource.spec),
+            spec_digest: self.spec_digest.get_or_init(|| digest_of(&self.resource.spec)).clone(),
             attempt: note.attempt.clone(),
             sequence: note.sequence,
             decision: note.decision.clone(),

@@ -43,6 +43,54 @@ async fn what_is_carried_by_somebody_who_is_stopped_on_the_way_is_not_lost() {
 }
 
 #[tokio::test]
+async fn what_one_pass_records_goes_together_in_its_order() {
+    let store = Flaky::with(vec![]);
+    let log = over(&store);
+    let pass = [entry(EntryKind::Outcome, 1, "Shift"), entry(EntryKind::Intent, 2, "Shift")];
+    assert_eq!(log.append_all(&pass).await, [Ok(Appended::New), Ok(Appended::New)]);
+    assert_eq!(log.known.lock().await.as_ref().unwrap().slot, 1, "one slot, one round trip");
+    // An outcome is judged by its intent, which is on the log before it: they take two.
+    let pass = [entry(EntryKind::Intent, 3, "RollBack"), entry(EntryKind::Outcome, 3, "RollBack")];
+    assert_eq!(log.append_all(&pass).await, [Ok(Appended::New), Ok(Appended::New)]);
+    assert_eq!(all(&store).await.iter().map(|it| it.sequence).collect::<Vec<_>>(), [1, 2, 3, 3]);
+}
+
+#[tokio::test]
+async fn each_entry_of_a_pass_has_its_own_answer() {
+    let log = over(&Flaky::with(vec![]));
+    let (shift, next) = (entry(EntryKind::Intent, 1, "Shift"), entry(EntryKind::Intent, 2, "Promote"));
+    log.append(&shift).await.unwrap();
+    let long = Entry { reason: "x".repeat(70_000), ..entry(EntryKind::Intent, 3, "Shift") };
+    let answers = log.append_all(&[shift.clone(), entry(EntryKind::Intent, 1, "Abort"), long, next]).await;
+    let [Ok(Appended::AlreadyThere), Err(TrailError::SequenceTaken { holder }), Err(too_long), Ok(Appended::New)] =
+        answers.as_slice()
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(**holder, shift);
+    assert!(too_long.to_string().contains("the log takes 65535 at most"), "{too_long}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_whose_carrier_is_stopped_keeps_its_order() {
+    let far = Duration::from_millis(20);
+    let waits = ThrottleConfig { wait_put_per_call: far, ..Default::default() };
+    let log = in_store(Arc::new(ThrottledStore::new(InMemory::new(), waits)));
+    log.append(&numbered(0, 1)).await.unwrap();
+    let held = log.known.lock().await;
+    let (first, pass) = (numbered(1, 1), [numbered(2, 1), numbered(2, 2)]);
+    let mut carrier = Box::pin(log.append(&first));
+    let mut other = Box::pin(log.append_all(&pass));
+    assert!(futures::poll!(&mut carrier).is_pending() && futures::poll!(&mut other).is_pending());
+    drop(held);
+    assert!(timeout(far / 2, &mut carrier).await.is_err());
+    drop(carrier);
+    assert_eq!(other.await, [Ok(Appended::New), Ok(Appended::New)]);
+    let known = log.known.lock().await;
+    assert_eq!(log.entries_at(known.as_ref().unwrap(), &[1, 2]).await.unwrap(), pass);
+}
+
+#[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_appended() {
     let store = Flaky::with(vec![]);
     let log = over(&store);
