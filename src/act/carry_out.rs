@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::request::{self, Target};
 use super::{Authority, EventSink, Subject};
-use crate::audit::{Entry, EntryKind, Trail, TrailError};
+use crate::audit::{Appended, Entry, EntryKind, Trail, TrailError};
 use crate::decide::{Event, Finalizer, Op, Plan, Precondition};
 
 /// Carries plans out. One per process, shared by all kinds.
@@ -251,7 +251,12 @@ impl Pass<'_> {
         let mut refused = Vec::new();
         for (entry, answer) in entries.into_iter().zip(answers) {
             match answer {
-                Ok(_) => self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry)),
+                Ok(appended) => {
+                    if appended == Appended::New {
+                        say(&entry);
+                    }
+                    self.unsettled.extend((entry.kind == EntryKind::Intent).then_some(entry));
+                }
                 // Outcomes and voids of this number are on the record, whoever put them there.
                 Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {}
                 Err(TrailError::SequenceTaken { holder }) => {
@@ -329,6 +334,15 @@ impl Pass<'_> {
             }),
         }
     }
+}
+
+/// One line of the log of the process for each line of the audit log, by which the one leads to the other. Why is told there, and in the Event.
+fn say(entry: &Entry) {
+    let Entry { kind, subject_kind, namespace, name, decision, attempt, revision, weight, sequence, .. } = entry;
+    tracing::info!(
+        kind = subject_kind, namespace, name, entry = entry.id(), r#type = ?kind, decision, attempt, revision, weight, sequence,
+        "on the audit log"
+    );
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use super::FIELD_MANAGER;
+use crate::api::labels;
 use crate::decide::{Event, EventType};
 use crate::text::hex::hex;
 
@@ -190,11 +191,12 @@ impl Teller {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(subject.namespace.clone()),
+                annotations: event.entry.as_ref().map(|id| [(labels::AUDIT_ENTRY.to_owned(), id.clone())].into()),
                 ..ObjectMeta::default()
             },
             action: Some(event.action),
             reason: Some(event.reason),
-            note: Some(cut(event.note, NOTE)),
+            note: Some(told(event.note, event.entry.as_deref())),
             type_: Some(type_name(event.type_).into()),
             event_time: Some(MicroTime(Timestamp::now())),
             reporting_controller: Some(format!("werkbank.dev/{FIELD_MANAGER}")),
@@ -222,13 +224,21 @@ fn type_name(type_: EventType) -> &'static str {
 /// Deterministic: the same thing said of the same object has the same name.
 fn event_name(subject: &Subject, event: &Event) -> String {
     let mut hash = Sha256::new();
-    for part in [&subject.kind, &subject.uid, &event.reason, &event.action, &event.note] {
+    let entry = event.entry.as_deref().unwrap_or_default();
+    for part in [&subject.kind, &subject.uid, &event.reason, &event.action, &event.note, entry] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
     hash.update(type_name(event.type_));
     let digest = hex(&hash.finalize(), 8);
     format!("{}.{digest}", cut(subject.name.clone(), 200).trim_end_matches(['.', '-']))
+}
+
+/// The sentence, and where on the audit log the decision is: `kubectl describe` shows nothing else of an Event.
+fn told(note: String, entry: Option<&str>) -> String {
+    let Some(id) = entry else { return cut(note, NOTE) };
+    let place = format!(" (audit entry {id})");
+    cut(note, NOTE.saturating_sub(place.len())) + &place
 }
 
 /// At most `bytes` bytes, on a character boundary.
@@ -243,7 +253,7 @@ mod tests {
 
     fn event(note: &str) -> Event {
         let [reason, action] = ["RolledBack", "RollBack"].map(str::to_owned);
-        Event { type_: EventType::Warning, reason, action, note: note.into() }
+        Event { type_: EventType::Warning, reason, action, note: note.into(), entry: None }
     }
 
     #[test]
@@ -277,6 +287,16 @@ mod tests {
             sink.finish(Duration::from_secs(1)).await;
             assert_eq!((*sink.untold.borrow(), sink.dropped.get()), (dropped, dropped), "{seconds} s each");
         }
+    }
+
+    #[test]
+    fn a_decision_is_told_with_its_entry_however_long_the_sentence_is() {
+        assert_eq!(told("rolled back".into(), Some("3f5a")), "rolled back (audit entry 3f5a)");
+        let long = told("ä".repeat(1000), Some("3f5a"));
+        assert!(long.len() <= NOTE && long.ends_with("ä (audit entry 3f5a)"), "{long}");
+        let subject = Subject::new("werkbank.dev/v1alpha1", "ModelDeployment", "crm", "churn", "1");
+        let of = |id: &str| event_name(&subject, &Event { entry: Some(id.into()), ..event("a") });
+        assert_ne!(of("3f5a"), of("3f5b"), "the same sentence about another decision");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub const VERIFY: &str = "werkbank.dev/verify";
 pub const SUSPEND: &str = "werkbank.dev/suspend";
 /// Finalizer of a ModelRegistryEntry: revisions of it are alive.
 pub const IN_USE: &str = "werkbank.dev/in-use";
+/// Annotation of Events: id of the decision's entry on the audit log.
+pub const AUDIT_ENTRY: &str = "werkbank.dev/audit-entry";
 /// Who writes: the field manager, and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "werkbank";
 /// The recommended label for [`MANAGER`].

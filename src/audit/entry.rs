@@ -51,6 +51,13 @@ pub struct Entry {
     pub revision: String,
     /// See `revision`.
     pub weight: String,
+    /// `sha256:` and the digest of the measurements it rests on: of `status.verdicts`, as canonical JSON, when it was decided. Empty
+    /// where nothing was measured.
+    pub measurements: String,
+    /// The same of the rules that are not in the spec itself: the lists of metrics that it refers to. Empty without any.
+    pub policy: String,
+    /// The approvals it rests on, by role.
+    pub consents: Vec<Consent>,
     /// When, by the operator's clock.
     pub time: DateTime<Utc>,
     /// Epoch of the leader that decided (the lease's transitions).
@@ -59,15 +66,32 @@ pub struct Entry {
     pub operator: String,
 }
 
+/// A person's approval that a decision rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Consent {
+    /// Who: a pseudonym, see [`super::people`].
+    pub actor: String,
+    /// `sha256:` and a salted digest of why, in the person's own words, which are not on the log; empty if nothing was said.
+    pub comment: String,
+    /// As what.
+    pub role: String,
+    /// The uid of the Approval.
+    pub uid: String,
+}
+
 /// An entry as it is written. Its fields are in the order of their names, and none is a number: what serde writes is canonical.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line<'a> {
     attempt: Cow<'a, str>,
+    consents: Cow<'a, [Consent]>,
     decision: Cow<'a, str>,
     id: Cow<'a, str>,
     lease_epoch: Cow<'a, str>,
+    measurements: Cow<'a, str>,
     operator: Cow<'a, str>,
+    policy: Cow<'a, str>,
     reason: Cow<'a, str>,
     revision: Cow<'a, str>,
     sequence: Cow<'a, str>,
@@ -97,10 +121,13 @@ impl<'a> From<&'a Entry> for Line<'a> {
     fn from(entry: &'a Entry) -> Self {
         Self {
             attempt: entry.attempt.as_str().into(),
+            consents: entry.consents.as_slice().into(),
             decision: entry.decision.as_str().into(),
             id: entry.id().into(),
             lease_epoch: entry.lease_epoch.to_string().into(),
+            measurements: entry.measurements.as_str().into(),
             operator: entry.operator.as_str().into(),
+            policy: entry.policy.as_str().into(),
             reason: entry.reason.as_str().into(),
             revision: entry.revision.as_str().into(),
             sequence: entry.sequence.to_string().into(),
@@ -159,6 +186,9 @@ impl TryFrom<Line<'static>> for Entry {
             reason: line.reason.into_owned(),
             revision: line.revision.into_owned(),
             weight: line.weight.into_owned(),
+            measurements: line.measurements.into_owned(),
+            policy: line.policy.into_owned(),
+            consents: line.consents.into_owned(),
             time: line.time,
             lease_epoch: number(line.lease_epoch)?,
             operator: line.operator.into_owned(),
@@ -215,6 +245,9 @@ pub(crate) fn sample() -> Entry {
         reason: "the step is over".into(),
         revision: "s1-abc".into(),
         weight: "25%".into(),
+        measurements: String::new(),
+        policy: String::new(),
+        consents: Vec::new(),
         time: DateTime::from_timestamp(1_763_900_000, 0).unwrap_or_default(),
         lease_epoch: 3,
         operator: "0.1.0".into(),
@@ -235,8 +268,8 @@ mod tests {
     fn an_entry_is_a_line_of_canonical_json_whose_numbers_are_text() {
         let line = serde_json_canonicalizer::to_string(&entry()).unwrap();
         let expected = concat!(
-            r#"{"attempt":"s1-abc-1-0d7b","decision":"Shift","id":"ID","leaseEpoch":"3","operator":"0.1.0","#,
-            r#""reason":"the step is over","revision":"s1-abc","sequence":"9007199254740993","#,
+            r#"{"attempt":"s1-abc-1-0d7b","consents":[],"decision":"Shift","id":"ID","leaseEpoch":"3","#,
+            r#""measurements":"","operator":"0.1.0","policy":"","reason":"the step is over","revision":"s1-abc","sequence":"9007199254740993","#,
             r#""subject":{"generation":"2","kind":"ModelDeployment","name":"churn","namespace":"crm","#,
             r#""specDigest":"sha256:00","uid":"0d7b6c1e"},"time":"2025-11-23T12:13:20Z","type":"Intent","#,
             r#""version":"1","weight":"25%"}"#
@@ -253,9 +286,11 @@ mod tests {
         ) {
             let [name, attempt, decision, revision, weight, uid] = texts;
             let [generation, sequence, lease_epoch] = numbers;
+            let consent = Consent { actor: uid.clone(), comment: controls.clone(), role: name.clone(), uid: weight.clone() };
             let time = DateTime::from_timestamp_millis(milliseconds).unwrap();
             let entry = Entry {
                 name, attempt, decision, revision, weight, uid, reason: controls, generation, sequence, lease_epoch, time,
+                consents: vec![consent.clone(), consent],
                 ..sample()
             };
             let line = entry.line().unwrap();

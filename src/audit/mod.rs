@@ -18,7 +18,7 @@ use self::store::Fault;
 
 #[cfg(test)]
 pub(crate) use entry::sample;
-pub use entry::{Entry, EntryKind};
+pub use entry::{Consent, Entry, EntryKind};
 pub use log::Log;
 pub use store::UnfitStore;
 

@@ -195,10 +195,10 @@ impl Look {
                 let entry = entries.next();
                 let said = hashes.as_ref().and_then(|it| it.get(at)).copied();
                 let hash = entry.as_ref().map(|it| it.leaf);
-                if let Some(Examined { bytes, says, .. }) = entry {
+                if let Some(Examined { bytes, leaf, says }) = entry {
                     self.entry(place, says, &mut index);
                     if is_whole {
-                        edge.push(bytes);
+                        edge.push_hashed(bytes, leaf);
                     }
                 }
                 if let (Some(hash), Some(said)) = (hash, said)

@@ -207,6 +207,8 @@ pub struct Event {
     pub action: String,
     /// One sentence; no personal data.
     pub note: String,
+    /// Id of the entry on the audit log that has the decision it tells of, if it tells of one.
+    pub entry: Option<String>,
 }
 
 /// How loud an [`Event`] is.

@@ -51,7 +51,7 @@ pub(super) enum Fate {
 /// Something that was sent before its process died.
 pub(super) enum Late {
     Request(Asked),
-    Entry(Entry),
+    Entry(Box<Entry>),
 }
 
 /// Decides what becomes of a write, by its number and what it is.
@@ -216,7 +216,7 @@ impl Wire {
                 return append(&self.trail, &self.fates, entry).await;
             }
             Fate::Unclear | Fate::DiesAfter => drop(append(&self.trail, &self.fates, entry).await),
-            Fate::ArrivesLate => self.fates().late.push(Late::Entry(entry.clone())),
+            Fate::ArrivesLate => self.fates().late.push(Late::Entry(Box::new(entry.clone()))),
             Fate::DiesBefore | Fate::Refused(_) | Fate::TrailGoes(_) => {}
         }
         if matches!(fate, Fate::DiesAfter | Fate::ArrivesLate | Fate::DiesBefore) {

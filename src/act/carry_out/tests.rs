@@ -234,6 +234,9 @@ fn intent() -> Entry {
         reason: word(),
         revision: word(),
         weight: word(),
+        measurements: String::new(),
+        policy: String::new(),
+        consents: Vec::new(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 0,
         operator: String::new(),
@@ -252,7 +255,7 @@ fn recorded() -> Entry {
 
 fn rolled_back() -> Event {
     let word = || "RollBack".to_owned();
-    Event { type_: EventType::Warning, reason: word(), action: word(), note: word() }
+    Event { type_: EventType::Warning, reason: word(), action: word(), note: word(), entry: None }
 }
 
 fn seen(uid: &str, version: &str) -> Precondition {

@@ -398,6 +398,9 @@ pub struct TrailNote {
     pub revision: String,
     /// To which weight.
     pub weight: Weight,
+    /// Digest of `status.verdicts` when it was decided; empty where nothing was measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measurements: String,
     /// When.
     pub time: DateTime<Utc>,
 }

@@ -69,8 +69,14 @@ impl Edge {
 
     /// Appends an entry.
     pub fn push(&mut self, entry: Vec<u8>) {
+        let hash = leaf(&entry);
+        self.push_hashed(entry, hash);
+    }
+
+    /// The same, by who has its hash already.
+    pub fn push_hashed(&mut self, entry: Vec<u8>, hash: TreeHash) {
         let rows = &mut self.hashes;
-        self.frontier.push(leaf(&entry), |node, hash| {
+        self.frontier.push(hash, |node, hash| {
             if node.level % tile::HEIGHT == 0 {
                 let level = usize::from(node.level / tile::HEIGHT);
                 if rows.len() <= level {

@@ -19,6 +19,8 @@ const LONGEST_HISTORY: usize = 256;
 pub struct Index {
     /// Sequence numbers that are remembered of a resource.
     remembered: usize,
+    /// Entries of a name that are remembered.
+    history: usize,
     /// By uid.
     resources: HashMap<Box<str>, Numbers>,
     /// Places of what is about a namespace and name, the newest last.
@@ -62,15 +64,15 @@ pub enum Judged {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { remembered: REMEMBERED, resources: HashMap::new(), names: HashMap::new() }
+        Self { remembered: REMEMBERED, history: LONGEST_HISTORY, resources: HashMap::new(), names: HashMap::new() }
     }
 }
 
 impl Index {
-    /// One that forgets no number: for who verifies a log.
+    /// One that forgets no number, and knows no history: for who verifies a log.
     #[must_use]
     pub fn of_all() -> Self {
-        Self { remembered: usize::MAX, ..Self::default() }
+        Self { remembered: usize::MAX, history: 0, ..Self::default() }
     }
 
     /// What becomes of the entry.
@@ -93,7 +95,11 @@ impl Index {
 
     /// The entry is on the log, at this place. Of two with the same number and kind, the first counts.
     pub fn note(&mut self, entry: &Entry, at: u64) {
-        let numbers = self.resources.entry(entry.uid.as_str().into()).or_default();
+        let uid = entry.uid.as_str();
+        if !self.resources.contains_key(uid) {
+            self.resources.insert(uid.into(), Numbers::default());
+        }
+        let Some(numbers) = self.resources.get_mut(uid) else { return };
         let place = Place { decision: decision(entry), at };
         numbers.by_number.entry(entry.sequence).or_default().of_mut(entry.kind).get_or_insert(place);
         while numbers.by_number.len() > self.remembered {
@@ -101,10 +107,13 @@ impl Index {
                 numbers.spent = numbers.spent.max(spent);
             }
         }
+        if self.history == 0 {
+            return;
+        }
         let name = (entry.namespace.as_str().into(), entry.name.as_str().into());
         let places = self.names.entry(name).or_default();
         places.push_back(at);
-        if places.len() > LONGEST_HISTORY {
+        if places.len() > self.history {
             places.pop_front();
         }
     }

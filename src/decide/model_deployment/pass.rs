@@ -218,8 +218,15 @@ impl<'a> Pass<'a> {
             reason: condition::brief(reason),
             revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
             weight: attempt.map_or(Weight::NONE, |it| it.weight),
+            measurements: self.measurements(),
             time: self.now,
         }
+    }
+
+    /// What a decision rests on, of numbers.
+    fn measurements(&self) -> String {
+        let verdicts = &self.status.verdicts;
+        if verdicts.is_empty() { String::new() } else { digest_of(verdicts) }
     }
 
     fn entry(&self, note: &TrailNote) -> Entry {
@@ -238,6 +245,9 @@ impl<'a> Pass<'a> {
             reason: note.reason.clone(),
             revision: note.revision.clone(),
             weight: note.weight.to_string(),
+            measurements: note.measurements.clone(),
+            policy: self.policy.shared.clone(),
+            consents: Vec::new(),
             time: note.time,
             lease_epoch: self.observed.memory.lease_epoch,
             operator: String::new(),
@@ -262,7 +272,7 @@ impl<'a> Pass<'a> {
 
     /// Tells people.
     pub(super) fn tell(&mut self, type_: EventType, reason: &str, action: &str, note: impl Into<String>) {
-        self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into() });
+        self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into(), entry: None });
     }
 
     /// Whether people have something to be told.
@@ -397,8 +407,19 @@ impl<'a> Pass<'a> {
         self.active().is_some_and(goes_back) || traffic::goes_to_what_leaves(self)
     }
 
+    /// Id of the entry of what this pass has decided; what did not wait for the record comes before what did.
+    fn decided(&self) -> Option<String> {
+        let before = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
+        let at_once = self.status.unrecorded.iter().rfind(|it| !before.contains(it));
+        at_once.map(|note| self.entry(note).id()).or_else(|| self.entries.last().map(Entry::id))
+    }
+
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
+        if self.has_news() {
+            let entry = self.decided();
+            self.events.iter_mut().for_each(|it| it.entry.clone_from(&entry));
+        }
         self.record_what_could_not_wait();
         if !self.trail_answers() || self.unknown_history().is_some() {
             // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.

@@ -29,6 +29,7 @@ use std::time::Duration;
 use super::inquiry::{Part, Subject};
 use super::question::Template;
 use super::stable_breach;
+use crate::api::approval::digest_of;
 use crate::api::model_deployment::{
     MetricRole, ModelDeploymentSpec, OnRevocation, OutageAction, StableBreachAction, Step, Verdict,
 };
@@ -70,6 +71,8 @@ pub struct Policy {
     pub metrics: Vec<MetricRule>,
     /// What is done when the stable revision breaks a guardrail between rollouts; `None`: it is not watched.
     pub on_stable_breach: Option<StableBreachAction>,
+    /// Digest of what is not in the spec itself: the shared lists of metrics, by name; empty without any.
+    pub shared: String,
     /// What could not be read.
     pub errors: Vec<Unreadable>,
 }
@@ -209,6 +212,7 @@ impl Policy {
             failure_limit: analysis.failure_limit.unwrap_or(1),
             on_stable_breach: analysis.on_stable_breach.filter(|it| reader.can_watch(*it, &metrics)),
             samples,
+            shared: if metrics_from.is_empty() { String::new() } else { digest_of(metrics_from) },
             metrics,
             errors: reader.errors,
         }

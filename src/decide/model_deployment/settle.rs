@@ -88,6 +88,7 @@ fn void(intent: &Entry, now: chrono::DateTime<chrono::Utc>) -> TrailNote {
         reason: "never took effect: its status write did not win".into(),
         revision: intent.revision.clone(),
         weight: serde_json::from_value(intent.weight.clone().into()).unwrap_or(Weight::NONE),
+        measurements: intent.measurements.clone(),
         time: now,
     }
 }

@@ -95,7 +95,7 @@ impl<K: Watchable> Driver<K> {
             "The operator cannot read this object and passes it over: {error}. Correct it, or bring CRD and operator to the same version."
         );
         let [reason, action] = ["InvalidResource", "Read"].map(str::to_owned);
-        self.events.tell(&subject, Event { type_: EventType::Warning, reason, action, note });
+        self.events.tell(&subject, Event { type_: EventType::Warning, reason, action, note, entry: None });
     }
 
     fn fail(&mut self, scope: usize, error: &Error) {

@@ -1,6 +1,8 @@
 //! Which number a decision has on the trail, whatever came between its intent and its status.
 
 use super::world::{World, is_nothing};
+use crate::api::approval::digest_of;
+use crate::audit::EntryKind;
 use crate::decide::Measurement;
 
 /// At 5 % with the step over: the next pass shifts to 50 %.
@@ -155,4 +157,37 @@ fn two_decisions_that_did_not_wait_for_the_record_keep_their_order_and_leave_out
     world.come_to_rest();
     assert_eq!(world.trail.recorded(), world.trail.effects());
     assert_eq!(world.trail.numbers(), (1..=world.status().sequence).collect::<Vec<_>>(), "{:#?}", world.trail.told());
+}
+
+#[test]
+fn people_are_told_which_entry_has_the_decision_whether_or_not_it_waited_for_the_record() {
+    let mut world = about_to_shift();
+    let plan = world.pass();
+    let shift = plan.entries.iter().find(|it| it.decision == "Shift").unwrap().id();
+    assert_eq!(plan.events.iter().map(|it| it.entry.clone()).collect::<Vec<_>>(), [Some(shift)]);
+    // The way back is told before it is on the record, under the id that it will have there.
+    world.request("abort", "1");
+    let plan = world.pass();
+    assert!(plan.entries.iter().all(|it| it.decision != "Abort"));
+    let told = plan.events.into_iter().filter_map(|it| it.entry).collect::<Vec<_>>();
+    let plan = world.pass();
+    let abort = plan.entries.iter().find(|it| it.kind == EntryKind::Intent).unwrap();
+    assert!(!told.is_empty() && told.iter().all(|it| *it == abort.id()), "{told:?}: {abort:?}");
+}
+
+#[test]
+fn a_decision_names_the_measurements_that_it_rests_on_also_when_it_is_recorded_later() {
+    let mut world = World::mid_canary();
+    world.measure("error-rate", Measurement::of(0.2));
+    world.until(
+        |it| !it.status().unrecorded.is_empty(),
+        |it| {
+            it.pass();
+            it.advance(30);
+        },
+    );
+    let note = world.status().unrecorded.first().cloned().unwrap();
+    assert_eq!((note.decision.as_str(), note.measurements.clone()), ("RollBack", digest_of(&world.status().verdicts)));
+    world.all_is_well();
+    assert_eq!(world.pass().entries.first().map(|it| it.measurements.clone()), Some(note.measurements));
 }
