@@ -56,6 +56,9 @@ pub struct Entry {
     pub measurements: String,
     /// The same of the rules that are not in the spec itself: the lists of metrics that it refers to. Empty without any.
     pub policy: String,
+    /// Who asked for it, as an actor (see [`super::people`]); by the name that the request gives, which nobody has checked. Empty
+    /// where nobody did, or where the record did not say in time who that is.
+    pub asked_by: String,
     /// The approvals it rests on, by role.
     pub consents: Vec<Consent>,
     /// When, by the operator's clock.
@@ -84,6 +87,7 @@ pub struct Consent {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line<'a> {
+    asked_by: Cow<'a, str>,
     attempt: Cow<'a, str>,
     consents: Cow<'a, [Consent]>,
     decision: Cow<'a, str>,
@@ -120,6 +124,7 @@ const VERSION: &str = "1";
 impl<'a> From<&'a Entry> for Line<'a> {
     fn from(entry: &'a Entry) -> Self {
         Self {
+            asked_by: entry.asked_by.as_str().into(),
             attempt: entry.attempt.as_str().into(),
             consents: entry.consents.as_slice().into(),
             decision: entry.decision.as_str().into(),
@@ -188,6 +193,7 @@ impl TryFrom<Line<'static>> for Entry {
             weight: line.weight.into_owned(),
             measurements: line.measurements.into_owned(),
             policy: line.policy.into_owned(),
+            asked_by: line.asked_by.into_owned(),
             consents: line.consents.into_owned(),
             time: line.time,
             lease_epoch: number(line.lease_epoch)?,
@@ -247,6 +253,7 @@ pub(crate) fn sample() -> Entry {
         weight: "25%".into(),
         measurements: String::new(),
         policy: String::new(),
+        asked_by: String::new(),
         consents: Vec::new(),
         time: DateTime::from_timestamp(1_763_900_000, 0).unwrap_or_default(),
         lease_epoch: 3,
@@ -268,7 +275,7 @@ mod tests {
     fn an_entry_is_a_line_of_canonical_json_whose_numbers_are_text() {
         let line = serde_json_canonicalizer::to_string(&entry()).unwrap();
         let expected = concat!(
-            r#"{"attempt":"s1-abc-1-0d7b","consents":[],"decision":"Shift","id":"ID","leaseEpoch":"3","#,
+            r#"{"askedBy":"","attempt":"s1-abc-1-0d7b","consents":[],"decision":"Shift","id":"ID","leaseEpoch":"3","#,
             r#""measurements":"","operator":"0.1.0","policy":"","reason":"the step is over","revision":"s1-abc","sequence":"9007199254740993","#,
             r#""subject":{"generation":"2","kind":"ModelDeployment","name":"churn","namespace":"crm","#,
             r#""specDigest":"sha256:00","uid":"0d7b6c1e"},"time":"2025-11-23T12:13:20Z","type":"Intent","#,

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use self::append::Waiting;
 pub(super) use self::recover::CHECKPOINT;
 use self::recover::Known;
+use super::people::{self, People, Said, Words};
 use super::store::{Fault, Store, UnfitStore};
 use super::tlog::index::Index;
 use super::tlog::note::{Signer, Verifier};
@@ -48,6 +49,7 @@ pub struct Log {
     /// Who signs checkpoints: more than one while keys change. None: nobody does, and none are made.
     signers: Vec<Signer>,
     verifiers: Vec<Verifier>,
+    people: People,
     /// Entries whose turn has not come, the first first.
     queue: std::sync::Mutex<Vec<Waiting>>,
     /// What is known of the log; nothing before it was read.
@@ -85,6 +87,7 @@ impl Log {
             store,
             signers,
             verifiers,
+            people: People::default(),
             queue: std::sync::Mutex::default(),
             known: Mutex::default(),
             unread: std::sync::Mutex::default(),
@@ -109,6 +112,36 @@ impl Log {
     /// The store does not answer, or the log is damaged.
     pub async fn of_resource(&self, uid: &str) -> Result<Vec<Entry>, TrailError> {
         Ok(self.look_up(|index| index.of_resource(uid)).await?)
+    }
+
+    /// The same log, whose people's keys follow from their names: for runs that have to be the same again.
+    #[cfg(test)]
+    pub(crate) fn of_predictable_people(self) -> Self {
+        Self { people: People::predictable(), ..self }
+    }
+
+    /// Which actor a person is on this log; `None`: nobody can tell (any more).
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn actor_of(&self, person: &str) -> Result<Option<String>, TrailError> {
+        Ok(people::actor_of(&self.store, person).await?)
+    }
+
+    /// What a person wrote in the object of this uid; `None`: nobody can tell (any more), or it is not what this digest is of.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn words(&self, person: &str, uid: &str, digest: &str) -> Result<Option<String>, TrailError> {
+        Ok(people::words(&self.store, person, uid, digest).await?)
+    }
+
+    /// Deletes what is kept of a person: from then on nobody can tell which actor that was. `false`: nothing was kept.
+    ///
+    /// # Errors
+    /// The store does not do it.
+    pub async fn forget(&self, person: &str) -> Result<bool, TrailError> {
+        Ok(people::forget(&self.store, person).await?)
     }
 
     /// Tells of each entry, in the log's order, with its place, and whether it is under the checkpoint.
@@ -204,6 +237,10 @@ impl Trail for Log {
 
     fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
         Box::pin(self.append_in_turn(entries))
+    }
+
+    fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
+        Box::pin(async move { Ok(self.people.said(&self.store, person, words).await?) })
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {

@@ -6,6 +6,7 @@
 mod entry;
 pub mod keys;
 mod log;
+pub mod people;
 pub mod proof;
 mod store;
 pub mod tlog;
@@ -14,6 +15,7 @@ pub mod verify;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
+use self::people::{Said, Words};
 use self::store::Fault;
 
 #[cfg(test)]
@@ -36,6 +38,12 @@ pub trait Trail: Send + Sync + 'static {
     fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
         Box::pin(futures::stream::iter(entries).then(|entry| self.append(entry)).collect())
     }
+
+    /// Who has said something, as entries name them, and what stands for their words; see [`people`].
+    ///
+    /// # Errors
+    /// [`TrailError::Unavailable`]: it is not known.
+    fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>>;
 
     /// The newest entries about everything that ever had this namespace and name, whatever its uid; the newest first,
     /// in the order they were stored, and not without end.

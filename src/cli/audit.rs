@@ -5,6 +5,7 @@
 
 mod bar;
 mod export;
+mod forget;
 mod key;
 mod list;
 mod verify;
@@ -16,7 +17,7 @@ use clap::{Args, Subcommand};
 use crate::audit::tlog::note::Verifier;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, and what was to be verified is; 1 the log, or the proof, is not what was signed; \
-2 wrong arguments; 3 the log cannot be read, or there is none that is signed; 4 no such entry.";
+2 wrong arguments; 3 the log cannot be read, or there is none that is signed; 4 no such entry, or nobody of that name.";
 
 /// The audit log.
 #[derive(Debug, Args)]
@@ -36,6 +37,8 @@ enum Command {
     List(list::ListArguments),
     /// Write a decision with its proof, to be verified by somebody who has only the public key.
     Export(export::ExportArguments),
+    /// Delete what is kept of a person, so that nobody can tell any more which entries are theirs; the log still verifies.
+    Forget(forget::ForgetArguments),
 }
 
 /// The public keys that are believed.
@@ -92,6 +95,7 @@ pub async fn run(arguments: AuditArguments) -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::List(arguments) => list::run(&arguments).await,
         Command::Export(arguments) => export::run(&arguments).await,
+        Command::Forget(arguments) => forget::run(&arguments).await,
     };
     let printed = done.and_then(|text| {
         super::print(&mut std::io::stdout().lock(), &text).map_err(|error| End::Unread(error.to_string()))

@@ -118,6 +118,13 @@ pub fn count<'a>(question: &Question<'a>, approvals: &[Arc<Approval>], guard: &G
     words
 }
 
+/// The approvals that count, in the order of the roles.
+#[must_use]
+pub fn given<'a>(question: &Question<'_>, approvals: &'a [Arc<Approval>], guard: &Guard) -> Vec<&'a Approval> {
+    let said = count(question, approvals, guard).into_iter().filter(|(_, word)| *word == Word::Approved);
+    said.filter_map(|(role, _)| find(question, role, approvals)).collect()
+}
+
 /// The Approval of this role that is about the very subject.
 fn find<'a>(question: &Question<'_>, role: &str, approvals: &'a [Arc<Approval>]) -> Option<&'a Approval> {
     let name = approval::name_of(question.name, role, question.digest);
@@ -238,6 +245,22 @@ pub fn words_of_entry(
     let (name, digest) = (entry.name_any(), entry.spec.digest());
     let words = count(&question_of(entry, (&name, &digest), &roles, there_are), approvals, guard);
     words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
+}
+
+/// The approvals of an entry that count, in the order of the roles.
+#[must_use]
+pub fn given_to_entry<'a>(
+    entry: &ModelRegistryEntry,
+    there_are: &Roles,
+    approvals: &'a [Arc<Approval>],
+    guard: &Guard,
+) -> Vec<&'a Approval> {
+    let roles = roles_of(entry, there_are);
+    if roles.is_empty() {
+        return Vec::new();
+    }
+    let (name, digest) = (entry.name_any(), entry.spec.digest());
+    given(&question_of(entry, (&name, &digest), &roles, there_are), approvals, guard)
 }
 
 /// What keeps an entry from being deployed, of the approvals it needs.

@@ -13,7 +13,7 @@ mod references;
 mod sources;
 mod watches;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -27,7 +27,7 @@ use kube::core::PartialObjectMeta;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
-use crate::audit::{Entry, Trail};
+use crate::audit::{Entry, Trail, TrailError};
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
@@ -41,6 +41,7 @@ use crate::runtime::{Cache, Clock, Machine, NamespaceMeta, ObserveError, PassMem
 use super::approvals::Approvals;
 use contents::Contents;
 use desk::Desk;
+use references::People;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
@@ -76,6 +77,8 @@ pub struct ModelDeployments {
     namespaces: Cache<NamespaceMeta>,
     desk: Desk,
     trail: Arc<dyn Trail>,
+    /// Since when the record does not say who has approved; `None`: it did the last time.
+    nobody_known: Mutex<Option<DateTime<Utc>>>,
     settings: Settings,
     clock: Clock,
 }
@@ -90,6 +93,24 @@ impl ModelDeployments {
         match self.trail.history(namespace, name).await {
             Ok(entries) => History::Known(entries),
             Err(error) => History::Unknown(error.to_string()),
+        }
+    }
+}
+
+impl ModelDeployments {
+    /// Since when decisions that rest on approvals cannot be recorded, because nobody can say whose those are.
+    fn nobody_known_since(&self, people: &Result<People, TrailError>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut since = self.nobody_known.lock().unwrap_or_else(PoisonError::into_inner);
+        match people {
+            Ok(people) if people.said.is_empty() => None,
+            Ok(_) => {
+                *since = None;
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the audit log does not say who has approved; what rests on that waits");
+                Some(*since.get_or_insert(now))
+            }
         }
     }
 }
@@ -111,10 +132,14 @@ impl Machine for ModelDeployments {
         let history = self.history(&resource, &memory.lost).await;
         let entry = self.entry(&resource);
         let (approvals, guard) = self.approvals(&resource, entry.as_deref()).await;
+        let people = self.people(&resource, &approvals).await;
+        let nobody_known_since = self.nobody_known_since(&people, now);
         Ok(Observed {
             entry,
             approvals,
             guard,
+            asked_by: people.as_ref().ok().and_then(|it| it.asks.clone()),
+            said: people.map(|it| it.said).unwrap_or_default(),
             revoked: self.revoked(&resource),
             config_maps: config_maps.of_template,
             unread_config_maps: config_maps.unread,
@@ -131,7 +156,8 @@ impl Machine for ModelDeployments {
                 trail_unavailable_since: memory
                     .trail_outage
                     .filter(|outage| outage.last_tried.elapsed() < TRAIL_REST)
-                    .map(|outage| outage.since),
+                    .map(|outage| outage.since)
+                    .or(nobody_known_since),
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.clone(),
             },

@@ -114,7 +114,7 @@ pub(super) fn no_faults() -> Plan {
 /// A process' view of the log in this store.
 fn log(store: &Arc<InMemory>) -> Log {
     let key = Signer::of_seed("werkbank.dev/log/simulation/1", &[1; 32]).unwrap();
-    Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key])
+    Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key]).of_predictable_people()
 }
 
 fn alone<T>(run: impl Future<Output = T>) -> T {

@@ -22,6 +22,7 @@ use super::oracles::Oracles;
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
 use super::stories::Answered;
+use crate::audit::people::{Said, Words};
 use crate::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
 use crate::runtime::{Metrics, connect_to};
 
@@ -263,6 +264,13 @@ pub(super) async fn append(trail: &Log, fates: &Mutex<Fates>, entry: &Entry) -> 
 impl Trail for Wire {
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
         Box::pin(Wire::append(self, entry))
+    }
+
+    fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
+        if self.fates().trail_is_away() {
+            return Box::pin(async { Err(TrailError::Unavailable("the store is away".into())) });
+        }
+        self.trail.said(person, words)
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {

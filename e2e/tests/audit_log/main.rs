@@ -39,6 +39,7 @@ fn entry(number: i64) -> Entry {
         weight: "25%".into(),
         measurements: String::new(),
         policy: String::new(),
+        asked_by: String::new(),
         consents: Vec::new(),
         time: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(number),
         lease_epoch: 3,

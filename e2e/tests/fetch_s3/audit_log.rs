@@ -32,6 +32,7 @@ fn intent(decision: &str) -> Entry {
         weight: "5%".to_owned(),
         measurements: String::new(),
         policy: String::new(),
+        asked_by: String::new(),
         consents: Vec::new(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 1,

@@ -20,6 +20,7 @@ use tower::{BoxError, service_fn};
 
 use super::*;
 use crate::audit::Appended;
+use crate::audit::people::{Said, Words};
 use crate::build;
 use crate::decide::{Child, ChildKind, EventType};
 
@@ -63,6 +64,10 @@ impl Trail for InMemory {
         let away = world.trail.clone().filter(|_| world.away.is_none_or(|it| it == entry.kind));
         let answer = away.map_or(Ok(Appended::New), Err);
         Box::pin(std::future::ready(answer))
+    }
+
+    fn said<'a>(&'a self, person: &'a str, _: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
+        Box::pin(std::future::ready(Ok(Said { actor: person.to_owned(), comment: String::new() })))
     }
 
     fn history<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
@@ -236,6 +241,7 @@ fn intent() -> Entry {
         weight: word(),
         measurements: String::new(),
         policy: String::new(),
+        asked_by: String::new(),
         consents: Vec::new(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 0,

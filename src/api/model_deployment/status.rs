@@ -401,6 +401,9 @@ pub struct TrailNote {
     /// Digest of `status.verdicts` when it was decided; empty where nothing was measured.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub measurements: String,
+    /// Who asked for it, as the audit log names people: by a pseudonym.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked_by: String,
     /// When.
     pub time: DateTime<Utc>,
 }

@@ -1,5 +1,7 @@
 //! `werkbank audit list`: what is on the log, one entry in a line.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -27,7 +29,7 @@ enum Output {
 }
 
 /// Which entries.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Only {
     /// From this time on: 2026-11-29 (UTC) or 2026-11-29T12:00:00Z
     #[arg(long, value_parser = time)]
@@ -50,6 +52,9 @@ struct Only {
     /// Of this type: intent, outcome or void
     #[arg(long = "type")]
     of_type: Option<String>,
+    /// That this person has approved or asked for: a name as in spec.approver, or an actor's 32 digits
+    #[arg(long)]
+    actor: Option<String>,
 }
 
 impl Only {
@@ -63,7 +68,16 @@ impl Only {
             && is(&self.name, &entry.name)
             && is(&self.decision, &entry.decision)
             && is(&self.of_type, type_of(entry))
+            && self.actor.as_ref().is_none_or(|actor| is_by(actor, entry))
     }
+}
+
+fn is_by(actor: &str, entry: &Entry) -> bool {
+    entry.asked_by == actor || entry.consents.iter().any(|it| it.actor == actor)
+}
+
+fn is_actor(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
 }
 
 fn type_of(entry: &Entry) -> &'static str {
@@ -84,8 +98,13 @@ pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
     let log =
         Log::signed_by(&arguments.log, arguments.keys.verifiers()?).map_err(|it| End::Arguments(it.to_string()))?;
     let mut found = Vec::new();
+    let person = arguments.only.actor.as_deref().filter(|it| !is_actor(it));
+    let only = match person {
+        Some(person) => Only { actor: Some(actor_of(&log, person).await?), ..arguments.only.clone() },
+        None => arguments.only.clone(),
+    };
     let take = |at: u64, entry: &Entry, signed: bool| {
-        if arguments.only.takes(entry) {
+        if only.takes(entry) {
             found.push(Found { at, signed, entry: entry.clone() });
         }
     };
@@ -93,10 +112,36 @@ pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
         TrailError::Damaged(why) => End::Wrong(why),
         error => End::Unread(error.to_string()),
     })?;
-    Ok(match arguments.output {
+    let listed = match arguments.output {
         Output::Table => table(&found),
         Output::Json => found.iter().map(Found::json).collect(),
+    };
+    Ok(match (person, arguments.output) {
+        (Some(person), Output::Table) => listed + &words(&log, person, &found).await?,
+        _ => listed,
     })
+}
+
+/// Which actor a person is, as long as somebody can tell.
+async fn actor_of(log: &Log, person: &str) -> Result<String, End> {
+    let actor = log.actor_of(person).await.map_err(|error| End::Unread(error.to_string()))?;
+    actor.ok_or_else(|| {
+        End::Unknown("nothing is kept of a person of that name: they have said nothing, or have been forgotten".into())
+    })
+}
+
+/// What the person wrote, of what is listed; once for each Approval.
+async fn words(log: &Log, person: &str, found: &[Found]) -> Result<String, End> {
+    let consents = found.iter().flat_map(|it| &it.entry.consents).filter(|it| !it.comment.is_empty());
+    let mut seen = BTreeSet::new();
+    let mut lines = String::new();
+    for it in consents.filter(|it| seen.insert(&it.uid)) {
+        let words = log.words(person, &it.uid, &it.comment).await.map_err(|error| End::Unread(error.to_string()))?;
+        lines.extend(
+            words.map(|words| format!("as {} (Approval {}): {}\n", plain(&it.role), plain(&it.uid), plain(&words))),
+        );
+    }
+    Ok(if lines.is_empty() { lines } else { format!("\n{lines}") })
 }
 
 /// An entry that is listed.
@@ -159,7 +204,7 @@ fn table(found: &[Found]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::sample;
+    use crate::audit::{Consent, sample};
 
     fn entry(name: &str, decision: &str, at: &str) -> Entry {
         Entry { name: name.into(), decision: decision.into(), time: time(at).unwrap(), ..sample() }
@@ -180,6 +225,17 @@ mod tests {
         );
         assert_eq!(table(&found), expected);
         assert_eq!(table(&[]), "nothing on the log is of that kind\n");
+    }
+
+    #[test]
+    fn an_actor_is_found_by_what_they_approved_and_by_what_they_asked_for() {
+        let actor = "0123456789abcdef0123456789abcdef";
+        let consent = Consent { actor: actor.into(), comment: String::new(), role: "legal".into(), uid: "u".into() };
+        let only = Only { actor: Some(actor.into()), ..Only::default() };
+        assert!(only.takes(&Entry { consents: vec![consent], ..sample() }));
+        assert!(only.takes(&Entry { asked_by: actor.into(), ..sample() }));
+        assert!(!only.takes(&sample()));
+        assert!(is_actor(actor) && !is_actor("anna@example.com") && !is_actor(&actor.to_uppercase()));
     }
 
     #[test]

@@ -76,9 +76,12 @@ fn page(verified: &Verified) -> String {
 /// An entry in a line.
 pub(super) fn told(entry: &Entry) -> String {
     let Entry { kind, decision, subject_kind, namespace, name, revision, weight, time, reason, .. } = entry;
+    let approved = entry.consents.iter().map(|it| format!("; approved as {} by {}", it.role, it.actor));
+    let asked = (!entry.asked_by.is_empty()).then(|| format!("; asked for by {}", entry.asked_by));
+    let people: String = approved.chain(asked).collect();
     let to = if revision.is_empty() { String::new() } else { format!(", {revision} at {weight}") };
     let time = time.format("%Y-%m-%dT%H:%M:%SZ");
-    plain(&format!("{time} {kind:?} {decision} of {subject_kind} {namespace}/{name}{to}: {reason}")) + "\n"
+    plain(&format!("{time} {kind:?} {decision} of {subject_kind} {namespace}/{name}{to}: {reason}{people}")) + "\n"
 }
 
 fn unverified(error: Unverified) -> End {

@@ -29,7 +29,9 @@ use crate::api::duration::after;
 use crate::api::model_deployment::RevisionRole;
 use crate::api::model_deployment::{Attempt, AttemptState, Phase, StepToApprove};
 use crate::api::model_registry_entry::Lifecycle;
-use crate::api::{ModelDeployment, Weight};
+use crate::api::{Approval, ModelDeployment, Weight};
+use crate::audit::Consent;
+use crate::audit::people::Said;
 use crate::decide::approval::guard::Guard;
 use crate::decide::approval::{self, Question, guard};
 use crate::decide::governance::{self, allowed_use, time};
@@ -132,23 +134,46 @@ impl Pass<'_> {
 
     /// What keeps it from that, of the steps.
     fn gate_up_to(&self, attempt: &Attempt, weight: Weight) -> Option<Missing> {
-        let submitted_by = self.observed.entry.as_ref().and_then(|it| it.spec.submitted_by.as_deref());
         let missing = |it: StepToApprove| {
-            let question = Question {
-                kind: SubjectKind::ModelDeployment,
-                name: self.name(),
-                uid: self.resource.metadata.uid.as_deref().unwrap_or_default(),
-                digest: &it.digest,
-                roles: std::slice::from_ref(&it.role),
-                known: self.observed.settings.approval_roles.known.as_deref(),
-                submitted_by,
-            };
+            let question = self.question_of_step(&it);
             let command =
                 |role: &str| format!("kubectl werkbank approve modeldeployment/{} --role {role}", self.name());
             let missing = approval::missing(&question, &self.observed.approvals, &self.observed.guard, command)?;
             Some(Missing { message: format!("before {}: {}", it.weight, missing.message), ..missing })
         };
         self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= weight).find_map(missing)
+    }
+
+    fn question_of_step<'a>(&'a self, step: &'a StepToApprove) -> Question<'a> {
+        Question {
+            kind: SubjectKind::ModelDeployment,
+            name: self.name(),
+            uid: self.resource.metadata.uid.as_deref().unwrap_or_default(),
+            digest: &step.digest,
+            roles: std::slice::from_ref(&step.role),
+            known: self.observed.settings.approval_roles.known.as_deref(),
+            submitted_by: self.observed.entry.as_ref().and_then(|it| it.spec.submitted_by.as_deref()),
+        }
+    }
+
+    /// The approvals that the attempt's present share of traffic rests on, for the record: of its entry, and of the steps up to there.
+    pub(super) fn consents(&self) -> Vec<Consent> {
+        let Some(attempt) = self.active() else { return Vec::new() };
+        let (approvals, guard) = (&self.observed.approvals, &self.observed.guard);
+        let is_target = self.target.as_ref().is_ok_and(|it| it.entry == attempt.entry);
+        let entry = self.observed.entry.as_deref().filter(|_| is_target);
+        let roles = &self.observed.settings.approval_roles;
+        let mut given = entry.map_or_else(Vec::new, |it| approval::given_to_entry(it, roles, approvals, guard));
+        for step in self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= attempt.weight) {
+            given.extend(approval::given(&self.question_of_step(&step), approvals, guard));
+        }
+        given.into_iter().filter_map(|it| self.consent(it)).collect()
+    }
+
+    fn consent(&self, approval: &Approval) -> Option<Consent> {
+        let uid = approval.metadata.uid.clone()?;
+        let Said { actor, comment } = self.observed.said.get(&uid)?.clone();
+        Some(Consent { actor, comment, role: approval.spec.role.clone(), uid })
     }
 
     /// Whether the last pass found that it could go on but for a gate. It stays so until the gate opens: a measurement without

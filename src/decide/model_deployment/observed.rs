@@ -15,6 +15,7 @@ use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
+use crate::audit::people::Said;
 use crate::decide::Refusal;
 use crate::decide::approval::guard::Guard;
 use crate::decide::live_job::LiveJob;
@@ -31,6 +32,10 @@ pub struct Observed {
     pub approvals: Vec<Arc<Approval>>,
     /// Whether they count.
     pub guard: Guard,
+    /// Who gave them, and what stands for their words, as the record has it: by the Approval's uid.
+    pub said: BTreeMap<String, Said>,
+    /// Which actor of the record the request on the resource is by.
+    pub asked_by: Option<String>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
     /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they

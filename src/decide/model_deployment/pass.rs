@@ -17,7 +17,8 @@ use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus, TakenBack, TrailNote,
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RequestOutcome, RevisionRole, RevisionStatus,
+    TakenBack, TrailNote,
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Entry, EntryKind};
@@ -123,7 +124,8 @@ impl<'a> Pass<'a> {
     /// before the status write. For everything that may wait.
     pub(super) fn intend(&mut self, decision: &str, reason: &str) {
         let note = self.note(decision, reason);
-        self.entries.push(self.entry(&note));
+        let entry = Entry { consents: self.consents(), ..self.entry(&note) };
+        self.entries.push(entry);
     }
 
     /// As [`Pass::intend`], for what must not wait for the record: the intent goes
@@ -219,6 +221,7 @@ impl<'a> Pass<'a> {
             revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
             weight: attempt.map_or(Weight::NONE, |it| it.weight),
             measurements: self.measurements(),
+            asked_by: String::new(),
             time: self.now,
         }
     }
@@ -247,6 +250,7 @@ impl<'a> Pass<'a> {
             weight: note.weight.to_string(),
             measurements: note.measurements.clone(),
             policy: self.policy.shared.clone(),
+            asked_by: note.asked_by.clone(),
             consents: Vec::new(),
             time: note.time,
             lease_epoch: self.observed.memory.lease_epoch,
@@ -414,12 +418,28 @@ impl<'a> Pass<'a> {
         at_once.map(|note| self.entry(note).id()).or_else(|| self.entries.last().map(Entry::id))
     }
 
+    /// What this pass has decided at a person's request says whose that was.
+    fn name_who_asked(&mut self) {
+        let handled = |status: Option<&ModelDeploymentStatus>| status.and_then(|it| it.handled_request.clone());
+        let (before, now) = (handled(self.resource.status.as_ref()), handled(Some(&self.status)));
+        let is_done = now.as_ref().is_some_and(|it| it.outcome == RequestOutcome::Done);
+        let Some(actor) = self.observed.asked_by.as_ref().filter(|_| is_done && before != now) else { return };
+        for entry in self.entries.iter_mut().filter(|it| it.kind == EntryKind::Intent) {
+            entry.asked_by.clone_from(actor);
+        }
+        let known = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
+        for note in self.status.unrecorded.iter_mut().filter(|it| it.kind == EntryKind::Intent && !known.contains(it)) {
+            note.asked_by.clone_from(actor);
+        }
+    }
+
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         if self.has_news() {
             let entry = self.decided();
             self.events.iter_mut().for_each(|it| it.entry.clone_from(&entry));
         }
+        self.name_who_asked();
         self.record_what_could_not_wait();
         if !self.trail_answers() || self.unknown_history().is_some() {
             // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.

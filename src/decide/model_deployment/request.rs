@@ -104,6 +104,14 @@ fn parse(text: &str) -> Option<Request> {
     short.then(|| Request { verb, attempt: attempt.into(), step: step.into(), nonce: nonce.into() })
 }
 
+/// Who asks, as the request says it: for the record alone, which makes an actor of it.
+#[must_use]
+pub fn by(resource: &ModelDeployment) -> Option<&str> {
+    let text = resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?;
+    parse(text)?;
+    text.splitn(5, '/').nth(4).filter(|by| !by.is_empty())
+}
+
 /// It goes into the status, where nothing long belongs, and nothing that could name a person.
 fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"._-".contains(&it))

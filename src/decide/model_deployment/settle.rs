@@ -89,6 +89,7 @@ fn void(intent: &Entry, now: chrono::DateTime<chrono::Utc>) -> TrailNote {
         revision: intent.revision.clone(),
         weight: serde_json::from_value(intent.weight.clone().into()).unwrap_or(Weight::NONE),
         measurements: intent.measurements.clone(),
+        asked_by: intent.asked_by.clone(),
         time: now,
     }
 }

@@ -9,8 +9,11 @@ use crate::api::approval::SubjectKind;
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
+use crate::audit::TrailError;
+use crate::audit::people::{Said, Words};
 use crate::decide::approval;
 use crate::decide::approval::guard::Guard;
+use crate::decide::model_deployment::request;
 use crate::decide::model_deployment::revocation::entries_of;
 
 /// Key of shared metrics in their ConfigMap.
@@ -25,6 +28,15 @@ pub(super) struct ConfigMaps {
     pub(super) of_metrics: BTreeMap<String, Result<String, String>>,
     /// Those that are there and are not handed out, with what the API server says.
     pub(super) unread: BTreeMap<String, String>,
+}
+
+/// People, as the record names them.
+#[derive(Default)]
+pub(super) struct People {
+    /// Who asks for something.
+    pub(super) asks: Option<String>,
+    /// By the Approval's uid.
+    pub(super) said: BTreeMap<String, Said>,
 }
 
 impl ModelDeployments {
@@ -48,6 +60,25 @@ impl ModelDeployments {
         let of_entry = self.approvals.about(namespace, SubjectKind::ModelRegistryEntry, &resource.spec.model_ref.name);
         let of_steps = self.approvals.about(namespace, SubjectKind::ModelDeployment, name);
         ([of_entry, of_steps].concat(), self.approvals.guard().await)
+    }
+
+    /// Who has approved, and who asks for something, as the record names them. `Err`: the record does not say who has approved, so
+    /// nothing that rests on that can be recorded. For who asks, nobody waits: it may be for a way back.
+    pub(super) async fn people(
+        &self,
+        resource: &ModelDeployment,
+        approvals: &[Arc<Approval>],
+    ) -> Result<People, TrailError> {
+        let asks = match request::by(resource) {
+            Some(by) => self.trail.said(by, None).await.ok().map(|it| it.actor),
+            None => None,
+        };
+        let mut people = People { asks, said: BTreeMap::new() };
+        for (uid, spec) in approvals.iter().filter_map(|it| Some((it.metadata.uid.as_ref()?, &it.spec))) {
+            let words = spec.comment.as_deref().map(|text| Words { uid, text });
+            people.said.insert(uid.clone(), self.trail.said(&spec.approver, words).await?);
+        }
+        Ok(people)
     }
 
     /// Names of the entries of the revisions that are alive, where they are revoked.

@@ -1,6 +1,7 @@
 //! What wakes a ModelDeployment: itself, its children, its entry, its ConfigMaps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -92,6 +93,7 @@ pub fn register(
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
         trail: registration.trail(),
+        nobody_known: Mutex::default(),
         settings,
         clock: registration.clock(),
     };

@@ -9,6 +9,7 @@ mod autoscaling;
 mod canary;
 mod capacity;
 mod causes;
+mod consents;
 mod contest;
 mod deadlines;
 mod emergency;

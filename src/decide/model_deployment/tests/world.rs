@@ -23,6 +23,7 @@ use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeployment
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
+use crate::audit::people::Said;
 use crate::audit::{Entry, EntryKind};
 use crate::build::{deployment, route};
 use crate::decide::approval::guard::Guard;
@@ -31,7 +32,7 @@ use crate::decide::model_deployment::observed::{Children, Memory, Observed, Sett
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::revocation::entries_of;
-use crate::decide::model_deployment::{decide, settle, target};
+use crate::decide::model_deployment::{decide, request, settle, target};
 use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal};
 
 /// Noon of an ordinary day; stories tell time from here.
@@ -174,6 +175,8 @@ impl World {
             revoked: self.revoked(),
             approvals: self.approvals.clone(),
             guard: self.guard.clone(),
+            said: self.approvals.iter().map(said).collect(),
+            asked_by: request::by(&self.resource).map(|by| format!("actor of {by}")),
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))
@@ -446,4 +449,11 @@ pub(super) fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 pub(super) fn guardrail() -> Value {
     json!({"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
         "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}})
+}
+
+/// What the record says of who gave an approval.
+fn said(approval: &Arc<Approval>) -> (String, Said) {
+    let comment = approval.spec.comment.as_ref().map(|it| format!("digest of {} characters", it.len()));
+    let said = Said { actor: format!("actor of {}", approval.spec.approver), comment: comment.unwrap_or_default() };
+    (approval.metadata.uid.clone().unwrap_or_default(), said)
 }

@@ -155,6 +155,7 @@ fn unrecorded() -> Entry {
         weight: String::new(),
         measurements: String::new(),
         policy: String::new(),
+        asked_by: String::new(),
         consents: Vec::new(),
         time: chrono::DateTime::UNIX_EPOCH,
         lease_epoch: 7,

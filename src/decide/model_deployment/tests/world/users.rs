@@ -64,9 +64,9 @@ impl World {
     fn word(&mut self, kind: &str, name: &str, uid: &str, digest: &str, (role, decision, by): (&str, &str, &str)) {
         let word = json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
-            "metadata": {"name": crate::api::approval::name_of(name, role, digest)},
+            "metadata": {"name": crate::api::approval::name_of(name, role, digest), "uid": format!("approval-by-{by}")},
             "spec": {"subject": {"kind": kind, "name": name, "uid": uid, "digest": digest},
-                "role": role, "decision": decision, "approver": by},
+                "role": role, "decision": decision, "approver": by, "comment": format!("{by} has seen it")},
         });
         self.approvals.push(Arc::new(from(word)));
     }

@@ -1,0 +1,90 @@
+//! Whose word a decision rests on, and who asked for it: on the record as actors, and nowhere by name.
+
+use serde_json::json;
+
+use super::gates::{wait, weight};
+use super::world::World;
+use crate::audit::{Consent, Entry, EntryKind};
+
+fn consent(role: &str, by: &str) -> Consent {
+    let comment = format!("digest of {} characters", format!("{by} has seen it").len());
+    Consent { actor: format!("actor of {by}"), comment, role: role.into(), uid: format!("approval-by-{by}") }
+}
+
+/// What has been recorded of a decision.
+fn intent(world: &World, decision: &str) -> Entry {
+    let newest = world.trail.newest_first().into_iter();
+    let is_meant = |it: &Entry| it.kind == EntryKind::Intent && it.decision == decision;
+    newest.into_iter().find(is_meant).unwrap_or_else(|| panic!("no {decision}"))
+}
+
+/// Two roles have approved the entry, and the owner is to approve 50 %.
+fn at_five_percent() -> World {
+    let mut world = World::serving();
+    world
+        .steps(json!([{"weight": "5%", "for": "10m"}, {"weight": "50%", "for": "10m", "approval": {"role": "owner"}}]));
+    world.asks_for("churn-2", &["technical", "business"]);
+    world.says("churn-2", "technical", "Approved", "ben");
+    world.says("churn-2", "business", "Approved", "carla");
+    world.begins("churn-2");
+    world.advance(30);
+    world.pass();
+    world
+}
+
+#[test]
+fn what_rests_on_approvals_names_each_by_role_and_actor() {
+    let mut world = at_five_percent();
+    let of_entry = [consent("technical", "ben"), consent("business", "carla")];
+    assert_eq!(intent(&world, "Start").consents, of_entry);
+    assert_eq!(intent(&world, "Shift").consents, of_entry, "the step's own is not needed for 5 %");
+    world.says_of_step("Approved", "olga");
+    wait(&mut world, 600);
+    assert_eq!(weight(&world), "50%");
+    let [technical, business] = of_entry;
+    assert_eq!(intent(&world, "Shift").consents, [technical, business, consent("owner", "olga")]);
+}
+
+#[test]
+fn what_takes_weight_away_rests_on_nobodys_word() {
+    let mut world = at_five_percent();
+    world.request("abort", "n1");
+    world.pass();
+    world.pass();
+    let back = intent(&world, "RollBack");
+    assert_eq!((back.consents, back.asked_by.as_str()), (Vec::new(), "actor of jane"));
+}
+
+#[test]
+fn what_nobody_asked_for_is_by_nobody_also_while_an_old_request_lies_there() {
+    let mut world = at_five_percent();
+    world.request_at("pause", "0", "n1");
+    world.pass();
+    world.pass();
+    assert_eq!(intent(&world, "Pause").asked_by, "actor of jane");
+    world.request_at("resume", "0", "n2");
+    world.pass();
+    assert_eq!(intent(&world, "Resume").asked_by, "actor of jane");
+    world.says_of_step("Approved", "olga");
+    (0..4).for_each(|_| wait(&mut world, 600));
+    assert_eq!(weight(&world), "100%");
+    assert_eq!(intent(&world, "Shift").asked_by, "");
+    assert_eq!(intent(&world, "Promote").asked_by, "");
+}
+
+#[test]
+fn no_name_and_no_word_is_in_status_events_or_entries() {
+    let mut world = at_five_percent();
+    world.says_of_step("Approved", "olga");
+    for verb in ["pause", "resume", "abort"] {
+        world.request_at(verb, "0", verb);
+        let plan = world.pass();
+        let said = format!("{:?} {:?}", plan.events, serde_json::to_value(world.status()).unwrap());
+        let entries = serde_json::to_string(&world.trail.newest_first()).unwrap();
+        // An actor is a pseudonym where there is a real log; here it says whose it is.
+        let all = (said + &entries).replace("actor of ", "@").replace("approval-by-", "@");
+        for name in ["ben", "carla", "olga", "jane", "has seen it"] {
+            assert!(!all.replace(&format!("@{name}"), "").contains(name), "{name}: {all}");
+        }
+    }
+}
