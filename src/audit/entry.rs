@@ -69,6 +69,15 @@ pub struct Entry {
     pub operator: String,
 }
 
+/// What a person has said, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Who: 32 hexadecimal digits that nobody can lead back to a name without the person's key.
+    pub actor: String,
+    /// `sha256:` and the salted digest of the words; empty if there were none.
+    pub comment: String,
+}
+
 /// A person's approval that a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -28,12 +28,12 @@ use tokio::time::timeout;
 use self::append::Waiting;
 pub(super) use self::recover::CHECKPOINT;
 use self::recover::Known;
-use super::people::{self, People, Said, Words};
+use super::people::{self, People, Words};
 use super::store::{Fault, Store, UnfitStore};
 use super::tlog::index::Index;
 use super::tlog::note::{Signer, Verifier};
 use super::tlog::tile::{self, Tile};
-use super::{Appended, Entry, Trail, TrailError};
+use super::{Appended, Entry, Said, Trail, TrailError};
 
 /// How many files are read or written at the same time.
 pub(super) const AT_ONCE: usize = 16;

@@ -15,12 +15,12 @@ pub mod verify;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use self::people::{Said, Words};
+use self::people::Words;
 use self::store::Fault;
 
 #[cfg(test)]
 pub(crate) use entry::sample;
-pub use entry::{Consent, Entry, EntryKind};
+pub use entry::{Consent, Entry, EntryKind, Said};
 pub use log::Log;
 pub use store::UnfitStore;
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
+use super::Said;
 use super::store::{Fault, NotCreated, Store};
 use crate::text::hex::hex;
 
@@ -34,15 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Actors that are remembered.
 const REMEMBERED: usize = 4096;
 const NONCE: usize = 12;
-
-/// What a person has said, as the log has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    /// Who: 32 hexadecimal digits that nobody can lead back to a name without the person's key.
-    pub actor: String,
-    /// `sha256:` and the salted digest of the words; empty if there were none.
-    pub comment: String,
-}
 
 /// Words that are to be kept beside the log.
 #[derive(Debug, Clone, Copy)]

@@ -22,8 +22,8 @@ use super::oracles::Oracles;
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
 use super::stories::Answered;
-use crate::audit::people::{Said, Words};
-use crate::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
+use crate::audit::people::Words;
+use crate::audit::{Appended, Entry, EntryKind, Log, Said, Trail, TrailError};
 use crate::runtime::{Metrics, connect_to};
 
 /// What becomes of a write.

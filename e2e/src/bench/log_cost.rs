@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use werkbank::audit::people::{Said, Words};
-use werkbank::audit::{Appended, Entry, Trail, TrailError};
+use werkbank::audit::people::Words;
+use werkbank::audit::{Appended, Entry, Said, Trail, TrailError};
 
 use super::fleet::{Fleet, Goal};
 use super::report::Measure;

@@ -8,7 +8,14 @@ use serde_json::json;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank_e2e::workbench::sibling;
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, of_entry, unharmed};
+use crate::actors;
+use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, of_entry, unharmed};
+
+pub(crate) const ANNA: &str = "anna.schmidt@example.com";
+pub(crate) const BEN: &str = "ben.weber@example.com";
+pub(crate) const OLGA: &str = "olga.maier@example.com";
+
+pub(crate) const COMMENT: &str = "backtest looked at with Bernd Krause";
 
 /// `anna` registers models and has a role herself, `ben` is technical, `olga` owns the deployment.
 const PEOPLE: &str = "
@@ -20,14 +27,14 @@ items:
   metadata: {name: approvers, namespace: crm}
   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: werkbank-approver}
   subjects:
-  - {kind: User, name: anna, apiGroup: rbac.authorization.k8s.io}
-  - {kind: User, name: ben, apiGroup: rbac.authorization.k8s.io}
-  - {kind: User, name: olga, apiGroup: rbac.authorization.k8s.io}
+  - {kind: User, name: anna.schmidt@example.com, apiGroup: rbac.authorization.k8s.io}
+  - {kind: User, name: ben.weber@example.com, apiGroup: rbac.authorization.k8s.io}
+  - {kind: User, name: olga.maier@example.com, apiGroup: rbac.authorization.k8s.io}
 - apiVersion: rbac.authorization.k8s.io/v1
   kind: RoleBinding
   metadata: {name: editors, namespace: crm}
   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: werkbank-editor}
-  subjects: [{kind: User, name: anna, apiGroup: rbac.authorization.k8s.io}]
+  subjects: [{kind: User, name: anna.schmidt@example.com, apiGroup: rbac.authorization.k8s.io}]
 - apiVersion: rbac.authorization.k8s.io/v1
   kind: Role
   metadata: {name: technical, namespace: crm}
@@ -37,8 +44,8 @@ items:
   metadata: {name: technical, namespace: crm}
   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: technical}
   subjects:
-  - {kind: User, name: anna, apiGroup: rbac.authorization.k8s.io}
-  - {kind: User, name: ben, apiGroup: rbac.authorization.k8s.io}
+  - {kind: User, name: anna.schmidt@example.com, apiGroup: rbac.authorization.k8s.io}
+  - {kind: User, name: ben.weber@example.com, apiGroup: rbac.authorization.k8s.io}
 - apiVersion: rbac.authorization.k8s.io/v1
   kind: Role
   metadata: {name: owner, namespace: crm}
@@ -47,7 +54,7 @@ items:
   kind: RoleBinding
   metadata: {name: owner, namespace: crm}
   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: owner}
-  subjects: [{kind: User, name: olga, apiGroup: rbac.authorization.k8s.io}]
+  subjects: [{kind: User, name: olga.maier@example.com, apiGroup: rbac.authorization.k8s.io}]
 ";
 
 /// What puts the policy on Approvals in force.
@@ -69,27 +76,30 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
         .await;
     nobody_approves_their_own_work(&scene);
     assert_eq!(model.status().await.attempts, 1);
-    approves(&scene, "ben", &["scores-2", "--role", "technical", "--comment", "backtest looked at"]);
+    approves(&scene, BEN, &["scores-2", "--role", "technical", "--comment", COMMENT]);
     model.until_observing("20%").await;
 
     model.until("it waits for the owner", |it| waits_for(it, "--role owner")).await;
+    actors::anna_pauses_and_resumes(&scene, &model).await;
     let before = model.weights().await;
-    says(&scene, "ben", &["modeldeployment/scores", "--role", "owner"], 1, "lacks the verb approve-owner");
+    says(&scene, BEN, &["modeldeployment/scores", "--role", "owner"], 1, "lacks the verb approve-owner");
     let binding = policy_goes(&scene).await;
-    approves(&scene, "olga", &["modeldeployment/scores", "--role", "owner"]);
+    approves(&scene, OLGA, &["modeldeployment/scores", "--role", "owner"]);
     model.until("no approval counts", |it| reason(it) == "ApprovalGuardNotReady").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(model.weights().await, before, "the weight is held");
     scene.apply("binding", &binding).await;
     // What was said before the policy was there may be anybody's word.
-    for (who, subject, role) in [("ben", "scores-2", "technical"), ("olga", "modeldeployment/scores", "owner")] {
+    for (who, subject, role) in [(BEN, "scores-2", "technical"), (OLGA, "modeldeployment/scores", "owner")] {
         takes_back(&scene, who, role).await;
-        approves(&scene, who, &[subject, "--role", role]);
+        approves(&scene, who, &[subject, "--role", role, "--comment", COMMENT]);
     }
     let status = model.until("it is promoted", |it| it.phase == Phase::Stable && it.attempts == 2).await;
     assert_eq!(status.stable.unwrap().name, "scores-2");
     unharmed(&load.stop().await.unwrap());
-    the_record_names_roles_and_nobody(&scene, &model).await;
+    actors::roles_and_actors_are_on_the_record(&scene, &model).await;
+    actors::nobody_is_named(&scene, &model).await;
+    actors::somebody_is_found_until_they_are_forgotten(&scene).await;
     scene.end().await;
 }
 
@@ -99,18 +109,18 @@ async fn anna_registers(scene: &Scene) {
     let entry = json!({
         "apiVersion": "werkbank.dev/v1alpha1", "kind": "ModelRegistryEntry",
         "metadata": {"name": "scores-2", "namespace": NAMESPACE},
-        "spec": {"model": {"name": "scores", "version": "2", "kind": "Predictor"}, "submittedBy": "anna",
+        "spec": {"model": {"name": "scores", "version": "2", "kind": "Predictor"}, "submittedBy": ANNA,
             "governance": {"approvals": ["technical"]}, "artifact": {"uri": uri, "sha256": sha256}},
     });
     let file = scene.workbench.control_plane().run_dir().join("entry-of-anna.json");
     std::fs::write(&file, entry.to_string()).unwrap();
-    scene.kubectl(&["create", "--as=anna", "-f", file.to_str().unwrap()]).await;
+    scene.kubectl(&["create", &format!("--as={ANNA}"), "-f", file.to_str().unwrap()]).await;
 }
 
 fn nobody_approves_their_own_work(scene: &Scene) {
     let own = ["scores-2", "--role", "technical"];
-    says(scene, "anna", &own, 3, "nobody approves their own work, and anna has submitted scores-2");
-    says(scene, "ben", &["scores-2", "--role", "business"], 3, "does not ask role business; it asks: technical");
+    says(scene, ANNA, &own, 3, &format!("nobody approves their own work, and {ANNA} has submitted scores-2"));
+    says(scene, BEN, &["scores-2", "--role", "business"], 3, "does not ask role business; it asks: technical");
 }
 
 /// Somebody deletes it; gives what restores it, and returns when the operator must have seen it.
@@ -125,28 +135,6 @@ async fn policy_goes(scene: &Scene) -> String {
     // They are looked at again ten seconds after they were.
     tokio::time::sleep(Duration::from_secs(11)).await;
     binding.to_string()
-}
-
-/// Names of people are in Approvals and in the entry, and nowhere else.
-async fn the_record_names_roles_and_nobody(scene: &Scene, model: &Model<'_>) {
-    let trail = scene.trail(model).await;
-    let said: Vec<String> = trail.iter().map(|it| format!("{} {}", it.decision, it.reason)).collect();
-    assert!(said.iter().any(|it| it.contains("approved by role technical")), "{said:?}");
-    assert!(said.iter().any(|it| it.contains("50% approved by role owner")), "{said:?}");
-    let control_plane = scene.workbench.control_plane();
-    let mut all = said.join("\n");
-    for what in [
-        "modeldeployment/scores -o jsonpath={.status}",
-        "modelregistryentry/scores-2 -o jsonpath={.status}",
-        "events.events.k8s.io -o json",
-    ] {
-        let args: Vec<&str> = ["-n", NAMESPACE, "get"].into_iter().chain(what.split(' ')).collect();
-        all.push_str(&String::from_utf8_lossy(&control_plane.kubectl(args).await.unwrap().stdout));
-    }
-    assert!(all.contains("AwaitingApproval") && all.contains("\"Approved\""), "{all}");
-    for person in ["anna", "\"ben\"", "olga"] {
-        assert!(!all.contains(person), "{person} is named: {all}");
-    }
 }
 
 async fn takes_back(scene: &Scene, who: &str, role: &str) {

@@ -1,6 +1,7 @@
 //! A canary on a real control plane, with real Envoy, real Prometheus and the operator installed by its chart.
 #![cfg(test)]
 
+mod actors;
 mod approvals;
 mod artifacts;
 mod autoscaling;

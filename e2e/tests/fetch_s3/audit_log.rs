@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
+use werkbank::audit::people::Words;
 use werkbank::audit::tlog::note::Signer;
-use werkbank::audit::{Appended, Entry, EntryKind, Log, Trail, TrailError};
+use werkbank::audit::{Appended, Consent, Entry, EntryKind, Log, Said, Trail, TrailError};
 
 use super::s3::S3;
 use super::{Pod, store};
@@ -111,4 +112,36 @@ async fn two_operators_write_one_log_on_s3_that_the_real_binary_verifies() {
     let refused = audit(&s3, &["verify", LOG]);
     let why = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(1) && why.contains("wal/003 has another entry"), "{why}");
+}
+
+#[tokio::test]
+async fn somebody_is_found_by_name_until_they_are_forgotten_and_the_log_verifies_as_before() {
+    const ANNA: &str = "anna.schmidt@example.com";
+    let s3 = S3::start().unwrap();
+    let store = Arc::new(store(&s3).unwrap());
+    let log = Log::over(store.clone(), "audit".into(), LOG.to_owned(), vec![key()]);
+    let words = Words { uid: "approval-1", text: "agreed with Bernd" };
+    let Said { actor, comment } = log.said(ANNA, Some(words)).await.unwrap();
+    let consent = Consent { actor: actor.clone(), comment, role: "business".into(), uid: "approval-1".into() };
+    log.append(&Entry { consents: vec![consent], ..intent("Start") }).await.unwrap();
+    log.append(&Entry { uid: "uid-2".into(), ..intent("Start") }).await.unwrap();
+    log.publish().await.unwrap();
+
+    let listed = printed(&audit(&s3, &["list", LOG, "--actor", ANNA]));
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    assert!(listed.ends_with("as business (Approval approval-1): agreed with Bernd\n"), "{listed}");
+    let forget = || {
+        let mut command = Pod::new().unwrap().process(&s3.endpoint()).unwrap();
+        command.args(["audit", "forget", LOG, "--person", ANNA]).output().unwrap()
+    };
+    assert!(printed(&forget()).starts_with("forgotten: "));
+    assert_eq!(forget().status.code(), Some(4), "nothing is left");
+    let gone = audit(&s3, &["list", LOG, "--actor", ANNA]);
+    assert_eq!(gone.status.code(), Some(4), "{}", String::from_utf8_lossy(&gone.stdout));
+    assert!(printed(&audit(&s3, &["verify", LOG])).starts_with("verified: 2 entries"));
+    assert_eq!(
+        printed(&audit(&s3, &["list", LOG, "--actor", &actor])).lines().count(),
+        2,
+        "the actor stays, and is nobody"
+    );
 }

@@ -20,7 +20,8 @@ use tower::{BoxError, service_fn};
 
 use super::*;
 use crate::audit::Appended;
-use crate::audit::people::{Said, Words};
+use crate::audit::Said;
+use crate::audit::people::Words;
 use crate::build;
 use crate::decide::{Child, ChildKind, EventType};
 

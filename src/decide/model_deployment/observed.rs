@@ -15,7 +15,7 @@ use crate::api::gateway::HttpRoute;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
-use crate::audit::people::Said;
+use crate::audit::Said;
 use crate::decide::Refusal;
 use crate::decide::approval::guard::Guard;
 use crate::decide::live_job::LiveJob;

@@ -23,8 +23,7 @@ use crate::api::model_deployment::{Attempt, ModelDeploymentSpec, ModelDeployment
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, PodTemplate, labels};
-use crate::audit::people::Said;
-use crate::audit::{Entry, EntryKind};
+use crate::audit::{Entry, EntryKind, Said};
 use crate::build::{deployment, route};
 use crate::decide::approval::guard::Guard;
 use crate::decide::live_job::LiveJob;

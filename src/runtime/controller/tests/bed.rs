@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use crate::act::{Authority, EventSink};
-use crate::audit::people::{self, Words};
+use crate::audit::people::Words;
 use crate::audit::{Appended, Entry, Trail, TrailError};
 use crate::decide::Plan;
 use crate::runtime::{ObserveError, PassMemory, Scope, Watch};
@@ -91,8 +91,12 @@ impl Trail for NoTrail {
         Box::pin(std::future::ready(answer))
     }
 
-    fn said<'a>(&'a self, person: &'a str, _: Option<Words<'a>>) -> BoxFuture<'a, Result<people::Said, TrailError>> {
-        Box::pin(std::future::ready(Ok(people::Said { actor: person.to_owned(), comment: String::new() })))
+    fn said<'a>(
+        &'a self,
+        person: &'a str,
+        _: Option<Words<'a>>,
+    ) -> BoxFuture<'a, Result<crate::audit::Said, TrailError>> {
+        Box::pin(std::future::ready(Ok(crate::audit::Said { actor: person.to_owned(), comment: String::new() })))
     }
 
     fn history<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
