@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! people/<SHA-256 of the name>/key            32 random bytes, created once
-//! people/<SHA-256 of the name>/words/<uid>    what was written in the Approval of this uid, sealed
+//! people/<SHA-256 of the name>/words/<…>      what was written in an Approval, sealed; named by a digest of its uid under the key
 //! ```
 //!
-//! Who has the key can say of a name which actor it is, and read the words. Without the key nobody can, nor guess: deleting the folder
+//! Nothing outside of the folder, names of files included, leads from an entry into it. Who has the key can say of a name which actor it is, and read the words. Without the key nobody can, nor guess: deleting the folder
 //! (`werkbank audit forget`) is forgetting, and the log still verifies. The folder is therefore not for everybody who may read the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,13 +27,16 @@ use tokio::time::{Instant, timeout};
 
 use super::Said;
 use super::store::{Fault, NotCreated, Store};
+use crate::connect::outage::Outage;
 use crate::text::hex::hex;
 
 /// How long an actor is taken to be as it was found: who was forgotten meanwhile is somebody else from then on.
 const FRESH: Duration = Duration::from_mins(10);
 /// How long a pass waits for it: it may be one that takes weight away.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Actors that are remembered.
+/// And how long it is good enough where the store does not answer.
+const LONGEST: Duration = Duration::from_hours(1);
+/// People that are remembered.
 const REMEMBERED: usize = 4096;
 const NONCE: usize = 12;
 
@@ -49,15 +53,32 @@ pub struct Words<'a> {
 #[derive(Debug)]
 pub(super) struct People {
     fresh: fn(&str) -> Option<[u8; 32]>,
-    /// By folder and uid.
-    known: Mutex<HashMap<Place, (Instant, Said)>>,
+    known: Mutex<Known>,
+    /// Apart from that of the log's own files: who is asked after waits less, and must not silence the log.
+    outage: Outage,
 }
 
-type Place = (String, String);
+/// What is remembered, by the person's folder.
+#[derive(Default)]
+struct Known(HashMap<String, Person>);
+
+struct Person {
+    key: Key,
+    since: Instant,
+    /// Uids of what is kept of their words.
+    kept: HashSet<String>,
+}
+
+/// Nobody.
+impl fmt::Debug for Known {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} people", self.0.len())
+    }
+}
 
 impl Default for People {
     fn default() -> Self {
-        Self { fresh: random, known: Mutex::default() }
+        Self { fresh: random, known: Mutex::default(), outage: Outage::of_calls(PATIENCE) }
     }
 }
 
@@ -73,9 +94,14 @@ struct KeyFile {
 }
 
 /// One person's key. Nothing of it is ever printed.
+#[derive(Clone, Copy)]
 struct Key([u8; 32]);
 
 impl Key {
+    fn said(&self, person: &str, words: Option<Words<'_>>) -> Said {
+        Said { actor: self.actor(person), comment: words.map(|it| self.commitment(it)).unwrap_or_default() }
+    }
+
     fn mac(&self, what: &str, of: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
         for part in [what, of] {
@@ -94,6 +120,11 @@ impl Key {
     fn commitment(&self, words: Words<'_>) -> String {
         let salted = Sha256::new().chain_update(self.mac("salt", words.uid)).chain_update(words.text);
         format!("sha256:{}", hex(&salted.finalize(), 32))
+    }
+
+    /// Where the words are: the uid is on the log, and must not lead here.
+    fn place_of_words(&self, person: &str, uid: &str) -> String {
+        format!("{}/words/{}", folder(person), hex(&self.mac("words", uid), 16))
     }
 
     fn cipher(&self) -> Option<LessSafeKey> {
@@ -128,61 +159,71 @@ fn key_of(person: &str) -> String {
     format!("{}/key", folder(person))
 }
 
-fn words_of(person: &str, uid: &str) -> String {
-    format!("{}/words/{}", folder(person), hex(&Sha256::digest(uid), 16))
-}
-
 impl People {
     /// People whose keys follow from their names: for runs that have to be the same again.
     #[cfg(test)]
     pub(super) fn predictable() -> Self {
-        Self { fresh: |path| Some(Sha256::digest(path).into()), known: Mutex::default() }
+        Self { fresh: |path| Some(Sha256::digest(path).into()), ..Self::default() }
     }
 
     /// Who this is, and what stands for these words; whoever is new gets a key, and the words are kept. What was found a while ago is
-    /// good enough where the store does not answer.
+    /// good enough for some time where the store does not answer.
     pub(super) async fn said(&self, store: &Store, person: &str, words: Option<Words<'_>>) -> Result<Said, Fault> {
-        let place = (folder(person), words.map_or_else(String::new, |it| it.uid.to_owned()));
-        let found = self.known().get(&place).cloned();
-        if let Some((_, said)) = found.as_ref().filter(|(since, _)| since.elapsed() < FRESH) {
-            return Ok(said.clone());
-        }
+        let began = Instant::now();
+        let silent = || Fault::Silent(format!("{} does not say in time who somebody is", store.what()));
         let ask = async {
-            let late =
-                |_| Err(Fault::Silent(format!("{} does not answer within {} s", store.what(), PATIENCE.as_secs())));
-            timeout(PATIENCE, self.ask(store, person, words)).await.unwrap_or_else(late)
-        };
-        match (store.if_it_answers(ask).await, found) {
-            (Ok(said), _) => {
-                let mut known = self.known();
-                if known.len() >= REMEMBERED {
-                    known.clear();
-                }
-                known.insert(place, (Instant::now(), said.clone()));
-                Ok(said)
+            self.outage.admit(began).map_err(|_| silent())?;
+            let answer = timeout(PATIENCE, self.ask(store, person, words)).await.unwrap_or_else(|_| Err(silent()));
+            match &answer {
+                Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
+                _ => self.outage.answered(),
             }
-            (Err(Fault::Silent(_)), Some((_, said))) => Ok(said),
-            (Err(fault), _) => Err(fault),
+            answer
+        };
+        if let Some(said) = self.remembered(person, words, FRESH) {
+            return Ok(said);
+        }
+        match ask.await {
+            Err(Fault::Silent(why)) => self.remembered(person, words, LONGEST).ok_or(Fault::Silent(why)),
+            answer => answer,
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Place, (Instant, Said)>> {
+    /// What is known of a person and these words, and was looked at not longer ago than this.
+    fn remembered(&self, person: &str, words: Option<Words<'_>>, within: Duration) -> Option<Said> {
+        let known = self.known();
+        let it = known.0.get(&folder(person)).filter(|it| it.since.elapsed() < within)?;
+        words.is_none_or(|words| it.kept.contains(words.uid)).then(|| it.key.said(person, words))
+    }
+
+    /// Looked at now; what was kept under another key is to be kept again.
+    fn remember(&self, person: &str, key: Key) {
+        let mut known = self.known();
+        if known.0.len() >= REMEMBERED {
+            known.0.retain(|_, it| it.since.elapsed() < FRESH);
+        }
+        if known.0.len() >= REMEMBERED {
+            known.0.clear();
+        }
+        let before = known.0.remove(&folder(person)).filter(|it| it.key.0 == key.0);
+        let kept = before.map(|it| it.kept).unwrap_or_default();
+        known.0.insert(folder(person), Person { key, since: Instant::now(), kept });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, store: &Store, person: &str, words: Option<Words<'_>>) -> Result<Said, Fault> {
         let key = self.key(store, person).await?;
-        let comment = match words {
-            Some(words) => {
-                let sealed = key.seal(words).ok_or_else(|| Fault::Wrong("words cannot be sealed; report it".into()))?;
-                match store.create(&words_of(person, words.uid), sealed).await {
-                    Ok(()) | Err(NotCreated::Taken) => key.commitment(words),
-                    Err(NotCreated::Unclear(why)) => return Err(why),
-                }
+        self.remember(person, key);
+        if let Some(words) = words.filter(|_| self.remembered(person, words, FRESH).is_none()) {
+            keep(store, person, &key, words).await?;
+            if let Some(it) = self.known().0.get_mut(&folder(person)) {
+                it.kept.insert(words.uid.to_owned());
             }
-            None => String::new(),
-        };
-        Ok(Said { actor: key.actor(person), comment })
+        }
+        Ok(key.said(person, words))
     }
 
     /// The person's key, which is made if there is none.
@@ -205,6 +246,15 @@ impl People {
                 }
             },
         }
+    }
+}
+
+/// Keeps the words. What is there is of the same key, or of one that is no more and that nobody can read.
+async fn keep(store: &Store, person: &str, key: &Key, words: Words<'_>) -> Result<(), Fault> {
+    let sealed = key.seal(words).ok_or_else(|| Fault::Wrong("words cannot be sealed; report it".into()))?;
+    match store.create(&key.place_of_words(person, words.uid), sealed).await {
+        Ok(()) | Err(NotCreated::Taken) => Ok(()),
+        Err(NotCreated::Unclear(why)) => Err(why),
     }
 }
 
@@ -233,7 +283,7 @@ pub(super) async fn actor_of(store: &Store, person: &str) -> Result<Option<Strin
 /// What the person wrote in the object of this uid, if it is what this commitment is of.
 pub(super) async fn words(store: &Store, person: &str, uid: &str, commitment: &str) -> Result<Option<String>, Fault> {
     let Some(key) = read(store, &key_of(person)).await? else { return Ok(None) };
-    let Some((sealed, _)) = store.read(&words_of(person, uid)).await? else { return Ok(None) };
+    let Some((sealed, _)) = store.read(&key.place_of_words(person, uid)).await? else { return Ok(None) };
     let text = key.unseal(uid, &sealed);
     Ok(text.filter(|text| key.commitment(Words { uid, text }) == commitment))
 }
@@ -241,7 +291,10 @@ pub(super) async fn words(store: &Store, person: &str, uid: &str, commitment: &s
 /// Deletes what is kept of a person. `false`: there was nothing.
 pub(super) async fn forget(store: &Store, person: &str) -> Result<bool, Fault> {
     let was_known = store.read(&key_of(person)).await?.is_some();
-    store.remove_below(&folder(person)).await?;
+    // Again, for what an operator was about to write.
+    for _ in 0..2 {
+        store.remove_below(&folder(person)).await?;
+    }
     Ok(was_known)
 }
 

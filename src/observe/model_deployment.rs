@@ -13,6 +13,7 @@ mod references;
 mod sources;
 mod watches;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +42,6 @@ use crate::runtime::{Cache, Clock, Machine, NamespaceMeta, ObserveError, PassMem
 use super::approvals::Approvals;
 use contents::Contents;
 use desk::Desk;
-use references::People;
 pub use watches::register;
 
 /// How long a trail that did not answer is left alone before it is asked again.
@@ -77,8 +77,8 @@ pub struct ModelDeployments {
     namespaces: Cache<NamespaceMeta>,
     desk: Desk,
     trail: Arc<dyn Trail>,
-    /// Since when the record does not say who has approved; `None`: it did the last time.
-    nobody_known: Mutex<Option<DateTime<Utc>>>,
+    /// Since when the record does not say who has approved, by the deployment's uid.
+    people_unknown: Mutex<HashMap<String, DateTime<Utc>>>,
     settings: Settings,
     clock: Clock,
 }
@@ -99,19 +99,24 @@ impl ModelDeployments {
 
 impl ModelDeployments {
     /// Since when decisions that rest on approvals cannot be recorded, because nobody can say whose those are.
-    fn nobody_known_since(&self, people: &Result<People, TrailError>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut since = self.nobody_known.lock().unwrap_or_else(PoisonError::into_inner);
-        match people {
-            Ok(people) if people.said.is_empty() => None,
-            Ok(_) => {
-                *since = None;
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the audit log does not say who has approved; what rests on that waits");
-                Some(*since.get_or_insert(now))
-            }
-        }
+    fn people_unknown_since(
+        &self,
+        resource: &ModelDeployment,
+        error: Option<&TrailError>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let uid = resource.metadata.uid.as_deref().unwrap_or_default();
+        let mut unknown = self.people_unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(error) = error else {
+            unknown.remove(uid);
+            return None;
+        };
+        let since = unknown.entry(uid.to_owned()).or_insert_with(|| {
+            let (namespace, name) = key(resource);
+            tracing::warn!(namespace, name, %error, "the audit log does not say who has approved; what rests on that waits");
+            now
+        });
+        Some(*since)
     }
 }
 
@@ -132,14 +137,15 @@ impl Machine for ModelDeployments {
         let history = self.history(&resource, &memory.lost).await;
         let entry = self.entry(&resource);
         let (approvals, guard) = self.approvals(&resource, entry.as_deref()).await;
-        let people = self.people(&resource, &approvals).await;
-        let nobody_known_since = self.nobody_known_since(&people, now);
+        let people = self.people(&resource, entry.as_deref(), &approvals).await;
+        let people_unknown_since = self.people_unknown_since(&resource, people.said.as_ref().err(), now);
         Ok(Observed {
             entry,
             approvals,
             guard,
-            asked_by: people.as_ref().ok().and_then(|it| it.asks.clone()),
-            said: people.map(|it| it.said).unwrap_or_default(),
+            asked_by: people.asks,
+            said: people.said.unwrap_or_default(),
+            people_unknown_since,
             revoked: self.revoked(&resource),
             config_maps: config_maps.of_template,
             unread_config_maps: config_maps.unread,
@@ -156,8 +162,7 @@ impl Machine for ModelDeployments {
                 trail_unavailable_since: memory
                     .trail_outage
                     .filter(|outage| outage.last_tried.elapsed() < TRAIL_REST)
-                    .map(|outage| outage.since)
-                    .or(nobody_known_since),
+                    .map(|outage| outage.since),
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.clone(),
             },

@@ -408,7 +408,7 @@ pub struct TrailNote {
     pub time: DateTime<Utc>,
 }
 
-/// A person's request that was looked at. Who asked is not kept here.
+/// A person's request that was looked at. Who asked is here as the audit log has it: by a pseudonym.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HandledRequest {
@@ -416,6 +416,9 @@ pub struct HandledRequest {
     pub verb: String,
     /// The attempt it was for.
     pub attempt: String,
+    /// Which actor of the audit log asked, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
     /// The step it was for; `-` for none.
     #[serde(default)]
     pub step: String,

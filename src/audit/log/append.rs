@@ -58,9 +58,14 @@ enum Told {
 
 impl<'a> Errand<'a> {
     fn of(entries: &'a [Entry]) -> Self {
-        let wanted = |entry| match written(entry) {
+        // Nothing goes before what is older: behind one that cannot be written, none is.
+        let mut refused = None;
+        let wanted = |entry| match refused.clone().map_or_else(|| written(entry), Err) {
             Ok(bytes) => Wanted { entry, bytes, told: Told::Nothing },
-            Err(error) => Wanted { entry, bytes: Vec::new(), told: Told::All(Err(error)) },
+            Err(error) => {
+                refused = Some(error.clone());
+                Wanted { entry, bytes: Vec::new(), told: Told::All(Err(error)) }
+            }
         };
         Self(entries.iter().map(wanted).collect())
     }

@@ -18,8 +18,8 @@ pub(super) struct ForgetArguments {
 pub(super) async fn run(arguments: &ForgetArguments) -> Result<String, End> {
     let log = Log::open(&arguments.log, Vec::new()).map_err(|error| End::Arguments(error.to_string()))?;
     match log.forget(&arguments.person).await {
-        Ok(true) => Ok("forgotten: nobody can tell any more which entries are that person's, nor read what they wrote\n\
-            While an Approval of theirs is in the cluster, the operator asks again who that is: delete those first, and then forget\n"
+        Ok(true) => Ok("forgotten: the log does not tell any more which entries are that person's, nor what they wrote\n\
+            While an Approval of theirs that counts is in the cluster, the operator asks again who that is: delete those first, and then forget\n"
             .into()),
         Ok(false) => Err(End::Unknown("nothing is kept of a person of that name; it is written as in spec.approver".into())),
         Err(error) => Err(End::Unread(error.to_string())),

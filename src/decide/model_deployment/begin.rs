@@ -62,11 +62,12 @@ impl Pass<'_> {
             }
         }
         let asked = retry.as_ref().map(|request| request.attempt.clone());
+        let by = retry.as_ref().and_then(|request| request.asked_by.clone());
         if let Some(retry) = retry {
             // Only now: a request that has to wait is carried out later.
             self.status.handled_request = Some(retry.done());
         }
-        self.start(entry, asked);
+        self.asked_for(by, |it| it.start(entry, asked));
     }
 
     /// An attempt that has failed before it begins: what a person can ask to be tried again.

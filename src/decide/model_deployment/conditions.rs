@@ -164,7 +164,14 @@ fn unrecorded(pass: &Pass<'_>) -> Option<Said> {
     if let Some(unknown) = pass.unknown_history() {
         return Some(Said::new(TRAIL, unknown));
     }
-    let since = pass.observed.memory.trail_unavailable_since?;
+    let Some(since) = pass.observed.memory.trail_unavailable_since else {
+        let since = pass.observed.people_unknown_since?;
+        let message = format!(
+            "the audit log does not say who has approved since {}: nothing that rests on that advances, rollback still works; the operator's log says why",
+            since.format("%FT%TZ")
+        );
+        return Some(Said::new(TRAIL, message));
+    };
     let message = format!(
         "decisions cannot be recorded since {}: nothing advances, rollback still works; check the store of the operator's audit log",
         since.format("%FT%TZ")

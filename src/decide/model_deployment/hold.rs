@@ -94,7 +94,8 @@ impl Pass<'_> {
 
     /// The request that is meant for what is there now. Any other is refused on the way.
     pub(super) fn request(&mut self) -> Option<Request> {
-        let request = request::pending(self.resource, &self.status)?;
+        let asked_by = self.observed.asked_by.clone();
+        let request = Request { asked_by, ..request::pending(self.resource, &self.status)? };
         let objection = if self.resource.status.is_none() {
             Some("it came with the object: a request is made to an attempt under way".to_owned())
         } else {
@@ -138,7 +139,7 @@ impl Pass<'_> {
             it.skip_steps = false;
         });
         self.status.handled_request = Some(request.done());
-        self.note_at_once("Pause", "pause was requested");
+        self.asked_for(request.asked_by.clone(), |it| it.note_at_once("Pause", "pause was requested"));
         let note = format!("revision {} is held at {} by request", attempt.revision, attempt.weight);
         self.tell(EventType::Normal, "Paused", "Pause", note);
     }
@@ -150,7 +151,7 @@ impl Pass<'_> {
             it.held_until = Some(now);
         });
         self.status.handled_request = Some(request.done());
-        self.note_aside("Resume", "resume was requested");
+        self.asked_for(request.asked_by.clone(), |it| it.note_aside("Resume", "resume was requested"));
         let note = format!("revision {} goes on from {} by request", attempt.revision, attempt.weight);
         self.tell(EventType::Normal, "Resumed", "Resume", note);
         // It may have been ready to for long.

@@ -34,6 +34,8 @@ pub struct Observed {
     pub guard: Guard,
     /// Who gave them, and what stands for their words, as the record has it: by the Approval's uid.
     pub said: BTreeMap<String, Said>,
+    /// Since when the record does not say who has given those that count; nothing that rests on them can be recorded.
+    pub people_unknown_since: Option<DateTime<Utc>>,
     /// Which actor of the record the request on the resource is by.
     pub asked_by: Option<String>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.

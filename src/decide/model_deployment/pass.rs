@@ -17,11 +17,11 @@ use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RequestOutcome, RevisionRole, RevisionStatus,
-    TakenBack, TrailNote,
+    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus, TakenBack, TrailNote,
+    Verdict,
 };
 use crate::api::revision::RevisionRecord;
-use crate::audit::{Entry, EntryKind};
+use crate::audit::{Consent, Entry, EntryKind};
 use crate::decide::{Event, EventType, Missing, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
@@ -53,6 +53,10 @@ pub(super) struct Pass<'a> {
     requeue: Option<Duration>,
     /// A decision of this pass is one that never waits for the record.
     must_not_wait: bool,
+    /// What was decided last in this pass, and the id of its entry.
+    decided: Option<(String, String)>,
+    /// Which actor asked for what is being decided.
+    asked_by: String,
     /// This pass gives up numbers; what goes to the record waits until status says so.
     pub(super) is_settling: bool,
 }
@@ -73,6 +77,8 @@ impl<'a> Pass<'a> {
             events: Vec::new(),
             requeue: None,
             must_not_wait: false,
+            decided: None,
+            asked_by: String::new(),
             is_settling: false,
         }
     }
@@ -111,7 +117,7 @@ impl<'a> Pass<'a> {
 
     /// Whether this pass may decide what waits for the record: not beside something that does not wait.
     pub(super) fn may_record(&self) -> bool {
-        self.trail_answers() && !self.is_settling && !self.must_not_wait
+        self.trail_answers() && self.observed.people_unknown_since.is_none() && !self.is_settling && !self.must_not_wait
     }
 
     /// Looks again no later than `at`.
@@ -124,15 +130,14 @@ impl<'a> Pass<'a> {
     /// before the status write. For everything that may wait.
     pub(super) fn intend(&mut self, decision: &str, reason: &str) {
         let note = self.note(decision, reason);
-        let entry = Entry { consents: self.consents(), ..self.entry(&note) };
-        self.entries.push(entry);
+        self.record(&note, self.consents());
     }
 
     /// As [`Pass::intend`], for what must not wait for the record: the intent goes
     /// into the same status write, and from there to the record.
     pub(super) fn intend_at_once(&mut self, decision: &str, reason: &str) {
         let note = self.note(decision, reason);
-        self.status.unrecorded.push(note);
+        self.record_later(note);
         self.must_not_wait = true;
     }
 
@@ -140,7 +145,7 @@ impl<'a> Pass<'a> {
     pub(super) fn note_aside(&mut self, decision: &str, reason: &str) {
         let sequence = self.next_number();
         let note = self.note_numbered(sequence, decision, reason);
-        self.entries.push(self.entry(&note));
+        self.record(&note, Vec::new());
     }
 
     /// As [`Pass::note_aside`]; where the revision is not the attempt's, it has this weight.
@@ -150,7 +155,7 @@ impl<'a> Pass<'a> {
         if note.revision != revision {
             (note.attempt, note.revision, note.weight) = (String::new(), revision.to_owned(), weight);
         }
-        self.entries.push(self.entry(&note));
+        self.record(&note, Vec::new());
     }
 
     /// Whether this pass has decided nothing so far that goes to the record.
@@ -163,7 +168,7 @@ impl<'a> Pass<'a> {
     pub(super) fn note_at_once(&mut self, decision: &str, reason: &str) {
         let sequence = self.next_number();
         let note = self.note_numbered(sequence, decision, reason);
-        self.status.unrecorded.push(note);
+        self.record_later(note);
         self.must_not_wait = true;
     }
 
@@ -171,21 +176,23 @@ impl<'a> Pass<'a> {
     pub(super) fn note_of(&mut self, attempt: &str, revision: &str, weight: Weight, decision: &str, reason: &str) {
         let sequence = self.next_number();
         let note = self.note_numbered(sequence, decision, reason);
-        self.status.unrecorded.push(TrailNote { attempt: attempt.into(), revision: revision.into(), weight, ..note });
+        self.record_later(TrailNote { attempt: attempt.into(), revision: revision.into(), weight, ..note });
         self.must_not_wait = true;
     }
 
     /// As that, about a revision on probation.
     pub(super) fn note_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
-        self.note_of(&it.attempt, &it.revision, weight, decision, reason);
+        let sequence = self.next_number();
+        let note = self.note_numbered(sequence, decision, reason);
+        self.record_later(about(it, weight, note));
+        self.must_not_wait = true;
     }
 
     /// As [`Pass::note_about`], for what may wait for the record.
     pub(super) fn intend_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
         let sequence = self.next_number();
         let note = self.note_numbered(sequence, decision, reason);
-        let (attempt, revision) = (it.attempt.clone(), it.revision.clone());
-        self.entries.push(self.entry(&TrailNote { attempt, revision, weight, ..note }));
+        self.record(&about(it, weight, note), Vec::new());
     }
 
     /// The awaited decision is in effect.
@@ -221,15 +228,40 @@ impl<'a> Pass<'a> {
             revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
             weight: attempt.map_or(Weight::NONE, |it| it.weight),
             measurements: self.measurements(),
-            asked_by: String::new(),
+            asked_by: self.asked_by.clone(),
             time: self.now,
         }
     }
 
+    /// What is decided in there was asked for by this actor.
+    pub(super) fn asked_for<T>(&mut self, by: Option<String>, decide: impl FnOnce(&mut Self) -> T) -> T {
+        self.asked_by = by.unwrap_or_default();
+        let decided = decide(self);
+        self.asked_by.clear();
+        decided
+    }
+
+    /// Which actor asks for something to be taken back, if that is why.
+    pub(super) fn who_aborts(&self, cause: Cause) -> Option<String> {
+        self.observed.asked_by.clone().filter(|_| cause == Cause::Aborted)
+    }
+
+    /// The decision goes to the record before its effect.
+    fn record(&mut self, note: &TrailNote, consents: Vec<Consent>) {
+        let entry = Entry { consents, ..self.entry(note) };
+        self.decided = Some((entry.decision.clone(), entry.id()));
+        self.entries.push(entry);
+    }
+
+    /// The decision goes into the status, and from there to the record.
+    fn record_later(&mut self, note: TrailNote) {
+        self.decided = Some((note.decision.clone(), self.entry(&note).id()));
+        self.status.unrecorded.push(note);
+    }
+
     /// What a decision rests on, of numbers.
     fn measurements(&self) -> String {
-        let verdicts = &self.status.verdicts;
-        if verdicts.is_empty() { String::new() } else { digest_of(verdicts) }
+        digest_of_verdicts(&self.status.verdicts)
     }
 
     fn entry(&self, note: &TrailNote) -> Entry {
@@ -276,7 +308,9 @@ impl<'a> Pass<'a> {
 
     /// Tells people.
     pub(super) fn tell(&mut self, type_: EventType, reason: &str, action: &str, note: impl Into<String>) {
-        self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into(), entry: None });
+        // It tells of the decision that was made just before, if it tells of one.
+        let entry = self.decided.as_ref().filter(|(decision, _)| decision == action).map(|(_, id)| id.clone());
+        self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into(), entry });
     }
 
     /// Whether people have something to be told.
@@ -411,37 +445,11 @@ impl<'a> Pass<'a> {
         self.active().is_some_and(goes_back) || traffic::goes_to_what_leaves(self)
     }
 
-    /// Id of the entry of what this pass has decided; what did not wait for the record comes before what did.
-    fn decided(&self) -> Option<String> {
-        let before = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
-        let at_once = self.status.unrecorded.iter().rfind(|it| !before.contains(it));
-        at_once.map(|note| self.entry(note).id()).or_else(|| self.entries.last().map(Entry::id))
-    }
-
-    /// What this pass has decided at a person's request says whose that was.
-    fn name_who_asked(&mut self) {
-        let handled = |status: Option<&ModelDeploymentStatus>| status.and_then(|it| it.handled_request.clone());
-        let (before, now) = (handled(self.resource.status.as_ref()), handled(Some(&self.status)));
-        let is_done = now.as_ref().is_some_and(|it| it.outcome == RequestOutcome::Done);
-        let Some(actor) = self.observed.asked_by.as_ref().filter(|_| is_done && before != now) else { return };
-        for entry in self.entries.iter_mut().filter(|it| it.kind == EntryKind::Intent) {
-            entry.asked_by.clone_from(actor);
-        }
-        let known = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
-        for note in self.status.unrecorded.iter_mut().filter(|it| it.kind == EntryKind::Intent && !known.contains(it)) {
-            note.asked_by.clone_from(actor);
-        }
-    }
-
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
-        if self.has_news() {
-            let entry = self.decided();
-            self.events.iter_mut().for_each(|it| it.entry.clone_from(&entry));
-        }
-        self.name_who_asked();
         self.record_what_could_not_wait();
-        if !self.trail_answers() || self.unknown_history().is_some() {
+        let people = self.observed.people_unknown_since;
+        if !self.trail_answers() || self.unknown_history().is_some() || people.is_some() {
             // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.
             self.look_again(after(self.now, TRAIL_RETRY));
         } else if !self.status.unrecorded.is_empty() {
@@ -464,4 +472,14 @@ impl<'a> Pass<'a> {
             ..Plan::default()
         }
     }
+}
+
+/// What is noted of a revision on probation rests on its own measurements.
+fn about(it: &Probation, weight: Weight, note: TrailNote) -> TrailNote {
+    let (attempt, revision) = (it.attempt.clone(), it.revision.clone());
+    TrailNote { attempt, revision, weight, measurements: digest_of_verdicts(&it.verdicts), ..note }
+}
+
+fn digest_of_verdicts(verdicts: &[Verdict]) -> String {
+    if verdicts.is_empty() { String::new() } else { digest_of(&verdicts) }
 }

@@ -309,7 +309,8 @@ impl Pass<'_> {
             return self.refuse_request(request, &why);
         }
         self.status.handled_request = Some(request.done());
-        self.end(probation, "EndProbation", "promote was requested: it is not proven");
+        let by = request.asked_by.clone();
+        self.asked_for(by, |it| it.end(probation, "EndProbation", "promote was requested: it is not proven"));
     }
 
     /// Until when guardrails may call it back, as the spec is now.

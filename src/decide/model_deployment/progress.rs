@@ -7,6 +7,7 @@ use super::capacity::is_short;
 use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
+use super::request::Verb;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
@@ -139,7 +140,11 @@ impl Pass<'_> {
             }
         });
         let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
-        self.intend(decision, &reason);
+        // The request itself was perhaps looked at long ago: pods for all of the traffic had to come up.
+        let asked =
+            self.status.handled_request.as_ref().filter(|it| attempt.skip_steps && it.verb == Verb::Promote.word());
+        let by = asked.and_then(|it| it.asked_by.clone());
+        self.asked_for(by, |it| it.intend(decision, &reason));
         self.tell(
             EventType::Normal,
             decision,

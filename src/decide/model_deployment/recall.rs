@@ -46,7 +46,10 @@ impl Pass<'_> {
         }
         let back = &probation.fallback.revision;
         self.set_role(back, RevisionRole::Fallback);
-        self.note_about(probation, Weight::FULL, "Recall", &format!("{:?}: {message}", why.cause));
+        let by = self.who_aborts(why.cause);
+        self.asked_for(by, |it| {
+            it.note_about(probation, Weight::FULL, "Recall", &format!("{:?}: {message}", why.cause))
+        });
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         let note = format!("revision {} goes back to {back} when its pods are ready: {message}", probation.revision);
         self.tell(type_, &format!("{:?}", why.cause), "Recall", note);
@@ -106,7 +109,8 @@ impl Pass<'_> {
         }
         let anew = || format!("revision {}, which it began from, is taken back: it begins anew", probation.revision);
         let reason = own.as_ref().map_or_else(anew, |it| format!("{cause:?}: {}", it.message));
-        self.note_of(&other.id, &other.revision, Weight::NONE, "RollBack", &reason);
+        let by = self.who_aborts(cause);
+        self.asked_for(by, |it| it.note_of(&other.id, &other.revision, Weight::NONE, "RollBack", &reason));
         let why = own.map_or_else(anew, |it| it.message);
         let note = format!("revision {} goes back from {} to 0%: {why}", other.revision, other.weight);
         let type_ = if cause.is_sticky() { EventType::Warning } else { EventType::Normal };
@@ -135,7 +139,8 @@ impl Pass<'_> {
         self.notice_that_it_sleeps();
         self.status.verdicts.clone_from(&probation.verdicts);
         self.status.probation = None;
-        self.intend_at_once("RollBack", &format!("{cause:?}: {message}"));
+        let by = self.who_aborts(cause);
+        self.asked_for(by, |it| it.intend_at_once("RollBack", &format!("{cause:?}: {message}")));
         let type_ = if cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         let note =
             format!("revision {} goes back to revision {}: {message}", probation.revision, probation.fallback.revision);

@@ -44,7 +44,7 @@ impl Verb {
     }
 }
 
-/// A request, as written. Who asks is left out.
+/// A request, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// What is asked for.
@@ -55,6 +55,8 @@ pub struct Request {
     pub step: String,
     /// Tells it from an earlier one.
     pub nonce: String,
+    /// Which actor of the record asks; nothing of the name that is written.
+    pub asked_by: Option<String>,
 }
 
 /// Written where no step is meant.
@@ -77,6 +79,7 @@ impl Request {
         HandledRequest {
             verb: self.verb.word().into(),
             attempt: self.attempt.clone(),
+            asked_by: self.asked_by.clone(),
             step: self.step.clone(),
             nonce: self.nonce.clone(),
             outcome,
@@ -101,14 +104,14 @@ fn parse(text: &str) -> Option<Request> {
     let (verb, attempt, step, nonce, _by) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let verb = Verb::ALL.into_iter().find(|it| it.word() == verb)?;
     let short = [attempt, step, nonce].into_iter().all(is_word);
-    short.then(|| Request { verb, attempt: attempt.into(), step: step.into(), nonce: nonce.into() })
+    short.then(|| Request { verb, attempt: attempt.into(), step: step.into(), nonce: nonce.into(), asked_by: None })
 }
 
-/// Who asks, as the request says it: for the record alone, which makes an actor of it.
+/// Who asks for what was not looked at yet, as the request says it: for the record alone, which makes an actor of it.
 #[must_use]
 pub fn by(resource: &ModelDeployment) -> Option<&str> {
+    pending(resource, resource.status.as_ref().unwrap_or(&ModelDeploymentStatus::default()))?;
     let text = resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?;
-    parse(text)?;
     text.splitn(5, '/').nth(4).filter(|by| !by.is_empty())
 }
 

@@ -135,7 +135,8 @@ impl Pass<'_> {
         if why.cause.is_sticky() {
             self.refuse(&attempt.revision, Some(why.cause));
         }
-        self.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message));
+        let by = self.who_aborts(why.cause);
+        self.asked_for(by, |it| it.intend_at_once("RollBack", &format!("{:?}: {}", why.cause, why.message)));
         let type_ = if why.cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         self.tell(
             type_,

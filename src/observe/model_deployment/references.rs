@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::{join, try_join_all};
+
 use super::watches::suspend_of;
 use super::{ModelDeployments, key};
-use crate::api::approval::SubjectKind;
+use crate::api::approval::{ApprovalDecision, SubjectKind};
 use crate::api::model_registry_entry::Lifecycle;
 use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelDeployment, ModelRegistryEntry};
@@ -31,12 +33,24 @@ pub(super) struct ConfigMaps {
 }
 
 /// People, as the record names them.
-#[derive(Default)]
 pub(super) struct People {
-    /// Who asks for something.
+    /// Who asks for something; for that nobody waits, it may be for a way back.
     pub(super) asks: Option<String>,
-    /// By the Approval's uid.
-    pub(super) said: BTreeMap<String, Said>,
+    /// By the Approval's uid. `Err`: nothing that rests on them can be recorded.
+    pub(super) said: Result<BTreeMap<String, Said>, TrailError>,
+}
+
+/// Whether it is a yes to the entry as it is, or to a step of the attempt. The others may be many, and of long ago.
+fn may_count(approval: &Approval, of_entry: Option<&str>, resource: &ModelDeployment) -> bool {
+    let subject = &approval.spec.subject;
+    let attempt = resource.status.as_ref().and_then(|it| it.attempt.as_ref());
+    let is_meant = match subject.kind {
+        SubjectKind::ModelRegistryEntry => of_entry == Some(subject.digest.as_str()),
+        SubjectKind::ModelDeployment => {
+            attempt.is_some_and(|it| it.approvals.iter().any(|step| step.digest == subject.digest))
+        }
+    };
+    is_meant && approval.spec.decision == ApprovalDecision::Approved
 }
 
 impl ModelDeployments {
@@ -62,23 +76,23 @@ impl ModelDeployments {
         ([of_entry, of_steps].concat(), self.approvals.guard().await)
     }
 
-    /// Who has approved, and who asks for something, as the record names them. `Err`: the record does not say who has approved, so
-    /// nothing that rests on that can be recorded. For who asks, nobody waits: it may be for a way back.
+    /// Who has approved what may count, and who asks for something, as the record names them; all are asked after at once, because a pass
+    /// that takes weight away waits for that, too.
     pub(super) async fn people(
         &self,
         resource: &ModelDeployment,
+        entry: Option<&ModelRegistryEntry>,
         approvals: &[Arc<Approval>],
-    ) -> Result<People, TrailError> {
-        let asks = match request::by(resource) {
-            Some(by) => self.trail.said(by, None).await.ok().map(|it| it.actor),
-            None => None,
-        };
-        let mut people = People { asks, said: BTreeMap::new() };
-        for (uid, spec) in approvals.iter().filter_map(|it| Some((it.metadata.uid.as_ref()?, &it.spec))) {
-            let words = spec.comment.as_deref().map(|text| Words { uid, text });
-            people.said.insert(uid.clone(), self.trail.said(&spec.approver, words).await?);
-        }
-        Ok(people)
+    ) -> People {
+        let asks = async { self.trail.said(request::by(resource)?, None).await.ok().map(|it| it.actor) };
+        let digest = entry.filter(|_| !approvals.is_empty()).map(|it| it.spec.digest());
+        let said = approvals.iter().filter(|it| may_count(it, digest.as_deref(), resource)).filter_map(|it| {
+            let uid = it.metadata.uid.as_ref()?;
+            let words = it.spec.comment.as_deref().map(|text| Words { uid, text });
+            Some(async move { Ok((uid.clone(), self.trail.said(&it.spec.approver, words).await?)) })
+        });
+        let (asks, said) = join(asks, try_join_all(said)).await;
+        People { asks, said: said.map(|it| it.into_iter().collect()) }
     }
 
     /// Names of the entries of the revisions that are alive, where they are revoked.

@@ -93,7 +93,7 @@ pub fn register(
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
         trail: registration.trail(),
-        nobody_known: Mutex::default(),
+        people_unknown: Mutex::default(),
         settings,
         clock: registration.clock(),
     };

@@ -62,12 +62,12 @@ async fn each_entry_of_a_pass_has_its_own_answer() {
     log.append(&shift).await.unwrap();
     let long = Entry { reason: "x".repeat(70_000), ..entry(EntryKind::Intent, 3, "Shift") };
     let answers = log.append_all(&[shift.clone(), entry(EntryKind::Intent, 1, "Abort"), long, next]).await;
-    let [Ok(Appended::AlreadyThere), Err(TrailError::SequenceTaken { holder }), Err(too_long), Ok(Appended::New)] =
+    let [Ok(Appended::AlreadyThere), Err(TrailError::SequenceTaken { holder }), Err(too_long), Err(behind)] =
         answers.as_slice()
     else {
         panic!("{answers:?}")
     };
-    assert_eq!(**holder, shift);
+    assert_eq!((&**holder, behind), (&shift, too_long), "nothing goes before what is older");
     assert!(too_long.to_string().contains("the log takes 65535 at most"), "{too_long}");
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::gates::{wait, weight};
+use super::gates::{condition, wait, weight};
 use super::world::World;
+use crate::api::model_deployment::AttemptState;
 use crate::audit::{Consent, Entry, EntryKind};
 
 fn consent(role: &str, by: &str) -> Consent {
@@ -70,6 +71,43 @@ fn what_nobody_asked_for_is_by_nobody_also_while_an_old_request_lies_there() {
     assert_eq!(weight(&world), "100%");
     assert_eq!(intent(&world, "Shift").asked_by, "");
     assert_eq!(intent(&world, "Promote").asked_by, "");
+}
+
+#[test]
+fn a_promotion_that_waits_for_pods_says_who_asked_for_it_when_it_comes_true() {
+    let mut world = World::mid_canary();
+    world.resource.spec.replicas = Some(20);
+    world.pass();
+    world.all_is_well();
+    world.pass();
+    world.request_at("promote", "0", "n1");
+    world.until(
+        |it| weight(it) == "100%",
+        |it| {
+            it.advance(30);
+            it.all_is_well();
+            it.pass();
+        },
+    );
+    let promote = intent(&world, "Promote");
+    assert!(promote.reason.starts_with("promote was requested"), "{}", promote.reason);
+    assert_eq!(promote.asked_by, "actor of jane");
+}
+
+#[test]
+fn while_nobody_can_say_who_has_approved_nothing_advances_and_the_way_back_does_not_wait() {
+    let mut world = at_five_percent();
+    world.says_of_step("Approved", "olga");
+    world.people_unknown_since = Some(world.now);
+    (0..3).for_each(|_| wait(&mut world, 600));
+    assert_eq!(weight(&world), "5%");
+    let (holds, reason) = condition(&world, "Ready");
+    assert_eq!((holds, reason.as_str()), (false, "AuditUnavailable"));
+    world.request("abort", "n1");
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+    world.pass();
+    assert_eq!(intent(&world, "RollBack").decision, "RollBack", "the log itself takes entries");
 }
 
 #[test]

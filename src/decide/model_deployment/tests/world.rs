@@ -63,6 +63,8 @@ pub(super) struct World {
     /// The Gateway has no filter RequestMirror.
     pub(super) has_no_mirrors: bool,
     pub(super) trail: Trail,
+    /// Since when the record does not say who has approved.
+    pub(super) people_unknown_since: Option<DateTime<Utc>>,
     /// The record cannot be read, and nobody has tried to write to it.
     pub(super) is_trail_unread: bool,
     written: u64,
@@ -112,6 +114,7 @@ impl World {
             settings: Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() },
             has_no_mirrors: false,
             trail: Trail::default(),
+            people_unknown_since: None,
             is_trail_unread: false,
             written: 0,
         };
@@ -175,6 +178,7 @@ impl World {
             approvals: self.approvals.clone(),
             guard: self.guard.clone(),
             said: self.approvals.iter().map(said).collect(),
+            people_unknown_since: self.people_unknown_since,
             asked_by: request::by(&self.resource).map(|by| format!("actor of {by}")),
             config_maps: references
                 .into_keys()
