@@ -56,8 +56,8 @@ pub struct Entry {
     pub measurements: String,
     /// The same of the rules that are not in the spec itself: the lists of metrics that it refers to. Empty without any.
     pub policy: String,
-    /// Who asked for it, as an actor (see [`super::people`]); by the name that the request gives, which nobody has checked. Empty
-    /// where nobody did, or where the record did not say in time who that is.
+    /// Who asked for it, as an actor (see [`super::people`]), by the name that the request gives. Empty where nobody did, or where the
+    /// record did not say in time who that is.
     pub asked_by: String,
     /// The approvals it rests on, by role.
     pub consents: Vec<Consent>,

@@ -81,14 +81,43 @@ const VERSION: &str = "1";
 /// # Errors
 /// See [`NoProof`].
 pub async fn export(url: &str, id: &str, verifiers: &[Verifier]) -> Result<Result<Bundle, NoProof>, UnfitStore> {
-    let log = Log::signed_by(url, verifiers.to_vec())?;
-    Ok(export_from(&log, Store::open(url)?, id, verifiers).await)
+    of(url, verifiers, id, |entry| entry.id() == id).await
 }
 
-async fn export_from(log: &Log, store: Store, id: &str, verifiers: &[Verifier]) -> Result<Bundle, NoProof> {
+/// The same by the number that a resource's status has of a decision.
+///
+/// # Errors
+/// See [`NoProof`].
+pub async fn of_number(
+    url: &str,
+    uid: &str,
+    sequence: i64,
+    verifiers: &[Verifier],
+) -> Result<Result<Bundle, NoProof>, UnfitStore> {
+    let named = format!("of {uid}, number {sequence}");
+    of(url, verifiers, &named, |entry| entry.sequence == sequence && entry.uid == uid).await
+}
+
+async fn of(
+    url: &str,
+    verifiers: &[Verifier],
+    named: &str,
+    is_meant: impl Fn(&Entry) -> bool,
+) -> Result<Result<Bundle, NoProof>, UnfitStore> {
+    let log = Log::signed_by(url, verifiers.to_vec())?;
+    Ok(export_from(&log, Store::open(url)?, named, is_meant, verifiers).await)
+}
+
+async fn export_from(
+    log: &Log,
+    store: Store,
+    named: &str,
+    is_meant: impl Fn(&Entry) -> bool,
+    verifiers: &[Verifier],
+) -> Result<Bundle, NoProof> {
     let mut found = Vec::new();
     let mut beyond = None;
-    let note = |at: u64, entry: &Entry, signed: bool| match entry.id() == id {
+    let note = |at: u64, entry: &Entry, signed: bool| match is_meant(entry) {
         true if signed => found.push((at, entry.clone())),
         true => beyond = beyond.or(Some(at)),
         false => {}
@@ -101,7 +130,7 @@ async fn export_from(log: &Log, store: Store, id: &str, verifiers: &[Verifier]) 
         return Err(NoProof::Unsigned(at));
     }
     match found.first() {
-        None => Err(NoProof::Unknown(id.into())),
+        None => Err(NoProof::Unknown(named.into())),
         Some((first, _)) => match Prover::over(store, verifiers.to_vec()).await? {
             Some(prover) => prover.prove(&found).await,
             None => Err(NoProof::Unsigned(*first)),
@@ -243,7 +272,8 @@ mod tests {
     async fn exported(store: &Arc<InMemory>, id: &str) -> Result<Bundle, NoProof> {
         let by = [key().verifier()];
         let log = Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key()]);
-        export_from(&log, Store::over(store.clone(), Path::default(), "memory:///".into()), id, &by).await
+        export_from(&log, Store::over(store.clone(), Path::default(), "memory:///".into()), id, |it| it.id() == id, &by)
+            .await
     }
 
     #[tokio::test]

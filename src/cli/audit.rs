@@ -8,7 +8,7 @@ mod export;
 mod forget;
 mod key;
 mod list;
-mod verify;
+pub(super) mod verify;
 
 use std::process::ExitCode;
 
@@ -51,30 +51,36 @@ struct Keys {
 
 impl Keys {
     fn verifiers(&self) -> Result<Vec<Verifier>, End> {
-        let mut verifiers = Vec::new();
-        for given in &self.keys {
-            if let Ok(verifier) = Verifier::parse(given) {
-                verifiers.push(verifier);
-                continue;
-            }
-            let text = std::fs::read_to_string(given).map_err(|error| {
-                End::Arguments(format!(
-                    "--key {given} is no public key (<name>+<id>+<key>), and cannot be read as a file of keys: {error}"
-                ))
-            })?;
-            for line in text.lines().filter(|it| !it.trim().is_empty() && !it.starts_with('#')) {
-                verifiers.push(Verifier::parse(line).map_err(|error| End::Arguments(format!("{given}: {error}")))?);
-            }
+        verifiers(&self.keys).map_err(End::Arguments)
+    }
+}
+
+/// The public keys of a log, each given as it is or as a file of them.
+///
+/// # Errors
+/// One is none, there is none at all, or they are of different logs.
+pub(super) fn verifiers(keys: &[String]) -> Result<Vec<Verifier>, String> {
+    let mut verifiers = Vec::new();
+    for given in keys {
+        if let Ok(verifier) = Verifier::parse(given) {
+            verifiers.push(verifier);
+            continue;
         }
-        let Some(first) = verifiers.first() else { return Err(End::Arguments("--key names no key".into())) };
-        let origin = &first.id().name;
-        match verifiers.iter().find(|it| it.id().name != *origin) {
-            Some(other) => {
-                let other = &other.id().name;
-                Err(End::Arguments(format!("the keys are of {origin} and of {other}: one log at a time")))
-            }
-            None => Ok(verifiers),
+        let text = std::fs::read_to_string(given).map_err(|error| {
+            format!("--key {given} is no public key (<name>+<id>+<key>), and cannot be read as a file of keys: {error}")
+        })?;
+        for line in text.lines().filter(|it| !it.trim().is_empty() && !it.starts_with('#')) {
+            verifiers.push(Verifier::parse(line).map_err(|error| format!("{given}: {error}"))?);
         }
+    }
+    let Some(first) = verifiers.first() else { return Err("--key names no key".into()) };
+    let origin = &first.id().name;
+    match verifiers.iter().find(|it| it.id().name != *origin) {
+        Some(other) => {
+            let other = &other.id().name;
+            Err(format!("the keys are of {origin} and of {other}: one log at a time"))
+        }
+        None => Ok(verifiers),
     }
 }
 

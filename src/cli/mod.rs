@@ -17,7 +17,8 @@ pub mod gates;
 pub mod get;
 pub mod overview;
 mod provenance;
-pub mod request;
+pub mod recorded;
+mod request;
 pub mod screen;
 pub mod status;
 mod subject;
@@ -104,6 +105,9 @@ pub enum CliError {
     /// The request would be for nothing.
     #[error("{0}")]
     NothingToDo(String),
+    /// The audit log cannot be read, or is not what was signed.
+    #[error("the audit log: {0}")]
+    Record(String),
     /// The object cannot be written as JSON or YAML, or the text not at all.
     #[error("cannot be printed: {0}")]
     Print(String),
@@ -116,7 +120,7 @@ impl CliError {
         match self {
             Self::NothingToDo(_) => 3,
             Self::NotFound { .. } => 4,
-            Self::Kubeconfig(_) | Self::Cluster(_) | Self::Print(_) => 1,
+            Self::Kubeconfig(_) | Self::Cluster(_) | Self::Record(_) | Self::Print(_) => 1,
         }
     }
 }

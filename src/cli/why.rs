@@ -6,6 +6,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::cluster::{Cluster, ClusterOptions};
+use super::recorded::{self, Record};
 use super::subject::Subject;
 use super::{CliError, explanation, get};
 use crate::api::approval::SubjectKind;
@@ -17,6 +18,8 @@ pub struct WhyArguments {
     /// The ModelDeployment; or `modelregistryentry/NAME`, whether or not anything serves it.
     #[arg(value_name = "NAME")]
     explained: Subject,
+    #[command(flatten)]
+    record: Record,
 }
 
 pub(super) async fn run(options: &ClusterOptions, arguments: &WhyArguments) -> Result<String, CliError> {
@@ -33,7 +36,8 @@ pub(super) async fn run(options: &ClusterOptions, arguments: &WhyArguments) -> R
         entries.extend(entry(&cluster, &name).await?);
     }
     let approvals = said_of(&cluster, &entries).await?;
-    Ok(explanation::explain(&deployment, &entries, &approvals))
+    let explained = explanation::explain(&deployment, &entries, &approvals);
+    Ok(explained + &recorded::lines(&arguments.record, &deployment).await?)
 }
 
 /// Perhaps it was deleted since.

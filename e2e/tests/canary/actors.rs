@@ -119,6 +119,16 @@ pub(crate) async fn somebody_is_found_until_they_are_forgotten(scene: &Scene) {
         (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
     };
     let find = || audit(&["list", &url, "--key", &log.key, "--actor", BEN]);
+    let why = Command::new(sibling("kubectl-werkbank").unwrap())
+        .arg("--kubeconfig")
+        .arg(scene.workbench.control_plane().kubeconfig())
+        .args(["-n", NAMESPACE, "why", "scores", "--audit-log", &url, "--key", &log.key])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&why.stdout).into_owned();
+    let recorded = said.lines().skip_while(|it| !it.starts_with("  recorded  ")).collect::<Vec<_>>();
+    assert!(recorded.len() == 4 && recorded[0].contains("Intent Promote of ModelDeployment crm/scores"), "{said}");
+    assert!(recorded[1].ends_with("under the checkpoint of werkbank.dev/workbench: proved"), "{said}");
     let (code, listed) = find();
     assert!(code == 0 && listed.contains("Start") && listed.contains(&format!(": {COMMENT}\n")), "{listed}");
     assert_eq!(audit(&["forget", &url, "--person", BEN]).0, 0);

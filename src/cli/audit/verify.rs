@@ -74,7 +74,7 @@ fn page(verified: &Verified) -> String {
 }
 
 /// An entry in a line.
-pub(super) fn told(entry: &Entry) -> String {
+pub(in crate::cli) fn told(entry: &Entry) -> String {
     let Entry { kind, decision, subject_kind, namespace, name, revision, weight, time, reason, .. } = entry;
     let approved = entry.consents.iter().map(|it| format!("; approved as {} by {}", it.role, it.actor));
     let asked = (!entry.asked_by.is_empty()).then(|| format!("; asked for by {}", entry.asked_by));
