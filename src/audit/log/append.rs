@@ -26,6 +26,8 @@ const LONGEST: usize = u16::MAX as usize;
 pub(super) struct Waiting {
     entry: Entry,
     bytes: Vec<u8>,
+    /// Whether it is its caller's first.
+    leads: bool,
     tell: oneshot::Sender<Answer>,
 }
 
@@ -72,10 +74,12 @@ impl<'a> Errand<'a> {
 
     /// Queues up with all that has no answer; with what waits already, too, so that the order stays.
     fn queue_up(&mut self, queue: &mut Vec<Waiting>) {
+        let mut leads = true;
         for wanted in self.0.iter_mut().filter(|it| !matches!(it.told, Told::All(_))) {
             let (tell, told) = oneshot::channel();
             wanted.told = Told::NotYet(told);
-            queue.push(Waiting { entry: wanted.entry.clone(), bytes: wanted.bytes.clone(), tell });
+            queue.push(Waiting { entry: wanted.entry.clone(), bytes: wanted.bytes.clone(), leads, tell });
+            leads = false;
         }
     }
 
@@ -168,8 +172,8 @@ impl Log {
         let appended = self.store.if_it_answers(self.append_all(known, &mut some)).await;
         if let Err(fault) = appended {
             if matches!(fault, Fault::Silent(_)) {
-                // The call itself has been counted.
-                self.store.was_silent_for(some.len().saturating_sub(1));
+                // The call itself has been counted; each caller is one.
+                self.store.was_silent_for(some.iter().filter(|it| it.leads).count().saturating_sub(1));
             }
             for waiting in some {
                 waiting.told(Err(fault.clone().into()));

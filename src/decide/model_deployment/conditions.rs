@@ -165,7 +165,7 @@ fn unrecorded(pass: &Pass<'_>) -> Option<Said> {
         return Some(Said::new(TRAIL, unknown));
     }
     let Some(since) = pass.observed.memory.trail_unavailable_since else {
-        let since = pass.observed.people_unknown_since?;
+        let since = pass.people_unknown_since()?;
         let message = format!(
             "the audit log does not say who has approved since {}: nothing that rests on that advances, rollback still works; the operator's log says why",
             since.format("%FT%TZ")

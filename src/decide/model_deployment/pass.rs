@@ -115,9 +115,16 @@ impl<'a> Pass<'a> {
         self.observed.memory.trail_unavailable_since.is_none()
     }
 
+    /// Since when the record does not say who has approved what is on its way, or is to begin. What serves has been recorded.
+    pub(super) fn people_unknown_since(&self) -> Option<DateTime<Utc>> {
+        let serves = |it: &RevisionRecord| self.status.stable.as_ref() == Some(&it.entry);
+        let rests = self.active().is_none() && self.target.as_ref().is_ok_and(serves);
+        self.observed.people_unknown_since.filter(|_| !rests)
+    }
+
     /// Whether this pass may decide what waits for the record: not beside something that does not wait.
     pub(super) fn may_record(&self) -> bool {
-        self.trail_answers() && self.observed.people_unknown_since.is_none() && !self.is_settling && !self.must_not_wait
+        self.trail_answers() && self.people_unknown_since().is_none() && !self.is_settling && !self.must_not_wait
     }
 
     /// Looks again no later than `at`.
@@ -448,7 +455,7 @@ impl<'a> Pass<'a> {
     /// The plan: the status only if it differs.
     pub(super) fn into_plan(mut self, ops: Vec<Op>) -> Plan<ModelDeploymentStatus> {
         self.record_what_could_not_wait();
-        let people = self.observed.people_unknown_since;
+        let people = self.people_unknown_since();
         if !self.trail_answers() || self.unknown_history().is_some() || people.is_some() {
             // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.
             self.look_again(after(self.now, TRAIL_RETRY));

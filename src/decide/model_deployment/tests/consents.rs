@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::gates::{condition, wait, weight};
-use super::world::World;
+use super::world::{World, is_nothing};
 use crate::api::model_deployment::AttemptState;
 use crate::audit::{Consent, Entry, EntryKind};
 
@@ -108,6 +108,18 @@ fn while_nobody_can_say_who_has_approved_nothing_advances_and_the_way_back_does_
     assert_eq!(world.attempt().state, AttemptState::RollingBack);
     world.pass();
     assert_eq!(intent(&world, "RollBack").decision, "RollBack", "the log itself takes entries");
+}
+
+#[test]
+fn what_serves_is_not_concerned_by_that() {
+    let mut world = at_five_percent();
+    world.says_of_step("Approved", "olga");
+    (0..4).for_each(|_| wait(&mut world, 600));
+    world.come_to_rest();
+    world.people_unknown_since = Some(world.now);
+    let plan = world.pass();
+    assert!(is_nothing(&plan), "{plan:#?}");
+    assert!(condition(&world, "Ready").0);
 }
 
 #[test]
