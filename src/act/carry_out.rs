@@ -248,7 +248,7 @@ impl Pass<'_> {
         let stamp = |entry| Entry { lease_epoch, operator: operator.into(), ..entry };
         let entries: Vec<Entry> = entries.into_iter().map(stamp).collect();
         let answers = self.actor.trail.append_all(&entries).await;
-        let mut refused = Vec::new();
+        let mut refused = None;
         for (entry, answer) in entries.into_iter().zip(answers) {
             match answer {
                 Ok(appended) => {
@@ -261,15 +261,15 @@ impl Pass<'_> {
                 Err(TrailError::SequenceTaken { .. }) if entry.kind != EntryKind::Intent => {}
                 Err(TrailError::SequenceTaken { holder }) => {
                     self.unsettled.push(*holder);
-                    refused.push(End::SequenceTaken);
+                    refused.get_or_insert(End::SequenceTaken);
                 }
                 Err(TrailError::Unavailable(why) | TrailError::Damaged(why)) => {
-                    refused.push(End::TrailUnavailable(why));
+                    refused.get_or_insert(End::TrailUnavailable(why));
                 }
             }
         }
-        self.recorded = refused.is_empty();
-        refused.into_iter().next().map_or(Ok(()), Err)
+        self.recorded = refused.is_none();
+        refused.map_or(Ok(()), Err)
     }
 
     async fn status<S: Serialize>(&mut self, mut status: S, stamp: fn(&mut S, i64)) -> Result<(), End> {

@@ -169,24 +169,25 @@ impl People {
     /// Who this is, and what stands for these words; whoever is new gets a key, and the words are kept. What was found a while ago is
     /// good enough for some time where the store does not answer.
     pub(super) async fn said(&self, store: &Store, person: &str, words: Option<Words<'_>>) -> Result<Said, Fault> {
-        let began = Instant::now();
-        let silent = || Fault::Silent(format!("{} does not say in time who somebody is", store.what()));
-        let ask = async {
-            self.outage.admit(began).map_err(|_| silent())?;
-            let answer = timeout(PATIENCE, self.ask(store, person, words)).await.unwrap_or_else(|_| Err(silent()));
-            match &answer {
-                Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
-                _ => self.outage.answered(),
-            }
-            answer
-        };
         if let Some(said) = self.remembered(person, words, FRESH) {
             return Ok(said);
         }
-        match ask.await {
+        match self.ask_in_time(store, person, words).await {
             Err(Fault::Silent(why)) => self.remembered(person, words, LONGEST).ok_or(Fault::Silent(why)),
             answer => answer,
         }
+    }
+
+    async fn ask_in_time(&self, store: &Store, person: &str, words: Option<Words<'_>>) -> Result<Said, Fault> {
+        let began = Instant::now();
+        let silent = || Fault::Silent(format!("{} does not say in time who somebody is", store.what()));
+        self.outage.admit(began).map_err(|_| silent())?;
+        let answer = timeout(PATIENCE, self.ask(store, person, words)).await.unwrap_or_else(|_| Err(silent()));
+        match &answer {
+            Err(Fault::Silent(_)) => self.outage.silent(began, Instant::now()),
+            _ => self.outage.answered(),
+        }
+        answer
     }
 
     /// What is known of a person and these words, and was looked at not longer ago than this.
@@ -249,7 +250,7 @@ impl People {
     }
 }
 
-/// Keeps the words. What is there is of the same key, or of one that is no more and that nobody can read.
+/// Keeps the words. What is there already is the same: under this key, of an object that never changes.
 async fn keep(store: &Store, person: &str, key: &Key, words: Words<'_>) -> Result<(), Fault> {
     let sealed = key.seal(words).ok_or_else(|| Fault::Wrong("words cannot be sealed; report it".into()))?;
     match store.create(&key.place_of_words(person, words.uid), sealed).await {

@@ -212,22 +212,21 @@ pub fn roles_of(entry: &ModelRegistryEntry, there_are: &Roles) -> Vec<String> {
     roles
 }
 
-/// The question that an entry is to its roles.
-fn question_of<'a>(
-    entry: &'a ModelRegistryEntry,
-    (name, digest): (&'a str, &'a str),
-    roles: &'a [String],
-    there_are: &'a Roles,
-) -> Question<'a> {
-    Question {
+/// Puts the question that an entry is to its roles; where it has none, there is nothing to ask.
+fn ask_of_entry<T: Default>(entry: &ModelRegistryEntry, there_are: &Roles, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+    let roles = roles_of(entry, there_are);
+    if roles.is_empty() {
+        return T::default();
+    }
+    ask(&Question {
         kind: SubjectKind::ModelRegistryEntry,
-        name,
+        name: &entry.name_any(),
         uid: entry.metadata.uid.as_deref().unwrap_or_default(),
-        digest,
-        roles,
+        digest: &entry.spec.digest(),
+        roles: &roles,
         known: there_are.known.as_deref(),
         submitted_by: entry.spec.submitted_by.as_deref(),
-    }
+    })
 }
 
 /// What the roles of an entry have said.
@@ -238,13 +237,10 @@ pub fn words_of_entry(
     approvals: &[Arc<Approval>],
     guard: &Guard,
 ) -> Vec<(String, Word)> {
-    let roles = roles_of(entry, there_are);
-    if roles.is_empty() {
-        return Vec::new();
-    }
-    let (name, digest) = (entry.name_any(), entry.spec.digest());
-    let words = count(&question_of(entry, (&name, &digest), &roles, there_are), approvals, guard);
-    words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
+    ask_of_entry(entry, there_are, |question| {
+        let words = count(question, approvals, guard);
+        words.into_iter().map(|(role, word)| (role.to_owned(), word)).collect()
+    })
 }
 
 /// The approvals of an entry that count, in the order of the roles.
@@ -255,12 +251,7 @@ pub fn given_to_entry<'a>(
     approvals: &'a [Arc<Approval>],
     guard: &Guard,
 ) -> Vec<&'a Approval> {
-    let roles = roles_of(entry, there_are);
-    if roles.is_empty() {
-        return Vec::new();
-    }
-    let (name, digest) = (entry.name_any(), entry.spec.digest());
-    given(&question_of(entry, (&name, &digest), &roles, there_are), approvals, guard)
+    ask_of_entry(entry, there_are, |question| given(question, approvals, guard))
 }
 
 /// What keeps an entry from being deployed, of the approvals it needs.
@@ -271,20 +262,17 @@ pub fn missing_of_entry(
     approvals: &[Arc<Approval>],
     guard: &Guard,
 ) -> Option<Missing> {
-    let roles = roles_of(entry, there_are);
-    if roles.is_empty() {
-        return None;
-    }
-    if entry.spec.submitted_by.is_none() {
-        let message = format!(
-            "role {} has to approve it, and spec.submittedBy does not say whose work it is: register it again with submittedBy",
-            roles.join(", ")
-        );
-        return Some(Missing { reason: SUBMITTER_UNKNOWN, message, is_final: true });
-    }
-    let (name, digest) = (entry.name_any(), entry.spec.digest());
-    let question = question_of(entry, (&name, &digest), &roles, there_are);
-    missing(&question, approvals, guard, |role| format!("kubectl werkbank approve {name} --role {role}"))
+    ask_of_entry(entry, there_are, |question| {
+        if question.submitted_by.is_none() {
+            let message = format!(
+                "role {} has to approve it, and spec.submittedBy does not say whose work it is: register it again with submittedBy",
+                question.roles.join(", ")
+            );
+            return Some(Missing { reason: SUBMITTER_UNKNOWN, message, is_final: true });
+        }
+        let name = question.name;
+        missing(question, approvals, guard, |role| format!("kubectl werkbank approve {name} --role {role}"))
+    })
 }
 
 #[cfg(test)]

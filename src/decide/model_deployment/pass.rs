@@ -234,7 +234,7 @@ impl<'a> Pass<'a> {
             reason: condition::brief(reason),
             revision: attempt.map(|it| it.revision.clone()).unwrap_or_default(),
             weight: attempt.map_or(Weight::NONE, |it| it.weight),
-            measurements: self.measurements(),
+            measurements: digest_of_verdicts(&self.status.verdicts),
             asked_by: self.asked_by.clone(),
             time: self.now,
         }
@@ -264,11 +264,6 @@ impl<'a> Pass<'a> {
     fn record_later(&mut self, note: TrailNote) {
         self.decided = Some((note.decision.clone(), self.entry(&note).id()));
         self.status.unrecorded.push(note);
-    }
-
-    /// What a decision rests on, of numbers.
-    fn measurements(&self) -> String {
-        digest_of_verdicts(&self.status.verdicts)
     }
 
     fn entry(&self, note: &TrailNote) -> Entry {
@@ -487,6 +482,7 @@ fn about(it: &Probation, weight: Weight, note: TrailNote) -> TrailNote {
     TrailNote { attempt, revision, weight, measurements: digest_of_verdicts(&it.verdicts), ..note }
 }
 
+/// What a decision rests on, of numbers.
 fn digest_of_verdicts(verdicts: &[Verdict]) -> String {
     if verdicts.is_empty() { String::new() } else { digest_of(&verdicts) }
 }

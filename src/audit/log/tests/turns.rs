@@ -4,6 +4,14 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
+/// A log with one entry, whose writes take so long.
+async fn far_away(far: Duration) -> Log {
+    let waits = ThrottleConfig { wait_put_per_call: far, ..Default::default() };
+    let log = in_store(Arc::new(ThrottledStore::new(InMemory::new(), waits)));
+    log.append(&numbered(0, 1)).await.unwrap();
+    log
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_decisions_at_once_take_a_few_round_trips_and_keep_their_order() {
     let far = Duration::from_millis(20);
@@ -24,9 +32,7 @@ async fn a_thousand_decisions_at_once_take_a_few_round_trips_and_keep_their_orde
 #[tokio::test(start_paused = true)]
 async fn what_is_carried_by_somebody_who_is_stopped_on_the_way_is_not_lost() {
     let far = Duration::from_millis(20);
-    let waits = ThrottleConfig { wait_put_per_call: far, ..Default::default() };
-    let log = in_store(Arc::new(ThrottledStore::new(InMemory::new(), waits)));
-    log.append(&numbered(0, 1)).await.unwrap();
+    let log = far_away(far).await;
     let (first, second) = (numbered(1, 1), numbered(2, 1));
     let held = log.known.lock().await;
     let mut carrier = Box::pin(log.append(&first));
@@ -74,9 +80,7 @@ async fn each_entry_of_a_pass_has_its_own_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_pass_whose_carrier_is_stopped_keeps_its_order() {
     let far = Duration::from_millis(20);
-    let waits = ThrottleConfig { wait_put_per_call: far, ..Default::default() };
-    let log = in_store(Arc::new(ThrottledStore::new(InMemory::new(), waits)));
-    log.append(&numbered(0, 1)).await.unwrap();
+    let log = far_away(far).await;
     let held = log.known.lock().await;
     let (first, pass) = (numbered(1, 1), [numbered(2, 1), numbered(2, 2)]);
     let mut carrier = Box::pin(log.append(&first));
