@@ -7,12 +7,13 @@ mod template;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, DeploymentSpec};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::record::Recorded;
 use super::{APPLIED, GENERATION, Owner, annotation, metadata, place, selector, unknown};
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
@@ -88,7 +89,7 @@ fn applied(spec: &DeploymentSpec) -> Result<BTreeMap<String, String>, String> {
 /// Asked for in every pass, and so without building the Deployment. What the record notes was noted when the
 /// revision was made: an operator that builds Deployments differently leaves the pods of an older one alone.
 #[must_use]
-pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
+pub fn is_as_recorded(live: &Deployment, record: &Recorded) -> bool {
     is_of(live, record) && noted(live) == Some(live.metadata.generation.unwrap_or_default())
 }
 
@@ -97,12 +98,12 @@ pub fn is_as_recorded(live: &Deployment, record: &ControllerRevision) -> bool {
 /// Each scaling is a new generation, so this is known from the number that the Deployment controller counts pod
 /// templates with: a revision has one. A number that is not there yet tells nothing.
 #[must_use]
-pub fn has_its_template(live: &Deployment, record: &ControllerRevision) -> bool {
+pub fn has_its_template(live: &Deployment, record: &Recorded) -> bool {
     is_of(live, record) && templates(live) <= noted_templates(live)
 }
 
 /// Whether it was last applied as its revision's record notes.
-fn is_of(live: &Deployment, record: &ControllerRevision) -> bool {
+fn is_of(live: &Deployment, record: &Recorded) -> bool {
     let recorded = annotation(&record.metadata, APPLIED);
     recorded.is_some() && annotation(&live.metadata, APPLIED) == recorded
 }

@@ -1,13 +1,15 @@
 //! The record of a revision: a ControllerRevision, as StatefulSets and DaemonSets keep theirs.
+//!
+//! It is read once, when the watch brings it, and not in each of the passes that look at it: [`Recorded`] is what the cache holds. Its
+//! template is kept as text there, a tenth of the memory that a tree of JSON takes.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::Resource;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{deployment, metadata, owned_by};
 use crate::api::ModelDeployment;
@@ -29,77 +31,93 @@ pub fn write(resource: &ModelDeployment, record: &RevisionRecord, ordinal: i64) 
     }))
 }
 
-/// Keeps the content as text, which takes a fraction of the memory: a cache holds one of each revision there is.
-pub fn pack(revision: &mut ControllerRevision) {
-    if let Some(RawExtension(data)) = &mut revision.data
-        && !data.is_string()
-    {
-        *data = Value::String(data.to_string().into_boxed_str().into_string());
+/// The record of a revision, as it was read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "ControllerRevision")]
+pub struct Recorded {
+    /// Metadata of the ControllerRevision.
+    pub metadata: ObjectMeta,
+    /// Which attempt it was made for.
+    pub attempt: i64,
+    /// The port, known even if the rest cannot be read: the pods of this revision serve there, wherever the spec points by now.
+    pub port: Option<i32>,
+    /// What it keeps; or why it cannot be read: its data is missing, or was not written by this or an older version.
+    pub record: Result<RevisionRecord, String>,
+}
+
+impl From<ControllerRevision> for Recorded {
+    fn from(it: ControllerRevision) -> Self {
+        let data = it.data.map(|RawExtension(data)| data);
+        let port = data.as_ref().and_then(|data| data.get("port")?.as_i64()?.try_into().ok());
+        let record = data.ok_or_else(|| "it has no data".to_owned()).and_then(|data| {
+            RevisionRecord::deserialize(data).map_err(|error| format!("its data cannot be read ({error})"))
+        });
+        Self { metadata: it.metadata, attempt: it.revision, port, record }
     }
 }
 
-/// The record in a ControllerRevision, packed or not.
-///
-/// # Errors
-/// When its data is missing or was not written by this or an older version.
-pub fn read(revision: &ControllerRevision) -> Result<RevisionRecord, String> {
-    content(revision)
-}
+impl Resource for Recorded {
+    type DynamicType = ();
+    type Scope = <ControllerRevision as Resource>::Scope;
 
-/// The port in a record. Asked for in every pass, and so without reading the template.
-#[must_use]
-pub fn port(revision: &ControllerRevision) -> Option<i32> {
-    content::<Port>(revision).ok().map(|it| it.port)
-}
+    fn kind((): &()) -> Cow<'_, str> {
+        ControllerRevision::kind(&())
+    }
 
-/// The names of a revision's ConfigMap copies, by that of their originals; as [`port`].
-#[must_use]
-pub fn config_maps(revision: &ControllerRevision) -> BTreeMap<String, String> {
-    content::<Copies>(revision).map(|it| it.config_maps).unwrap_or_default()
-}
+    fn group((): &()) -> Cow<'_, str> {
+        ControllerRevision::group(&())
+    }
 
-#[derive(Deserialize)]
-struct Port {
-    port: i32,
-}
+    fn version((): &()) -> Cow<'_, str> {
+        ControllerRevision::version(&())
+    }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Copies {
-    #[serde(default)]
-    config_maps: BTreeMap<String, String>,
-}
+    fn plural((): &()) -> Cow<'_, str> {
+        ControllerRevision::plural(&())
+    }
 
-fn content<T: DeserializeOwned>(revision: &ControllerRevision) -> Result<T, String> {
-    let content = match &revision.data.as_ref().ok_or("it has no data")?.0 {
-        Value::String(packed) => serde_json::from_str(packed),
-        data => T::deserialize(data),
-    };
-    content.map_err(|error| format!("its data cannot be read ({error})"))
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn recorded(data: &Value) -> Recorded {
+        let metadata = json!({"name": "churn-r1", "uid": "u1"});
+        let object = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": 3, "data": data});
+        let recorded: Recorded = serde_json::from_value(object).unwrap();
+        assert_eq!((recorded.meta().uid.as_deref(), recorded.attempt), (Some("u1"), 3));
+        recorded
+    }
+
     #[test]
-    fn one_field_is_read_as_it_is_in_the_whole() {
-        let text = json!({
+    fn a_record_that_cannot_be_read_is_still_there_and_says_why_and_where_its_pods_listen() {
+        let data = json!({
             "entry": {"revision": "r1", "name": "churn-1", "uid": "u"}, "template": {}, "port": 8080,
             "artifactUri": "file:///m", "artifactSha256": "0", "fetchImage": "i", "configMaps": {"a": "a-r1"},
         });
-        let mut revision = ControllerRevision { data: Some(RawExtension(text)), ..ControllerRevision::default() };
-        let whole = read(&revision).unwrap();
-        for _ in ["as it came", "packed", "packed once more"] {
-            assert_eq!((port(&revision), config_maps(&revision)), (Some(whole.port), whole.config_maps.clone()));
-            assert_eq!(read(&revision).as_ref(), Ok(&whole));
-            pack(&mut revision);
-        }
-        assert_eq!(
-            (port(&ControllerRevision::default()), config_maps(&ControllerRevision::default())),
-            (None, BTreeMap::new())
-        );
+        let Recorded { port, record, .. } = recorded(&data);
+        let record = record.unwrap();
+        assert_eq!((port, record.port, record.config_maps["a"].as_str()), (Some(8080), 8080, "a-r1"));
+        let nothing = recorded(&Value::Null);
+        assert_eq!((nothing.port, nothing.record.unwrap_err().as_str()), (None, "it has no data"));
+        let damaged = recorded(&json!({"port": 8080, "template": {}}));
+        let why = damaged.record.unwrap_err();
+        assert!(damaged.port == Some(8080) && why.starts_with("its data cannot be read ("), "{why}");
+    }
+
+    #[test]
+    fn it_is_watched_as_what_it_is() {
+        assert_eq!(Recorded::url_path(&(), Some("crm")), ControllerRevision::url_path(&(), Some("crm")));
+        assert_eq!(Recorded::kind(&()), "ControllerRevision");
     }
 }

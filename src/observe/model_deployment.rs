@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -29,6 +29,7 @@ use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::audit::{Entry, Trail, TrailError};
+use crate::build::record::Recorded;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
 use crate::connect::sql::SqlSource;
@@ -67,7 +68,7 @@ pub struct ModelDeployments {
     approvals: Approvals,
     config_maps: Cache<PartialObjectMeta<ConfigMap>>,
     contents: Contents,
-    records: Cache<ControllerRevision>,
+    records: Cache<Recorded>,
     deployments: Cache<Deployment>,
     autoscalers: Cache<HorizontalPodAutoscaler>,
     services: Cache<Service>,

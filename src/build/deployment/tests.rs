@@ -1,3 +1,4 @@
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::{Value, json};
 
 use super::template::VOLUME;
@@ -5,7 +6,8 @@ use super::*;
 use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::Gateway;
 use crate::api::{Weight, labels};
-use crate::build::{record, route, service};
+use crate::build::record::{self, Recorded};
+use crate::build::{route, service};
 use crate::decide::Child;
 
 fn resource() -> ModelDeployment {
@@ -202,15 +204,20 @@ fn replicas_and_template_make_a_difference_and_the_api_servers_defaults_do_not()
     assert!(correction(&live, other).is_some());
 }
 
+/// The record that is made of a revision.
+fn recorded(revision: &RevisionRecord) -> Recorded {
+    let Child::Revision(record) = record::write(&resource(), revision, 1) else { panic!("no record") };
+    (*record).into()
+}
+
 #[test]
 fn a_deployment_is_as_recorded_until_somebody_edits_it() {
-    let Child::Revision(recorded) = record::write(&resource(), &revision(plain()), 1) else { panic!("no record") };
+    let recorded = recorded(&revision(plain()));
     let live = created();
     assert!(is_as_recorded(&live, &recorded));
-    assert!(!is_as_recorded(&live, &Default::default()), "a record without a note");
+    assert!(!is_as_recorded(&live, &ControllerRevision::default().into()), "a record without a note");
     let other = revision(template(json!({"image": "scorer:1.5"}), json!({})));
-    let Child::Revision(other) = record::write(&resource(), &other, 1) else { panic!("no record") };
-    assert!(!is_as_recorded(&live, &other), "another revision's record");
+    assert!(!is_as_recorded(&live, &self::recorded(&other)), "another revision's record");
     let edits: [fn(&mut Deployment); 4] = [
         |it| write_over(it, |it| it.spec.as_mut().unwrap().paused = Some(true)),
         |it| write_over(it, |it| it.spec.as_mut().unwrap().replicas = Some(7)),
@@ -226,7 +233,7 @@ fn a_deployment_is_as_recorded_until_somebody_edits_it() {
 
 #[test]
 fn an_operator_that_builds_otherwise_changes_how_many_pods_there_are_and_not_what_they_run() {
-    let Child::Revision(mut recorded) = record::write(&resource(), &revision(plain()), 1) else { panic!("no record") };
+    let mut recorded = recorded(&revision(plain()));
     let mut live = created();
     // As another version has made both.
     for annotations in [&mut recorded.metadata.annotations, &mut live.metadata.annotations] {
@@ -252,9 +259,9 @@ fn a_template_that_is_none_still_gets_its_record() {
 fn a_record_is_read_back_as_it_was_written() {
     let record = revision(plain());
     let Child::Revision(child) = record::write(&resource(), &record, 4) else { panic!("no ControllerRevision") };
-    assert_eq!(record::read(&child), Ok(record));
-    assert_eq!((child.metadata.name.as_deref(), child.revision), (Some("churn-aaaaaaaaaa"), 4));
-    assert!(record::read(&Default::default()).is_err());
+    let recorded = Recorded::from(*child);
+    assert_eq!((recorded.metadata.name.as_deref(), recorded.attempt), (Some("churn-aaaaaaaaaa"), 4));
+    assert_eq!(recorded.record, Ok(record));
 }
 
 #[test]

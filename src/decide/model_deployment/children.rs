@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -17,6 +17,7 @@ use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::api::revision::RevisionRecord;
+use crate::build::record::Recorded;
 use crate::build::{self, Owner};
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
@@ -117,12 +118,12 @@ impl Work<'_> {
             Some(live) if self.pass.is_drained(it) => self.delete(ChildKind::Revision, &live.metadata),
             // It is on its way out: what it has is left as it is, what it lacks is not made.
             Some(_) if self.is_leaving(it) => {}
-            Some(live) => match build::record::read(live) {
+            Some(live) => match &live.record {
                 // What somebody corrected for the retry (a Secret, the region map) is in no revision's name.
-                Ok(record) if target.is_some_and(|it| *it != record) && self.is_tried_again(it, live) => {
+                Ok(record) if target.is_some_and(|it| it != record) && self.is_tried_again(it, live) => {
                     self.delete(ChildKind::Revision, &live.metadata);
                 }
-                Ok(record) => self.belongings(it, &record, live),
+                Ok(record) => self.belongings(it, record, live),
                 Err(error) => self.blocked("RevisionRecordUnreadable", format!("ControllerRevision {name}: {error}; delete it if the revision is not needed")),
             },
             None if matches!(it.role, RevisionRole::Draining | RevisionRole::Kept) => {}
@@ -149,9 +150,9 @@ impl Work<'_> {
 
     /// Whether this record of the candidate was made for an earlier attempt, and nothing that belongs to it
     /// has had traffic in this one.
-    fn is_tried_again(&self, it: &RevisionStatus, live: &ControllerRevision) -> bool {
+    fn is_tried_again(&self, it: &RevisionStatus, live: &Recorded) -> bool {
         it.role == RevisionRole::Candidate
-            && live.revision != self.pass.status.attempts
+            && live.attempt != self.pass.status.attempts
             && self.pass.active().is_some_and(|attempt| {
                 let untouched = attempt.weight == Weight::NONE && attempt.withdrawn_from.is_none();
                 // What is proven comes back as it was.
@@ -170,7 +171,7 @@ impl Work<'_> {
         }
     }
 
-    fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &ControllerRevision) {
+    fn belongings(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &Recorded) {
         let uid = recorded.metadata.uid.clone().unwrap_or_default();
         let owner = Owner { name: labels::name(&[self.pass.name(), &it.revision]), uid };
         for (original, copy) in &record.config_maps {
@@ -193,7 +194,7 @@ impl Work<'_> {
         self.pods(it, record, recorded, &owner);
     }
 
-    fn pods(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &ControllerRevision, owner: &Owner) {
+    fn pods(&mut self, it: &RevisionStatus, record: &RevisionRecord, recorded: &Recorded, owner: &Owner) {
         let live = self.children.deployments.get(&owner.name);
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);

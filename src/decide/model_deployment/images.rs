@@ -24,7 +24,6 @@ use serde_json::Value;
 use super::pass::Pass;
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
-use crate::build::record;
 
 /// Reason: pods of the candidate run different images.
 pub(super) const DIFFER: &str = "ImagesDiffer";
@@ -68,8 +67,8 @@ impl Pass<'_> {
 
     /// The pod template of a revision, from its record.
     pub(super) fn template_of(&self, revision: &str) -> Option<Value> {
-        let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        Some(record::read(record).ok()?.template.value())
+        let recorded = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
+        Some(recorded.record.as_ref().ok()?.template.value())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
@@ -16,6 +16,7 @@ use crate::api::revision::ConfigMapContent;
 use crate::api::{Approval, ModelRegistryEntry};
 use crate::audit::Entry;
 use crate::audit::Said;
+use crate::build::record::Recorded;
 use crate::decide::Refusal;
 use crate::decide::approval::guard::Guard;
 use crate::decide::live_job::LiveJob;
@@ -69,7 +70,7 @@ pub struct Observed {
 #[derive(Debug, Clone, Default)]
 pub struct Children {
     /// Records of revisions.
-    pub records: BTreeMap<String, Arc<ControllerRevision>>,
+    pub records: BTreeMap<String, Arc<Recorded>>,
     /// Immutable copies of ConfigMaps.
     pub copies: BTreeMap<String, Arc<ConfigMap>>,
     /// One per revision.

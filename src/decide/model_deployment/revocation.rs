@@ -29,7 +29,6 @@ use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, RevisionRole,
     RevisionStatus,
 };
-use crate::build;
 use crate::decide::EventType;
 use crate::decide::model_registry_entry::usage::used_by;
 
@@ -72,8 +71,8 @@ impl Pass<'_> {
     }
 
     fn recorded_entry(&self, revision: &str) -> Option<EntryName> {
-        let record = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        Some(EntryName::from(&build::record::read(record).ok()?.entry))
+        let recorded = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
+        Some(EntryName::from(&recorded.record.as_ref().ok()?.entry))
     }
 
     /// Takes what is revoked off traffic. Whether that is all there is to do now.

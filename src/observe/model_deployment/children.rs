@@ -13,7 +13,7 @@ use super::{ModelDeployments, key};
 use crate::api::ModelDeployment;
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
-use crate::build::{self, record};
+use crate::build;
 use crate::decide::ChildKind;
 use crate::decide::live_job::LiveJob;
 use crate::decide::model_deployment::live;
@@ -62,8 +62,8 @@ impl ModelDeployments {
 
     /// The record of a revision, and what belongs to it.
     fn belongings(&self, found: &mut Found, namespace: &str, name: &str, uid: &str) {
-        let Some(record) = found.owned(self.records.get(namespace, name), uid, ChildKind::Revision) else { return };
-        let owner = record.metadata.uid.clone().unwrap_or_default();
+        let Some(recorded) = found.owned(self.records.get(namespace, name), uid, ChildKind::Revision) else { return };
+        let owner = recorded.metadata.uid.clone().unwrap_or_default();
         if let Some(it) = found.owned(self.deployments.get(namespace, name), &owner, ChildKind::Deployment) {
             found.children.deployments.insert(name.to_owned(), it);
         }
@@ -73,14 +73,14 @@ impl ModelDeployments {
         if let Some(it) = found.owned(self.services.get(namespace, name), &owner, ChildKind::Service) {
             found.children.services.insert(name.to_owned(), it);
         }
-        for copy in record::config_maps(&record).into_values() {
-            if let Some(it) = found.owned(self.config_maps.get(namespace, &copy), &owner, ChildKind::ConfigMap) {
+        for copy in recorded.record.iter().flat_map(|it| it.config_maps.values()) {
+            if let Some(it) = found.owned(self.config_maps.get(namespace, copy), &owner, ChildKind::ConfigMap) {
                 // It is immutable: that it is there says what is in it.
                 let copied = ConfigMap { metadata: it.metadata.clone(), ..ConfigMap::default() };
-                found.children.copies.insert(copy, Arc::new(copied));
+                found.children.copies.insert(copy.clone(), Arc::new(copied));
             }
         }
-        found.children.records.insert(name.to_owned(), record);
+        found.children.records.insert(name.to_owned(), recorded);
     }
 
     /// The candidate's pods, only while some are awaited or missing: nobody asks for them at any other time.

@@ -21,7 +21,6 @@ use crate::api::approval::{Approval, SubjectKind};
 use crate::api::condition;
 use crate::api::labels;
 use crate::api::{ModelDeployment, ModelRegistryEntry};
-use crate::build::record;
 use crate::decide::model_deployment::observed::Settings;
 use crate::decide::model_deployment::revocation::entries_of;
 use crate::decide::model_registry_entry::{usage, verification};
@@ -83,7 +82,7 @@ pub fn register(
         approvals,
         config_maps: registration.watches.add(config_maps),
         contents: Contents::new(own.clone()),
-        records: registration.watches.add(children().trim(record::pack).wakes(&queue, deployment_of)),
+        records: registration.watches.add(children().wakes(&queue, deployment_of)),
         deployments: registration.watches.add(children().trim(forget_pod_template).wakes(&queue, deployment_of)),
         autoscalers: registration.watches.add(children().trim(forget_measurements).wakes(&queue, deployment_of)),
         services: registration.watches.add(children().wakes(&queue, deployment_of)),

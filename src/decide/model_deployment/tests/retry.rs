@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::world::{World, from};
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
 use crate::api::model_deployment::{AttemptState, Cause};
-use crate::build::record;
 use crate::decide::{ChildKind, Op};
 
 /// `werkbank fetch` failed for good at `finished` seconds after noon; `state` is what the container does since.
@@ -63,8 +62,8 @@ fn a_retry_is_built_from_what_was_corrected() {
     world.pass();
     let name = format!("churn-{}", world.attempt().revision);
     let secret = |world: &World| {
-        let record = record::read(&world.children.records[&name]).unwrap();
-        record.secret_ref.map(|it| serde_json::to_value(it).unwrap()["name"].clone())
+        let record = world.children.records[&name].record.as_ref().unwrap();
+        record.secret_ref.as_ref().map(|it| serde_json::to_value(it).unwrap()["name"].clone())
     };
     assert_eq!(secret(&world), None, "nobody has asked to try again");
     world.request("retry", "n1");

@@ -347,7 +347,7 @@ impl World {
         match child.clone() {
             Child::Revision(mut it) => {
                 it.metadata = metadata(&it.metadata);
-                children.records.insert(name, Arc::new(*it));
+                children.records.insert(name, Arc::new((*it).into()));
             }
             Child::ConfigMap(mut it) => {
                 it.metadata = metadata(&it.metadata);
