@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::text::hex::hex;
@@ -22,8 +23,7 @@ pub enum EntryKind {
 /// One decision about one resource. Holds no personal data.
 ///
 /// On the log it is a line of canonical JSON (RFC 8785), whose integers are text: JSON's are exact up to 2^53 only.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Line<'static>")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Intent, outcome or void.
     pub kind: EntryKind,
@@ -96,39 +96,67 @@ pub struct Consent {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line<'a> {
+    #[serde(borrow)]
     asked_by: Cow<'a, str>,
+    #[serde(borrow)]
     attempt: Cow<'a, str>,
     consents: Cow<'a, [Consent]>,
+    #[serde(borrow)]
     decision: Cow<'a, str>,
+    #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(borrow)]
     lease_epoch: Cow<'a, str>,
+    #[serde(borrow)]
     measurements: Cow<'a, str>,
+    #[serde(borrow)]
     operator: Cow<'a, str>,
+    #[serde(borrow)]
     policy: Cow<'a, str>,
+    #[serde(borrow)]
     reason: Cow<'a, str>,
+    #[serde(borrow)]
     revision: Cow<'a, str>,
+    #[serde(borrow)]
     sequence: Cow<'a, str>,
+    #[serde(borrow)]
     subject: Subject<'a>,
     time: DateTime<Utc>,
     #[serde(rename = "type")]
     kind: EntryKind,
+    #[serde(borrow)]
     version: Cow<'a, str>,
+    #[serde(borrow)]
     weight: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Subject<'a> {
+    #[serde(borrow)]
     generation: Cow<'a, str>,
+    #[serde(borrow)]
     kind: Cow<'a, str>,
+    #[serde(borrow)]
     name: Cow<'a, str>,
+    #[serde(borrow)]
     namespace: Cow<'a, str>,
+    #[serde(borrow)]
     spec_digest: Cow<'a, str>,
+    #[serde(borrow)]
     uid: Cow<'a, str>,
 }
 
 /// The form of an entry: another one is another number.
 const VERSION: &str = "1";
+
+impl Line<'_> {
+    /// Whether its numbers are written as an entry's are: `+7` and `007` are numbers, too.
+    fn has_plain_numbers(&self) -> bool {
+        let numbers = [&self.lease_epoch, &self.sequence, &self.subject.generation];
+        numbers.into_iter().all(|text| text.parse().is_ok_and(|number: i64| number.to_string() == *text))
+    }
+}
 
 impl<'a> From<&'a Entry> for Line<'a> {
     fn from(entry: &'a Entry) -> Self {
@@ -178,10 +206,16 @@ enum NoEntry {
     Id,
 }
 
-impl TryFrom<Line<'static>> for Entry {
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::try_from(Line::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+impl TryFrom<Line<'_>> for Entry {
     type Error = NoEntry;
 
-    fn try_from(line: Line<'static>) -> Result<Self, NoEntry> {
+    fn try_from(line: Line<'_>) -> Result<Self, NoEntry> {
         if line.version != VERSION {
             return Err(NoEntry::Version(line.version.into_owned()));
         }
@@ -220,6 +254,18 @@ impl Entry {
         self.kind == other.kind
             && self.id() == other.id()
             && (&self.revision, &self.weight) == (&other.revision, &other.weight)
+    }
+
+    /// The entry in a line, and whether it is written in the one form that an entry has.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(line: &[u8]) -> serde_json::Result<(Self, bool)> {
+        let read: Line<'_> = serde_json::from_slice(line)?;
+        // Of the entry, the same would be written as of what was read: its id and version are only accepted if they are what they should
+        // be, and its numbers are looked at here.
+        let is_canonical = read.has_plain_numbers() && serde_json::to_vec(&read)? == line;
+        Ok((Self::try_from(read).map_err(serde_json::Error::custom)?, is_canonical))
     }
 
     /// The line of it: canonical JSON.
@@ -311,7 +357,40 @@ mod tests {
             };
             let line = entry.line().unwrap();
             prop_assert_eq!(String::from_utf8_lossy(&line), serde_json_canonicalizer::to_string(&entry).unwrap());
-            prop_assert_eq!(serde_json::from_slice::<Entry>(&line).unwrap(), entry);
+            prop_assert_eq!(Entry::read(&line).unwrap(), (entry, true));
+        }
+    }
+
+    proptest! {
+        /// However a line was changed: what is still an entry is canonical if, and only if, it is what is written of that entry.
+        #[test]
+        fn a_line_is_canonical_if_it_is_what_is_written_of_its_entry(
+            at in any::<prop::sample::Index>(), by in prop::sample::select(vec![" ", "0", "+", "\\u0053", "\\/", "1", "Z", "\n", ""]), over in 0..2_usize,
+        ) {
+            let consent = Consent { actor: "a".into(), comment: "Sure/".into(), role: "risk".into(), uid: "u".into() };
+            let mut line = Entry { consents: vec![consent], ..entry() }.line().unwrap();
+            let at = at.index(line.len());
+            line.splice(at..(at + over).min(line.len()), by.bytes());
+            if let Ok((entry, is_canonical)) = Entry::read(&line) {
+                prop_assert_eq!(is_canonical, entry.line().unwrap() == line, "{}", String::from_utf8_lossy(&line));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_said_in_another_form_is_told() {
+        let line = serde_json_canonicalizer::to_string(&entry()).unwrap();
+        for (from, to) in [
+            (r#","attempt""#, r#", "attempt""#),
+            ("Shift", r"\u0053hift"),
+            ("12:13:20Z", "12:13:20.000Z"),
+            (r#""generation":"2""#, r#""generation":"02""#),
+            (r#""leaseEpoch":"3""#, r#""leaseEpoch":"+3""#),
+            (r#""askedBy":"","attempt":"s1-abc-1-0d7b""#, r#""attempt":"s1-abc-1-0d7b","askedBy":"""#),
+        ] {
+            let other = line.replacen(from, to, 1);
+            assert_ne!(other, line);
+            assert_eq!(Entry::read(other.as_bytes()).unwrap(), (entry(), false), "{other}");
         }
     }
 

@@ -363,10 +363,10 @@ enum Says {
 /// What is in a bundle.
 fn examined(tile: Tile, bytes: &[u8]) -> Result<Vec<Examined>, Malformed> {
     let examined = |bytes: &[u8]| {
-        let says = match serde_json::from_slice::<Entry>(bytes) {
+        let says = match Entry::read(bytes) {
             Err(error) => Says::Nothing(error.to_string()),
-            Ok(entry) if entry.line().is_ok_and(|line| line == bytes) => Says::In(entry),
-            Ok(entry) => Says::InAnotherForm(entry),
+            Ok((entry, true)) => Says::In(entry),
+            Ok((entry, false)) => Says::InAnotherForm(entry),
         };
         Examined { bytes: bytes.to_vec(), leaf: leaf(bytes), says }
     };
