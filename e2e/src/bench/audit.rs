@@ -85,12 +85,17 @@ pub async fn measure(entries: usize) -> Result<Figures> {
     })
 }
 
-fn key() -> Result<Signer> {
+/// The key that the benchmark's log is signed with.
+///
+/// # Errors
+/// Never: it has its 32 bytes.
+pub fn key() -> Result<Signer> {
     Signer::of_seed("werkbank.dev/bench", &[1; 32]).context("a key of 32 bytes")
 }
 
 /// An entry as a rollout's are: of a thousand deployments, and as long.
-fn entry(number: i64) -> Entry {
+#[must_use]
+pub fn entry(number: i64) -> Entry {
     let revision = format!("churn-{:05}-5f6d9b7c4d", number % 1000);
     Entry {
         kind: EntryKind::Intent,

@@ -36,7 +36,7 @@ use werkbank::api::gateway::HttpRoute;
 
 use self::fleet::{Fleet, Goal};
 use self::floor::Load;
-use self::report::{Floor, Measure, Report};
+use self::report::{Measure, Report};
 use self::setting::Setting;
 use self::stage::{Reading, Stage};
 use crate::tools::cache::Cache;
@@ -145,8 +145,7 @@ async fn measure(stage: &Stage, setting: Setting) -> Result<Report> {
     let replay = replay::measure(&client, PASSES).await?;
     say("the floor: as many bare writes");
     let load = Load { objects: count.try_into()?, writes: four.writes_until_promoted, bytes, parallel: PASSES };
-    let took = floor::measure(client, load).await?;
-    let floor = Floor { writes: load.writes, bytes, seconds: took.as_secs_f64() };
+    let floor = floor::measure(client, load).await?;
     Ok(Report { setting, resident_at_rest: at_rest.usage.resident, peak_resident: peak, four, two, replay, floor })
 }
 

@@ -87,6 +87,8 @@ pub struct Floor {
     pub bytes: usize,
     /// How long they took together.
     pub seconds: f64,
+    /// CPU time of the client that sent them, which decided nothing, read nothing but the answers and watched nothing.
+    pub cpu_seconds: f64,
 }
 
 /// Everything that was measured.
@@ -132,6 +134,11 @@ impl Report {
 
     fn times_the_replay(&self) -> f64 {
         self.four.all_settled / self.replay.seconds
+    }
+
+    /// CPU time of a rollout's share of the floor: what sending as many bare writes takes a client that decides nothing.
+    fn cpu_of_sending(&self) -> f64 {
+        self.four.per_rollout(self.floor.cpu_seconds * 1e3)
     }
 
     fn goals(&self) -> Vec<Goal> {
@@ -183,6 +190,7 @@ impl Report {
             },
             "floor": {
                 "writes": self.floor.writes, "bytes": self.floor.bytes, "seconds": self.floor.seconds,
+                "cpuSeconds": self.floor.cpu_seconds, "cpuMillisecondsPerRollout": self.cpu_of_sending(),
                 "timesTheFloor": self.times_the_floor(),
             },
         })
@@ -236,11 +244,12 @@ impl fmt::Display for Report {
             "the same writes, decided by nobody: {writes} in {seconds:.1} s; the rollouts took {:.2} times that",
             self.times_the_replay()
         )?;
-        let Floor { writes, bytes, seconds } = self.floor;
+        let Floor { writes, bytes, seconds, .. } = self.floor;
         writeln!(
             f,
-            "the floor: {writes} server-side applies of {bytes} bytes in {seconds:.1} s ({:.0} per second)",
-            writes as f64 / seconds
+            "the floor: {writes} server-side applies of {bytes} bytes in {seconds:.1} s ({:.0} per second); their client took {:.2} ms CPU for as many as a rollout has",
+            writes as f64 / seconds,
+            self.cpu_of_sending()
         )?;
         writeln!(
             f,
