@@ -12,6 +12,7 @@ pub mod node;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod recorder;
 pub mod rights;
 pub mod tools;
 pub mod workbench;

@@ -13,6 +13,7 @@ use werkbank::start;
 use werkbank_e2e::bench::{Acceptance, Part, log_cost};
 use werkbank_e2e::demo;
 use werkbank_e2e::process::{Supervisor, guard};
+use werkbank_e2e::recorder;
 use werkbank_e2e::tools::Tools;
 use werkbank_e2e::workbench::{Options, Workbench};
 
@@ -57,6 +58,14 @@ enum Action {
     /// The operator without an audit log, which the benchmark compares it with.
     #[command(hide = true)]
     Operator(Box<OperatorOptions>),
+    /// Decisions on an audit log until it is killed, the number of each in a line.
+    #[command(hide = true)]
+    Record {
+        /// Where the log is.
+        log: String,
+        /// The number of the first.
+        first: i64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -99,6 +108,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             runtime.block_on(bench(part, usize::try_from(deployments).unwrap_or(usize::MAX), acceptance))
         }
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
+        Action::Record { log, first } => match runtime.block_on(recorder::record(&log, first))? {},
         Action::Operator(options) => Ok(runtime.block_on(start::operator_with(*options, log_cost::nothing()))),
     }
 }

@@ -3,6 +3,7 @@
 
 mod audit_log;
 mod identity;
+mod killed;
 #[path = "../s3/mod.rs"]
 mod s3;
 #[path = "../tls/mod.rs"]
@@ -43,7 +44,12 @@ impl Pod {
 
     /// With access to the store, and its termination message in a file of the pod.
     fn process(&self, endpoint: &str) -> Result<Command> {
-        let mut command = Command::new(sibling("werkbank")?);
+        self.process_of("werkbank", endpoint)
+    }
+
+    /// Another program with the same access.
+    fn process_of(&self, program: &str, endpoint: &str) -> Result<Command> {
+        let mut command = Command::new(sibling(program)?);
         command
             .env_clear()
             .envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "us-east-1")])
