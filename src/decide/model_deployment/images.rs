@@ -67,8 +67,7 @@ impl Pass<'_> {
 
     /// The pod template of a revision, from its record.
     pub(super) fn template_of(&self, revision: &str) -> Option<Value> {
-        let recorded = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        Some(recorded.record.as_ref().ok()?.template.value())
+        Some(self.recorded(revision)?.record.as_ref().ok()?.template.value())
     }
 }
 

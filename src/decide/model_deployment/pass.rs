@@ -22,6 +22,7 @@ use crate::api::model_deployment::{
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Consent, Entry, EntryKind};
+use crate::build::record::Recorded;
 use crate::decide::{Event, EventType, Missing, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
@@ -86,6 +87,11 @@ impl<'a> Pass<'a> {
     /// The deployment's name.
     pub(super) fn name(&self) -> &'a str {
         self.resource.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The record of a revision, if it is there.
+    pub(super) fn recorded(&self, revision: &str) -> Option<&'a Recorded> {
+        self.observed.children.records.get(&labels::name(&[self.name(), revision])).map(AsRef::as_ref)
     }
 
     /// What keeps the entry that the spec names from being rolled out, for people.
@@ -393,16 +399,13 @@ impl<'a> Pass<'a> {
     /// Whether the record of a revision may already be on its way out. A deletion that a dead process has sent would
     /// take whatever the revision has by the time it arrives: so it is over before the revision begins anew.
     pub(super) fn is_being_deleted(&self, revision: &str) -> bool {
-        let there = self.observed.children.records.contains_key(&labels::name(&[self.name(), revision]));
-        there && self.status.revisions.iter().any(|it| it.revision == revision && self.is_drained(it))
+        self.recorded(revision).is_some()
+            && self.status.revisions.iter().any(|it| it.revision == revision && self.is_drained(it))
     }
 
     /// Revisions whose record is gone after draining are no more.
     pub(super) fn forget_drained(&mut self) {
-        let records = &self.observed.children.records;
-        let is_gone = |it: &RevisionStatus| {
-            self.is_drained(it) && !records.contains_key(&labels::name(&[self.name(), &it.revision]))
-        };
+        let is_gone = |it: &RevisionStatus| self.is_drained(it) && self.recorded(&it.revision).is_none();
         let alive: Vec<_> = self.status.revisions.iter().filter(|it| !is_gone(it)).cloned().collect();
         let draining = alive.iter().filter(|it| it.role == RevisionRole::Draining);
         let ends = draining.filter_map(|it| it.draining_since).map(|since| after(since, self.policy.drain));

@@ -24,7 +24,6 @@ use super::transition::TakeBack;
 use crate::api::Weight;
 use crate::api::condition;
 use crate::api::duration::after;
-use crate::api::labels;
 use crate::api::model_deployment::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, RevisionRole,
     RevisionStatus,
@@ -71,8 +70,7 @@ impl Pass<'_> {
     }
 
     fn recorded_entry(&self, revision: &str) -> Option<EntryName> {
-        let recorded = self.observed.children.records.get(&labels::name(&[self.name(), revision]))?;
-        Some(EntryName::from(&recorded.record.as_ref().ok()?.entry))
+        Some(EntryName::from(&self.recorded(revision)?.record.as_ref().ok()?.entry))
     }
 
     /// Takes what is revoked off traffic. Whether that is all there is to do now.

@@ -151,8 +151,7 @@ fn is_ahead_of_status(pass: &Pass<'_>, gateway: &Gateway) -> bool {
 
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
 pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
-    let recorded = pass.observed.children.records.get(&labels::name(&[pass.name(), revision]));
-    recorded.and_then(|it| it.port).unwrap_or(pass.resource.spec.port)
+    pass.recorded(revision).and_then(|it| it.port).unwrap_or(pass.resource.spec.port)
 }
 
 /// Whether the live route is the wanted one.
