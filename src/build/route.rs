@@ -21,10 +21,10 @@ const GATEWAY: &str = "werkbank.dev/gateway";
 const NO_REQUEST: &str = "x-werkbank-proposed";
 
 /// One revision's part of the traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backend<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
     /// The revision.
-    pub revision: &'a str,
+    pub revision: String,
     /// Its share.
     pub weight: Weight,
     /// The port its Service was made with; the spec's belongs to the revision the spec asks for.
@@ -36,15 +36,15 @@ pub struct Backend<'a> {
 pub fn write(
     resource: &ModelDeployment,
     gateway: &Gateway,
-    backends: &[Backend<'_>],
-    mirror: Option<Backend<'_>>,
+    backends: &[Backend],
+    mirror: Option<&Backend>,
 ) -> HttpRoute {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     assemble(resource, name, gateway, rules(resource, gateway, backends, mirror))
 }
 
 /// Copies its share of the requests to a revision.
-fn mirror_filter(name: &str, Backend { revision, weight, port }: Backend<'_>) -> Value {
+fn mirror_filter(name: &str, Backend { revision, weight, port }: &Backend) -> Value {
     let backend = json!({"name": labels::name(&[name, revision]), "port": port});
     let percent = weight.hundredths() / 100;
     json!({"type": "RequestMirror", "requestMirror": {"backendRef": backend, "percent": percent}})
@@ -64,11 +64,11 @@ fn add_filter(rule: &mut Map<String, Value>, filter: &Value) {
 pub fn propose(
     resource: &ModelDeployment,
     gateway: &Gateway,
-    backend: Backend<'_>,
-    mirror: Option<Backend<'_>>,
+    backend: &Backend,
+    mirror: Option<&Backend>,
 ) -> HttpRoute {
     let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-    let mut rules = rules(resource, gateway, &[backend], mirror);
+    let mut rules = rules(resource, gateway, std::slice::from_ref(backend), mirror);
     rules.iter_mut().filter_map(Value::as_object_mut).for_each(|rule| ask_for_header(rule, uid));
     let name = proposed_name(resource.metadata.name.as_deref().unwrap_or_default());
     assemble(resource, &name, gateway, rules)
@@ -89,14 +89,9 @@ fn assemble(resource: &ModelDeployment, name: &str, gateway: &Gateway, rules: Ve
     HttpRoute { metadata, spec, status: None }
 }
 
-fn rules(
-    resource: &ModelDeployment,
-    gateway: &Gateway,
-    backends: &[Backend<'_>],
-    mirror: Option<Backend<'_>>,
-) -> Vec<Value> {
+fn rules(resource: &ModelDeployment, gateway: &Gateway, backends: &[Backend], mirror: Option<&Backend>) -> Vec<Value> {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    let reference = |it: &Backend<'_>| json!({"name": labels::name(&[name, it.revision]), "port": it.port, "weight": it.weight.hundredths()});
+    let reference = |it: &Backend| json!({"name": labels::name(&[name, &it.revision]), "port": it.port, "weight": it.weight.hundredths()});
     let backend_refs: Vec<Value> = backends.iter().map(reference).collect();
     let everything = vec![json!({})];
     let rules = if gateway.rules.is_empty() { &everything } else { &gateway.rules };
@@ -135,25 +130,39 @@ pub fn gateway(live: &HttpRoute) -> Option<Gateway> {
     serde_json::from_str(written).ok()
 }
 
-/// Whether the live route was applied from the wanted one and still has its parents, hosts, backends
-/// and weights. The API server completes rules with defaults, and drops what it does not know, so the whole
-/// cannot be compared.
+/// How a live route stands beside the wanted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparison {
+    /// It was applied from the wanted one and still has its parents, hosts, backends and weights. The API server
+    /// completes rules with defaults, and drops what it does not know, so the whole cannot be compared.
+    pub is_same: bool,
+    /// It was applied from the wanted one, and somebody has edited it since.
+    pub is_edited: bool,
+    /// Each rule has the wanted backends and weights.
+    pub weighs_alike: bool,
+}
+
+/// Compares a live route with the wanted one.
 #[must_use]
-pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    [APPLIED, GATEWAY].into_iter().all(|key| annotation(&live.metadata, key) == annotation(&wanted.metadata, key))
+pub fn compare(live: &HttpRoute, wanted: &HttpRoute) -> Comparison {
+    let (rules, wanted_rules) = (live.spec.rules.list(), wanted.spec.rules.list());
+    let is_written_alike = |key| annotation(&live.metadata, key) == annotation(&wanted.metadata, key);
+    let is_applied = is_written_alike(APPLIED);
+    let weighs_alike = weights_of(&rules) == weights_of(&wanted_rules);
+    let is_same = is_applied
+        && is_written_alike(GATEWAY)
         && live.spec.hostnames == wanted.spec.hostnames
         && parents(live) == parents(wanted)
-        && is_routed_alike(&live.spec.rules.list(), &wanted.spec.rules.list())
+        && weighs_alike
+        && ports(&rules) == ports(&wanted_rules)
+        && mirrors(&rules) == mirrors(&wanted_rules);
+    Comparison { is_same, is_edited: is_applied && !is_same, weighs_alike }
 }
 
-fn is_routed_alike(live: &[Value], wanted: &[Value]) -> bool {
-    weights_of(live) == weights_of(wanted) && ports(live) == ports(wanted) && mirrors(live) == mirrors(wanted)
-}
-
-/// Whether the live route was applied from the wanted one, and somebody has edited it since.
+/// Whether the live route is the wanted one: [`Comparison::is_same`].
 #[must_use]
-pub fn is_edited(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    annotation(&live.metadata, APPLIED) == annotation(&wanted.metadata, APPLIED) && !same(live, wanted)
+pub fn same(live: &HttpRoute, wanted: &HttpRoute) -> bool {
+    compare(live, wanted).is_same
 }
 
 fn ports(rules: &[Value]) -> Vec<Option<i64>> {

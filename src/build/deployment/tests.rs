@@ -273,7 +273,7 @@ fn the_longest_name_leaves_room_for_the_revision() {
 fn routed(rules: Value) -> HttpRoute {
     let gateway: Gateway = serde_json::from_value(json!({"parentRefs": [{"name": "g"}], "rules": rules})).unwrap();
     let quarter = Weight::from_hundredths(2500);
-    let backend = |revision, weight| route::Backend { revision, weight, port: 8080 };
+    let backend = |revision: &str, weight| route::Backend { revision: revision.into(), weight, port: 8080 };
     route::write(&resource(), &gateway, &[backend("aaaaaaaaaa", quarter.rest()), backend("bbbbbbbbbb", quarter)], None)
 }
 

@@ -16,8 +16,8 @@ fn asked(parents: Value, rules: Value) -> Gateway {
     serde_json::from_value(json!({"parentRefs": parents, "hostnames": ["a.example"], "rules": rules})).unwrap()
 }
 
-fn backend() -> Backend<'static> {
-    Backend { revision: "aaaaaaaaaa", weight: Weight::FULL, port: 8080 }
+fn backend() -> Backend {
+    Backend { revision: "aaaaaaaaaa".into(), weight: Weight::FULL, port: 8080 }
 }
 
 /// Rules as users write them: without matches, with empty ones, with headers of their own.
@@ -40,7 +40,7 @@ fn rules() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_request_takes_a_proposal(rules in rules()) {
-        let route = propose(&resource(), &asked(json!([{"name": "g"}]), rules), backend(), None);
+        let route = propose(&resource(), &asked(json!([{"name": "g"}]), rules), &backend(), None);
         prop_assert!(!route.spec.rules.list().is_empty());
         for rule in &route.spec.rules.list() {
             let matches = rule["matches"].as_array().unwrap();
@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn what_a_route_was_written_from_is_read_back(rules in rules()) {
         let gateway_ = asked(json!([{"name": "g", "sectionName": "http"}]), rules);
-        for route in [write(&resource(), &gateway_, &[backend()], None), propose(&resource(), &gateway_, backend(), None)] {
+        for route in [write(&resource(), &gateway_, &[backend()], None), propose(&resource(), &gateway_, &backend(), None)] {
             prop_assert_eq!(gateway(&route), Some(gateway_.clone()));
         }
     }
@@ -65,7 +65,7 @@ proptest! {
 fn a_proposal_asks_the_same_gateways_for_the_same_hosts_and_rules_under_another_name() {
     let asked = asked(json!([{"name": "g"}]), json!([{"filters": [{"type": "URLRewrite"}]}]));
     let (true_one, proposal) =
-        (write(&resource(), &asked, &[backend()], None), propose(&resource(), &asked, backend(), None));
+        (write(&resource(), &asked, &[backend()], None), propose(&resource(), &asked, &backend(), None));
     assert_eq!(proposal.metadata.name.as_deref(), Some("churn.proposed"));
     assert_eq!(proposal.metadata.owner_references, true_one.metadata.owner_references);
     assert_eq!(proposal.spec.parent_refs, true_one.spec.parent_refs);

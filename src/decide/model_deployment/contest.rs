@@ -8,12 +8,10 @@
 use std::time::Duration;
 
 use super::pass::Pass;
-use super::traffic;
+use super::traffic::{self, WantedRoute};
 use crate::api::Weight;
 use crate::api::duration::after;
-use crate::api::gateway::HttpRoute;
 use crate::api::model_deployment::{AttemptState, RouteContest};
-use crate::build;
 use crate::decide::EventType;
 
 /// So many resets are a mistake; one more is a contest.
@@ -47,7 +45,7 @@ impl Pass<'_> {
     }
 
     /// Whether an edit is left as it is for a moment.
-    pub(super) fn leaves_route(&self, wanted: &HttpRoute) -> bool {
+    pub(super) fn leaves_route(&self, wanted: &WantedRoute) -> bool {
         let reset = self.status.route_contest.as_ref().map(|it| it.version.as_str());
         self.edited_route(wanted).is_some_and(|edited| reset != Some(&edited)) && !self.is_on_the_way_back()
     }
@@ -63,10 +61,10 @@ impl Pass<'_> {
     }
 
     /// What tells one edit from the next, of a route that somebody has edited since the operator wrote it.
-    fn edited_route(&self, wanted: &HttpRoute) -> Option<String> {
+    fn edited_route(&self, wanted: &WantedRoute) -> Option<String> {
         let live = self.observed.children.route.as_deref().filter(|_| self.has_gateway())?;
-        let other_weights = || build::route::weights(live) != build::route::weights(wanted);
-        let edited = build::route::is_edited(live, wanted) || self.traffic_is_settled() && other_weights();
+        let comparison = wanted.live?;
+        let edited = comparison.is_edited || self.traffic_is_settled() && !comparison.weighs_alike;
         // Not the resourceVersion: a Gateway that says what it thinks of an edit makes no second one of it.
         let version = format!("{}/{}", live.metadata.uid.as_deref()?, live.metadata.generation?);
         (edited && live.metadata.deletion_timestamp.is_none()).then_some(version)

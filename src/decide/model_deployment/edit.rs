@@ -13,8 +13,6 @@
 //!
 //! While no revision is stable there is nothing to keep: an edit goes into the route at once.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
@@ -40,32 +38,37 @@ pub(super) struct Edit {
 /// What the sentences about an edit end with.
 const MEANWHILE: &str = "until then the route stays as it was last accepted";
 
-impl<'a> Pass<'a> {
+impl Pass<'_> {
     /// What the route is written from: what the spec asks for, once the Gateways have accepted it; and
     /// as it was, if the spec asks for no route and one is still there.
-    pub(super) fn gateway_in_effect(&self) -> Option<Cow<'a, Gateway>> {
+    pub(super) fn gateway_in_effect(&self) -> Option<&Gateway> {
         let Some(traffic) = &self.resource.spec.traffic else {
-            return route::gateway(self.observed.children.route.as_deref()?).map(Cow::Owned);
+            return self.applied_gateway();
         };
-        let wanted = Cow::Borrowed(&traffic.gateway);
         let accepted = || {
             let proposed = self.observed.children.proposed.as_deref();
             self.asked(proposed).is_some_and(|it| acceptance::route_state(it) == RouteState::Accepted)
         };
         match self.kept() {
-            Some(kept) if !accepted() => Some(Cow::Owned(kept)),
-            _ => Some(wanted),
+            Some(kept) if !accepted() => Some(kept),
+            _ => Some(&traffic.gateway),
         }
     }
 
+    /// What the live route was written from.
+    fn applied_gateway(&self) -> Option<&Gateway> {
+        let read = || route::gateway(self.observed.children.route.as_deref()?);
+        self.applied_gateway.get_or_init(read).as_ref()
+    }
+
     /// What the live route was written from, where the spec asks for something else.
-    fn kept(&self) -> Option<Gateway> {
+    fn kept(&self) -> Option<&Gateway> {
         let wanted = &self.resource.spec.traffic.as_ref()?.gateway;
         // A first deployment has nothing to lose by an edit; what was stopped must not be lost sight of by one.
         let has_served =
             self.status.stable.is_some() || self.status.taken_back.iter().any(|it| it.cause == Cause::Revoked);
-        let kept = route::gateway(self.observed.children.route.as_deref()?)?;
-        (has_served && kept != *wanted).then_some(kept)
+        let kept = self.applied_gateway()?;
+        (has_served && kept != wanted).then_some(kept)
     }
 
     /// The proposal that should be there: of an edit, or else of a mirror that no Gateway has accepted yet.
@@ -78,8 +81,9 @@ impl<'a> Pass<'a> {
         }
         let attempt = || self.status.attempt.as_ref().map(|it| &it.revision);
         let revision = self.status.stable.as_ref().map(|it| &it.revision).or_else(attempt)?;
-        let backend = Backend { revision, weight: Weight::FULL, port: traffic::port_of(self, revision) };
-        Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, backend, mirror))
+        let backend =
+            Backend { revision: revision.clone(), weight: Weight::FULL, port: traffic::port_of(self, revision) };
+        Some(route::propose(self.resource, &self.resource.spec.traffic.as_ref()?.gateway, &backend, mirror.as_ref()))
     }
 
     /// What the Gateways say of the proposal that should be there.

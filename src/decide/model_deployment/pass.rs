@@ -9,6 +9,7 @@ use super::inquiry::{Answered, Judges};
 use super::observed::Observed;
 use super::policy::Policy;
 use super::target::{self, Blocked};
+use super::traffic::LastRoute;
 use super::{gate, judge, kept, measure, traffic};
 use crate::api::ModelDeployment;
 use crate::api::Weight;
@@ -17,8 +18,8 @@ use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus, TakenBack, TrailNote,
-    Verdict,
+    Attempt, AttemptState, Cause, Gateway, ModelDeploymentStatus, Probation, RevisionRole, RevisionStatus, TakenBack,
+    TrailNote, Verdict,
 };
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Consent, Entry, EntryKind};
@@ -50,6 +51,10 @@ pub(super) struct Pass<'a> {
     entries: Vec<Entry>,
     /// Of what the entries are about: the same for all, and needed for few passes.
     spec_digest: OnceCell<String>,
+    /// See [`Pass::applied_gateway`].
+    pub(super) applied_gateway: OnceCell<Option<Gateway>>,
+    /// See [`traffic::route`].
+    pub(super) last_route: LastRoute,
     events: Vec<Event>,
     requeue: Option<Duration>,
     /// A decision of this pass is one that never waits for the record.
@@ -75,6 +80,8 @@ impl<'a> Pass<'a> {
             now,
             entries: Vec::new(),
             spec_digest: OnceCell::new(),
+            applied_gateway: OnceCell::new(),
+            last_route: LastRoute::default(),
             events: Vec::new(),
             requeue: None,
             must_not_wait: false,

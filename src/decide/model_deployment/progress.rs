@@ -253,9 +253,7 @@ impl Pass<'_> {
         match (&self.observed.children.route, traffic::route(self)) {
             (_, None) => true,
             (None, Some(_)) => false,
-            (Some(live), Some(wanted)) => {
-                traffic::same_route(live, &wanted) && acceptance::route_state(live) == RouteState::Accepted
-            }
+            (Some(live), Some(wanted)) => wanted.stands && acceptance::route_state(live) == RouteState::Accepted,
         }
     }
 

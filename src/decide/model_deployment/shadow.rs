@@ -32,9 +32,10 @@ impl Pass<'_> {
     }
 
     /// The mirror that the route is to have in the end.
-    pub(super) fn mirror(&self) -> Option<Backend<'_>> {
+    pub(super) fn mirror(&self) -> Option<Backend> {
         let (attempt, weight) = self.mirrored()?;
-        Some(Backend { revision: &attempt.revision, weight, port: traffic::port_of(self, &attempt.revision) })
+        let (revision, port) = (attempt.revision.clone(), traffic::port_of(self, &attempt.revision));
+        Some(Backend { revision, weight, port })
     }
 
     /// Whether it is not known yet that the Gateways have such a filter.

@@ -1,5 +1,8 @@
 //! What takes requests to the pods: the route and its proposal, or the Service of the deployment's name.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use k8s_openapi::api::core::v1::Service;
 
 use super::children::Work;
@@ -9,8 +12,31 @@ use crate::api::gateway::HttpRoute;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, Gateway, RevisionRole};
 use crate::build;
-use crate::build::route::Backend;
+use crate::build::route::{Backend, Comparison};
 use crate::decide::{Child, ChildKind};
+
+/// What a route is written from, besides the deployment.
+#[derive(PartialEq)]
+struct Draft {
+    gateway: Gateway,
+    backends: Vec<Backend>,
+    mirror: Option<Backend>,
+    fence: Option<i64>,
+}
+
+/// The route that a status asks for, beside the live one.
+pub(super) struct WantedRoute {
+    pub(super) route: HttpRoute,
+    /// How the live one compares, if there is one.
+    pub(super) live: Option<Comparison>,
+    /// The live one is as it is asked for, fence included.
+    pub(super) stands: bool,
+}
+
+/// The route that was asked for last in this pass. A pass asks many times, and seldom for another one: writing a route and
+/// comparing two is the dearest thing that deciding does.
+#[derive(Default)]
+pub(super) struct LastRoute(RefCell<Option<(Draft, Rc<WantedRoute>)>>);
 
 impl Work<'_> {
     /// The route, or the Service that switches. Neither goes before the other has taken over.
@@ -32,8 +58,10 @@ impl Work<'_> {
         } else {
             if stable_service_is_current(self.pass) {
                 self.no_route();
-            } else if let (Some(live), Some(wanted)) = (self.children.route.as_deref(), route(self.pass)) {
-                self.write_route(Some(live), wanted);
+            } else if self.children.route.is_some()
+                && let Some(wanted) = route(self.pass)
+            {
+                self.write_wanted(&wanted);
             }
             self.stable_service();
         }
@@ -55,14 +83,19 @@ impl Work<'_> {
             return self.blocked("GatewayApiMissing", "spec.traffic.gateway: this cluster has no Gateway API (HTTPRoute v1); install its CRDs and a gateway, or remove spec.traffic".into());
         }
         if let Some(wanted) = route(self.pass).filter(|wanted| !self.pass.leaves_route(wanted)) {
-            self.write_route(self.children.route.as_deref(), wanted);
+            self.write_wanted(&wanted);
+        }
+    }
+
+    fn write_wanted(&mut self, wanted: &WantedRoute) {
+        if !wanted.stands {
+            self.write_route(self.children.route.as_deref(), wanted.route.clone());
         }
     }
 
     fn write_route(&mut self, live: Option<&HttpRoute>, wanted: HttpRoute) {
         match live {
             None => self.create(Child::HttpRoute(Box::new(wanted))),
-            Some(live) if same_route(live, &wanted) => {}
             Some(live) => self.write_over(&live.metadata, Child::HttpRoute(Box::new(wanted))),
         }
     }
@@ -78,6 +111,7 @@ impl Work<'_> {
             (Some(wanted), Some(live)) if build::route::gateway(live) != build::route::gateway(&wanted) => {
                 self.delete_route(Some(live));
             }
+            (Some(wanted), Some(live)) if build::route::same(live, &wanted) => {}
             (Some(wanted), live) => self.write_route(live, wanted),
         }
     }
@@ -90,11 +124,11 @@ impl Work<'_> {
 }
 
 /// The route the status asks for; `None` before anything has traffic.
-pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
+pub(super) fn route(pass: &Pass<'_>) -> Option<Rc<WantedRoute>> {
     let gateway = pass.gateway_in_effect()?;
     let attempt = pass.status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE);
     let stable = pass.status.stable.as_ref().map(|it| it.revision.as_str());
-    let backend = |revision, weight| Backend { revision, weight, port: port_of(pass, revision) };
+    let backend = |revision: &str, weight| Backend { revision: revision.into(), weight, port: port_of(pass, revision) };
     let backends = match (stable, attempt) {
         // All of the traffic: the route is written as it stays, not with an empty backend now and without it later.
         (Some(_), Some(attempt)) if attempt.weight == Weight::FULL => vec![backend(&attempt.revision, Weight::FULL)],
@@ -104,7 +138,7 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
         (Some(stable), None) => vec![backend(stable, Weight::FULL)],
         (None, Some(attempt)) => vec![backend(&attempt.revision, attempt.weight)],
         // What is there was not written for this status, which is old then, and about to be followed by the present one.
-        (None, None) if is_ahead_of_status(pass, &gateway) => return None,
+        (None, None) if is_ahead_of_status(pass, gateway) => return None,
         // A first deployment that was taken back: the route stays, without weight.
         (None, None) => {
             let children = &pass.observed.children;
@@ -114,9 +148,39 @@ pub(super) fn route(pass: &Pass<'_>) -> Option<HttpRoute> {
         }
     };
     let mirror = pass.mirror().filter(|_| pass.mirror_is_accepted());
-    let mut route = build::route::write(pass.resource, &gateway, &backends, mirror);
-    fence(pass).into_iter().for_each(|it| build::fence::raise(&mut route.metadata, it));
-    Some(route)
+    Some(pass.last_route.of(pass, gateway, backends, mirror))
+}
+
+impl LastRoute {
+    fn of(
+        &self,
+        pass: &Pass<'_>,
+        gateway: &Gateway,
+        backends: Vec<Backend>,
+        mirror: Option<Backend>,
+    ) -> Rc<WantedRoute> {
+        let fence = fence(pass);
+        let is_it =
+            |it: &Draft| it.backends == backends && it.mirror == mirror && it.fence == fence && it.gateway == *gateway;
+        if let Some((_, wanted)) = self.0.borrow().as_ref().filter(|(draft, _)| is_it(draft)) {
+            return wanted.clone();
+        }
+        let draft = Draft { gateway: gateway.clone(), backends, mirror, fence };
+        let wanted = Rc::new(draft.write(pass));
+        self.0.replace(Some((draft, wanted.clone())));
+        wanted
+    }
+}
+
+impl Draft {
+    fn write(&self, pass: &Pass<'_>) -> WantedRoute {
+        let mut route = build::route::write(pass.resource, &self.gateway, &self.backends, self.mirror.as_ref());
+        self.fence.into_iter().for_each(|it| build::fence::raise(&mut route.metadata, it));
+        let live = pass.observed.children.route.as_deref();
+        let comparison = live.map(|live| build::route::compare(live, &route));
+        let fenced = live.is_some_and(|live| build::fence::stands(&live.metadata, &route.metadata));
+        WantedRoute { stands: fenced && comparison.is_some_and(|it| it.is_same), live: comparison, route }
+    }
 }
 
 /// The decision that took requests back, copied ones among them, while that is under way: see [`build::fence`]. Who
@@ -143,7 +207,7 @@ fn is_ahead_of_status(pass: &Pass<'_>, gateway: &Gateway) -> bool {
     let is_new =
         |it: &&Attempt| it.state == AttemptState::Starting && it.weight == Weight::NONE && it.withdrawn_from.is_none();
     let Some(attempt) = pass.active().filter(is_new).filter(|_| pass.status.stable.is_none()) else { return false };
-    let (revision, port) = (attempt.revision.as_str(), port_of(pass, &attempt.revision));
+    let (revision, port) = (attempt.revision.clone(), port_of(pass, &attempt.revision));
     let promoted =
         build::route::write(pass.resource, gateway, &[Backend { revision, weight: Weight::FULL, port }], None);
     pass.observed.children.route.as_deref().is_some_and(|live| build::route::same(live, &promoted))
@@ -152,11 +216,6 @@ fn is_ahead_of_status(pass: &Pass<'_>, gateway: &Gateway) -> bool {
 /// The port a revision's pods listen on, from its record: the spec may have moved on.
 pub(super) fn port_of(pass: &Pass<'_>, revision: &str) -> i32 {
     pass.recorded(revision).and_then(|it| it.port).unwrap_or(pass.resource.spec.port)
-}
-
-/// Whether the live route is the wanted one.
-pub(super) fn same_route(live: &HttpRoute, wanted: &HttpRoute) -> bool {
-    build::route::same(live, wanted) && build::fence::stands(&live.metadata, &wanted.metadata)
 }
 
 /// Whether a live Service is the wanted one.
