@@ -14,5 +14,6 @@ pub mod process;
 pub mod prometheus;
 pub mod recorder;
 pub mod rights;
+pub mod s3;
 pub mod tools;
 pub mod workbench;

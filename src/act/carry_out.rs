@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use http::header::ACCEPT;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -146,7 +147,8 @@ impl Actor {
     }
 
     /// Sends a write, as far as the authority goes, and reads of the answer what matters.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> kube::Result<T> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, mut request: http::Request<Vec<u8>>) -> kube::Result<T> {
+        request.headers_mut().insert(ACCEPT, request::METADATA_ALONE);
         self.client.request(self.authority.bind(request)).await
     }
 

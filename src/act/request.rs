@@ -1,9 +1,10 @@
 //! Writes as API requests: one request each, nothing read before.
 //!
-//! Requests are built by kube but sent as plain requests, so that of the answer only uid and
-//! resourceVersion are parsed: that is all the next pass needs in order to wait for its own
-//! writes, and a fraction of the CPU of decoding a Deployment that is then dropped.
+//! Requests are built by kube but sent as plain requests. Of the answer only uid and resourceVersion matter: that is all the next
+//! pass needs in order to wait for its own writes. So the API server is asked for the metadata alone, and need not
+//! encode, send and encrypt the object that it has just been sent.
 
+use http::HeaderValue;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
@@ -21,6 +22,10 @@ use crate::decide::{Child, ChildKind, Op, Precondition};
 
 /// Who the API server records as the owner of the fields written here.
 pub const FIELD_MANAGER: &str = "werkbank";
+
+/// What an answer to a write is to be: of the object, its metadata.
+pub(super) const METADATA_ALONE: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// What of an API server's answer matters here.
 #[derive(Debug, Deserialize)]

@@ -2,6 +2,9 @@
 //!
 //! No cluster runs. The log is written into a folder by the operator's own code: first by one who waits for each entry, then by sixteen at
 //! the same time, as many as the operator's passes, and then by as many as come, which fills slots. It is verified as an auditor would.
+//! Fewer go to an S3-compatible store besides: see [`on_s3`].
+
+mod on_s3;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -44,6 +47,7 @@ pub struct Figures {
     checked: Duration,
     slots: u64,
     tiles: u64,
+    on_s3: on_s3::Figures,
 }
 
 /// Writes so many entries, and verifies them.
@@ -82,6 +86,7 @@ pub async fn measure(entries: usize) -> Result<Figures> {
         checked,
         slots: bytes_below(&folder.path().join("wal"))?,
         tiles: bytes_below(&folder.path().join("tile"))?,
+        on_s3: on_s3::measure().await?,
     })
 }
 
@@ -171,6 +176,7 @@ impl Figures {
             "checkedSeconds": self.checked.as_secs_f64(),
             "bytesOfSlots": self.slots,
             "bytesOfTiles": self.tiles,
+            "s3": self.on_s3.json(),
         })
     }
 
@@ -210,6 +216,7 @@ impl fmt::Display for Figures {
             "bytes per entry: {:.0} in slots, {:.0} in tiles",
             self.per_entry(self.slots),
             self.per_entry(self.tiles)
-        )
+        )?;
+        write!(to, "{}", self.on_s3)
     }
 }

@@ -11,9 +11,9 @@ use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank::api::model_registry_entry::ModelRegistryEntryStatus;
 use werkbank::api::verification::Verification;
 use werkbank::api::{ModelRegistryEntry, condition, labels};
+use werkbank_e2e::s3::S3;
 use werkbank_e2e::workbench::Options;
 
-use crate::s3::S3;
 use crate::scene::{GOOD, NAMESPACE, Scene, Wanted, of_entry, unharmed};
 
 /// Looked at again all the time.

@@ -22,9 +22,6 @@ mod returning;
 mod revocation;
 mod rights;
 mod rollouts;
-#[path = "../s3/mod.rs"]
-#[expect(dead_code, reason = "not all of what a store can be made to do")]
-mod s3;
 mod scene;
 mod shadowing;
 mod stable;

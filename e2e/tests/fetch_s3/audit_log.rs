@@ -10,8 +10,8 @@ use object_store::ObjectStoreExt;
 use werkbank::audit::people::Words;
 use werkbank::audit::tlog::note::Signer;
 use werkbank::audit::{Appended, Consent, Entry, EntryKind, Log, Said, Trail, TrailError};
+use werkbank_e2e::s3::S3;
 
-use super::s3::S3;
 use super::{Pod, store};
 
 const LOG: &str = "s3://models/audit";

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use werkbank_e2e::bench::audit::{entry, key};
+use werkbank_e2e::s3::S3;
 
 use super::Pod;
-use super::s3::S3;
 
 const LOG: &str = "s3://models/killed";
 /// Two processes begin, and are killed, so many times.

@@ -4,8 +4,6 @@
 mod audit_log;
 mod identity;
 mod killed;
-#[path = "../s3/mod.rs"]
-mod s3;
 #[path = "../tls/mod.rs"]
 mod tls;
 
@@ -19,11 +17,11 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, MultipartUpload, ObjectStoreExt};
-use s3::S3;
 use sha2::{Digest, Sha256};
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
 use werkbank::api::artifact_report::ArtifactReport;
+use werkbank_e2e::s3::S3;
 use werkbank_e2e::workbench::sibling;
 
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use werkbank::api::ModelRegistryEntry;
 use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
+use werkbank_e2e::s3::S3;
 
 use super::{QUICK, manifest};
 use crate::artifacts::{OBJECT, let_in};
-use crate::s3::S3;
 use crate::scene::{Model, NAMESPACE, Scene, of_entry};
 
 const BYTES: &[u8] = b"{}";

@@ -1,11 +1,14 @@
 //! Small worlds, exhausted: every order in which a few things can happen, until nothing new comes of it.
 //!
 //! Breadth first over the real `decide`. Two worlds are the same if they look the same to every later decision:
-//! status, children and what is outside, with times as ages in whole minutes that no rule tells apart beyond the longest
-//! wait, and with numbers of decisions told by their order: numbers that were given up in between change nothing. A search of forty lines needs no model checker:
-//! stateright would want a model, and there is none besides the state machine itself.
+//! status, children and what is outside, with numbers of decisions told by their order (numbers that were given up in
+//! between change nothing), and with times told by the gaps between them, the present being one of them: all that a rule does with a time is to add a wait
+//! to it and to compare the sum with another. So no rule tells two gaps apart that are both longer than the longest
+//! wait, and two worlds with the same gaps up to there are the same (the regions of timed automata: Alur and Dill,
+//! "A theory of timed automata", 1994). A search of forty lines needs no model checker: stateright would want a model,
+//! and there is none besides the state machine itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,10 +21,15 @@ use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use crate::build;
 use crate::decide::Measurement;
 
-/// Longer than every wait of these worlds, in minutes.
-const FOR_EVER: i64 = 3;
+/// The longest wait of these worlds, in seconds: `progressDeadline`.
+const LONGEST_WAIT: i64 = 180;
 /// Worlds that the fast loop looks at, of deaths all of them; `EXPLORE=1` looks at all.
 const NEAREST: usize = 450;
+
+/// Of the worlds that look like one that was seen, one of so many is looked into.
+const ONE_TWIN_OF: usize = 17;
+
+type Key = [u8; 32];
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -85,7 +93,7 @@ fn happen(world: &mut World, event: Event) {
 }
 
 /// What later decisions rest on, short.
-fn key(world: &World) -> [u8; 32] {
+fn key(world: &World) -> Key {
     Sha256::digest(seen_of(world).to_string()).into()
 }
 
@@ -99,7 +107,11 @@ fn seen_of(world: &World) -> Value {
     mentioned(&told, &mut numbers);
     numbers.extend(lost().map(|it| it.sequence));
     let ranks = ranks(&numbers, last);
-    normalise(&mut told, world.now, &ranks);
+    forget(&mut told, &ranks);
+    let mut times = BTreeSet::from([world.now]);
+    dated(&told, &mut times);
+    let regions = regions(&times);
+    tell_times(&mut told, &regions);
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
     }
@@ -132,6 +144,7 @@ fn seen_of(world: &World) -> Value {
         told,
         deployments,
         route,
+        regions[&world.now],
         open,
         lost,
         children.records.keys().collect::<Vec<_>>(),
@@ -169,8 +182,8 @@ fn ranks(numbers: &BTreeSet<i64>, last: i64) -> BTreeMap<i64, i64> {
     numbers.iter().map(|it| (*it, rank(it))).collect()
 }
 
-/// Times as ages, numbers by their order, and nothing that only people read.
-fn normalise(value: &mut Value, now: DateTime<Utc>, ranks: &BTreeMap<i64, i64>) {
+/// Numbers by their order, and nothing that only people read.
+fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
     match value {
         Value::Object(fields) => {
             for gone in [
@@ -194,11 +207,7 @@ fn normalise(value: &mut Value, now: DateTime<Utc>, ranks: &BTreeMap<i64, i64>) 
             if let Some(failures) = fields.get_mut("failures") {
                 *failures = failures.as_i64().unwrap_or(0).min(2).into();
             }
-            fields.values_mut().for_each(|it| normalise(it, now, ranks));
-            // Compared with `drain` alone, which is a minute.
-            if let Some(age) = fields.get_mut("drainingSince").and_then(|it| it.get_mut("age")) {
-                *age = age.as_i64().unwrap_or(0).min(1).into();
-            }
+            fields.values_mut().for_each(|it| forget(it, ranks));
             for proven in fields.get_mut("proven").and_then(Value::as_array_mut).into_iter().flatten() {
                 // Compared with `rollbackWindow` alone, which these worlds do not have.
                 proven["at"] = Value::Null;
@@ -207,36 +216,93 @@ fn normalise(value: &mut Value, now: DateTime<Utc>, ranks: &BTreeMap<i64, i64>) 
                 taken_back.sort_by_key(|it| it["revision"].as_str().map(str::to_owned));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|it| normalise(it, now, ranks)),
+        Value::Array(items) => items.iter_mut().for_each(|it| forget(it, ranks)),
+        // An attempt's id: which one it is, the rest of the status says.
+        Value::String(text) if time(text).is_none() && text.matches('-').count() >= 3 => *value = Value::Null,
+        _ => {}
+    }
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
+}
+
+/// Every time that is told.
+fn dated(value: &Value, times: &mut BTreeSet<DateTime<Utc>>) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|it| dated(it, times)),
+        Value::Array(items) => items.iter().for_each(|it| dated(it, times)),
+        Value::String(text) => times.extend(time(text)),
+        _ => {}
+    }
+}
+
+/// Where each time lies when every gap that is longer than the longest wait is just longer. The newest is at 0.
+fn regions(times: &BTreeSet<DateTime<Utc>>) -> BTreeMap<DateTime<Utc>, i64> {
+    let mut newer = times.last().copied().unwrap_or_default();
+    let mut place = 0;
+    let told = times.iter().rev().map(|at| {
+        place -= (newer - *at).num_seconds().min(LONGEST_WAIT + 1);
+        newer = *at;
+        (*at, place)
+    });
+    told.collect()
+}
+
+fn tell_times(value: &mut Value, regions: &BTreeMap<DateTime<Utc>, i64>) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|it| tell_times(it, regions)),
+        Value::Array(items) => items.iter_mut().for_each(|it| tell_times(it, regions)),
         Value::String(text) => {
-            if let Ok(at) = text.parse::<DateTime<Utc>>() {
-                *value = json!({"age": (now - at).num_minutes().min(FOR_EVER)});
-            } else if text.matches('-').count() >= 3 {
-                // An attempt's id: which one it is, the rest of the status says.
-                *value = Value::Null;
+            if let Some(place) = time(text).and_then(|it| regions.get(&it)) {
+                *value = json!({ "at": place });
             }
         }
         _ => {}
     }
 }
 
-/// Every world that these events lead to; returns how many there are, and how many ways between them.
+/// Every world that these events lead to; returns how many there are, and how many ways between them. Of the worlds that
+/// were taken for one that had been seen, some are gone on with all the same: they have to lead where that one led.
 fn exhaust(first: World, events: &[Event]) -> (usize, usize) {
     let mut seen = HashSet::from([key(&first)]);
     let mut open = VecDeque::from([first]);
-    let (mut ways, all) = (0, std::env::var_os("EXPLORE").is_some());
+    let mut led: HashMap<Key, Vec<Key>> = HashMap::new();
+    let (mut twins, mut ways, all) = (Vec::new(), 0, std::env::var_os("EXPLORE").is_some());
     while let Some(world) = open.pop_front().filter(|_| all || seen.len() < NEAREST) {
-        for event in events {
-            let mut next = world.clone();
-            happen(&mut next, *event);
+        let mut to = Vec::new();
+        for next in events.iter().map(|event| after(&world, *event)) {
             ways += 1;
-            if seen.insert(key(&next)) {
+            let key = key(&next);
+            to.push(key);
+            if seen.insert(key) {
                 check(&next);
                 open.push_back(next);
+            } else if ways % ONE_TWIN_OF == 0 {
+                twins.push(next);
             }
+        }
+        led.insert(key(&world), to);
+    }
+    for twin in twins {
+        // What was not gone on with, of a search that was cut short, leads nowhere yet.
+        let Some(led) = led.get(&key(&twin)) else { continue };
+        for (event, there) in events.iter().zip(led) {
+            assert_eq!(
+                key(&after(&twin, *event)),
+                *there,
+                "{event:?} tells worlds apart that look the same:\n{:#}",
+                seen_of(&twin)
+            );
         }
     }
     (seen.len(), ways)
+}
+
+fn after(world: &World, event: Event) -> World {
+    let mut next = world.clone();
+    happen(&mut next, event);
+    next
 }
 
 /// What holds in each of them.

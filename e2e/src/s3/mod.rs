@@ -1,19 +1,21 @@
 //! A real S3-compatible server as a local process: moto in server mode, from PyPI,
 //! in a virtual environment that is made once and kept in the cache.
 
-pub mod slow_line;
+mod slow_line;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::slow_line::SlowLine;
+pub use self::slow_line::SlowLine;
+use crate::process::{self, Process, Supervisor};
+use crate::tools::cache::Cache;
 
 const MOTO_VERSION: &str = "5.2.5";
 /// Starting takes two seconds; a busy machine may need more.
@@ -23,40 +25,46 @@ fn authorization(service: &str) -> String {
     format!("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request")
 }
 
-/// A running server with an empty bucket `models`; ends when dropped.
+/// A running server with an empty bucket `models`; ends when dropped, or with this process.
+#[derive(Debug)]
 pub struct S3 {
-    server: Child,
+    server: Process,
     address: String,
-}
-
-impl Drop for S3 {
-    fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
+    _supervisor: Supervisor,
+    _log: tempfile::TempDir,
 }
 
 impl S3 {
     /// Starts it on a free port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be installed or does not start; the error says what is missing.
     pub fn start() -> Result<Self> {
         let python = python_with_moto()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = Command::new(python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("moto does not start")?;
-        let mut s3 = Self { server, address: format!("127.0.0.1:{port}") };
+        let (supervisor, log) = (Supervisor::new()?, tempfile::tempdir()?);
+        let command = process::Command::new(python, log.path().join("moto.log")).args([
+            "-m",
+            "moto.server",
+            "-H",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+        ]);
+        let server = supervisor.spawn(command)?;
+        let s3 = Self { server, address: format!("127.0.0.1:{port}"), _supervisor: supervisor, _log: log };
         s3.wait_until_ready()?;
         s3.put("/models", b"")?;
         Ok(s3)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    fn wait_until_ready(&self) -> Result<()> {
         let began = Instant::now();
         while TcpStream::connect(&self.address).is_err() {
-            ensure!(self.server.try_wait()?.is_none(), "moto ended by itself; is the port taken?");
+            if !self.server.is_running() {
+                return Err(self.server.ended_early());
+            }
             ensure!(began.elapsed() < READY_WITHIN, "moto does not answer within {READY_WITHIN:?}");
             sleep(Duration::from_millis(50));
         }
@@ -64,27 +72,44 @@ impl S3 {
     }
 
     /// `http://host:port`.
+    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// `http://host:port` of a line to it that brings at most so many bytes in a second, as long as it is held.
+    ///
+    /// # Errors
+    ///
+    /// When there is no free port.
     pub fn over_a_slow_line(&self, bytes_per_second: usize) -> Result<SlowLine> {
         SlowLine::to(&self.address, bytes_per_second)
     }
 
     /// Stores an object at a path like `/models/key`, sent exactly as written: ordinary
     /// clients would resolve the `..` of a hostile key.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not take it; with its answer.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         self.request("s3", "PUT", path, bytes)
     }
 
     /// From now on only known access keys are let in, and there are none.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not do it; with its answer.
     pub fn refuse_everybody(&self) -> Result<()> {
         self.request("s3", "POST", "/moto-api/reset-auth", b"0")
     }
 
     /// A form for another of the server's services.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not take it; with its answer.
     pub fn send_form(&self, service: &str, form: &str) -> Result<()> {
         self.request(service, "POST", "/", form.as_bytes())
     }
@@ -110,11 +135,7 @@ impl S3 {
 fn python_with_moto() -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let cache = match std::env::var_os("WERKBANK_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").context("neither WERKBANK_CACHE nor HOME is set")?)
-            .join(".cache/werkbank"),
-    };
+    let cache = Cache::open()?.root().to_path_buf();
     let venv = cache.join(format!("venv-moto-{MOTO_VERSION}"));
     if !venv.exists() {
         eprintln!("installing moto {MOTO_VERSION} (an S3 server for tests) into {}: half a minute", venv.display());
@@ -132,7 +153,7 @@ fn python_with_moto() -> Result<PathBuf> {
 fn install(venv: &Path) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(venv))
         .context("Python 3 with its venv module is needed; install python3 and python3-venv")?;
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/requirements.txt");
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/s3/requirements.txt");
     run(Command::new(venv.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "-r"])
         .arg(requirements))
