@@ -8,13 +8,15 @@
 //! "A theory of timed automata", 1994). A search of forty lines needs no model checker: stateright would want a model,
 //! and there is none besides the state machine itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::super::request;
 use super::properties::checked_pass;
 use super::world::World;
 use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
@@ -108,16 +110,23 @@ fn seen_of(world: &World) -> Value {
     numbers.extend(lost().map(|it| it.sequence));
     let ranks = ranks(&numbers, last);
     forget(&mut told, &ranks);
-    let mut times = BTreeSet::from([world.now]);
-    dated(&told, &mut times);
-    let regions = regions(&times);
-    tell_times(&mut told, &regions);
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
     }
     for condition in told["conditions"].as_array_mut().into_iter().flatten() {
         *condition = json!([condition["type"], condition["status"], condition["reason"]]);
     }
+    let mut times = BTreeSet::from([world.now]);
+    dated(&told, &mut times);
+    let regions = regions(&times);
+    tell_times(&mut told, &regions);
+    // A new attempt's id is nobody's yet: of an old one it only matters whether it is the present one's.
+    let is_present = |id: &str| status.attempt.as_ref().is_some_and(|it| it.id == id);
+    if let Some(handled) = &status.handled_request {
+        told["handledRequest"]["attempt"] = is_present(&handled.attempt).into();
+    }
+    let request = request::pending(&world.resource, &status);
+    let request = request.map(|it| json!([it.verb.word(), is_present(&it.attempt), it.step, it.nonce]));
     let children = &world.children;
     let deployments: Vec<Value> = children
         .deployments
@@ -138,7 +147,9 @@ fn seen_of(world: &World) -> Value {
         });
         json!([it.spec, seen, build::fence::stands(&it.metadata, &fenced(&status))])
     });
-    let open: Vec<String> = world.trail.beyond(last);
+    // What waits to be recorded meets what is on the record under its number.
+    let recorded = status.unrecorded.iter().map(|it| it.sequence - 1).fold(last, i64::min);
+    let open: Vec<String> = world.trail.beyond(recorded);
     let lost: Vec<_> = lost().map(|it| json!([ranks[&it.sequence], it.decision, it.weight])).collect();
     json!([
         told,
@@ -150,7 +161,7 @@ fn seen_of(world: &World) -> Value {
         children.records.keys().collect::<Vec<_>>(),
         children.services.keys().collect::<Vec<_>>(),
         world.resource.spec.model_ref.name,
-        world.resource.metadata.annotations.is_some(),
+        request,
         world.memory.trail_unavailable_since.is_some(),
         format!("{:?}", world.sources.answers),
     ])
@@ -262,41 +273,63 @@ fn tell_times(value: &mut Value, regions: &BTreeMap<DateTime<Utc>, i64>) {
     }
 }
 
-/// Every world that these events lead to; returns how many there are, and how many ways between them. Of the worlds that
-/// were taken for one that had been seen, some are gone on with all the same: they have to lead where that one led.
+/// Every world that these events lead to; returns how many there are, and how many ways between them.
 fn exhaust(first: World, events: &[Event]) -> (usize, usize) {
-    let mut seen = HashSet::from([key(&first)]);
+    let mut found = Found { came: HashMap::from([(key(&first), None)]), led: HashMap::new(), first: first.clone() };
     let mut open = VecDeque::from([first]);
-    let mut led: HashMap<Key, Vec<Key>> = HashMap::new();
     let (mut twins, mut ways, all) = (Vec::new(), 0, std::env::var_os("EXPLORE").is_some());
-    while let Some(world) = open.pop_front().filter(|_| all || seen.len() < NEAREST) {
-        let mut to = Vec::new();
-        for next in events.iter().map(|event| after(&world, *event)) {
-            ways += 1;
+    while let Some(world) = open.pop_front().filter(|_| all || found.came.len() < NEAREST) {
+        let (from, mut to) = (key(&world), Vec::new());
+        for event in events {
+            let next = after(&world, *event);
             let key = key(&next);
+            ways += 1;
             to.push(key);
-            if seen.insert(key) {
+            if let Entry::Vacant(new) = found.came.entry(key) {
+                new.insert(Some((from, *event)));
                 check(&next);
                 open.push_back(next);
             } else if ways % ONE_TWIN_OF == 0 {
                 twins.push(next);
             }
         }
-        led.insert(key(&world), to);
+        found.led.insert(from, to);
     }
-    for twin in twins {
-        // What was not gone on with, of a search that was cut short, leads nowhere yet.
-        let Some(led) = led.get(&key(&twin)) else { continue };
-        for (event, there) in events.iter().zip(led) {
+    twins.iter().for_each(|twin| found.is_led_alike(twin, events));
+    (found.came.len(), ways)
+}
+
+/// Worlds that were found.
+struct Found {
+    first: World,
+    /// From where, and by what.
+    came: HashMap<Key, Option<(Key, Event)>>,
+    /// Where each event leads; of the last ones of a search that is cut short it is not known.
+    led: HashMap<Key, Vec<Key>>,
+}
+
+impl Found {
+    /// What was taken for a world that had been found has to lead where that one led.
+    fn is_led_alike(&self, twin: &World, events: &[Event]) {
+        let Some(led) = self.led.get(&key(twin)) else { return };
+        for (event, _) in events.iter().zip(led).filter(|(event, there)| key(&after(twin, **event)) != **there) {
+            let other = after(&self.again(&key(twin)), *event);
             assert_eq!(
-                key(&after(&twin, *event)),
-                *there,
-                "{event:?} tells worlds apart that look the same:\n{:#}",
-                seen_of(&twin)
+                format!("{:#}", seen_of(&after(twin, *event))),
+                format!("{:#}", seen_of(&other)),
+                "{event:?} tells apart what looks the same: {:#}",
+                seen_of(twin)
             );
         }
     }
-    (seen.len(), ways)
+
+    /// The world that was found first of those that look like this.
+    fn again(&self, key: &Key) -> World {
+        match &self.came[key] {
+            None => self.first.clone(),
+            Some((from, event)) => after(&self.again(from), *event),
+        }
+    }
 }
 
 fn after(world: &World, event: Event) -> World {
