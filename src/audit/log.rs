@@ -11,11 +11,12 @@
 //! knows of the log it has read once, at its first entry ([`recover`]).
 
 mod append;
+mod cluster;
 mod publish;
 mod recover;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -50,6 +51,9 @@ pub struct Log {
     signers: Vec<Signer>,
     verifiers: Vec<Verifier>,
     people: People,
+    /// Which cluster this process is of, once that is known; and that the log is that cluster's.
+    cluster: OnceLock<String>,
+    claimed: OnceLock<()>,
     /// Entries whose turn has not come, the first first.
     queue: std::sync::Mutex<Vec<Waiting>>,
     /// What is known of the log; nothing before it was read.
@@ -88,6 +92,8 @@ impl Log {
             signers,
             verifiers,
             people: People::default(),
+            cluster: OnceLock::new(),
+            claimed: OnceLock::new(),
             queue: std::sync::Mutex::default(),
             known: Mutex::default(),
             unread: std::sync::Mutex::default(),
@@ -241,6 +247,10 @@ impl Trail for Log {
 
     fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
         Box::pin(async move { Ok(self.people.said(&self.store, person, words).await?) })
+    }
+
+    fn keeps_for(&self, cluster: &str) {
+        self.cluster.get_or_init(|| cluster.to_owned());
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {

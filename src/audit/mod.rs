@@ -45,6 +45,9 @@ pub trait Trail: Send + Sync + 'static {
     /// [`TrailError::Unavailable`]: it is not known.
     fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>>;
 
+    /// Which cluster's decisions these are, told before the first. A record that has room for many need not care.
+    fn keeps_for(&self, _cluster: &str) {}
+
     /// The newest entries about everything that ever had this namespace and name, whatever its uid; the newest first,
     /// in the order they were stored, and not without end.
     ///

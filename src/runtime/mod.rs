@@ -13,6 +13,7 @@
 mod backoff;
 mod client;
 mod clock;
+mod cluster;
 mod controller;
 mod expectations;
 mod guard;

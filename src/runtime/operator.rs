@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::watch::Standing;
 use super::{
     Cache, ClientOptions, Clock, Controller, Health, Leadership, LeaseError, LeaseOptions, LogFormat, Machine, Metrics,
-    Queue, Scope, Shared, Shutdown, WatchEnded, Watches, connect, serve,
+    Queue, Scope, Shared, Shutdown, WatchEnded, Watches, cluster, connect, serve,
 };
 use crate::act::{Actor, Authority, EventSink};
 use crate::audit::Trail;
@@ -252,13 +252,23 @@ async fn operate(
         names => Scope::Namespaces(names.to_vec()),
     };
     let mut watches = Watches::new(client.clone(), scope, metrics.clone(), events.clone());
-    let actor = Actor::new(client.clone(), trail, authority, events.clone());
+    let actor = Actor::new(client.clone(), trail.clone(), authority, events.clone());
     let (concurrency, clock) = (options.concurrency, Clock::default());
     let shared = Shared { actor, metrics: metrics.clone(), health: health.clone(), concurrency, clock };
-    let mut registration = Registration::new(client, &mut watches, shared);
+    let mut registration = Registration::new(client.clone(), &mut watches, shared);
     register(&mut registration);
     let loops = Loops::start(registration.controllers, watches.standing(), shutdown);
     health.follow(watches.standing());
+    let identify = async {
+        if let Some(uid) = cluster::uid(&client).await {
+            trail.keeps_for(&uid);
+        }
+    };
+    // Before anything is decided: an audit log is one cluster's.
+    tokio::select! {
+        () = identify => {}
+        () = shutdown.requested() => {}
+    }
     watch_and_lead(watches, leadership, loops, &metrics, shutdown).await?;
     events.finish(LAST_WORDS).await;
     Ok(())

@@ -23,6 +23,8 @@ pub struct Rule {
     pub group: &'static str,
     /// Plural name, with `/subresource` where one is meant.
     pub resource: &'static str,
+    /// Of which objects; all if empty.
+    pub names: &'static [&'static str],
     /// In alphabetical order.
     pub verbs: &'static [&'static str],
     /// One sentence for the person who reviews the role.
@@ -52,7 +54,12 @@ pub struct Right {
 }
 
 const fn rule(group: &'static str, resource: &'static str, verbs: &'static [&'static str], why: &'static str) -> Rule {
-    Rule { group, resource, verbs, why }
+    Rule { group, resource, names: &[], verbs, why }
+}
+
+/// A rule for these objects and no others.
+const fn named(names: &'static [&'static str], of: Rule) -> Rule {
+    Rule { names, ..of }
 }
 
 const CORE: &str = "";
@@ -156,6 +163,15 @@ pub const OPERATOR_CLUSTER: Role = Role {
     rules: &[
         rule(ADMISSION, "validatingadmissionpolicies", &["get"], "Whether approvals are guarded: if not, none counts."),
         rule(ADMISSION, "validatingadmissionpolicybindings", &["get"], "Whether what guards them is in force."),
+        named(
+            &["kube-system"],
+            rule(
+                CORE,
+                "namespaces",
+                &["get"],
+                "Its uid tells one cluster from another: an audit log is one cluster's.",
+            ),
+        ),
     ],
 };
 
@@ -246,11 +262,14 @@ impl Role {
             "# Generated from src/runtime/rbac.rs; `UPDATE=1 cargo test rbac` rewrites it.\n# {}\n",
             self.purpose
         );
-        for Rule { group, resource, verbs, why } in self.rules {
+        for Rule { group, resource, names, verbs, why } in self.rules {
             let group = if group.is_empty() { "\"\"" } else { group };
             let verbs = verbs.join(", ");
             // Writing to a String cannot fail.
             let _ = write!(yaml, "# {why}\n- apiGroups: [{group}]\n  resources: [{resource}]\n  verbs: [{verbs}]\n");
+            if !names.is_empty() {
+                let _ = writeln!(yaml, "  resourceNames: [{}]", names.join(", "));
+            }
         }
         yaml
     }
@@ -275,9 +294,10 @@ pub fn reference_page() -> String {
             "\n## {}\n\n{}\n\n| API group | resource | verbs | why |\n|---|---|---|---|\n",
             role.name, role.purpose
         );
-        for Rule { group, resource, verbs, why } in role.rules {
+        for Rule { group, resource, names, verbs, why } in role.rules {
             let group = if group.is_empty() { "core" } else { group };
-            let _ = writeln!(page, "| {group} | `{resource}` | {} | {why} |", verbs.join(", "));
+            let of = if names.is_empty() { String::new() } else { format!(" `{}` alone", names.join("`, `")) };
+            let _ = writeln!(page, "| {group} | `{resource}`{of} | {} | {why} |", verbs.join(", "));
         }
     }
     page

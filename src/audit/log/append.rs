@@ -202,6 +202,7 @@ impl Log {
 
     async fn append_all(&self, known: &mut Option<Known>, some: &mut Vec<Waiting>) -> Result<(), Fault> {
         self.store.prove().await?;
+        self.is_of_this_cluster().await?;
         loop {
             let log = self.recovered(known).await?;
             self.answer_what_is_decided(log, some).await?;

@@ -1,5 +1,6 @@
 //! The log on a store in memory, or in a folder.
 
+mod cluster;
 mod damage;
 mod flaky;
 mod leaders;
