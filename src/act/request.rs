@@ -23,9 +23,9 @@ use crate::decide::{Child, ChildKind, Op, Precondition};
 /// Who the API server records as the owner of the fields written here.
 pub const FIELD_MANAGER: &str = "werkbank";
 
-/// What an answer to a write is to be: of the object, its metadata.
+/// What an answer to a write is to be: of the object, its metadata; all of it from who cannot do that.
 pub(super) const METADATA_ALONE: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
 
 /// What of an API server's answer matters here.
 #[derive(Debug, Deserialize)]

@@ -11,12 +11,11 @@
 //! knows of the log it has read once, at its first entry ([`recover`]).
 
 mod append;
-mod cluster;
 mod publish;
 mod recover;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -51,9 +50,6 @@ pub struct Log {
     signers: Vec<Signer>,
     verifiers: Vec<Verifier>,
     people: People,
-    /// Which cluster this process is of, once that is known; and that the log is that cluster's.
-    cluster: OnceLock<String>,
-    claimed: OnceLock<()>,
     /// Entries whose turn has not come, the first first.
     queue: std::sync::Mutex<Vec<Waiting>>,
     /// What is known of the log; nothing before it was read.
@@ -92,8 +88,6 @@ impl Log {
             signers,
             verifiers,
             people: People::default(),
-            cluster: OnceLock::new(),
-            claimed: OnceLock::new(),
             queue: std::sync::Mutex::default(),
             known: Mutex::default(),
             unread: std::sync::Mutex::default(),
@@ -250,7 +244,7 @@ impl Trail for Log {
     }
 
     fn keeps_for(&self, cluster: &str) {
-        self.cluster.get_or_init(|| cluster.to_owned());
+        self.store.is_used_by(cluster);
     }
 
     fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {

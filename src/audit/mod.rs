@@ -3,6 +3,7 @@
 //! A decision is on the record before its effect: the loop appends the intent,
 //! and only then writes status. What the record is stored in is behind [`Trail`].
 
+mod cluster;
 mod entry;
 pub mod keys;
 mod log;
@@ -45,7 +46,7 @@ pub trait Trail: Send + Sync + 'static {
     /// [`TrailError::Unavailable`]: it is not known.
     fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>>;
 
-    /// Which cluster's decisions these are, told before the first. A record that has room for many need not care.
+    /// Which cluster's decisions these are, told once that is known. A record that has room for many need not care.
     fn keeps_for(&self, _cluster: &str) {}
 
     /// The newest entries about everything that ever had this namespace and name, whatever its uid; the newest first,

@@ -233,6 +233,7 @@ impl People {
         if let Some(key) = read(store, &path).await? {
             return Ok(key);
         }
+        store.is_not_anothers().await?;
         let fresh = (self.fresh)(&path).ok_or_else(|| Fault::Wrong("the machine has no randomness to give".into()))?;
         let file = KeyFile { key: STANDARD.encode(fresh) };
         let file = serde_json::to_vec(&file).map_err(|error| Fault::Wrong(error.to_string()))?;
@@ -252,6 +253,7 @@ impl People {
 
 /// Keeps the words. What is there already is the same: under this key, of an object that never changes.
 async fn keep(store: &Store, person: &str, key: &Key, words: Words<'_>) -> Result<(), Fault> {
+    store.is_not_anothers().await?;
     let sealed = key.seal(words).ok_or_else(|| Fault::Wrong("words cannot be sealed; report it".into()))?;
     match store.create(&key.place_of_words(person, words.uid), sealed).await {
         Ok(()) | Err(NotCreated::Taken) => Ok(()),

@@ -15,6 +15,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use tokio::time::{Instant, timeout};
 
+use super::cluster::Cluster;
 use super::tlog::tile::{self, Tile};
 use crate::api::artifact::{ArtifactScheme, ArtifactUri};
 use crate::connect::outage::{self, Outage};
@@ -69,6 +70,7 @@ pub(super) struct Store {
     outage: Arc<Outage>,
     /// Whether the store has shown that it refuses a second write to the same place.
     proven: Arc<AtomicBool>,
+    cluster: Arc<Cluster>,
     /// The folder, if it is one of this machine: what is created there is on the disk only when it has been synced.
     folder: Option<PathBuf>,
 }
@@ -88,12 +90,25 @@ impl Store {
 
     /// The same in a store that is open already; `what` names it in messages.
     pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: Path, what: String) -> Self {
-        Self { store, prefix, what, outage: Arc::default(), proven: Arc::default(), folder: None }
+        Self {
+            store,
+            prefix,
+            what,
+            outage: Arc::default(),
+            proven: Arc::default(),
+            cluster: Arc::default(),
+            folder: None,
+        }
     }
 
     /// What messages call it.
     pub(super) fn what(&self) -> &str {
         &self.what
+    }
+
+    /// Whose it is.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Refuses at once while the store is left alone because it does not answer.

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::watch::Standing;
 use super::{
@@ -26,6 +26,9 @@ use crate::audit::Trail;
 /// How long Events, and then answers to probes, may still take at the end. With the passes under way, the last
 /// renewal and the release it stays within the 30 s that Kubernetes gives by default.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long the API server may take to say which cluster this is.
+const IDENTIFY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the operator can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -259,17 +262,10 @@ async fn operate(
     register(&mut registration);
     let loops = Loops::start(registration.controllers, watches.standing(), shutdown);
     health.follow(watches.standing());
-    let identify = async {
-        if let Some(uid) = cluster::uid(&client).await {
-            trail.keeps_for(&uid);
-        }
-    };
-    // Before anything is decided: an audit log is one cluster's.
-    tokio::select! {
-        () = identify => {}
-        () = shutdown.requested() => {}
-    }
-    watch_and_lead(watches, leadership, loops, &metrics, shutdown).await?;
+    let mut identified = tokio::spawn(cluster::tell(client, trail));
+    let led = watch_and_lead(watches, leadership, loops, &metrics, shutdown, &mut identified).await;
+    identified.abort();
+    led?;
     events.finish(LAST_WORDS).await;
     Ok(())
 }
@@ -311,11 +307,14 @@ async fn watch_and_lead(
     mut loops: Loops,
     metrics: &Metrics,
     shutdown: &Shutdown,
+    identified: &mut JoinHandle<()>,
 ) -> Result<(), OperatorError> {
     tokio::select! {
         started = watches.start() => started?,
         () = shutdown.requested() => return Ok(()),
     }
+    // An audit log is one cluster's: which this is should be known before anything is decided, but stops nobody.
+    drop(tokio::time::timeout(IDENTIFY_LIMIT, identified).await);
     let leading = lead(leadership, &mut loops, metrics, shutdown);
     tokio::pin!(leading);
     tokio::select! {

@@ -202,13 +202,14 @@ impl Log {
 
     async fn append_all(&self, known: &mut Option<Known>, some: &mut Vec<Waiting>) -> Result<(), Fault> {
         self.store.prove().await?;
-        self.is_of_this_cluster().await?;
         loop {
             let log = self.recovered(known).await?;
             self.answer_what_is_decided(log, some).await?;
             if some.is_empty() {
                 return Ok(());
             }
+            // Not before the log has been read: who cannot go on with it does not take it.
+            self.store.is_this_clusters().await?;
             let entries = some.iter().map(|it| it.bytes.clone()).collect();
             let batch = Batch { first: log.edge.size(), entries };
             let (found, appended) = self.create_or_read(log.slot, &batch).await?;

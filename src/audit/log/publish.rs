@@ -84,6 +84,7 @@ impl Log {
     }
 
     async fn publish_all(&self) -> Result<bool, Fault> {
+        self.store.is_not_anothers().await?;
         let (from, files, root, size) = {
             let known = self.known.lock().await;
             let Some(edge) = known.as_ref().map(|it| &it.edge).filter(|it| it.published() < it.size()) else {

@@ -2,9 +2,9 @@
 //!
 //! Breadth first over the real `decide`. Two worlds are the same if they look the same to every later decision:
 //! status, children and what is outside, with numbers of decisions told by their order (numbers that were given up in
-//! between change nothing), and with times told by the gaps between them, the present being one of them: all that a rule does with a time is to add a wait
+//! between change nothing), and with times told by the gaps between them, the present being one of them: all that a rule does with a time is to add waits
 //! to it and to compare the sum with another. So no rule tells two gaps apart that are both longer than the longest
-//! wait, and two worlds with the same gaps up to there are the same (the regions of timed automata: Alur and Dill,
+//! sum, and two worlds with the same gaps up to there are the same (the regions of timed automata: Alur and Dill,
 //! "A theory of timed automata", 1994). A search of forty lines needs no model checker: stateright would want a model,
 //! and there is none besides the state machine itself.
 
@@ -16,6 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::super::inquiry::{Judges, Topic};
+use super::super::policy::Policy;
 use super::super::request;
 use super::properties::checked_pass;
 use super::world::World;
@@ -25,7 +27,7 @@ use crate::decide::Measurement;
 
 /// The longest wait of these worlds, in seconds: `progressDeadline`.
 const LONGEST_WAIT: i64 = 180;
-/// Worlds that the fast loop looks at, of deaths all of them; `EXPLORE=1` looks at all.
+/// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
 const NEAREST: usize = 450;
 
 /// Of the worlds that look like one that was seen, one of so many is looked into.
@@ -116,6 +118,7 @@ fn seen_of(world: &World) -> Value {
     for condition in told["conditions"].as_array_mut().into_iter().flatten() {
         *condition = json!([condition["type"], condition["status"], condition["reason"]]);
     }
+    told["asked"] = asked(world, &status);
     let mut times = BTreeSet::from([world.now]);
     dated(&told, &mut times);
     let regions = regions(&times);
@@ -163,8 +166,19 @@ fn seen_of(world: &World) -> Value {
         world.resource.spec.model_ref.name,
         request,
         world.memory.trail_unavailable_since.is_some(),
+        world.resource.metadata.generation == Some(status.observed_generation),
         format!("{:?}", world.sources.answers),
     ])
+}
+
+/// When this process last asked for what may be asked for again. It is in no status: one write of it may be lost.
+fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
+    let attempt = status.attempt.iter().map(|it| (Judges::Attempt, it.id.as_str()));
+    let probation = status.probation.iter().map(|it| (Judges::Probation, it.attempt.as_str()));
+    let topics = attempt
+        .chain(probation)
+        .flat_map(|(judges, id)| ["error-rate", "complaints"].map(|metric| Topic::of(judges, id, Some(metric))));
+    topics.map(|it| json!(world.last_asked(&it))).collect()
 }
 
 /// A route with the fence that the present attempt may ask for.
@@ -275,6 +289,7 @@ fn tell_times(value: &mut Value, regions: &BTreeMap<DateTime<Utc>, i64>) {
 
 /// Every world that these events lead to; returns how many there are, and how many ways between them.
 fn exhaust(first: World, events: &[Event]) -> (usize, usize) {
+    check_waits(&first);
     let mut found = Found { came: HashMap::from([(key(&first), None)]), led: HashMap::new(), first: first.clone() };
     let mut open = VecDeque::from([first]);
     let (mut twins, mut ways, all) = (Vec::new(), 0, std::env::var_os("EXPLORE").is_some());
@@ -299,6 +314,22 @@ fn exhaust(first: World, events: &[Event]) -> (usize, usize) {
     (found.came.len(), ways)
 }
 
+/// No wait of these worlds is longer than gaps are told.
+fn check_waits(world: &World) {
+    let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
+    // What arrives late is waited for twice: as long as it may take, and once more.
+    let delays = policy.metrics.iter().filter_map(|it| it.delay).map(|it| 2 * it);
+    let steps = policy.steps.iter().flat_map(|it| [Some(it.for_), it.max_step_time]).flatten();
+    let waits = [policy.progress_deadline, policy.drain, policy.keep_stable, policy.interval];
+    let longest = waits.into_iter().chain(delays).chain(steps).max();
+    assert!(longest.is_some_and(|it| it.as_secs() <= LONGEST_WAIT.unsigned_abs()), "{longest:?}");
+    // Longer ones: of these worlds nobody has them. (A contest's are, too, and nobody edits the route.)
+    assert!(
+        policy.rollback_window.is_none() && policy.rollback_on_outage.is_none() && policy.on_stable_breach.is_none()
+    );
+    assert!(policy.metrics.iter().all(|it| !it.is_job()) && policy.shadow.is_none());
+}
+
 /// Worlds that were found.
 struct Found {
     first: World,
@@ -314,11 +345,11 @@ impl Found {
         let Some(led) = self.led.get(&key(twin)) else { return };
         for (event, _) in events.iter().zip(led).filter(|(event, there)| key(&after(twin, **event)) != **there) {
             let other = after(&self.again(&key(twin)), *event);
-            assert_eq!(
-                format!("{:#}", seen_of(&after(twin, *event))),
-                format!("{:#}", seen_of(&other)),
-                "{event:?} tells apart what looks the same: {:#}",
-                seen_of(twin)
+            panic!(
+                "{event:?} tells apart what looks the same: {:#}\nIt leads to {:#}\nand to {:#}",
+                seen_of(twin),
+                seen_of(&after(twin, *event)),
+                seen_of(&other)
             );
         }
     }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use super::{Side, World};
 use crate::decide::Measurement;
-use crate::decide::model_deployment::inquiry::{Answered, Asked, Inquiry, Part, Query, Subject};
+use crate::decide::model_deployment::inquiry::{Answered, Asked, Inquiry, Part, Query, Subject, Topic};
 use crate::decide::model_deployment::measure;
 use crate::decide::model_deployment::policy::Policy;
 
@@ -42,6 +44,11 @@ impl World {
     /// The pass that was decided has asked what it found due.
     pub(in super::super) fn remember_what_was_asked(&mut self) {
         self.sources = self.ask().1;
+    }
+
+    /// When this process last asked about it.
+    pub(in super::super) fn last_asked(&self, topic: &Topic) -> Option<DateTime<Utc>> {
+        self.sources.asked.last(topic, self.now)
     }
 
     /// Metrics that an answer is awaited about.
