@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use werkbank::api::labels;
 use werkbank::audit::EntryKind;
 use werkbank_e2e::workbench::{OPERATOR_NAMESPACE, sibling};
@@ -78,6 +80,14 @@ pub(crate) async fn nobody_is_named(scene: &Scene, model: &Model<'_>) {
             assert_eq!(around, None, "{secret} in {what}");
         }
     }
+}
+
+/// An audit log is one cluster's, and says which.
+pub(crate) async fn the_log_is_this_clusters(scene: &Scene) {
+    let namespaces: Api<Namespace> = Api::all(scene.client());
+    let uid = namespaces.get("kube-system").await.unwrap().metadata.uid;
+    let said = std::fs::read_to_string(scene.workbench.audit_log().unwrap().folder.join("cluster"));
+    assert_eq!(said.ok(), uid);
 }
 
 async fn addresses(scene: &Scene) -> Vec<(String, String)> {

@@ -99,6 +99,7 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
     unharmed(&load.stop().await.unwrap());
     actors::roles_and_actors_are_on_the_record(&scene, &model).await;
     actors::nobody_is_named(&scene, &model).await;
+    actors::the_log_is_this_clusters(&scene).await;
     actors::somebody_is_found_until_they_are_forgotten(&scene).await;
     scene.end().await;
 }

@@ -343,15 +343,14 @@ impl Found {
     /// What was taken for a world that had been found has to lead where that one led.
     fn is_led_alike(&self, twin: &World, events: &[Event]) {
         let Some(led) = self.led.get(&key(twin)) else { return };
-        for (event, _) in events.iter().zip(led).filter(|(event, there)| key(&after(twin, **event)) != **there) {
-            let other = after(&self.again(&key(twin)), *event);
-            panic!(
-                "{event:?} tells apart what looks the same: {:#}\nIt leads to {:#}\nand to {:#}",
-                seen_of(twin),
-                seen_of(&after(twin, *event)),
-                seen_of(&other)
-            );
-        }
+        let is_other = |(event, there): &(&Event, &Key)| key(&after(twin, **event)) != **there;
+        let Some((event, _)) = events.iter().zip(led).find(is_other) else { return };
+        panic!(
+            "{event:?} tells apart what looks the same: {:#}\nIt leads to {:#}\nand to {:#}",
+            seen_of(twin),
+            seen_of(&after(twin, *event)),
+            seen_of(&after(&self.again(&key(twin)), *event))
+        );
     }
 
     /// The world that was found first of those that look like this.
