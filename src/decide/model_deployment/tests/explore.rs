@@ -25,8 +25,8 @@ use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use crate::build;
 use crate::decide::Measurement;
 
-/// The longest wait of these worlds, in seconds: `progressDeadline`.
-const LONGEST_WAIT: i64 = 180;
+/// The longest wait of these worlds, in seconds: `progressDeadline`, and what arrives late, twice.
+const LONGEST_WAIT: i64 = 120;
 /// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
 const NEAREST: usize = 450;
 
@@ -112,6 +112,11 @@ fn seen_of(world: &World) -> Value {
     numbers.extend(lost().map(|it| it.sequence));
     let ranks = ranks(&numbers, last);
     forget(&mut told, &ranks);
+    if !status.attempt.as_ref().is_some_and(|it| it.state.is_active()) {
+        // It is over: nothing waits from then on.
+        told["attempt"]["enteredAt"] = Value::Null;
+        told["attempt"]["measuredAt"] = Value::Null;
+    }
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
     }
@@ -382,11 +387,11 @@ fn check(world: &World) {
     assert!(!refused, "{attempt:#?} was taken back");
 }
 
-/// One step of a minute, measured each minute; everything is given up after three.
+/// One step of a minute, measured each minute; everything is given up after two.
 fn small() -> World {
     let mut world = World::new();
     world.edit(|spec| spec.replicas = Some(1));
-    world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "progressDeadline": "3m", "drain": "1m"}));
+    world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "progressDeadline": "2m", "drain": "1m"}));
     world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [super::world::guardrail()]}));
     world.come_to_rest();
     world
