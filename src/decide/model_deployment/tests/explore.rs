@@ -33,6 +33,9 @@ const NEAREST: usize = 450;
 /// Of the worlds that look like one that was seen, one of so many is looked into.
 const ONE_TWIN_OF: usize = 17;
 
+/// `analysis.interval` of these worlds, in seconds.
+const INTERVAL: i64 = 60;
+
 type Key = [u8; 32];
 
 #[derive(Debug, Clone, Copy)]
@@ -112,11 +115,7 @@ fn seen_of(world: &World) -> Value {
     numbers.extend(lost().map(|it| it.sequence));
     let ranks = ranks(&numbers, last);
     forget(&mut told, &ranks);
-    if !status.attempt.as_ref().is_some_and(|it| it.state.is_active()) {
-        // It is over: nothing waits from then on.
-        told["attempt"]["enteredAt"] = Value::Null;
-        told["attempt"]["measuredAt"] = Value::Null;
-    }
+    forget_what_is_over(&mut told, &status);
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
     }
@@ -176,6 +175,23 @@ fn seen_of(world: &World) -> Value {
     ])
 }
 
+/// Nothing waits from a time in an attempt that is over, or in a probation that is. (The twins would tell.)
+fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
+    fn forget_times(verdicts: &mut Value) {
+        verdicts.as_array_mut().into_iter().flatten().for_each(|it| it["time"] = Value::Null);
+    }
+    if !status.attempt.as_ref().is_some_and(|it| it.state.is_active()) {
+        for field in ["enteredAt", "measuredAt", "exposed"] {
+            told["attempt"][field] = Value::Null;
+        }
+        forget_times(&mut told["verdicts"]);
+    }
+    if status.probation.as_ref().is_some_and(|it| it.recall.is_some()) {
+        told["probation"]["exposed"] = Value::Null;
+        forget_times(&mut told["probation"]["verdicts"]);
+    }
+}
+
 /// When this process last asked for what may be asked for again. It is in no status: one write of it may be lost.
 fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
     let attempt = status.attempt.iter().map(|it| (Judges::Attempt, it.id.as_str()));
@@ -183,7 +199,9 @@ fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
     let topics = attempt
         .chain(probation)
         .flat_map(|(judges, id)| ["error-rate", "complaints"].map(|metric| Topic::of(judges, id, Some(metric))));
-    topics.map(|it| json!(world.last_asked(&it))).collect()
+    // By itself: it may be asked again an interval later, whatever else happens.
+    let age = |at: DateTime<Utc>| (world.now - at).num_seconds().min(INTERVAL + 1);
+    topics.map(|it| json!(world.last_asked(&it).map(age))).collect()
 }
 
 /// A route with the fence that the present attempt may ask for.
@@ -238,6 +256,10 @@ fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
                 *failures = failures.as_i64().unwrap_or(0).min(2).into();
             }
             fields.values_mut().for_each(|it| forget(it, ranks));
+            for exposed in fields.get_mut("exposed").and_then(Value::as_array_mut).into_iter().flatten() {
+                // What is asked about; the answers of these worlds do not depend on it.
+                exposed["since"] = Value::Null;
+            }
             for proven in fields.get_mut("proven").and_then(Value::as_array_mut).into_iter().flatten() {
                 // Compared with `rollbackWindow` alone, which these worlds do not have.
                 proven["at"] = Value::Null;
