@@ -180,11 +180,15 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
     fn forget_times(verdicts: &mut Value) {
         verdicts.as_array_mut().into_iter().flatten().for_each(|it| it["time"] = Value::Null);
     }
-    if !status.attempt.as_ref().is_some_and(|it| it.state.is_active()) {
+    let active = status.attempt.as_ref().filter(|it| it.state.is_active());
+    // Nor is what goes back judged any more.
+    if active.is_none_or(|it| it.state == AttemptState::RollingBack) {
+        forget_times(&mut told["verdicts"]);
+    }
+    if active.is_none() {
         for field in ["enteredAt", "measuredAt", "exposed"] {
             told["attempt"][field] = Value::Null;
         }
-        forget_times(&mut told["verdicts"]);
     }
     if status.probation.as_ref().is_some_and(|it| it.recall.is_some()) {
         told["probation"]["exposed"] = Value::Null;
