@@ -108,7 +108,7 @@ bench-log: bench-build ## What the audit log costs a rollout: the same with it a
 .PHONY: bench-build
 bench-build:
 	@.ci/preflight cargo go python3
-	cargo build --release --locked --package werkbank --package werkbank-e2e --bin werkbank --bin workbench
+	cargo build --release --locked --package werkbank --package werkbank-e2e --bin werkbank --bin workbench --bin model-server
 
 .PHONY: generated
 generated: crds ## Rewrite what is generated: CRDs, roles, golden files (review the difference)

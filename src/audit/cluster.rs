@@ -41,24 +41,24 @@ impl Store {
 
     /// Refuses if it is another cluster's. A process that was not told which its own is takes the log as it is.
     pub(super) async fn is_not_anothers(&self) -> Result<(), Fault> {
-        self.look(None).await
+        self.look(false).await
     }
 
     /// Refuses if it is another cluster's; if it is nobody's, it is this one's from now on.
     pub(super) async fn is_this_clusters(&self) -> Result<(), Fault> {
-        self.look(self.cluster().own.get()).await
+        self.look(true).await
     }
 
-    async fn look(&self, claim: Option<&String>) -> Result<(), Fault> {
+    async fn look(&self, takes_nobodys: bool) -> Result<(), Fault> {
         let Some(own) = self.cluster().own.get() else { return Ok(()) };
         let known = self.found().clone().filter(|(at, _)| at.elapsed() < BELIEVED);
         if let Some((_, whose)) = known {
             return whose;
         }
-        let found = match (self.holder().await?, claim) {
-            (None, None) => return Ok(()),
-            (None, Some(own)) => self.claim(own).await?,
-            (Some(holder), _) => holder,
+        let found = match self.holder().await? {
+            Some(holder) => holder,
+            None if takes_nobodys => self.claim(own).await?,
+            None => return Ok(()),
         };
         let whose = if found == *own { Ok(()) } else { Err(self.is_of_another(&found, own)) };
         *self.found() = Some((Instant::now(), whose.clone()));

@@ -12,6 +12,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use object_store::ClientOptions;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 pub use self::slow_line::SlowLine;
 use crate::process::{self, Process, Supervisor};
@@ -75,6 +77,24 @@ impl S3 {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its bucket, by a client that waits as long as it takes: moto puts five gibibytes together in more than the usual thirty seconds.
+    ///
+    /// # Errors
+    ///
+    /// Never: all that a client needs is said.
+    pub fn bucket(&self) -> Result<AmazonS3> {
+        let patient = ClientOptions::new().with_timeout_disabled().with_allow_http(true);
+        let bucket = AmazonS3Builder::new()
+            .with_client_options(patient)
+            .with_endpoint(self.endpoint())
+            .with_region("us-east-1")
+            .with_bucket_name("models")
+            .with_access_key_id("test")
+            .with_secret_access_key("test")
+            .build()?;
+        Ok(bucket)
     }
 
     /// `http://host:port` of a line to it that brings at most so many bytes in a second, as long as it is held.

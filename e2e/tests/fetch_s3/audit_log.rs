@@ -12,7 +12,7 @@ use werkbank::audit::tlog::note::Signer;
 use werkbank::audit::{Appended, Consent, Entry, EntryKind, Log, Said, Trail, TrailError};
 use werkbank_e2e::s3::S3;
 
-use super::{Pod, store};
+use super::Pod;
 
 const LOG: &str = "s3://models/audit";
 
@@ -44,7 +44,7 @@ fn intent(decision: &str) -> Entry {
 #[tokio::test]
 async fn a_number_is_given_once_on_s3_too() {
     let s3 = S3::start().unwrap();
-    let store = Arc::new(store(&s3).unwrap());
+    let store = Arc::new(s3.bucket().unwrap());
     let trail = Log::over(store, "trail".into(), "s3://models/trail".to_owned(), Vec::new());
     let shift = intent("Shift");
     assert_eq!(trail.append(&shift).await, Ok(Appended::New));
@@ -81,7 +81,7 @@ fn printed(output: &Output) -> String {
 #[tokio::test]
 async fn two_operators_write_one_log_on_s3_that_the_real_binary_verifies() {
     let s3 = S3::start().unwrap();
-    let store = Arc::new(store(&s3).unwrap());
+    let store = Arc::new(s3.bucket().unwrap());
     let leader = || Log::over(store.clone(), "audit".into(), LOG.to_owned(), vec![key()]);
     let leaders = [leader(), leader()];
     let entries: Vec<Entry> = (0..60).map(|number| Entry { uid: format!("uid-{number}"), ..intent("Shift") }).collect();
@@ -118,7 +118,7 @@ async fn two_operators_write_one_log_on_s3_that_the_real_binary_verifies() {
 async fn somebody_is_found_by_name_until_they_are_forgotten_and_the_log_verifies_as_before() {
     const ANNA: &str = "anna.schmidt@example.com";
     let s3 = S3::start().unwrap();
-    let store = Arc::new(store(&s3).unwrap());
+    let store = Arc::new(s3.bucket().unwrap());
     let log = Log::over(store.clone(), "audit".into(), LOG.to_owned(), vec![key()]);
     let words = Words { uid: "approval-1", text: "agreed with Bernd" };
     let Said { actor, comment } = log.said(ANNA, Some(words)).await.unwrap();

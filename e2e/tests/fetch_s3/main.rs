@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::{ClientOptions, MultipartUpload, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use werkbank::api::artifact_digest::{Sha256Digest, directory_digest};
 use werkbank::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason as Reason};
@@ -219,7 +218,7 @@ async fn five_gibibytes_are_verified_in_the_memory_of_one() {
     let s3 = S3::start().unwrap();
     let mut peaks = Vec::new();
     for gib in [1, 5] {
-        let mut upload = store(&s3).unwrap().put_multipart(&"large.bin".into()).await.unwrap();
+        let mut upload = s3.bucket().unwrap().put_multipart(&"large.bin".into()).await.unwrap();
         let mut hasher = Sha256::new();
         for number in 0..(gib << 30) / PART {
             // No two alike.
@@ -264,18 +263,4 @@ fn peak_memory_kib(process: &mut Child) -> Result<u64> {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(peak)
-}
-
-fn store(s3: &S3) -> Result<AmazonS3> {
-    // moto puts five gibibytes together in more than the usual thirty seconds.
-    let patient = ClientOptions::new().with_timeout_disabled().with_allow_http(true);
-    let store = AmazonS3Builder::new()
-        .with_client_options(patient)
-        .with_endpoint(s3.endpoint())
-        .with_region("us-east-1")
-        .with_bucket_name("models")
-        .with_access_key_id("test")
-        .with_secret_access_key("test")
-        .build()?;
-    Ok(store)
 }

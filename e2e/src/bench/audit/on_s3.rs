@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, PutMode, PutOptions};
+use object_store::{ObjectStore, PutMode, PutOptions};
 use serde_json::{Value, json};
 use werkbank::audit::Log;
 
@@ -38,16 +37,7 @@ pub(super) struct Figures {
 
 pub(super) async fn measure() -> Result<Figures> {
     let server = S3::start()?;
-    let store: Arc<dyn ObjectStore> = Arc::new(
-        AmazonS3Builder::new()
-            .with_endpoint(server.endpoint())
-            .with_client_options(ClientOptions::new().with_allow_http(true))
-            .with_bucket_name("models")
-            .with_region("us-east-1")
-            .with_access_key_id("bench")
-            .with_secret_access_key("bench")
-            .build()?,
-    );
+    let store: Arc<dyn ObjectStore> = Arc::new(server.bucket()?);
     let log = Log::over(store.clone(), Path::from("audit"), "s3://models/audit".to_owned(), vec![key()?]);
     // The first entry finds out whether the store can hold a log, and reads what is there.
     per_second(&log, 0, 1, 1).await?;
@@ -73,7 +63,7 @@ async fn write(store: &dyn ObjectStore, from: i64, to: i64) -> Result<Duration> 
     let begin = Instant::now();
     for number in from..to {
         let (at, bytes) = (Path::from(format!("bare/{number:05}")), serde_json::to_vec(&entry(number))?);
-        let absent = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let absent = PutOptions::from(PutMode::Create);
         store.put_opts(&at, bytes.into(), absent).await.context("a bare write was refused")?;
     }
     Ok(begin.elapsed())
