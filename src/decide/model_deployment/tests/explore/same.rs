@@ -90,6 +90,7 @@ fn told(world: &World, status: &ModelDeploymentStatus, ranks: &BTreeMap<i64, i64
         told["handledRequest"]["attempt"] = is_present(status, &handled.attempt).into();
     }
     told["asked"] = asked(world, status);
+    tell_ages(&mut told["revisions"], world.now);
     let mut times = BTreeSet::from([world.now]);
     dated(&told, &mut times);
     let regions = regions(&times);
@@ -140,9 +141,12 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
     // Nor is what goes back judged any more.
     if active.is_none_or(|it| it.state == AttemptState::RollingBack) {
         forget_times(&mut told["verdicts"]);
+        for field in ["measuredAt", "observingSince"] {
+            told["attempt"][field] = Value::Null;
+        }
     }
     if active.is_none() {
-        for field in ["enteredAt", "measuredAt", "exposed"] {
+        for field in ["enteredAt", "exposed"] {
             told["attempt"][field] = Value::Null;
         }
     }
@@ -154,7 +158,8 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
 
 /// When this process last asked for what may be asked for again. It is in no status: one write of it may be lost.
 fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
-    let attempt = status.attempt.iter().map(|it| (Judges::Attempt, it.id.as_str()));
+    let judged = status.attempt.iter().filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack);
+    let attempt = judged.map(|it| (Judges::Attempt, it.id.as_str()));
     let probation = status.probation.iter().map(|it| (Judges::Probation, it.attempt.as_str()));
     let topics = attempt
         .chain(probation)
@@ -254,6 +259,14 @@ fn dated(value: &Value, times: &mut BTreeSet<DateTime<Utc>>) {
         Value::Array(items) => items.iter().for_each(|it| dated(it, times)),
         Value::String(text) => times.extend(time(text)),
         _ => {}
+    }
+}
+
+/// A revision drains for a while, whatever else happens: only how long it has is compared with anything.
+fn tell_ages(revisions: &mut Value, now: DateTime<Utc>) {
+    for revision in revisions.as_array_mut().into_iter().flatten() {
+        let since = revision["drainingSince"].as_str().and_then(time);
+        revision["drainingSince"] = json!(since.map(|it| (now - it).num_seconds().min(LONGEST_WAIT + 1)));
     }
 }
 
