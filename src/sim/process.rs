@@ -1,7 +1,7 @@
 //! One life of the operator: the real watches, caches, loops and machines, on a wire that can be cut.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -23,6 +23,11 @@ use crate::runtime::{ByHand, Clock, Metrics, Scope, Shared, Watches};
 
 /// How long a grant lasts: who leads is another test's subject.
 const FOR_EVER: Duration = Duration::from_hours(100_000);
+
+/// No scenario asks a host or a database that a user names, and to read this machine's certificates for each life anew would
+/// take a quarter of all the time.
+static HTTP: LazyLock<Arc<HttpSource>> = LazyLock::new(|| Arc::new(HttpSource::new(false).unwrap()));
+static SQL: LazyLock<Arc<SqlSource>> = LazyLock::new(|| Arc::new(SqlSource::new(false)));
 
 /// See the module.
 pub(super) struct Process {
@@ -48,13 +53,8 @@ impl Process {
         let actor = Actor::new(client.clone(), wire.clone(), authority.clone(), events);
         let shared = Shared { actor, metrics, health: Arc::default(), concurrency: 1, clock };
         let mut registration = Registration::new(client, &mut watches, shared);
-        let http = Arc::new(HttpSource::new(false).unwrap());
-        let source = MetricSource {
-            prometheus: Some(source),
-            namespaces: Vec::new(),
-            http,
-            sql: Arc::new(SqlSource::new(false)),
-        };
+        let source =
+            MetricSource { prometheus: Some(source), namespaces: Vec::new(), http: HTTP.clone(), sql: SQL.clone() };
         let settings = Settings { fetch_image: "werkbank:0.1.0".into(), ..Settings::default() };
         let policies = approval_guard::shipped("werkbank", &[]).unwrap();
         let image = settings.fetch_image.clone();
