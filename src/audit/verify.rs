@@ -12,15 +12,15 @@ use std::fmt;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::Entry;
+use super::entry::line;
 use super::log::{AT_ONCE, CHECKPOINT};
 use super::store::{Fault, Store, UnfitStore};
 use super::tlog::checkpoint::{Checkpoint, NoCheckpoint};
-use super::tlog::edge::Edge;
-use super::tlog::index::{Index, Judged};
+use super::tlog::edge::Hashes;
+use super::tlog::index::{Claim, Index, Judged};
 use super::tlog::merkle::{Frontier, TreeHash, leaf};
 use super::tlog::note::Verifier;
-use super::tlog::slot::{self, Batch, NoSlot};
+use super::tlog::slot::{self, NoSlot};
 use super::tlog::tile::{self, Content, Malformed, Tile};
 
 /// Findings that are told; of more, only how many there are.
@@ -183,7 +183,7 @@ impl Look {
             Ok::<_, Fault>((tile, entries, store.tile(hashes_of(tile)).await?))
         };
         let mut bundles = futures::stream::iter(bundles).map(read).buffered(AT_ONCE);
-        let (mut edge, mut index, mut is_whole) = (Edge::default(), Index::of_all(), true);
+        let (mut above, mut index, mut is_whole) = (Hashes::default(), Index::of_all(), true);
         while let Some(bundle) = bundles.next().await {
             let (tile, entries, hashes) = bundle?;
             let entries = self.entries(tile, entries);
@@ -195,10 +195,10 @@ impl Look {
                 let entry = entries.next();
                 let said = hashes.as_ref().and_then(|it| it.get(at)).copied();
                 let hash = entry.as_ref().map(|it| it.leaf);
-                if let Some(Examined { bytes, leaf, says }) = entry {
+                if let Some(Examined { leaf, says }) = entry {
                     self.entry(place, says, &mut index);
                     if is_whole {
-                        edge.push_hashed(bytes, leaf);
+                        above.push(leaf);
                     }
                 }
                 if let (Some(hash), Some(said)) = (hash, said)
@@ -209,16 +209,15 @@ impl Look {
                 self.leaves.push(hash.or(said).unwrap_or(TreeHash([0; 32])));
             }
             if is_whole && tile.is_full() {
-                let full = Tile::added(edge.published(), edge.size()).into_iter().filter(Tile::is_full);
-                self.compare(&edge, full).await?;
-                let size = edge.size();
-                edge.is_published(size);
+                let full = Tile::added(above.published(), above.size()).into_iter().filter(Tile::is_full);
+                self.compare(&above, full).await?;
+                above.is_published(above.size());
             }
             progress(tile.first() + u64::from(tile.width), size);
         }
         if is_whole {
-            self.compare(&edge, Tile::all(size).into_iter().filter(|it| !it.is_full())).await?;
-            if edge.root() != checkpoint.root {
+            self.compare(&above, Tile::all(size).into_iter().filter(|it| !it.is_full())).await?;
+            if above.root() != checkpoint.root {
                 self.found(CHECKPOINT, "has another root than the entries lead to");
             }
         }
@@ -242,12 +241,12 @@ impl Look {
     }
 
     /// Compares the tiles above the first level with what follows from the entries.
-    async fn compare(&mut self, edge: &Edge, tiles: impl Iterator<Item = Tile>) -> Result<(), Fault> {
-        let above = |it: &Tile| matches!(it.content, Content::Hashes(level) if level > 0);
-        for tile in tiles.filter(above) {
+    async fn compare(&mut self, due: &Hashes, tiles: impl Iterator<Item = Tile>) -> Result<(), Fault> {
+        for tile in tiles {
+            let Content::Hashes(level @ 1..) = tile.content else { continue };
             match self.store.tile(tile).await? {
                 None => self.found(tile, "is missing"),
-                Some(is) if edge.file(tile).is_ok_and(|due| due == is) => {}
+                Some(is) if due.file(level, tile) == is => {}
                 Some(_) => self.found(tile, "is not of the entries"),
             }
         }
@@ -272,17 +271,17 @@ impl Look {
 
     /// Whether an entry is one, in its one form, and the only effective one of its decision.
     fn entry(&mut self, at: u64, says: Says, index: &mut Index) {
-        let entry = match says {
+        let claim = match says {
             Says::Nothing(error) => {
                 return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}"));
             }
-            Says::In(entry) => entry,
-            Says::InAnotherForm(entry) => {
+            Says::Claims(claim) => claim,
+            Says::InAnotherForm(claim) => {
                 self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
-                entry
+                claim
             }
         };
-        match index.judge(&entry) {
+        match index.judge_and_note(&claim, at) {
             Judged::New => {}
             Judged::AlreadyThere(other) => self.found(format!("entry {at}"), format!("repeats entry {other}")),
             Judged::Taken(other) => {
@@ -293,7 +292,6 @@ impl Look {
             }
             Judged::Spent => self.found(format!("entry {at}"), "is an intent whose number was given up before"),
         }
-        index.note(&entry, at);
     }
 
     /// Whether the slots hold the same entries in the same order; how many there are, and how many entries no checkpoint covers.
@@ -304,9 +302,8 @@ impl Look {
             async move {
                 let Some((bytes, _)) = store.read(&slot::path(number)).await? else { return Ok(None) };
                 let decoded = move || {
-                    let batch = Batch::decode(&bytes)?;
-                    let leaves = batch.entries.iter().map(|it| leaf(it)).collect::<Vec<_>>();
-                    Ok((batch.first, batch.end(), leaves))
+                    let (first, entries) = slot::lines(&bytes)?;
+                    Ok((first, entries.into_iter().map(leaf).collect::<Vec<_>>()))
                 };
                 Ok::<_, Fault>(Some((number, beside(decoded).await?)))
             }
@@ -316,8 +313,8 @@ impl Look {
         while let Some(slot) = slots.next().await {
             let Some((number, decoded)) = slot? else { break };
             let path = slot::path(number);
-            let (end, leaves) = match decoded {
-                Ok((first, end, leaves)) if first == at => (end, leaves),
+            let leaves = match decoded {
+                Ok((first, leaves)) if first == at => leaves,
                 Ok((first, ..)) => {
                     self.found(path, format!("begins at entry {first}, and the one before ends at {at}"));
                     return Ok((number, 0));
@@ -335,7 +332,8 @@ impl Look {
                     format!("has another entry {} than the tiles", at + u64::try_from(differs).unwrap_or_default()),
                 );
             }
-            (at, count) = (end, number + 1);
+            at += u64::try_from(leaves.len()).unwrap_or_default();
+            count = number + 1;
         }
         if at < size {
             self.found(
@@ -349,26 +347,25 @@ impl Look {
 
 /// An entry as far as it can be looked at by itself.
 struct Examined {
-    bytes: Vec<u8>,
     leaf: TreeHash,
     says: Says,
 }
 
 enum Says {
-    In(Entry),
-    InAnotherForm(Entry),
+    Claims(Claim),
+    InAnotherForm(Claim),
     Nothing(String),
 }
 
 /// What is in a bundle.
 fn examined(tile: Tile, bytes: &[u8]) -> Result<Vec<Examined>, Malformed> {
     let examined = |bytes: &[u8]| {
-        let says = match Entry::read(bytes) {
+        let says = match line::examine(bytes, |it| Claim::of(&it)) {
             Err(error) => Says::Nothing(error.to_string()),
-            Ok((entry, true)) => Says::In(entry),
-            Ok((entry, false)) => Says::InAnotherForm(entry),
+            Ok((claim, true)) => Says::Claims(claim),
+            Ok((claim, false)) => Says::InAnotherForm(claim),
         };
-        Examined { bytes: bytes.to_vec(), leaf: leaf(bytes), says }
+        Examined { leaf: leaf(bytes), says }
     };
     Ok(tile::entries(tile, bytes)?.into_iter().map(examined).collect())
 }

@@ -5,8 +5,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::super::entry::sample;
+use super::super::tlog::edge::Edge;
 use super::super::tlog::note::Signer;
-use super::super::{EntryKind, Log, Trail};
+use super::super::tlog::slot::Batch;
+use super::super::{Entry, EntryKind, Log, Trail};
 use super::*;
 
 const ORIGIN: &str = "werkbank.dev/log/test/1";
@@ -147,6 +149,7 @@ async fn a_decision_that_is_on_the_log_twice_is_found_though_it_is_signed() {
     let void = Entry { kind: EntryKind::Void, ..entry(2) };
     let promote = Entry { decision: "Promote".into(), ..entry(1) };
     let mut entries = lines(&[entry(1), entry(1), promote, void, entry(2)]);
+    entries.push([b" ", entries[0].as_slice()].concat());
     entries.push(b"{\"not\": \"ours\"}".to_vec());
     let mut edge = Edge::default();
     entries.iter().for_each(|it| edge.push(it.clone()));
@@ -154,16 +157,18 @@ async fn a_decision_that_is_on_the_log_twice_is_found_though_it_is_signed() {
     for (tile, bytes) in edge.files().unwrap() {
         store.put(&place(&tile.to_string()), bytes.into()).await.unwrap();
     }
-    let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 6, root: edge.root() };
+    let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 7, root: edge.root() };
     store.put(&place(CHECKPOINT), checkpoint.signed(&[key()]).into()).await.unwrap();
     let found = findings(&store).await;
     assert_eq!(
-        found[..3],
+        found[..5],
         [
             "entry 1 repeats entry 0",
             "entry 2 has the number of entry 0, which decides something else",
             "entry 4 is an intent whose number was given up before",
+            "entry 5 is not written as an entry is: as canonical JSON",
+            "entry 5 repeats entry 0",
         ]
     );
-    assert!(found[3].starts_with("entry 5 is none of Werkbank's"), "{found:?}");
+    assert!(found[5].starts_with("entry 6 is none of Werkbank's"), "{found:?}");
 }

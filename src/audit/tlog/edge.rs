@@ -11,11 +11,17 @@ use super::tile::{self, Content, FULL, Tile, TooLong};
 /// The end of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Edge {
+    hashes: Hashes,
+    entries: Row<Vec<u8>>,
+}
+
+/// The hashes at the end of a log: all that is needed of it by who looks at its entries elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Hashes {
     frontier: Frontier,
     published: u64,
-    entries: Row<Vec<u8>>,
     /// By the level of the tile.
-    hashes: Vec<Row<TreeHash>>,
+    rows: Vec<Row<TreeHash>>,
 }
 
 /// The places of a row of tiles from `first` on.
@@ -48,7 +54,7 @@ impl<T> Row<T> {
     }
 }
 
-impl Edge {
+impl Hashes {
     /// How many entries the log has.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -67,16 +73,10 @@ impl Edge {
         self.frontier.root()
     }
 
-    /// Appends an entry.
-    pub fn push(&mut self, entry: Vec<u8>) {
-        let hash = leaf(&entry);
-        self.push_hashed(entry, hash);
-    }
-
-    /// The same, by who has its hash already.
-    pub fn push_hashed(&mut self, entry: Vec<u8>, hash: TreeHash) {
-        let rows = &mut self.hashes;
-        self.frontier.push(hash, |node, hash| {
+    /// Appends that of an entry.
+    pub fn push(&mut self, leaf: TreeHash) {
+        let rows = &mut self.rows;
+        self.frontier.push(leaf, |node, hash| {
             if node.level % tile::HEIGHT == 0 {
                 let level = usize::from(node.level / tile::HEIGHT);
                 if rows.len() <= level {
@@ -87,6 +87,46 @@ impl Edge {
                 }
             }
         });
+    }
+
+    /// What a tile of this level holds that is not full, or was not before what is published.
+    #[must_use]
+    pub fn file(&self, level: u8, tile: Tile) -> Vec<u8> {
+        let row = self.rows.get(usize::from(level));
+        row.and_then(|it| it.of(tile)).into_iter().flatten().flat_map(|it| it.0).collect()
+    }
+
+    /// The files of the first `size` entries are written: what full ones hold is not needed any more.
+    pub fn is_published(&mut self, size: u64) {
+        self.published = self.published.max(size.min(self.size()));
+        for (level, row) in (0_u32..).zip(&mut self.rows) {
+            row.forget(self.published >> (u32::from(tile::HEIGHT) * level));
+        }
+    }
+}
+
+impl Edge {
+    /// How many entries the log has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.hashes.size()
+    }
+
+    /// How many of them are in files.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.hashes.published()
+    }
+
+    /// The root over all entries.
+    #[must_use]
+    pub fn root(&self) -> TreeHash {
+        self.hashes.root()
+    }
+
+    /// Appends an entry.
+    pub fn push(&mut self, entry: Vec<u8>) {
+        self.hashes.push(leaf(&entry));
         self.entries.places.push_back(entry);
     }
 
@@ -102,7 +142,7 @@ impl Edge {
     /// # Errors
     /// An entry is too long for a file; [`crate::audit`] takes none that is.
     pub fn files(&self) -> Result<Vec<(Tile, Vec<u8>)>, TooLong> {
-        Tile::added(self.published, self.size()).into_iter().map(|tile| Ok((tile, self.file(tile)?))).collect()
+        Tile::added(self.published(), self.size()).into_iter().map(|tile| Ok((tile, self.file(tile)?))).collect()
     }
 
     /// What a tile holds that is not full, or was not before what is published.
@@ -110,29 +150,20 @@ impl Edge {
     /// # Errors
     /// An entry is too long for a file.
     pub fn file(&self, tile: Tile) -> Result<Vec<u8>, TooLong> {
-        let mut bytes = Vec::new();
-        match tile.content {
-            Content::Entries => {
-                for entry in self.entries.of(tile).into_iter().flatten() {
-                    tile::bundle(entry, &mut bytes)?;
-                }
+        let Content::Hashes(level) = tile.content else {
+            let mut bytes = Vec::new();
+            for entry in self.entries.of(tile).into_iter().flatten() {
+                tile::bundle(entry, &mut bytes)?;
             }
-            Content::Hashes(level) => {
-                let row = self.hashes.get(usize::from(level));
-                let hashes = row.and_then(|it| it.of(tile)).into_iter().flatten();
-                hashes.for_each(|hash| bytes.extend_from_slice(&hash.0));
-            }
-        }
-        Ok(bytes)
+            return Ok(bytes);
+        };
+        Ok(self.hashes.file(level, tile))
     }
 
     /// The files of the first `size` entries are written: what full ones hold is not needed any more.
     pub fn is_published(&mut self, size: u64) {
-        self.published = self.published.max(size.min(self.size()));
-        self.entries.forget(self.published);
-        for (level, row) in (0_u32..).zip(&mut self.hashes) {
-            row.forget(self.published >> (u32::from(tile::HEIGHT) * level));
-        }
+        self.hashes.is_published(size);
+        self.entries.forget(self.published());
     }
 }
 
@@ -153,7 +184,10 @@ mod tests {
         let mut edge = Edge::default();
         (0..600).for_each(|at| edge.push(entry(at)));
         edge.is_published(600);
-        assert_eq!((edge.entries.places.len(), edge.hashes[0].places.len(), edge.hashes[1].places.len()), (88, 88, 2));
+        assert_eq!(
+            (edge.entries.places.len(), edge.hashes.rows[0].places.len(), edge.hashes.rows[1].places.len()),
+            (88, 88, 2)
+        );
         assert_eq!((edge.entry(511), edge.entry(512)), (None, Some(entry(512).as_slice())));
         assert_eq!(edge.files(), Ok(vec![]));
     }

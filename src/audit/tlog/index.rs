@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::super::entry::Decided;
 use super::super::{Entry, EntryKind};
 
 /// Sequence numbers that an operator remembers of a resource. What is older is spent.
@@ -30,7 +31,8 @@ pub struct Index {
 /// The decisions about one resource, by their number.
 #[derive(Debug, Clone, Default)]
 struct Numbers {
-    spent: i64,
+    /// This one, and all below it.
+    spent: Option<i64>,
     by_number: BTreeMap<i64, Number>,
 }
 
@@ -47,6 +49,26 @@ struct Number {
 struct Place {
     decision: u64,
     at: u64,
+}
+
+/// What an entry claims: a number of a resource, for what it decides.
+#[derive(Debug)]
+pub struct Claim {
+    uid: Box<str>,
+    sequence: i64,
+    kind: EntryKind,
+    /// Eight bytes that stand for what is decided. Of the same number only.
+    decision: u64,
+}
+
+impl Claim {
+    /// That of an entry that decides this.
+    #[must_use]
+    pub fn of(decided: &Decided<'_>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        decided.hash(&mut hasher);
+        Self { uid: decided.uid.into(), sequence: decided.sequence, kind: decided.kind, decision: hasher.finish() }
+    }
 }
 
 /// What becomes of an entry that is offered.
@@ -78,35 +100,13 @@ impl Index {
     /// What becomes of the entry.
     #[must_use]
     pub fn judge(&self, entry: &Entry) -> Judged {
-        let Some(numbers) = self.resources.get(entry.uid.as_str()) else { return Judged::New };
-        if entry.sequence <= numbers.spent {
-            return Judged::Spent;
-        }
-        let number = numbers.by_number.get(&entry.sequence).copied().unwrap_or_default();
-        if entry.kind == EntryKind::Intent && number.void.is_some() {
-            return Judged::Spent;
-        }
-        match number.of(entry.kind) {
-            None => Judged::New,
-            Some(place) if place.decision == decision(entry) => Judged::AlreadyThere(place.at),
-            Some(place) => Judged::Taken(place.at),
-        }
+        let numbers = self.resources.get(entry.uid.as_str());
+        numbers.map_or(Judged::New, |it| it.judge(&Claim::of(&entry.decided())))
     }
 
-    /// The entry is on the log, at this place. Of two with the same number and kind, the first counts.
+    /// The entry is on the log, at this place.
     pub fn note(&mut self, entry: &Entry, at: u64) {
-        let uid = entry.uid.as_str();
-        if !self.resources.contains_key(uid) {
-            self.resources.insert(uid.into(), Numbers::default());
-        }
-        let Some(numbers) = self.resources.get_mut(uid) else { return };
-        let place = Place { decision: decision(entry), at };
-        numbers.by_number.entry(entry.sequence).or_default().of_mut(entry.kind).get_or_insert(place);
-        while numbers.by_number.len() > self.remembered {
-            if let Some((spent, _)) = numbers.by_number.pop_first() {
-                numbers.spent = numbers.spent.max(spent);
-            }
-        }
+        self.judge_and_note(&Claim::of(&entry.decided()), at);
         if self.history == 0 {
             return;
         }
@@ -116,6 +116,19 @@ impl Index {
         if places.len() > self.history {
             places.pop_front();
         }
+    }
+
+    /// What becomes of an entry that claims this and is on the log, at this place. Of two with the same number and kind, the
+    /// first counts.
+    pub fn judge_and_note(&mut self, claim: &Claim, at: u64) -> Judged {
+        let remembered = self.remembered;
+        let numbers = match self.resources.get_mut(&claim.uid) {
+            Some(numbers) => numbers,
+            None => self.resources.entry(claim.uid.clone()).or_default(),
+        };
+        let judged = numbers.judge(claim);
+        numbers.note(claim, at, remembered);
+        judged
     }
 
     /// Places of what is remembered about a resource, by sequence number; intents first.
@@ -129,6 +142,31 @@ impl Index {
     #[must_use]
     pub fn history(&self, namespace: &str, name: &str) -> Vec<u64> {
         self.names.get(&(namespace.into(), name.into())).into_iter().flatten().rev().copied().collect()
+    }
+}
+
+impl Numbers {
+    fn judge(&self, claim: &Claim) -> Judged {
+        if self.spent.is_some_and(|it| claim.sequence <= it) {
+            return Judged::Spent;
+        }
+        let number = self.by_number.get(&claim.sequence).copied().unwrap_or_default();
+        if claim.kind == EntryKind::Intent && number.void.is_some() {
+            return Judged::Spent;
+        }
+        match number.of(claim.kind) {
+            None => Judged::New,
+            Some(place) if place.decision == claim.decision => Judged::AlreadyThere(place.at),
+            Some(place) => Judged::Taken(place.at),
+        }
+    }
+
+    fn note(&mut self, claim: &Claim, at: u64, remembered: usize) {
+        let place = Place { decision: claim.decision, at };
+        self.by_number.entry(claim.sequence).or_default().of_mut(claim.kind).get_or_insert(place);
+        while self.by_number.len() > remembered {
+            self.spent = self.spent.max(self.by_number.pop_first().map(|(number, _)| number));
+        }
     }
 }
 
@@ -148,14 +186,6 @@ impl Number {
             EntryKind::Void => &mut self.void,
         }
     }
-}
-
-/// Eight bytes that stand for what [`Entry::is_same_decision`] compares. Of this process only, and of the same number only.
-fn decision(entry: &Entry) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    // What the id is of, and the effect.
-    (&entry.uid, &entry.attempt, entry.sequence, &entry.decision, &entry.revision, &entry.weight).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

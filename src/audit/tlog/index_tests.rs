@@ -61,6 +61,21 @@ fn numbers_far_behind_are_spent_and_not_free_again() {
 }
 
 proptest! {
+    /// What lies on a log is judged as it would have been when it was offered.
+    #[test]
+    fn who_judges_a_log_judges_as_who_appends(
+        claims in prop::collection::vec((0_usize..3, -2_i64..5, 0_usize..3, 0_usize..2), 1..60), remembered in 1_usize..5,
+    ) {
+        let mut index = Index { remembered, ..Index::default() };
+        for (at, (kind, sequence, decision, uid)) in (0..).zip(claims) {
+            let kind = [EntryKind::Intent, EntryKind::Outcome, EntryKind::Void][kind];
+            let uid = ["a", "b"][uid].into();
+            let entry = Entry { uid, ..entry(kind, sequence, ["Shift", "Promote", "RollBack"][decision]) };
+            let due = index.judge(&entry);
+            prop_assert_eq!(index.judge_and_note(&Claim::of(&entry.decided()), at), due);
+        }
+    }
+
     /// Whatever is offered in whatever order: an intent is appended once for each number, and never behind its void.
     #[test]
     fn one_effective_intent_for_each_number(offers in prop::collection::vec((0_usize..3, 1_i64..5, 0_usize..3), 1..60)) {

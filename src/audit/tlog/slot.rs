@@ -86,15 +86,24 @@ impl Batch {
     /// # Errors
     /// It is none, or not whole.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoSlot> {
-        let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let mut lines = lines.split(|byte| *byte == b'\n');
-        let head: Head = lines.next().and_then(|line| serde_json::from_slice(line).ok()).ok_or(NoSlot::Head)?;
-        let (due, first) = head.entries.parse().ok().zip(head.first.parse().ok()).ok_or(NoSlot::Head)?;
-        let entries: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
-        // Without its last line end the last entry may be cut short.
-        let is = entries.len() - usize::from(!bytes.ends_with(b"\n") && !entries.is_empty());
-        if is == due && due > 0 { Ok(Self { first, entries }) } else { Err(NoSlot::Entries { is, due }) }
+        let (first, entries) = lines(bytes)?;
+        Ok(Self { first, entries: entries.into_iter().map(<[u8]>::to_vec).collect() })
     }
+}
+
+/// What a slot holds, where it lies: the place in the log of the first entry, and each of them.
+///
+/// # Errors
+/// It is none, or not whole.
+pub fn lines(bytes: &[u8]) -> Result<(u64, Vec<&[u8]>), NoSlot> {
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    let head: Head = lines.next().and_then(|line| serde_json::from_slice(line).ok()).ok_or(NoSlot::Head)?;
+    let (due, first) = head.entries.parse().ok().zip(head.first.parse().ok()).ok_or(NoSlot::Head)?;
+    let entries: Vec<&[u8]> = lines.collect();
+    // Without its last line end the last entry may be cut short.
+    let is = entries.len() - usize::from(!bytes.ends_with(b"\n") && !entries.is_empty());
+    if is == due && due > 0 { Ok((first, entries)) } else { Err(NoSlot::Entries { is, due }) }
 }
 
 #[cfg(test)]

@@ -262,7 +262,8 @@ fn dated(value: &Value, times: &mut BTreeSet<DateTime<Utc>>) {
     }
 }
 
-/// A revision drains for a while, whatever else happens: only how long it has is compared with anything.
+/// A revision drains for a while, whatever else happens, and of two the younger counts: only how long they have is compared with
+/// anything, and what has for longer than the longest wait is drained in any case.
 fn tell_ages(revisions: &mut Value, now: DateTime<Utc>) {
     for revision in revisions.as_array_mut().into_iter().flatten() {
         let since = revision["drainingSince"].as_str().and_then(time);
