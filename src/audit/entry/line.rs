@@ -101,14 +101,17 @@ impl Line<'_> {
         }
     }
 
-    /// Whether it is written as an entry is, if it is this line. Of the entry, the same would be written as of what was read, for its id
-    /// and version have been checked. But `+7` and `007` are numbers, too.
-    fn is_canonical(&self, numbers: &Numbers, line: &[u8]) -> bool {
-        let are_plain = numbers.generation.to_string() == self.subject.generation
-            && numbers.lease_epoch.to_string() == self.lease_epoch
-            && numbers.sequence.to_string() == self.sequence;
-        are_plain && Rest(line).matches(self)
+    /// Whether it is written as an entry is, if it is this line and has been checked: then of the entry, the same would be written as
+    /// of what was read, but for its numbers.
+    fn is_canonical(&self, line: &[u8]) -> bool {
+        let numbers = [&self.lease_epoch, &self.sequence, &self.subject.generation];
+        numbers.into_iter().all(|it| is_plain(it)) && Rest(line).matches(self)
     }
+}
+
+/// Whether a number is written as numbers are: `+7`, `007` and `-0` are some, too.
+fn is_plain(number: &str) -> bool {
+    number == "0" || number.strip_prefix('-').unwrap_or(number).starts_with(|first| matches!(first, '1'..='9'))
 }
 
 /// What of a line has not been found to be what is written: nothing has to be written to find out.
@@ -234,7 +237,7 @@ pub fn examine<T>(line: &[u8], look: impl FnOnce(Decided<'_>) -> T) -> serde_jso
     let text = std::str::from_utf8(line).map_err(serde_json::Error::custom)?;
     let read: Line<'_> = serde_json::from_str(text)?;
     let numbers = read.check().map_err(serde_json::Error::custom)?;
-    Ok((look(read.decided(&numbers)), read.is_canonical(&numbers, line)))
+    Ok((look(read.decided(&numbers)), read.is_canonical(line)))
 }
 
 #[cfg(test)]
@@ -285,6 +288,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_is_plain_if_it_is_what_is_written_of_it(text in "[+-]?[0-9]{1,3}") {
+            prop_assert_eq!(is_plain(&text), text.parse::<i64>().unwrap().to_string() == text);
+        }
+
         /// However a line was changed: what is still an entry is canonical if, and only if, it is what is written of that entry.
         #[test]
         fn a_line_is_canonical_if_it_is_what_is_written_of_its_entry(

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 
 use super::super::entry::Decided;
 use super::super::{Entry, EntryKind};
@@ -47,7 +48,8 @@ struct Number {
 /// An entry: what it decided, as a digest, and its place in the log.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    decision: u64,
+    /// Not 0: so that "none" takes no place of its own. Thousands of resources have some dozens each.
+    decision: NonZeroU64,
     at: u64,
 }
 
@@ -58,7 +60,7 @@ pub struct Claim {
     sequence: i64,
     kind: EntryKind,
     /// Eight bytes that stand for what is decided. Of the same number only.
-    decision: u64,
+    decision: NonZeroU64,
 }
 
 impl Claim {
@@ -67,7 +69,8 @@ impl Claim {
     pub fn of(decided: &Decided<'_>) -> Self {
         let mut hasher = DefaultHasher::new();
         decided.hash(&mut hasher);
-        Self { uid: decided.uid.into(), sequence: decided.sequence, kind: decided.kind, decision: hasher.finish() }
+        let decision = NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN);
+        Self { uid: decided.uid.into(), sequence: decided.sequence, kind: decided.kind, decision }
     }
 }
 
@@ -126,9 +129,7 @@ impl Index {
             Some(numbers) => numbers,
             None => self.resources.entry(claim.uid.clone()).or_default(),
         };
-        let judged = numbers.judge(claim);
-        numbers.note(claim, at, remembered);
-        judged
+        numbers.judge_and_note(claim, at, remembered)
     }
 
     /// Places of what is remembered about a resource, by sequence number; intents first.
@@ -146,31 +147,41 @@ impl Index {
 }
 
 impl Numbers {
+    fn is_spent(&self, number: i64) -> bool {
+        self.spent.is_some_and(|it| number <= it)
+    }
+
     fn judge(&self, claim: &Claim) -> Judged {
-        if self.spent.is_some_and(|it| claim.sequence <= it) {
+        if self.is_spent(claim.sequence) {
             return Judged::Spent;
         }
-        let number = self.by_number.get(&claim.sequence).copied().unwrap_or_default();
-        if claim.kind == EntryKind::Intent && number.void.is_some() {
+        self.by_number.get(&claim.sequence).map_or(Judged::New, |it| it.judge(claim))
+    }
+
+    fn judge_and_note(&mut self, claim: &Claim, at: u64, remembered: usize) -> Judged {
+        let is_spent = self.is_spent(claim.sequence);
+        let number = self.by_number.entry(claim.sequence).or_default();
+        let judged = if is_spent { Judged::Spent } else { number.judge(claim) };
+        number.of_mut(claim.kind).get_or_insert(Place { decision: claim.decision, at });
+        while self.by_number.len() > remembered {
+            self.spent = self.spent.max(self.by_number.pop_first().map(|(number, _)| number));
+        }
+        judged
+    }
+}
+
+impl Number {
+    fn judge(&self, claim: &Claim) -> Judged {
+        if claim.kind == EntryKind::Intent && self.void.is_some() {
             return Judged::Spent;
         }
-        match number.of(claim.kind) {
+        match self.of(claim.kind) {
             None => Judged::New,
             Some(place) if place.decision == claim.decision => Judged::AlreadyThere(place.at),
             Some(place) => Judged::Taken(place.at),
         }
     }
 
-    fn note(&mut self, claim: &Claim, at: u64, remembered: usize) {
-        let place = Place { decision: claim.decision, at };
-        self.by_number.entry(claim.sequence).or_default().of_mut(claim.kind).get_or_insert(place);
-        while self.by_number.len() > remembered {
-            self.spent = self.spent.max(self.by_number.pop_first().map(|(number, _)| number));
-        }
-    }
-}
-
-impl Number {
     fn of(&self, kind: EntryKind) -> Option<Place> {
         match kind {
             EntryKind::Intent => self.intent,
