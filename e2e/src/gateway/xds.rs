@@ -199,8 +199,10 @@ impl Xds {
             }
             if started.elapsed() > PATIENCE {
                 anyhow::bail!(
-                    "Envoy has not applied {subjects:?} within {PATIENCE:?}; read its log in {}",
-                    self.dir.display()
+                    "Envoy has not applied {subjects:?} within {PATIENCE:?}; read its log in {}. With {} Services: it takes an inotify \
+                     instance for each, and a user may have as many as fs.inotify.max_user_instances says",
+                    self.dir.display(),
+                    self.written.clusters.len()
                 );
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
