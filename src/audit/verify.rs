@@ -271,16 +271,13 @@ impl Look {
 
     /// Whether an entry is one, in its one form, and the only effective one of its decision.
     fn entry(&mut self, at: u64, says: Says, index: &mut Index) {
-        let claim = match says {
-            Says::Nothing(error) => {
-                return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}"));
-            }
-            Says::Claims(claim) => claim,
-            Says::InAnotherForm(claim) => {
-                self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
-                claim
-            }
+        let (claim, is_canonical) = match says {
+            Ok(says) => says,
+            Err(error) => return self.found(format!("entry {at}"), format!("is none of Werkbank's: {error}")),
         };
+        if !is_canonical {
+            self.found(format!("entry {at}"), "is not written as an entry is: as canonical JSON");
+        }
         match index.judge_and_note(&claim, at) {
             Judged::New => {}
             Judged::AlreadyThere(other) => self.found(format!("entry {at}"), format!("repeats entry {other}")),
@@ -351,20 +348,13 @@ struct Examined {
     says: Says,
 }
 
-enum Says {
-    Claims(Claim),
-    InAnotherForm(Claim),
-    Nothing(String),
-}
+/// What it claims, and whether it is written as an entry is; or why it is none.
+type Says = Result<(Claim<'static>, bool), String>;
 
 /// What is in a bundle.
 fn examined(tile: Tile, bytes: &[u8]) -> Result<Vec<Examined>, Malformed> {
     let examined = |bytes: &[u8]| {
-        let says = match line::examine(bytes, |it| Claim::of(&it)) {
-            Err(error) => Says::Nothing(error.to_string()),
-            Ok((claim, true)) => Says::Claims(claim),
-            Ok((claim, false)) => Says::InAnotherForm(claim),
-        };
+        let says = line::examine(bytes, |it| Claim::of(&it).into_owned()).map_err(|error| error.to_string());
         Examined { leaf: leaf(bytes), says }
     };
     Ok(tile::entries(tile, bytes)?.into_iter().map(examined).collect())

@@ -181,7 +181,7 @@ async fn a_story_ends_the_same_when_the_operator_is_killed_at_some_of_its_writes
     sweep(7).await;
 }
 
-/// About half an hour: `make proof`.
+/// About a quarter of an hour: `make proof`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make proof"]
 async fn every_story_ends_the_same_when_the_operator_is_killed_at_any_of_its_writes() {

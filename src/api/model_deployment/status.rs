@@ -253,6 +253,12 @@ impl AttemptState {
     pub fn is_active(self) -> bool {
         !matches!(self, Self::Promoted | Self::RolledBack | Self::Failed)
     }
+
+    /// Whether the attempt goes on, and is not being taken back.
+    #[must_use]
+    pub fn goes_up(self) -> bool {
+        self.is_active() && self != Self::RollingBack
+    }
 }
 
 /// Why an attempt is taken back.

@@ -4,6 +4,7 @@
 //! from what is before, and nobody can take it in between: an entry that is judged here is
 //! written behind exactly what it was judged by, or not at all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
@@ -55,22 +56,28 @@ struct Place {
 
 /// What an entry claims: a number of a resource, for what it decides.
 #[derive(Debug)]
-pub struct Claim {
-    uid: Box<str>,
+pub struct Claim<'a> {
+    uid: Cow<'a, str>,
     sequence: i64,
     kind: EntryKind,
     /// Eight bytes that stand for what is decided. Of the same number only.
     decision: NonZeroU64,
 }
 
-impl Claim {
+impl<'a> Claim<'a> {
     /// That of an entry that decides this.
     #[must_use]
-    pub fn of(decided: &Decided<'_>) -> Self {
+    pub fn of(decided: &Decided<'a>) -> Self {
         let mut hasher = DefaultHasher::new();
         decided.hash(&mut hasher);
         let decision = NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN);
         Self { uid: decided.uid.into(), sequence: decided.sequence, kind: decided.kind, decision }
+    }
+
+    /// The same, when the entry is gone.
+    #[must_use]
+    pub fn into_owned(self) -> Claim<'static> {
+        Claim { uid: self.uid.into_owned().into(), ..self }
     }
 }
 
@@ -123,11 +130,11 @@ impl Index {
 
     /// What becomes of an entry that claims this and is on the log, at this place. Of two with the same number and kind, the
     /// first counts.
-    pub fn judge_and_note(&mut self, claim: &Claim, at: u64) -> Judged {
+    pub fn judge_and_note(&mut self, claim: &Claim<'_>, at: u64) -> Judged {
         let remembered = self.remembered;
-        let numbers = match self.resources.get_mut(&claim.uid) {
+        let numbers = match self.resources.get_mut(claim.uid.as_ref()) {
             Some(numbers) => numbers,
-            None => self.resources.entry(claim.uid.clone()).or_default(),
+            None => self.resources.entry(claim.uid.as_ref().into()).or_default(),
         };
         numbers.judge_and_note(claim, at, remembered)
     }
@@ -151,14 +158,14 @@ impl Numbers {
         self.spent.is_some_and(|it| number <= it)
     }
 
-    fn judge(&self, claim: &Claim) -> Judged {
+    fn judge(&self, claim: &Claim<'_>) -> Judged {
         if self.is_spent(claim.sequence) {
             return Judged::Spent;
         }
         self.by_number.get(&claim.sequence).map_or(Judged::New, |it| it.judge(claim))
     }
 
-    fn judge_and_note(&mut self, claim: &Claim, at: u64, remembered: usize) -> Judged {
+    fn judge_and_note(&mut self, claim: &Claim<'_>, at: u64, remembered: usize) -> Judged {
         let is_spent = self.is_spent(claim.sequence);
         let number = self.by_number.entry(claim.sequence).or_default();
         let judged = if is_spent { Judged::Spent } else { number.judge(claim) };
@@ -171,7 +178,7 @@ impl Numbers {
 }
 
 impl Number {
-    fn judge(&self, claim: &Claim) -> Judged {
+    fn judge(&self, claim: &Claim<'_>) -> Judged {
         if claim.kind == EntryKind::Intent && self.void.is_some() {
             return Judged::Spent;
         }

@@ -113,7 +113,7 @@ impl Pass<'_> {
 
     /// The steps that have to be approved, those behind it, too: what was said of them can be taken back.
     pub(super) fn steps_to_approve(&self, attempt: &Attempt) -> Vec<StepToApprove> {
-        let goes_up = attempt.state.is_active() && attempt.state != AttemptState::RollingBack && !attempt.fast_return;
+        let goes_up = attempt.state.goes_up() && !attempt.fast_return;
         let to_approve = self.policy.steps.iter().filter(|_| goes_up).filter_map(|it| {
             let (weight, role) = (it.weight, it.approval.clone()?);
             Some(StepToApprove { weight, role, digest: digest(&attempt.id, weight) })

@@ -58,7 +58,7 @@ impl Hold {
 /// What holds an attempt that goes up; one that is taken back is held by nothing.
 #[must_use]
 pub fn of(attempt: &Attempt) -> Option<Hold> {
-    let goes_up = attempt.state.is_active() && attempt.state != AttemptState::RollingBack;
+    let goes_up = attempt.state.goes_up();
     let hold = attempt.suspended_since.map(Hold::Suspended).or(attempt.paused_since.map(Hold::Paused));
     hold.filter(|_| goes_up)
 }

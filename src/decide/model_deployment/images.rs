@@ -23,7 +23,6 @@ use serde_json::Value;
 
 use super::pass::Pass;
 use crate::api::labels;
-use crate::api::model_deployment::AttemptState;
 
 /// Reason: pods of the candidate run different images.
 pub(super) const DIFFER: &str = "ImagesDiffer";
@@ -35,7 +34,7 @@ const NAMED: usize = 3;
 impl Pass<'_> {
     /// What holds an attempt that goes up because its pods differ.
     pub(super) fn mixed_candidate(&self) -> Option<String> {
-        let attempt = self.active().filter(|it| it.state != AttemptState::RollingBack)?;
+        let attempt = self.active().filter(|it| it.state.goes_up())?;
         let mixed = self.mixed_images(&attempt.revision)?;
         Some(format!(
             "{mixed}; nothing advances and no weight rises while they differ: pin the image by digest in spec.template, which is a new revision"

@@ -23,7 +23,7 @@ pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window
 /// The attempt whose candidate has traffic, if there is one: the only time there is something to measure.
 #[must_use]
 pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
-    let in_traffic = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack && has_requests(it);
+    let in_traffic = |it: &&Attempt| it.state.goes_up() && has_requests(it);
     // A first deployment has nothing to be compared with and nothing to fall back to.
     status.attempt.as_ref().filter(in_traffic).filter(|_| status.stable.is_some())
 }

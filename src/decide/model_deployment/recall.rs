@@ -79,7 +79,7 @@ impl Pass<'_> {
 
     /// The candidate that goes up, if there is one.
     fn goes_up(&self) -> Option<&Attempt> {
-        self.active().filter(|it| it.state != AttemptState::RollingBack)
+        self.active().filter(|it| it.state.goes_up())
     }
 
     /// The one that has all of the traffic, and takes the place of the stable revision.

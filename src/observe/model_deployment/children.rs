@@ -86,7 +86,7 @@ impl ModelDeployments {
     /// The candidate's pods, only while some are awaited or missing: nobody asks for them at any other time.
     pub(super) fn pods_coming_up(&self, resource: &ModelDeployment) -> Vec<Arc<Pod>> {
         let attempt = resource.status.as_ref().and_then(|status| status.attempt.as_ref());
-        let Some(attempt) = attempt.filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack) else {
+        let Some(attempt) = attempt.filter(|it| it.state.goes_up()) else {
             return Vec::new();
         };
         let (namespace, name) = key(resource);

@@ -14,7 +14,7 @@ use serde_json::json;
 use self::same::{Key, check_waits, key, seen_of};
 use super::properties::checked_pass;
 use super::world::World;
-use crate::api::model_deployment::{AttemptState, Phase};
+use crate::api::model_deployment::Phase;
 use crate::decide::Measurement;
 
 /// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
@@ -156,7 +156,7 @@ fn check(world: &World) {
         assert_eq!(world.trail.recorded(), world.trail.effects());
     }
     let Some(attempt) = &status.attempt else { return };
-    if !attempt.state.is_active() || attempt.state == AttemptState::RollingBack {
+    if !attempt.state.goes_up() {
         return;
     }
     let refused = status.taken_back.iter().any(|it| it.revision == attempt.revision);

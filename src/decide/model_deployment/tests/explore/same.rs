@@ -137,15 +137,15 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
     fn forget_times(verdicts: &mut Value) {
         verdicts.as_array_mut().into_iter().flatten().for_each(|it| it["time"] = Value::Null);
     }
-    let active = status.attempt.as_ref().filter(|it| it.state.is_active());
+    let state = status.attempt.as_ref().map(|it| it.state);
     // Nor is what goes back judged any more.
-    if active.is_none_or(|it| it.state == AttemptState::RollingBack) {
+    if !state.is_some_and(AttemptState::goes_up) {
         forget_times(&mut told["verdicts"]);
         for field in ["measuredAt", "observingSince"] {
             told["attempt"][field] = Value::Null;
         }
     }
-    if active.is_none() {
+    if !state.is_some_and(AttemptState::is_active) {
         for field in ["enteredAt", "exposed"] {
             told["attempt"][field] = Value::Null;
         }
@@ -158,7 +158,7 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
 
 /// When this process last asked for what may be asked for again. It is in no status: one write of it may be lost.
 fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
-    let judged = status.attempt.iter().filter(|it| it.state.is_active() && it.state != AttemptState::RollingBack);
+    let judged = status.attempt.iter().filter(|it| it.state.goes_up());
     let attempt = judged.map(|it| (Judges::Attempt, it.id.as_str()));
     let probation = status.probation.iter().map(|it| (Judges::Probation, it.attempt.as_str()));
     let topics = attempt

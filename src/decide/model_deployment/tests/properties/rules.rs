@@ -160,7 +160,7 @@ fn is_revoked(world: &World, it: &EntryRef) -> bool {
 
 /// What is revoked is neither stable nor on its way, nor kept to go back to.
 fn check_revoked(world: &World, status: &ModelDeploymentStatus) {
-    let goes_up = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack;
+    let goes_up = |it: &&Attempt| it.state.goes_up();
     let candidate = status.attempt.as_ref().filter(goes_up).map(|it| &it.entry);
     let keeps = world.resource.spec.on_revocation == Some(OnRevocation::Keep);
     let stable = status.stable.as_ref().filter(|_| !keeps);
@@ -195,7 +195,7 @@ fn check_called_back(world: &World, status: &ModelDeploymentStatus) {
     let name = labels::name(&["churn", &probation.fallback.revision]);
     let ready = world.children.deployments.get(&name).map_or(0, |it| live::ready_pods(it));
     let reached = world.children.deployments.contains_key(&name) && world.children.services.contains_key(&name);
-    let going_up = |it: &&Attempt| it.state.is_active() && it.state != AttemptState::RollingBack;
+    let going_up = |it: &&Attempt| it.state.goes_up();
     let replaced = status.attempt.as_ref().filter(going_up).is_some_and(|it| it.weight == Weight::FULL);
     let carried = reached && ready >= Weight::FULL.capacity(world.observe().policy.replicas);
     assert!(!carried || replaced, "{} has traffic, and is called back: {:?}", probation.revision, status.attempt);
