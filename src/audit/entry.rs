@@ -55,10 +55,10 @@ pub struct Entry {
     pub measurements: String,
     /// The same of the rules that are not in the spec itself: the lists of metrics that it refers to. Empty without any.
     pub policy: String,
-    /// Who asked for it, as an actor (see [`super::people`]), by the name that the request gives. Empty where nobody did, or where the
-    /// record did not say in time who that is.
+    /// Who asked for it, as an actor (see [`super::people`]), by the name that the request gives. Empty where nobody did, and
+    /// [`UNKNOWN_ACTOR`] where that could not be told in time.
     pub asked_by: String,
-    /// The approvals it rests on, by role.
+    /// The approvals it rests on, by role; the one that it notes ([`is_of_words`]).
     pub consents: Vec<Consent>,
     /// When, by the operator's clock.
     pub time: DateTime<Utc>,
@@ -77,7 +77,7 @@ pub struct Said {
     pub comment: String,
 }
 
-/// A person's approval that a decision rests on.
+/// A person's Approval that a decision rests on, or that it notes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consent {
@@ -89,6 +89,20 @@ pub struct Consent {
     pub role: String,
     /// The uid of the Approval.
     pub uid: String,
+}
+
+/// Stands for an actor where the record does not say, and then did not say in time, who that is.
+pub const UNKNOWN_ACTOR: &str = "unknown";
+
+/// The decision that notes that somebody says no.
+pub const REJECT: &str = "Reject";
+/// The decision that notes that an Approval which is on the log is gone.
+pub const RETRACT: &str = "Retract";
+
+/// Whether a decision only notes what somebody has said: in whose Approval, its one consent tells.
+#[must_use]
+pub fn is_of_words(decision: &str) -> bool {
+    [REJECT, RETRACT].contains(&decision)
 }
 
 /// What an entry decides, in the fields of [`Entry`]: two that have the same here are the same entry about the same decision.
@@ -103,9 +117,18 @@ pub struct Decided<'a> {
     pub revision: &'a str,
     /// See `revision`.
     pub weight: &'a str,
+    /// The uid of the Approval that is noted ([`is_of_words`]): as with `revision`, another may have taken its place between two tries. Empty of all
+    /// other decisions, which rest on the approvals of the first try.
+    pub approval: &'a str,
 }
 
-impl Decided<'_> {
+impl<'a> Decided<'a> {
+    /// See `approval`.
+    fn approval_of(kind: EntryKind, decision: &str, consents: &'a [Consent]) -> &'a str {
+        let noted = consents.first().filter(|_| kind == EntryKind::Intent && is_of_words(decision));
+        noted.map_or("", |it| it.uid.as_str())
+    }
+
     /// See [`Entry::id`].
     fn id(&self) -> String {
         let mut hash = Sha256::new();
@@ -129,6 +152,7 @@ impl Entry {
             decision: &self.decision,
             revision: &self.revision,
             weight: &self.weight,
+            approval: Decided::approval_of(self.kind, &self.decision, &self.consents),
         }
     }
 

@@ -21,7 +21,7 @@ use self::store::Fault;
 
 #[cfg(test)]
 pub(crate) use entry::sample;
-pub use entry::{Consent, Entry, EntryKind, Said};
+pub use entry::{Consent, Entry, EntryKind, REJECT, RETRACT, Said, UNKNOWN_ACTOR, is_of_words};
 pub use log::Log;
 pub use store::UnfitStore;
 

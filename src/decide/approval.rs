@@ -118,10 +118,22 @@ pub fn count<'a>(question: &Question<'a>, approvals: &[Arc<Approval>], guard: &G
     words
 }
 
-/// The approvals that count, in the order of the roles.
+/// Whether the API server held its writer to anything.
 #[must_use]
-pub fn given<'a>(question: &Question<'_>, approvals: &'a [Arc<Approval>], guard: &Guard) -> Vec<&'a Approval> {
-    let said = count(question, approvals, guard).into_iter().filter(|(_, word)| *word == Word::Approved);
+pub fn is_guarded(approval: &Approval, guard: &Guard) -> bool {
+    let written = || guard::time_of(&approval.metadata).unwrap_or_default();
+    matches!(guard, Guard::Ready(since) if written() >= *since)
+}
+
+/// The approvals that say this, as far as they count, in the order of the roles.
+#[must_use]
+pub fn said<'a>(
+    question: &Question<'_>,
+    approvals: &'a [Arc<Approval>],
+    guard: &Guard,
+    word: &Word,
+) -> Vec<&'a Approval> {
+    let said = count(question, approvals, guard).into_iter().filter(|(_, it)| it == word);
     said.filter_map(|(role, _)| find(question, role, approvals)).collect()
 }
 
@@ -243,15 +255,16 @@ pub fn words_of_entry(
     })
 }
 
-/// The approvals of an entry that count, in the order of the roles.
+/// The approvals of an entry that say this, as far as they count, in the order of the roles.
 #[must_use]
-pub fn given_to_entry<'a>(
+pub fn said_of_entry<'a>(
     entry: &ModelRegistryEntry,
     there_are: &Roles,
     approvals: &'a [Arc<Approval>],
     guard: &Guard,
+    word: &Word,
 ) -> Vec<&'a Approval> {
-    ask_of_entry(entry, there_are, |question| given(question, approvals, guard))
+    ask_of_entry(entry, there_are, |question| said(question, approvals, guard, word))
 }
 
 /// What keeps an entry from being deployed, of the approvals it needs.

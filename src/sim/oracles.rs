@@ -5,6 +5,7 @@ mod artifact;
 mod probation;
 mod revocation;
 mod usage;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +19,10 @@ use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, 
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
 use crate::api::{Weight, model_deployment::TrailNote};
-use crate::audit::{Entry, EntryKind};
+use crate::audit::{Entry, EntryKind, UNKNOWN_ACTOR};
 use crate::build::job::{PURPOSE, Purpose};
 
-/// A decision as status and trail both tell it: attempt, what, to which weight.
+/// A decision as status and trail both tell it: attempt, what, to which weight. Of what somebody says, the Approval instead of the attempt.
 type Decision = (String, String, String);
 
 /// What the operator's writes are held to.
@@ -62,7 +63,7 @@ impl Oracles {
 
     /// An intent has reached the trail.
     pub(super) fn intended(&mut self, entry: &Entry) {
-        let decision = (entry.attempt.clone(), entry.decision.clone(), entry.weight.clone());
+        let decision = decision_of(entry);
         self.intents.entry((entry.uid.clone(), entry.sequence)).or_insert(decision);
     }
 
@@ -162,7 +163,9 @@ impl Oracles {
                 self.broken(format!("{} did not wait for the trail", note.decision));
             }
         }
-        self.effects.entry(uid).or_default().extend(probation::decisions(&old, &new));
+        let mut shown = probation::decisions(&old, &new);
+        shown.extend(words::noted(&old, &new, shown.len()));
+        self.effects.entry(uid).or_default().extend(shown);
         self.on_probation(cluster, &old, &new);
         self.revoked_status(cluster, &new);
         self.approved(cluster, &old, &new);
@@ -260,6 +263,7 @@ impl Oracles {
         if status.revisions.iter().any(|it| it.role == RevisionRole::Draining) {
             self.broken("a revision drains for ever");
         }
+        self.words(cluster, &status);
         self.record(deployment["metadata"]["uid"].as_str().unwrap_or_default(), &status, trail);
     }
 
@@ -286,8 +290,14 @@ impl Oracles {
             }
         }
         let recorded = of(EntryKind::Intent).filter(|it| !voids.contains(&it.sequence));
-        let recorded: Vec<Decision> =
-            recorded.map(|it| (it.attempt.clone(), it.decision.clone(), it.weight.clone())).collect();
+        let is_asked_for = |it: &Entry| it.decision == "Pause" || it.reason.starts_with("Aborted: aborted");
+        for it in
+            recorded.clone().filter(|it| is_asked_for(it) && (it.asked_by.is_empty() || it.asked_by == UNKNOWN_ACTOR))
+        {
+            self.broken(format!("somebody has asked for {}, and who is {:?}", it.decision, it.asked_by));
+        }
+        let recorded: Vec<Decision> = recorded.map(decision_of).collect();
+        self.noted_once(&recorded);
         let effects = self.effects.get(uid).cloned().unwrap_or_default();
         if recorded != effects {
             self.broken(format!("the trail tells {recorded:#?}, status has shown {effects:#?}"));
@@ -312,6 +322,11 @@ fn needed(cluster: &Cluster, attempt: &Attempt, weight: i64) -> i64 {
 
 fn is_intent(note: &TrailNote) -> bool {
     note.kind == EntryKind::Intent
+}
+
+fn decision_of(entry: &Entry) -> Decision {
+    let decision = || (entry.attempt.clone(), entry.decision.clone(), entry.weight.clone());
+    words::of_entry(entry).unwrap_or_else(decision)
 }
 
 /// The decision about the present attempt that a change of status shows.

@@ -208,6 +208,7 @@ impl Wire {
         if !self.is_alive() {
             return Err(away());
         }
+        self.fates().oracles.retracts(&self.cluster, entry);
         let Entry { kind, sequence, decision, weight, .. } = entry;
         let fate = self.fate(&format!("TRAIL {kind:?} {sequence} {decision} {weight}"));
         match fate {

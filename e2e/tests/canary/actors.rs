@@ -42,6 +42,21 @@ pub(crate) async fn roles_and_actors_are_on_the_record(scene: &Scene, model: &Mo
     assert!([ben, olga, anna].iter().all(|it| it.len() == 32) && ben != olga && anna != ben, "{trail:#?}");
 }
 
+/// Ben has said no, has taken that back, and then said yes.
+pub(crate) async fn a_no_and_what_is_taken_back_are_on_the_record(scene: &Scene, model: &Model<'_>) {
+    let trail = scene.trail(model).await;
+    let first =
+        |what: &str| trail.iter().find(|it| it.decision == what).unwrap_or_else(|| panic!("{what}: {trail:#?}"));
+    let (no, gone, yes) = (first("Reject"), first("Retract"), trail.iter().rfind(|it| it.decision == "Start").unwrap());
+    assert_eq!(
+        (&no.asked_by, no.reason.as_str()),
+        (&yes.consents[0].actor, "role technical has rejected entry scores-2")
+    );
+    assert!(no.consents[0].comment.starts_with("sha256:") && no.consents[0].comment != yes.consents[0].comment);
+    assert_eq!(gone.consents, no.consents);
+    assert_eq!(trail.iter().filter(|it| it.decision == "Reject").count(), 1);
+}
+
 /// Names, addresses and words are in Approvals, in the entry and in the request, and nowhere else.
 pub(crate) async fn nobody_is_named(scene: &Scene, model: &Model<'_>) {
     let mut all = Vec::new();

@@ -75,6 +75,10 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
         .until("it waits for an approval", |it| waits_for(it, "kubectl werkbank approve scores-2 --role technical"))
         .await;
     nobody_approves_their_own_work(&scene);
+    says_it(&scene, "reject", BEN, &["scores-2", "--role", "technical", "--comment", COMMENT]);
+    model.until("it is rejected, and that is on the record", |it| noted(it) == 1).await;
+    takes_back(&scene, BEN, "technical").await;
+    model.until("that is taken back", |it| noted(it) == 0 && waits_for(it, "--role technical")).await;
     assert_eq!(model.status().await.attempts, 1);
     approves(&scene, BEN, &["scores-2", "--role", "technical", "--comment", COMMENT]);
     model.until_observing("20%").await;
@@ -98,6 +102,7 @@ async fn a_model_is_rolled_out_when_others_have_approved_it_and_held_while_nobod
     assert_eq!(status.stable.unwrap().name, "scores-2");
     unharmed(&load.stop().await.unwrap());
     actors::roles_and_actors_are_on_the_record(&scene, &model).await;
+    actors::a_no_and_what_is_taken_back_are_on_the_record(&scene, &model).await;
     actors::nobody_is_named(&scene, &model).await;
     actors::the_log_is_this_clusters(&scene).await;
     actors::somebody_is_found_until_they_are_forgotten(&scene).await;
@@ -150,16 +155,26 @@ fn reason(status: &ModelDeploymentStatus) -> &str {
     status.conditions.iter().find(|it| it.type_ == "Ready").map(|it| it.reason.as_str()).unwrap_or_default()
 }
 
+/// Approvals that are on the record.
+fn noted(status: &ModelDeploymentStatus) -> usize {
+    status.recorded_approvals.iter().flatten().count()
+}
+
 fn waits_for(status: &ModelDeploymentStatus, what: &str) -> bool {
     let says = |it: &&werkbank::api::Condition| it.type_ == "Ready" && it.reason == "AwaitingApproval";
     status.phase == Phase::Gating && status.conditions.iter().filter(says).any(|it| it.message.contains(what))
 }
 
-/// `kubectl werkbank approve`, as that person. A new policy, and a new role, take a moment to be in force.
+/// `kubectl werkbank approve`, as that person.
 fn approves(scene: &Scene, who: &str, arguments: &[&str]) {
+    says_it(scene, "approve", who, arguments);
+}
+
+/// A new policy, and a new role, take a moment to be in force.
+fn says_it(scene: &Scene, verb: &str, who: &str, arguments: &[&str]) {
     let begin = Instant::now();
     loop {
-        let output = plugin(scene, who, arguments);
+        let output = plugin(scene, verb, who, arguments);
         if output.status.success() {
             return;
         }
@@ -170,16 +185,16 @@ fn approves(scene: &Scene, who: &str, arguments: &[&str]) {
 }
 
 fn says(scene: &Scene, who: &str, arguments: &[&str], code: i32, expected: &str) {
-    let output = plugin(scene, who, arguments);
+    let output = plugin(scene, "approve", who, arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(code) && said.contains(expected), "{who}, {:?}: {said}", output.status);
 }
 
-fn plugin(scene: &Scene, who: &str, arguments: &[&str]) -> Output {
+fn plugin(scene: &Scene, verb: &str, who: &str, arguments: &[&str]) -> Output {
     Command::new(sibling("kubectl-werkbank").unwrap())
         .arg("--kubeconfig")
         .arg(scene.workbench.control_plane().kubeconfig())
-        .args(["-n", NAMESPACE, "--as", who, "approve"])
+        .args(["-n", NAMESPACE, "--as", who, verb])
         .args(arguments)
         .output()
         .unwrap()

@@ -30,7 +30,7 @@ pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step, StepApproval};
 pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
-    RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove, TakenBack, TrailNote,
+    RecordedApproval, RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove, TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
 pub use used_for::UsedFor;

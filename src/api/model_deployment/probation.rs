@@ -66,4 +66,7 @@ pub struct Recall {
     pub message: String,
     /// Since when.
     pub at: DateTime<Utc>,
+    /// Which actor of the audit log asked for it, if somebody did; `unknown` while the log does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked_by: String,
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Exposure, Probation, StableWatch, UsedFor, Verdict};
+use crate::api::approval::{ApprovalDecision, ApprovalSubject};
 use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
@@ -77,6 +78,9 @@ pub struct ModelDeploymentStatus {
     /// Decisions so far; each has one sequence number.
     #[serde(default)]
     pub sequence: i64,
+    /// Approvals and rejections of what is on its way, as the audit log has them: what is taken back is recorded, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_approvals: Option<Vec<RecordedApproval>>,
     /// Decisions that could not wait for the record (a rollback never does); appended as soon as possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unrecorded: Vec<TrailNote>,
@@ -385,6 +389,29 @@ pub enum RevisionRole {
     Draining,
 }
 
+/// An Approval that is on the audit log: one that a decision rests on, or one that rejects. Who said so is here as the log has it: by a
+/// pseudonym.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedApproval {
+    /// The Approval's uid.
+    pub uid: String,
+    /// What it is about: an entry, or a step of this deployment.
+    pub subject: ApprovalSubject,
+    /// In which role.
+    pub role: String,
+    /// What it says.
+    pub decision: ApprovalDecision,
+    /// Which actor of the audit log says so.
+    pub actor: String,
+    /// `sha256:` and a salted digest of why; empty if nothing was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Since when it is not seen any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_since: Option<DateTime<Utc>>,
+}
+
 /// A decision that still has to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -422,7 +449,7 @@ pub struct HandledRequest {
     pub verb: String,
     /// The attempt it was for.
     pub attempt: String,
-    /// Which actor of the audit log asked, if that is known.
+    /// Which actor of the audit log asked; `unknown` while the log does not say; absent if the request does not say by whom it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
     /// The step it was for; `-` for none.

@@ -98,6 +98,7 @@ impl Line<'_> {
             decision: &self.decision,
             revision: &self.revision,
             weight: &self.weight,
+            approval: Decided::approval_of(self.kind, &self.decision, &self.consents),
         }
     }
 

@@ -1,7 +1,7 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 
-use super::super::super::entry::sample;
+use super::super::super::entry::{Consent, sample};
 use super::*;
 
 fn entry(kind: EntryKind, sequence: i64, decision: &str) -> Entry {
@@ -58,6 +58,25 @@ fn numbers_far_behind_are_spent_and_not_free_again() {
     assert_eq!(index.judge(&entry(EntryKind::Intent, 744, "Another")), Judged::Spent);
     assert_eq!(index.judge(&entry(EntryKind::Intent, 745, "Another")), Judged::Taken(745));
     assert_eq!(index.judge(&entry(EntryKind::Intent, 1001, "Another")), Judged::New);
+}
+
+/// Another one may have been rejected by the time that a dead operator's decision is taken again.
+#[test]
+fn what_is_noted_of_another_approval_is_another_decision_and_what_rests_on_another_is_not() {
+    let noted = |decision, uid: &str| {
+        let consent = Consent { actor: String::new(), comment: String::new(), role: "legal".into(), uid: uid.into() };
+        Entry { consents: vec![consent], ..entry(EntryKind::Intent, 1, decision) }
+    };
+    for (decision, due) in
+        [("Reject", Judged::Taken(0)), ("Retract", Judged::Taken(0)), ("Shift", Judged::AlreadyThere(0))]
+    {
+        let mut index = Index::default();
+        index.note(&noted(decision, "a"), 0);
+        assert_eq!(
+            (index.judge(&noted(decision, "a")), index.judge(&noted(decision, "b"))),
+            (Judged::AlreadyThere(0), due)
+        );
+    }
 }
 
 proptest! {

@@ -52,7 +52,7 @@ struct Only {
     /// Of this type: intent, outcome or void
     #[arg(long = "type")]
     of_type: Option<String>,
-    /// That this person has approved or asked for: a name as in spec.approver, or an actor's 32 digits
+    /// That this person has approved, rejected or asked for: a name as in spec.approver, or an actor's 32 digits
     #[arg(long)]
     actor: Option<String>,
 }

@@ -7,9 +7,9 @@ use clap::Args;
 use super::bar::Bar;
 use super::list::plain;
 use super::{End, Keys};
-use crate::audit::Entry;
 use crate::audit::proof::{Bundle, NoProof};
 use crate::audit::verify::{Unverified, Verified, verify};
+use crate::audit::{Entry, is_of_words};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
@@ -76,7 +76,8 @@ fn page(verified: &Verified) -> String {
 /// An entry in a line.
 pub(in crate::cli) fn told(entry: &Entry) -> String {
     let Entry { kind, decision, subject_kind, namespace, name, revision, weight, time, reason, .. } = entry;
-    let approved = entry.consents.iter().map(|it| format!("; approved as {} by {}", it.role, it.actor));
+    let what = if is_of_words(decision) { "said" } else { "approved" };
+    let approved = entry.consents.iter().map(|it| format!("; {what} as {} by {}", it.role, it.actor));
     let asked = (!entry.asked_by.is_empty()).then(|| format!("; asked for by {}", entry.asked_by));
     let people: String = approved.chain(asked).collect();
     let to = if revision.is_empty() { String::new() } else { format!(", {revision} at {weight}") };

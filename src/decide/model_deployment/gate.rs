@@ -29,10 +29,10 @@ use crate::api::duration::after;
 use crate::api::model_deployment::RevisionRole;
 use crate::api::model_deployment::{Attempt, AttemptState, Phase, StepToApprove};
 use crate::api::model_registry_entry::Lifecycle;
-use crate::api::{Approval, ModelDeployment, Weight};
-use crate::audit::{Consent, Said};
+use crate::api::{Approval, ModelDeployment, ModelRegistryEntry, Weight};
+use crate::audit::{Consent, REJECT, Said};
 use crate::decide::approval::guard::Guard;
-use crate::decide::approval::{self, Question, guard};
+use crate::decide::approval::{self, Question, Word, guard};
 use crate::decide::governance::{self, allowed_use, time};
 use crate::decide::model_registry_entry::verification;
 use crate::decide::{EventType, Missing};
@@ -158,18 +158,28 @@ impl Pass<'_> {
     /// The approvals that the attempt's present share of traffic rests on, for the record: of its entry, and of the steps up to there.
     pub(super) fn consents(&self) -> Vec<Consent> {
         let Some(attempt) = self.active() else { return Vec::new() };
-        let (approvals, guard) = (&self.observed.approvals, &self.observed.guard);
         let is_target = self.target.as_ref().is_ok_and(|it| it.entry == attempt.entry);
         let entry = self.observed.entry.as_deref().filter(|_| is_target);
-        let roles = &self.observed.settings.approval_roles;
-        let mut given = entry.map_or_else(Vec::new, |it| approval::given_to_entry(it, roles, approvals, guard));
+        let mut given = entry.map(|it| self.said_of_entry(it, &Word::Approved)).unwrap_or_default();
         for step in self.steps_to_approve(attempt).into_iter().filter(|it| it.weight <= attempt.weight) {
-            given.extend(approval::given(&self.question_of_step(&step), approvals, guard));
+            given.extend(self.said_of_step(&step, &Word::Approved));
         }
         given.into_iter().filter_map(|it| self.consent(it)).collect()
     }
 
-    fn consent(&self, approval: &Approval) -> Option<Consent> {
+    /// The approvals of an entry that say this.
+    pub(super) fn said_of_entry(&self, entry: &ModelRegistryEntry, word: &Word) -> Vec<&Approval> {
+        let Observed { approvals, guard, settings, .. } = self.observed;
+        approval::said_of_entry(entry, &settings.approval_roles, approvals, guard, word)
+    }
+
+    /// The approvals of a step that say this.
+    pub(super) fn said_of_step(&self, step: &StepToApprove, word: &Word) -> Vec<&Approval> {
+        approval::said(&self.question_of_step(step), &self.observed.approvals, &self.observed.guard, word)
+    }
+
+    /// What the record has of an approval, if it is known whose it is.
+    pub(super) fn consent(&self, approval: &Approval) -> Option<Consent> {
         let uid = approval.metadata.uid.clone()?;
         let Said { actor, comment } = self.observed.said.get(&uid)?.clone();
         Some(Consent { actor, comment, role: approval.spec.role.clone(), uid })
@@ -230,7 +240,8 @@ impl Pass<'_> {
         let Some(closed) = self.closed_gate() else { return };
         let old = self.resource.status.as_ref().and_then(|it| condition::find(&it.conditions, "Ready"));
         let said = old.map(|it| it.reason.as_str()).filter(|it| is_reason(it));
-        if before == Phase::Gating && said.is_none_or(|it| it == closed.reason) {
+        let is_told = closed.reason == approval::REJECTED && self.is_told(REJECT);
+        if is_told || before == Phase::Gating && said.is_none_or(|it| it == closed.reason) {
             return;
         }
         let awaited = [approval::AWAITED, verification::AWAITED].contains(&closed.reason);

@@ -19,9 +19,10 @@
 use chrono::{DateTime, Utc};
 
 use super::capacity::is_short;
-use super::pass::Pass;
+use super::pass::{Pass, TRAIL_RETRY};
 use super::request::{self, Request, Verb};
 use crate::api::Weight;
+use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
 use crate::decide::EventType;
@@ -94,7 +95,7 @@ impl Pass<'_> {
 
     /// The request that is meant for what is there now. Any other is refused on the way.
     pub(super) fn request(&mut self) -> Option<Request> {
-        let asked_by = self.observed.asked_by.clone();
+        let asked_by = self.asker();
         let request = Request { asked_by, ..request::pending(self.resource, &self.status)? };
         let objection = if self.resource.status.is_none() {
             Some("it came with the object: a request is made to an attempt under way".to_owned())
@@ -104,6 +105,11 @@ impl Pass<'_> {
         match objection {
             Some(why) => {
                 self.refuse_request(&request, &why);
+                None
+            }
+            // What may wait does, until the record says whose it is.
+            None if request.is_of_nobody() && !request.verb.is_urgent() => {
+                self.look_again(after(self.now, TRAIL_RETRY));
                 None
             }
             None => Some(request),

@@ -23,6 +23,7 @@
 //! another revision, a rollback on the record that status does not know of, refused artifact, lost capacity, deadlines (a silent metric source first), suspend, pause, promote, advance.
 
 pub mod acceptance;
+mod asker;
 mod begin;
 mod capacity;
 pub mod children;
@@ -63,6 +64,7 @@ mod traffic;
 pub mod transition;
 mod used_for;
 mod woken;
+mod words;
 
 use chrono::{DateTime, Utc};
 
@@ -81,11 +83,13 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     }
     let mut pass = Pass::new(resource, observed, now);
     pass.settle();
+    pass.name_asker();
     pass.judge();
     pass.watch_route();
     pass.watch_stable();
     pass.transition();
     pass.watch_use();
+    pass.record_words();
     pass.keep_images();
     pass.let_go();
     pass.forget_drained();

@@ -27,7 +27,7 @@ use crate::build::record::Recorded;
 use crate::decide::{Event, EventType, Missing, Op, Plan};
 
 /// How long to wait before asking again whether the trail takes entries.
-const TRAIL_RETRY: Duration = Duration::from_secs(10);
+pub(super) const TRAIL_RETRY: Duration = Duration::from_secs(10);
 /// Revisions that drain at the same time: each has pods, and a place in status.
 const MOST_DRAINING: usize = 8;
 /// Revisions that are remembered as taken back, the newest ones.
@@ -62,7 +62,7 @@ pub(super) struct Pass<'a> {
     /// What was decided last in this pass, and the id of its entry.
     decided: Option<(String, String)>,
     /// Which actor asked for what is being decided.
-    asked_by: String,
+    pub(super) asked_by: String,
     /// This pass gives up numbers; what goes to the record waits until status says so.
     pub(super) is_settling: bool,
 }
@@ -137,7 +137,8 @@ impl<'a> Pass<'a> {
 
     /// Whether this pass may decide what waits for the record: not beside something that does not wait.
     pub(super) fn may_record(&self) -> bool {
-        self.trail_answers() && self.people_unknown_since().is_none() && !self.is_settling && !self.must_not_wait
+        let waits = self.is_settling || self.must_not_wait || self.awaits_asker().is_some();
+        self.trail_answers() && self.people_unknown_since().is_none() && !waits
     }
 
     /// Looks again no later than `at`.
@@ -163,15 +164,19 @@ impl<'a> Pass<'a> {
 
     /// As [`Pass::intend`], for a decision beside the one whose effect is awaited.
     pub(super) fn note_aside(&mut self, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let note = self.note_numbered(sequence, decision, reason);
+        let note = self.note_beside(decision, reason);
         self.record(&note, Vec::new());
+    }
+
+    /// What is noted of such a decision.
+    pub(super) fn note_beside(&mut self, decision: &str, reason: &str) -> TrailNote {
+        let sequence = self.next_number();
+        self.note_numbered(sequence, decision, reason)
     }
 
     /// As [`Pass::note_aside`]; where the revision is not the attempt's, it has this weight.
     pub(super) fn note_aside_of(&mut self, revision: &str, weight: Weight, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let mut note = self.note_numbered(sequence, decision, reason);
+        let mut note = self.note_beside(decision, reason);
         if note.revision != revision {
             (note.attempt, note.revision, note.weight) = (String::new(), revision.to_owned(), weight);
         }
@@ -186,32 +191,28 @@ impl<'a> Pass<'a> {
 
     /// As [`Pass::intend_at_once`], for a decision beside the one whose effect is awaited.
     pub(super) fn note_at_once(&mut self, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let note = self.note_numbered(sequence, decision, reason);
+        let note = self.note_beside(decision, reason);
         self.record_later(note);
         self.must_not_wait = true;
     }
 
     /// As [`Pass::note_at_once`], about another attempt than the present one.
     pub(super) fn note_of(&mut self, attempt: &str, revision: &str, weight: Weight, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let note = self.note_numbered(sequence, decision, reason);
+        let note = self.note_beside(decision, reason);
         self.record_later(TrailNote { attempt: attempt.into(), revision: revision.into(), weight, ..note });
         self.must_not_wait = true;
     }
 
     /// As that, about a revision on probation.
     pub(super) fn note_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let note = self.note_numbered(sequence, decision, reason);
+        let note = self.note_beside(decision, reason);
         self.record_later(about(it, weight, note));
         self.must_not_wait = true;
     }
 
     /// As [`Pass::note_about`], for what may wait for the record.
     pub(super) fn intend_about(&mut self, it: &Probation, weight: Weight, decision: &str, reason: &str) {
-        let sequence = self.next_number();
-        let note = self.note_numbered(sequence, decision, reason);
+        let note = self.note_beside(decision, reason);
         self.record(&about(it, weight, note), Vec::new());
     }
 
@@ -219,7 +220,7 @@ impl<'a> Pass<'a> {
     pub(super) fn outcome(&mut self, decision: &str, reason: &str) {
         let sequence = self.status.attempt.as_ref().map_or(0, |it| it.decided);
         let note = TrailNote { kind: EntryKind::Outcome, ..self.note_numbered(sequence, decision, reason) };
-        if self.trail_answers() && !self.is_settling {
+        if self.trail_answers() && !self.is_settling && self.awaits_asker().is_none() {
             self.entries.push(self.entry(&note));
         } else {
             self.status.unrecorded.push(note);
@@ -253,21 +254,9 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What is decided in there was asked for by this actor.
-    pub(super) fn asked_for<T>(&mut self, by: Option<String>, decide: impl FnOnce(&mut Self) -> T) -> T {
-        self.asked_by = by.unwrap_or_default();
-        let decided = decide(self);
-        self.asked_by.clear();
-        decided
-    }
-
-    /// Which actor asks for something to be taken back, if that is why.
-    pub(super) fn who_aborts(&self, cause: Cause) -> Option<String> {
-        self.observed.asked_by.clone().filter(|_| cause == Cause::Aborted)
-    }
-
     /// The decision goes to the record before its effect.
-    fn record(&mut self, note: &TrailNote, consents: Vec<Consent>) {
+    pub(super) fn record(&mut self, note: &TrailNote, consents: Vec<Consent>) {
+        self.remember_words(&consents);
         let entry = Entry { consents, ..self.entry(note) };
         self.decided = Some((entry.decision.clone(), entry.id()));
         self.entries.push(entry);
@@ -311,6 +300,9 @@ impl<'a> Pass<'a> {
         if !self.trail_answers() || self.must_not_wait {
             return;
         }
+        if let Some(until) = self.awaits_asker() {
+            return self.look_again(until.min(after(self.now, TRAIL_RETRY)));
+        }
         // Numbers may change while some are given up, but not those that were given up before.
         let before = self.resource.status.as_ref().map(|it| it.unrecorded.as_slice()).unwrap_or_default();
         let is_sure = |it: &TrailNote| !self.is_settling || it.kind == EntryKind::Void && before.contains(it);
@@ -326,6 +318,11 @@ impl<'a> Pass<'a> {
         // It tells of the decision that was made just before, if it tells of one.
         let entry = self.decided.as_ref().filter(|(decision, _)| decision == action).map(|(_, id)| id.clone());
         self.events.push(Event { type_, reason: reason.into(), action: action.into(), note: note.into(), entry });
+    }
+
+    /// Whether people are told of this in this pass.
+    pub(super) fn is_told(&self, action: &str) -> bool {
+        self.events.iter().any(|it| it.action == action)
     }
 
     /// Whether people have something to be told.
@@ -464,7 +461,7 @@ impl<'a> Pass<'a> {
         if !self.trail_answers() || self.unknown_history().is_some() || people.is_some() {
             // Nobody tells when the trail is back: what waits for it, to be written or to be read, asks.
             self.look_again(after(self.now, TRAIL_RETRY));
-        } else if !self.status.unrecorded.is_empty() {
+        } else if !self.status.unrecorded.is_empty() && self.awaits_asker().is_none() {
             self.look_again(self.now);
         }
         let old = self.resource.status.as_ref();

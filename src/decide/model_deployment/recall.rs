@@ -36,17 +36,22 @@ impl Pass<'_> {
         if why.cause.is_sticky() {
             self.refuse(&probation.revision, Some(why.cause));
         }
+        let by = self.who_aborts(why.cause);
+        let recall = Recall {
+            cause: why.cause,
+            message: message.clone(),
+            at: self.now,
+            asked_by: by.clone().unwrap_or_default(),
+        };
         if self.may_go_back(probation, request) {
-            self.go_back(probation, why.cause, &message, request);
+            self.go_back(probation, &recall, request);
             return true;
         }
-        let at = self.now;
         if let Some(it) = self.status.probation.as_mut() {
-            it.recall = Some(Recall { cause: why.cause, message: message.clone(), at });
+            it.recall = Some(recall);
         }
         let back = &probation.fallback.revision;
         self.set_role(back, RevisionRole::Fallback);
-        let by = self.who_aborts(why.cause);
         self.asked_for(by, |it| {
             it.note_about(probation, Weight::FULL, "Recall", &format!("{:?}: {message}", why.cause))
         });
@@ -66,7 +71,7 @@ impl Pass<'_> {
         }
         let may = self.may_go_back(probation, request);
         if may {
-            self.go_back(probation, recall.cause, &recall.message, request);
+            self.go_back(probation, recall, request);
         }
         may
     }
@@ -118,7 +123,8 @@ impl Pass<'_> {
     }
 
     /// All traffic to the last proven revision, from whoever has some.
-    pub(super) fn go_back(&mut self, probation: &Probation, cause: Cause, message: &str, request: Option<&Request>) {
+    pub(super) fn go_back(&mut self, probation: &Probation, recall: &Recall, request: Option<&Request>) {
+        let (cause, message) = (recall.cause, &recall.message);
         if let Some(other) = self.goes_up().cloned() {
             self.give_up(&other, probation, request);
         }
@@ -127,7 +133,7 @@ impl Pass<'_> {
             kept::forget(&mut self.status, &probation.fallback.revision);
             self.tell(EventType::Warning, images::DIFFER, "RollBack", changed.as_str());
         }
-        let message = &changed.map_or_else(|| message.to_owned(), |it| format!("{message}; {it}"));
+        let message = &changed.map_or_else(|| message.clone(), |it| format!("{message}; {it}"));
         let served_by = self.stable_replicas();
         let entry = self.status.stable.replace(probation.fallback.clone()).unwrap_or_default();
         self.set_role(&probation.fallback.revision, RevisionRole::Stable);
@@ -139,7 +145,7 @@ impl Pass<'_> {
         self.notice_that_it_sleeps();
         self.status.verdicts.clone_from(&probation.verdicts);
         self.status.probation = None;
-        let by = self.who_aborts(cause);
+        let by = Some(recall.asked_by.clone());
         self.asked_for(by, |it| it.intend_at_once("RollBack", &format!("{cause:?}: {message}")));
         let type_ = if cause.is_sticky() { EventType::Warning } else { EventType::Normal };
         let note =

@@ -11,6 +11,7 @@ use crate::api::labels;
 use crate::api::model_deployment::{
     Attempt, AttemptState, HandledRequest, ModelDeployment, ModelDeploymentStatus, RequestOutcome,
 };
+use crate::audit::UNKNOWN_ACTOR;
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,12 @@ impl Verb {
             Self::Retry => "retry",
         }
     }
+
+    /// Whether it takes effect whatever else is the case: to hold, and to take back, is never wrong.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        matches!(self, Self::Abort | Self::Pause)
+    }
 }
 
 /// A request, as written.
@@ -55,7 +62,7 @@ pub struct Request {
     pub step: String,
     /// Tells it from an earlier one.
     pub nonce: String,
-    /// Which actor of the record asks; nothing of the name that is written.
+    /// Which actor of the record asks; nothing of the name that is written. [`UNKNOWN_ACTOR`] where the record has not said.
     pub asked_by: Option<String>,
 }
 
@@ -87,6 +94,12 @@ impl Request {
         }
     }
 
+    /// Whether the record has not said whose it is.
+    #[must_use]
+    pub fn is_of_nobody(&self) -> bool {
+        self.asked_by.as_deref() == Some(UNKNOWN_ACTOR)
+    }
+
     fn is(&self, handled: &HandledRequest) -> bool {
         (self.verb.word(), &self.attempt, &self.nonce) == (handled.verb.as_str(), &handled.attempt, &handled.nonce)
     }
@@ -95,7 +108,7 @@ impl Request {
 /// The request on the resource, if it is well-formed and was not looked at yet.
 #[must_use]
 pub fn pending(resource: &ModelDeployment, status: &ModelDeploymentStatus) -> Option<Request> {
-    let request = parse(resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?)?;
+    let request = on(resource)?;
     (!status.handled_request.as_ref().is_some_and(|it| request.is(it))).then_some(request)
 }
 
@@ -107,12 +120,26 @@ fn parse(text: &str) -> Option<Request> {
     short.then(|| Request { verb, attempt: attempt.into(), step: step.into(), nonce: nonce.into(), asked_by: None })
 }
 
-/// Who asks for what was not looked at yet, as the request says it: for the record alone, which makes an actor of it.
+/// Who asks, as the request says it: for the record alone, which makes an actor of it. Of what was looked at already only while the record
+/// has not done so.
 #[must_use]
 pub fn by(resource: &ModelDeployment) -> Option<&str> {
-    pending(resource, resource.status.as_ref().unwrap_or(&ModelDeploymentStatus::default()))?;
+    let request = on(resource)?;
+    let handled = resource.status.as_ref().and_then(|it| it.handled_request.as_ref()).filter(|it| request.is(it));
+    let is_named = handled.is_some_and(|it| it.asked_by.as_deref() != Some(UNKNOWN_ACTOR));
     let text = resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?;
-    text.splitn(5, '/').nth(4).filter(|by| !by.is_empty())
+    text.splitn(5, '/').nth(4).filter(|by| !by.is_empty() && !is_named)
+}
+
+/// Whether this is the request that is on the resource.
+#[must_use]
+pub fn is_on(resource: &ModelDeployment, handled: &HandledRequest) -> bool {
+    on(resource).is_some_and(|it| it.is(handled))
+}
+
+/// The request on the resource, if it is well-formed.
+fn on(resource: &ModelDeployment) -> Option<Request> {
+    parse(resource.metadata.annotations.as_ref()?.get(labels::REQUEST)?)
 }
 
 /// It goes into the status, where nothing long belongs, and nothing that could name a person.

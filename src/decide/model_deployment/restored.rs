@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::pass::Pass;
 use super::settle;
 use crate::api::model_deployment::{Cause, ModelDeploymentStatus};
-use crate::audit::{Entry, EntryKind};
+use crate::audit::{Entry, EntryKind, is_of_words};
 
 /// The decision that holds a revision; a later one about it that is none of these lets it go.
 pub(super) const HOLD_BACK: &str = "HoldBack";
@@ -43,12 +43,15 @@ pub fn must_ask(status: Option<&ModelDeploymentStatus>, lost: &[Entry]) -> bool 
 }
 
 /// The newest decision about a revision that took effect or may have, if it was to take the revision back and that
-/// is the revision's own fault.
+/// is the revision's own fault. What people have said of it since changes nothing of that.
 fn taken_back<'a>(history: &'a [Entry], revision: &str) -> Option<&'a Entry> {
     let given_up: BTreeSet<(&str, i64)> =
         history.iter().filter(|it| it.kind == EntryKind::Void).map(|it| (it.uid.as_str(), it.sequence)).collect();
     let about = |it: &&Entry| {
-        it.kind == EntryKind::Intent && it.revision == revision && !given_up.contains(&(it.uid.as_str(), it.sequence))
+        it.kind == EntryKind::Intent
+            && it.revision == revision
+            && !is_of_words(&it.decision)
+            && !given_up.contains(&(it.uid.as_str(), it.sequence))
     };
     let newest = history.iter().find(about)?;
     match newest.decision.as_str() {

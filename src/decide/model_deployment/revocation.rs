@@ -25,8 +25,8 @@ use crate::api::Weight;
 use crate::api::condition;
 use crate::api::duration::after;
 use crate::api::model_deployment::{
-    Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, RevisionRole,
-    RevisionStatus,
+    Attempt, AttemptState, Cause, EntryName, EntryRef, ModelDeploymentStatus, OnRevocation, Probation, Recall,
+    RevisionRole, RevisionStatus,
 };
 use crate::decide::EventType;
 use crate::decide::model_registry_entry::usage::used_by;
@@ -167,7 +167,9 @@ impl Pass<'_> {
         match (refuge, active) {
             (Some(refuge), _) if !takes_over => {
                 self.refuse(&stable.revision, Some(why.cause));
-                self.go_back(&refuge, why.cause, &why.message, request);
+                let recall =
+                    Recall { cause: why.cause, message: why.message.clone(), at: self.now, asked_by: String::new() };
+                self.go_back(&refuge, &recall, request);
             }
             (refuge, Some(attempt)) => self.leave_to(&attempt, stable, refuge, why, request),
             (_, None) => self.leave(stable, why),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::future::{join, try_join_all};
+use futures::future::{join_all, join3, try_join_all};
 
 use super::watches::suspend_of;
 use super::{ModelDeployments, key};
@@ -40,17 +40,16 @@ pub(super) struct People {
     pub(super) said: Result<BTreeMap<String, Said>, TrailError>,
 }
 
-/// Whether it is a yes to the entry as it is, or to a step of the attempt. The others may be many, and of long ago.
+/// Whether it is about the entry as it is, or about a step of the attempt. The others may be many, and of long ago.
 fn may_count(approval: &Approval, of_entry: Option<&str>, resource: &ModelDeployment) -> bool {
     let subject = &approval.spec.subject;
     let attempt = resource.status.as_ref().and_then(|it| it.attempt.as_ref());
-    let is_meant = match subject.kind {
+    match subject.kind {
         SubjectKind::ModelRegistryEntry => of_entry == Some(subject.digest.as_str()),
         SubjectKind::ModelDeployment => {
             attempt.is_some_and(|it| it.approvals.iter().any(|step| step.digest == subject.digest))
         }
-    };
-    is_meant && approval.spec.decision == ApprovalDecision::Approved
+    }
 }
 
 impl ModelDeployments {
@@ -76,7 +75,7 @@ impl ModelDeployments {
         ([of_entry, of_steps].concat(), self.approvals.guard().await)
     }
 
-    /// Who has approved what may count, and who asks for something, as the record names them; all are asked after at once, because a pass
+    /// Who has said what may count, and who asks for something, as the record names them; all are asked after at once, because a pass
     /// that takes weight away waits for that, too.
     pub(super) async fn people(
         &self,
@@ -86,13 +85,23 @@ impl ModelDeployments {
     ) -> People {
         let asks = async { self.trail.said(request::by(resource)?, None).await.ok().map(|it| it.actor) };
         let digest = entry.filter(|_| !approvals.is_empty()).map(|it| it.spec.digest());
-        let said = approvals.iter().filter(|it| may_count(it, digest.as_deref(), resource)).filter_map(|it| {
-            let uid = it.metadata.uid.as_ref()?;
-            let words = it.spec.comment.as_deref().map(|text| Words { uid, text });
-            Some(async move { Ok((uid.clone(), self.trail.said(&it.spec.approver, words).await?)) })
-        });
-        let (asks, said) = join(asks, try_join_all(said)).await;
-        People { asks, said: said.map(|it| it.into_iter().collect()) }
+        let meant = approvals.iter().filter(|it| may_count(it, digest.as_deref(), resource));
+        let (yes, no): (Vec<_>, Vec<_>) = meant.partition(|it| it.spec.decision == ApprovalDecision::Approved);
+        // Nothing rests on a no: for whose it is, nothing else waits.
+        let no = join_all(no.into_iter().filter_map(|it| self.said(it)));
+        let yes = try_join_all(yes.into_iter().filter_map(|it| self.said(it)));
+        let (asks, yes, no) = join3(asks, yes, no).await;
+        People { asks, said: yes.map(|yes| yes.into_iter().chain(no.into_iter().flatten()).collect()) }
+    }
+
+    /// Whose an Approval is, by its uid.
+    fn said<'a>(
+        &'a self,
+        approval: &'a Approval,
+    ) -> Option<impl Future<Output = Result<(String, Said), TrailError>> + 'a> {
+        let uid = approval.metadata.uid.as_ref()?;
+        let words = approval.spec.comment.as_deref().map(|text| Words { uid, text });
+        Some(async move { Ok((uid.clone(), self.trail.said(&approval.spec.approver, words).await?)) })
     }
 
     /// Names of the entries of the revisions that are alive, where they are revoked.

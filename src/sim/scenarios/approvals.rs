@@ -67,6 +67,18 @@ fn of_entries() -> Vec<Scenario> {
             .when(|_| true, reject("business", "carla"))
             .when(|it| it.is_stalled_by("ApprovalRejected"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
+        gated("rejected_and_taken_back")
+            .when(is_gating, approve("technical", "ben"))
+            .when(|_| true, reject("business", "carla"))
+            .when(|it| it.is_stalled_by("ApprovalRejected"), take_back("business"))
+            .when(|it| !it.is_stalled_by("ApprovalRejected"), approve("business", "carla"))
+            .until(|it| it.serves("churn-5")),
+        approved("rejected_on_the_way_by_one_who_had_approved")
+            .when(|it| it.is_at(Observing, "5%"), take_back("technical"))
+            .when(|_| true, reject("technical", "ben"))
+            .when(|it| it.is_stalled_by("ApprovalRejected") || it.serves("churn-5"), take_back("technical"))
+            .when(|_| true, approve("technical", "ben"))
+            .until(|it| it.serves("churn-5")),
         approved("approval_taken_back_on_the_way")
             .when(|it| it.is_at(Observing, "5%"), take_back("technical"))
             .when(|it| is_gating(it) || it.serves("churn-5"), approve("technical", "ben"))

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::gates::{condition, wait, weight};
 use super::world::{World, is_nothing};
-use crate::api::model_deployment::AttemptState;
+use crate::api::model_deployment::{AttemptState, RequestOutcome};
 use crate::audit::{Consent, Entry, EntryKind};
 
 fn consent(role: &str, by: &str) -> Consent {
@@ -73,6 +73,59 @@ fn what_nobody_asked_for_is_by_nobody_also_while_an_old_request_lies_there() {
     assert_eq!(intent(&world, "Promote").asked_by, "");
 }
 
+/// Each of these takes effect at once, whatever the record says.
+#[test]
+fn who_asked_while_the_record_was_silent_is_named_as_soon_as_it_answers() {
+    for (verb, decision) in [("pause", "Pause"), ("abort", "RollBack")] {
+        let mut world = at_five_percent();
+        world.trail_is_down();
+        world.request_at(verb, "0", "n1");
+        world.pass();
+        let asked_by = |world: &World| world.status().handled_request.unwrap().asked_by.unwrap();
+        assert_eq!(asked_by(&world), "unknown");
+        world.memory.trail_unavailable_since = None;
+        (0..3).for_each(|_| drop(world.pass()));
+        assert_eq!(
+            (intent(&world, decision).asked_by.as_str(), asked_by(&world).as_str()),
+            ("actor of jane", "actor of jane")
+        );
+        assert!(is_nothing(&world.pass()) || verb == "abort");
+    }
+}
+
+#[test]
+fn who_asked_before_another_did_is_not_known_any_more_and_is_nobody_else() {
+    let mut world = at_five_percent();
+    let id = world.attempt().id;
+    world.trail_is_down();
+    world.annotate(format!("pause/{id}/0/n1/jane"));
+    world.pass();
+    world.advance(5);
+    world.annotate(format!("abort/{id}/0/n2/max"));
+    world.pass();
+    world.advance(5);
+    world.annotate(format!("promote/{id}/0/n3/olga"));
+    world.pass();
+    assert_eq!(world.status().handled_request.unwrap().outcome, RequestOutcome::Refused);
+    let mut told_of_all = world.clone();
+    told_of_all.memory.trail_unavailable_since = None;
+    (0..3).for_each(|_| drop(told_of_all.pass()));
+    let asked_by = |world: &World| [intent(world, "Pause").asked_by, intent(world, "RollBack").asked_by];
+    assert_eq!(asked_by(&told_of_all), ["unknown", "unknown"], "olga has asked for neither");
+    assert_eq!(told_of_all.status().handled_request.unwrap().asked_by.unwrap(), "actor of olga");
+
+    let mut world = at_five_percent();
+    world.trail_is_down();
+    for request in ["pause/ID/0/n1/jane", "abort/ID/0/n2/max"] {
+        world.annotate(request.replace("ID", &id));
+        world.pass();
+        world.advance(5);
+    }
+    world.memory.trail_unavailable_since = None;
+    (0..3).for_each(|_| drop(world.pass()));
+    assert_eq!(asked_by(&world), ["unknown", "actor of max"]);
+}
+
 #[test]
 fn a_promotion_that_waits_for_pods_says_who_asked_for_it_when_it_comes_true() {
     let mut world = World::mid_canary();
@@ -106,8 +159,15 @@ fn while_nobody_can_say_who_has_approved_nothing_advances_and_the_way_back_does_
     world.request("abort", "n1");
     world.pass();
     assert_eq!(world.attempt().state, AttemptState::RollingBack);
+    world.advance(30);
     world.pass();
-    assert_eq!(intent(&world, "RollBack").decision, "RollBack", "the log itself takes entries");
+    assert!(
+        world.trail.told().iter().all(|it| !it.contains("RollBack")),
+        "the log takes entries: who asked may be known soon"
+    );
+    world.advance(30);
+    world.pass();
+    assert_eq!(intent(&world, "RollBack").asked_by, "unknown");
 }
 
 #[test]

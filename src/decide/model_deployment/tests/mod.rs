@@ -47,4 +47,5 @@ mod unwatched;
 mod vanished;
 mod verdicts;
 mod woken;
+mod words;
 mod world;

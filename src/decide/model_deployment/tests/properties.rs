@@ -114,6 +114,9 @@ proptest! {
         prop_assert!(world.trail.open().is_empty(), "{:#?}", world.trail.open());
         let numbers: Vec<i64> = (1..=world.status().sequence).collect();
         prop_assert_eq!(world.trail.numbers(), numbers);
+        for word in world.status().recorded_approvals.into_iter().flatten() {
+            prop_assert!(world.trail.names(&word.uid), "{word:#?} is not on the record");
+        }
     }
 
     #[test]
@@ -151,7 +154,7 @@ proptest! {
             if let Some(it) = status.probation.as_mut() {
                 it.exposed.iter_mut().for_each(|it| (it.since, it.until) = (at(1), (now % 2 == 0).then_some(at(2))));
                 it.verdicts.iter_mut().for_each(|it| it.time = at(3));
-                it.recall = (now % 3 == 0).then(|| Recall { cause: Cause::Reverted, message: String::new(), at: at(4) });
+                it.recall = (now % 3 == 0).then(|| Recall { cause: Cause::Reverted, message: String::new(), at: at(4), asked_by: String::new() });
             }
             if let Some(attempt) = status.attempt.as_mut() {
                 (attempt.state, attempt.entered_at) = (states[state], at(5));

@@ -96,6 +96,12 @@ impl Trail {
         self.intents().filter(|it| !self.is_void(it)).map(decision).collect()
     }
 
+    /// Whether something that took effect names an Approval.
+    pub(super) fn names(&self, approval: &str) -> bool {
+        let names = |it: &&Entry| it.consents.iter().any(|consent| consent.uid == approval);
+        self.intents().filter(|it| !self.is_void(it)).any(|it| names(&it))
+    }
+
     /// Outcomes and voids of decisions that the trail does not know, and outcomes of those it gave up.
     pub(super) fn open(&self) -> Vec<&Entry> {
         let unknown = |it: &&Entry| match self.intent(it) {

@@ -177,9 +177,9 @@ impl World {
             revoked: self.revoked(),
             approvals: self.approvals.clone(),
             guard: self.guard.clone(),
-            said: self.approvals.iter().map(said).collect(),
+            said: self.approvals.iter().filter(|_| self.people_unknown_since.is_none()).map(said).collect(),
             people_unknown_since: self.people_unknown_since,
-            asked_by: request::by(&self.resource).map(|by| format!("actor of {by}")),
+            asked_by: self.asker(),
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))
@@ -452,6 +452,14 @@ pub(super) fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 pub(super) fn guardrail() -> Value {
     json!({"name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
         "prometheus": {"query": "errors{revision=\"{{ revision }}\"}"}})
+}
+
+impl World {
+    /// What the record says of who asks.
+    fn asker(&self) -> Option<String> {
+        let answers = self.people_unknown_since.is_none() && self.memory.trail_unavailable_since.is_none();
+        request::by(&self.resource).filter(|_| answers).map(|by| format!("actor of {by}"))
+    }
 }
 
 /// What the record says of who gave an approval.

@@ -62,9 +62,14 @@ impl World {
     }
 
     fn word(&mut self, kind: &str, name: &str, uid: &str, digest: &str, (role, decision, by): (&str, &str, &str)) {
+        let what = if decision == "Rejected" { "rejection" } else { "approval" };
+        let mut approval_uid = format!("{what}-by-{by}");
+        while self.approvals.iter().any(|it| it.metadata.uid.as_ref() == Some(&approval_uid)) {
+            approval_uid.push_str("-too");
+        }
         let word = json!({
             "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
-            "metadata": {"name": crate::api::approval::name_of(name, role, digest), "uid": format!("approval-by-{by}")},
+            "metadata": {"name": crate::api::approval::name_of(name, role, digest), "uid": approval_uid},
             "spec": {"subject": {"kind": kind, "name": name, "uid": uid, "digest": digest},
                 "role": role, "decision": decision, "approver": by, "comment": format!("{by} has seen it")},
         });

@@ -1,0 +1,85 @@
+//! Who asked for a decision, for the record.
+//!
+//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). What may wait does, until it has. An abort and a
+//! pause do not: such a decision is somebody's whom nobody can name yet, `unknown` in status. As soon as the record
+//! answers, the request is still there to be asked about, and the decision, which is recorded only then, gets its actor. It stays unknown if
+//! another request has taken the place of that one meanwhile, or if the log takes entries and cannot say for a minute who that is.
+
+use std::time::Duration;
+
+use super::pass::Pass;
+use super::request::{self, Verb};
+use crate::api::duration::after;
+use crate::api::model_deployment::{Cause, HandledRequest, RequestOutcome, TrailNote};
+use crate::audit::{EntryKind, UNKNOWN_ACTOR};
+
+/// How long a decision waits for its actor once the log takes entries again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Pass<'_> {
+    /// What is decided in there was asked for by this actor.
+    pub(super) fn asked_for<T>(&mut self, by: Option<String>, decide: impl FnOnce(&mut Self) -> T) -> T {
+        self.asked_by = by.unwrap_or_default();
+        let decided = decide(self);
+        self.asked_by.clear();
+        decided
+    }
+
+    /// By whom the request on the resource is, if it says so.
+    pub(super) fn asker(&self) -> Option<String> {
+        let unknown = || request::by(self.resource).map(|_| UNKNOWN_ACTOR.to_owned());
+        self.observed.asked_by.clone().or_else(unknown)
+    }
+
+    /// Which actor asks for something to be taken back, if that is why.
+    pub(super) fn who_aborts(&self, cause: Cause) -> Option<String> {
+        self.asker().filter(|_| cause == Cause::Aborted)
+    }
+
+    /// What was carried out last, if nobody knows who asked for it and the request is still there to be asked about.
+    fn of_somebody(&self) -> Option<&HandledRequest> {
+        let handled = self.status.handled_request.as_ref()?;
+        let is_unknown = handled.asked_by.as_deref() == Some(UNKNOWN_ACTOR);
+        (is_unknown && request::is_on(self.resource, handled)).then_some(handled)
+    }
+
+    /// The record says by now who asked for what was carried out last: so do what was decided then, and not recorded yet.
+    pub(super) fn name_asker(&mut self) {
+        let Some(actor) = self.observed.asked_by.clone() else { return };
+        let Some(handled) = self.of_somebody().cloned() else { return };
+        let since = self.unnamed_since(&handled);
+        for note in self.status.unrecorded.iter_mut().filter(|it| Some(it.time) == since && is_unnamed(it, &handled)) {
+            note.asked_by.clone_from(&actor);
+        }
+        let probation = self.status.probation.as_mut().filter(|it| it.attempt == handled.attempt);
+        let recall = probation.and_then(|it| it.recall.as_mut()).filter(|it| it.asked_by == UNKNOWN_ACTOR);
+        if let Some(recall) = recall {
+            recall.asked_by.clone_from(&actor);
+        }
+        self.status.handled_request = Some(HandledRequest { asked_by: Some(actor), ..handled });
+    }
+
+    /// When what was asked for by this request was decided, if that is not recorded yet. Those of an earlier request are older, and
+    /// somebody else may have made it.
+    fn unnamed_since(&self, handled: &HandledRequest) -> Option<chrono::DateTime<chrono::Utc>> {
+        let of_attempt = |it: &&TrailNote| it.attempt == handled.attempt && is_unnamed(it, handled);
+        self.status.unrecorded.iter().filter(of_attempt).map(|it| it.time).max()
+    }
+
+    /// Until when what is not recorded waits for its actor.
+    pub(super) fn awaits_asker(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        let until = after(self.unnamed_since(self.of_somebody()?)?, PATIENCE);
+        (until > self.now).then_some(until)
+    }
+}
+
+/// Whether it was decided because of a request like this one, by nobody who is known.
+fn is_unnamed(note: &TrailNote, handled: &HandledRequest) -> bool {
+    let fits = match note.decision.as_str() {
+        "Pause" => handled.verb == Verb::Pause.word(),
+        "RollBack" | "Recall" => handled.verb == Verb::Abort.word(),
+        _ => false,
+    };
+    let is_done = handled.outcome == RequestOutcome::Done && note.kind == EntryKind::Intent;
+    fits && is_done && note.asked_by == UNKNOWN_ACTOR
+}
