@@ -67,6 +67,13 @@ fn of_entries() -> Vec<Scenario> {
             .when(|_| true, reject("business", "carla"))
             .when(|it| it.is_stalled_by("ApprovalRejected"), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
+        gated("rejected_and_left")
+            .when(is_gating, reject("business", "carla"))
+            .until(|it| it.is_stalled_by("ApprovalRejected")),
+        gated("rejected_and_taken_back_and_left")
+            .when(is_gating, reject("business", "carla"))
+            .when(|it| it.is_stalled_by("ApprovalRejected"), take_back("business"))
+            .until(|it| !it.is_stalled_by("ApprovalRejected")),
         gated("rejected_and_taken_back")
             .when(is_gating, approve("technical", "ben"))
             .when(|_| true, reject("business", "carla"))
