@@ -1,6 +1,7 @@
 //! One line of the log: what was decided about what, before it takes effect.
 
 pub mod line;
+mod plain;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

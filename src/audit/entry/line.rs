@@ -7,61 +7,61 @@ use chrono::{DateTime, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Consent, Decided, Entry, EntryKind};
+use super::{Consent, Decided, Entry, EntryKind, plain};
 
 /// An entry as it is written. Its fields are in the order of their names, and none is a number: what serde writes is canonical.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     #[serde(borrow)]
-    asked_by: Cow<'a, str>,
+    pub(super) asked_by: Cow<'a, str>,
     #[serde(borrow)]
-    attempt: Cow<'a, str>,
-    consents: Cow<'a, [Consent]>,
+    pub(super) attempt: Cow<'a, str>,
+    pub(super) consents: Cow<'a, [Consent]>,
     #[serde(borrow)]
-    decision: Cow<'a, str>,
+    pub(super) decision: Cow<'a, str>,
     #[serde(borrow)]
-    id: Cow<'a, str>,
+    pub(super) id: Cow<'a, str>,
     #[serde(borrow)]
-    lease_epoch: Cow<'a, str>,
+    pub(super) lease_epoch: Cow<'a, str>,
     #[serde(borrow)]
-    measurements: Cow<'a, str>,
+    pub(super) measurements: Cow<'a, str>,
     #[serde(borrow)]
-    operator: Cow<'a, str>,
+    pub(super) operator: Cow<'a, str>,
     #[serde(borrow)]
-    policy: Cow<'a, str>,
+    pub(super) policy: Cow<'a, str>,
     #[serde(borrow)]
-    reason: Cow<'a, str>,
+    pub(super) reason: Cow<'a, str>,
     #[serde(borrow)]
-    revision: Cow<'a, str>,
+    pub(super) revision: Cow<'a, str>,
     #[serde(borrow)]
-    sequence: Cow<'a, str>,
+    pub(super) sequence: Cow<'a, str>,
     #[serde(borrow)]
-    subject: Subject<'a>,
-    time: DateTime<Utc>,
+    pub(super) subject: Subject<'a>,
+    pub(super) time: DateTime<Utc>,
     #[serde(rename = "type")]
-    kind: EntryKind,
+    pub(super) kind: EntryKind,
     #[serde(borrow)]
-    version: Cow<'a, str>,
+    pub(super) version: Cow<'a, str>,
     #[serde(borrow)]
-    weight: Cow<'a, str>,
+    pub(super) weight: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Subject<'a> {
+pub(super) struct Subject<'a> {
     #[serde(borrow)]
-    generation: Cow<'a, str>,
+    pub(super) generation: Cow<'a, str>,
     #[serde(borrow)]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(borrow)]
-    name: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
     #[serde(borrow)]
-    namespace: Cow<'a, str>,
+    pub(super) namespace: Cow<'a, str>,
     #[serde(borrow)]
-    spec_digest: Cow<'a, str>,
+    pub(super) spec_digest: Cow<'a, str>,
     #[serde(borrow)]
-    uid: Cow<'a, str>,
+    pub(super) uid: Cow<'a, str>,
 }
 
 /// The form of an entry: another one is another number.
@@ -102,11 +102,15 @@ impl Line<'_> {
         }
     }
 
+    /// Whether its numbers are written as an entry's are.
+    pub(super) fn has_plain_numbers(&self) -> bool {
+        [&self.lease_epoch, &self.sequence, &self.subject.generation].into_iter().all(|it| is_plain(it))
+    }
+
     /// Whether it is written as an entry is, if it is this line and has been checked: then of the entry, the same would be written as
     /// of what was read, but for its numbers.
     fn is_canonical(&self, line: &[u8]) -> bool {
-        let numbers = [&self.lease_epoch, &self.sequence, &self.subject.generation];
-        numbers.into_iter().all(|it| is_plain(it)) && Rest(line).matches(self)
+        self.has_plain_numbers() && Rest(line).matches(self)
     }
 }
 
@@ -174,7 +178,7 @@ impl Serialize for Entry {
 
 /// Why a line is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum NoEntry {
+pub(super) enum NoEntry {
     #[error("its version is {0}; this is a program for version {VERSION}")]
     Version(String),
     #[error("{0} is no whole number")]
@@ -236,6 +240,10 @@ impl Entry {
 pub fn examine<T>(line: &[u8], look: impl FnOnce(Decided<'_>) -> T) -> serde_json::Result<(T, bool)> {
     // The text is looked at as a whole, which is faster than string by string.
     let text = std::str::from_utf8(line).map_err(serde_json::Error::custom)?;
+    if let Some(read) = plain::read(text) {
+        let numbers = read.check().map_err(serde_json::Error::custom)?;
+        return Ok((look(read.decided(&numbers)), read.has_plain_numbers()));
+    }
     let read: Line<'_> = serde_json::from_str(text)?;
     let numbers = read.check().map_err(serde_json::Error::custom)?;
     Ok((look(read.decided(&numbers)), read.is_canonical(line)))
@@ -300,7 +308,8 @@ mod tests {
             at in any::<prop::sample::Index>(), by in prop::sample::select(vec![" ", "0", "+", "\\u0053", "\\/", "1", "Z", "\n", ""]), over in 0..2_usize,
         ) {
             let consent = Consent { actor: "a".into(), comment: "Sure/".into(), role: "risk".into(), uid: "u".into() };
-            let mut line = Entry { consents: vec![consent], ..entry() }.line().unwrap();
+            let consents = if at.index(2) == 0 { vec![consent] } else { Vec::new() };
+            let mut line = Entry { consents, ..entry() }.line().unwrap();
             let at = at.index(line.len() + 1);
             line.splice(at..(at + over).min(line.len()), by.bytes());
             let read = serde_json::from_slice::<Entry>(&line);
