@@ -79,7 +79,9 @@ pub struct ModelDeployments {
     desk: Desk,
     trail: Arc<dyn Trail>,
     /// Since when the record does not say who has approved, by the deployment's uid.
-    people_unknown: Mutex<HashMap<String, DateTime<Utc>>>,
+    approvers_unknown: Unknown,
+    /// Since when it does not say who asks for something.
+    asker_unknown: Unknown,
     settings: Settings,
     clock: Clock,
 }
@@ -98,23 +100,28 @@ impl ModelDeployments {
     }
 }
 
-impl ModelDeployments {
-    /// Since when decisions that rest on approvals cannot be recorded, because nobody can say whose those are.
-    fn people_unknown_since(
+/// Since when the record does not say who somebody is, by the deployment's uid.
+#[derive(Default)]
+struct Unknown(Mutex<HashMap<String, DateTime<Utc>>>);
+
+impl Unknown {
+    /// Since when, if it does not now; said once in the operator's log.
+    fn since(
         &self,
         resource: &ModelDeployment,
         error: Option<&TrailError>,
+        who: &str,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-        let mut unknown = self.people_unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unknown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(error) = error else {
             unknown.remove(uid);
             return None;
         };
         let since = unknown.entry(uid.to_owned()).or_insert_with(|| {
             let (namespace, name) = key(resource);
-            tracing::warn!(namespace, name, %error, "the audit log does not say who has approved; what rests on that waits");
+            tracing::warn!(namespace, name, %error, "the audit log does not say who {who}");
             now
         });
         Some(*since)
@@ -139,12 +146,19 @@ impl Machine for ModelDeployments {
         let entry = self.entry(&resource);
         let (approvals, guard) = self.approvals(&resource, entry.as_deref()).await;
         let people = self.people(&resource, entry.as_deref(), &approvals).await;
-        let people_unknown_since = self.people_unknown_since(&resource, people.said.as_ref().err(), now);
+        let approvers = people.said.as_ref().err();
+        let people_unknown_since = self.approvers_unknown.since(&resource, approvers, "has approved", now);
+        let trail_unavailable_since =
+            memory.trail_outage.filter(|outage| outage.last_tried.elapsed() < TRAIL_REST).map(|outage| outage.since);
+        // While nothing can be recorded, nothing waits for that.
+        let asker = people.asks.as_ref().err().filter(|_| trail_unavailable_since.is_none());
+        let asker_unknown_since = self.asker_unknown.since(&resource, asker, "asks for something", now);
         Ok(Observed {
             entry,
             approvals,
             guard,
-            asked_by: people.asks,
+            asked_by: people.asks.unwrap_or_default(),
+            asker_unknown_since,
             said: people.said.unwrap_or_default(),
             people_unknown_since,
             revoked: self.revoked(&resource),
@@ -160,10 +174,7 @@ impl Machine for ModelDeployments {
             memory: Memory {
                 lease_epoch: memory.lease_epoch,
                 lost: memory.lost.clone(),
-                trail_unavailable_since: memory
-                    .trail_outage
-                    .filter(|outage| outage.last_tried.elapsed() < TRAIL_REST)
-                    .map(|outage| outage.since),
+                trail_unavailable_since,
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.clone(),
             },

@@ -1,9 +1,9 @@
 //! An entry's line in its plainest form, which is that of nearly all, read without a parser.
 //!
 //! A parser has to be ready for everything that JSON may be, and then what it has read has to be written again to know whether it was in
-//! the one form that an entry has. Here it is the other way round: what is not exactly that form, with nothing in it that is written
-//! otherwise than it is meant (a quotation mark in a reason, say), and with no approvals, is left to the parser. What is told of a line is the same either
-//! way.
+//! the one form that an entry has. Here a line is compared with that form from the beginning. It is read here if it has exactly that form, if nothing in
+//! it is written otherwise than it is meant (as a quotation mark in a reason is), and if it names no approvals. Any other is
+//! left to the parser. What is told of a line is the same either way.
 
 use std::borrow::Cow;
 

@@ -1,11 +1,13 @@
 //! Who asked for a decision, for the record.
 //!
-//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). What may wait does, until it has. An abort and a
-//! pause do not: such a decision is somebody's whom nobody can name yet, `unknown` in status. As soon as the record
-//! answers, the request is still there to be asked about, and the decision, which is recorded only then, gets its actor. It stays unknown if
-//! another request has taken the place of that one meanwhile, or if the log takes entries and cannot say for a minute who that is.
+//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). No request waits for that: until
+//! then it is somebody's whom nobody can name, `unknown` in status. An abort or a pause while the log does not answer is recorded later. By then
+//! the request is still there to be asked about, and gets its actor, for which what is not recorded waits up to a minute once the log takes
+//! entries again. It stays unknown if another request has taken the place of that one meanwhile.
 
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::pass::Pass;
 use super::request::{self, Verb};
@@ -47,9 +49,15 @@ impl Pass<'_> {
     pub(super) fn name_asker(&mut self) {
         let Some(actor) = self.observed.asked_by.clone() else { return };
         let Some(handled) = self.of_somebody().cloned() else { return };
-        let since = self.unnamed_since(&handled);
-        for note in self.status.unrecorded.iter_mut().filter(|it| Some(it.time) == since && is_unnamed(it, &handled)) {
-            note.asked_by.clone_from(&actor);
+        // Those of an earlier request, which somebody else may have made, are older. What is given up beside what was asked for
+        // is noted before that, and what is behind it was asked for earlier.
+        let last =
+            self.status.unrecorded.iter().rposition(|it| is_unnamed(it, &handled) && it.attempt == handled.attempt);
+        let until = last.and_then(|it| Some((it, self.status.unrecorded.get(it)?.time)));
+        for (at, note) in self.status.unrecorded.iter_mut().enumerate().filter(|(_, it)| is_unnamed(it, &handled)) {
+            if until.is_some_and(|(last, time)| at <= last && note.time == time) {
+                note.asked_by.clone_from(&actor);
+            }
         }
         let probation = self.status.probation.as_mut().filter(|it| it.attempt == handled.attempt);
         let recall = probation.and_then(|it| it.recall.as_mut()).filter(|it| it.asked_by == UNKNOWN_ACTOR);
@@ -59,17 +67,12 @@ impl Pass<'_> {
         self.status.handled_request = Some(HandledRequest { asked_by: Some(actor), ..handled });
     }
 
-    /// When what was asked for by this request was decided, if that is not recorded yet. Those of an earlier request are older, and
-    /// somebody else may have made it.
-    fn unnamed_since(&self, handled: &HandledRequest) -> Option<chrono::DateTime<chrono::Utc>> {
-        let of_attempt = |it: &&TrailNote| it.attempt == handled.attempt && is_unnamed(it, handled);
-        self.status.unrecorded.iter().filter(of_attempt).map(|it| it.time).max()
-    }
-
     /// Until when what is not recorded waits for its actor.
-    pub(super) fn awaits_asker(&self) -> Option<chrono::DateTime<chrono::Utc>> {
-        let until = after(self.unnamed_since(self.of_somebody()?)?, PATIENCE);
-        (until > self.now).then_some(until)
+    pub(super) fn awaits_asker(&self) -> Option<DateTime<Utc>> {
+        let until = after(self.observed.asker_unknown_since?, PATIENCE);
+        let handled = self.of_somebody()?;
+        let awaited = self.status.unrecorded.iter().any(|it| is_unnamed(it, handled));
+        (awaited && until > self.now).then_some(until)
     }
 }
 

@@ -19,10 +19,9 @@
 use chrono::{DateTime, Utc};
 
 use super::capacity::is_short;
-use super::pass::{Pass, TRAIL_RETRY};
+use super::pass::Pass;
 use super::request::{self, Request, Verb};
 use crate::api::Weight;
-use crate::api::duration::after;
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
 use crate::decide::EventType;
@@ -105,11 +104,6 @@ impl Pass<'_> {
         match objection {
             Some(why) => {
                 self.refuse_request(&request, &why);
-                None
-            }
-            // What may wait does, until the record says whose it is.
-            None if request.is_of_nobody() && !request.verb.is_urgent() => {
-                self.look_again(after(self.now, TRAIL_RETRY));
                 None
             }
             None => Some(request),

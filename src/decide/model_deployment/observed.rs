@@ -39,6 +39,8 @@ pub struct Observed {
     pub people_unknown_since: Option<DateTime<Utc>>,
     /// Which actor of the record the request on the resource is by.
     pub asked_by: Option<String>,
+    /// Since when the record takes entries, as far as is known, and does not say that.
+    pub asker_unknown_since: Option<DateTime<Utc>>,
     /// Contents of the ConfigMaps that the template refers to; `None` where there is none.
     pub config_maps: BTreeMap<String, Option<ConfigMapContent>>,
     /// ConfigMaps that the spec refers to and the API server does not hand out, with what it says: whether they

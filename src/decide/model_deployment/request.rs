@@ -43,12 +43,6 @@ impl Verb {
             Self::Retry => "retry",
         }
     }
-
-    /// Whether it takes effect whatever else is the case: to hold, and to take back, is never wrong.
-    #[must_use]
-    pub fn is_urgent(self) -> bool {
-        matches!(self, Self::Abort | Self::Pause)
-    }
 }
 
 /// A request, as written.
@@ -92,12 +86,6 @@ impl Request {
             outcome,
             message,
         }
-    }
-
-    /// Whether the record has not said whose it is.
-    #[must_use]
-    pub fn is_of_nobody(&self) -> bool {
-        self.asked_by.as_deref() == Some(UNKNOWN_ACTOR)
     }
 
     fn is(&self, handled: &HandledRequest) -> bool {

@@ -30,8 +30,8 @@ use crate::decide::approval::{self, Word};
 const RETRACTED: &str = "ApprovalRetracted";
 /// How long an Approval is missed before it is gone: a new leader's watches are not at the same point.
 const MISSED_FOR: Duration = Duration::from_secs(10);
-/// Words that are remembered although they have no effect at present, the newest ones.
-const MOST_REMEMBERED: usize = 16;
+/// Rejections that are remembered although they have no effect at present, the newest ones.
+const MOST_ASLEEP: usize = 16;
 
 /// What is to be recorded.
 enum News {
@@ -44,8 +44,7 @@ impl Pass<'_> {
     pub(super) fn remember_words(&mut self, consents: &[Consent]) {
         for consent in consents {
             let known = self.status.recorded_approvals.get_or_insert_default();
-            let of_it = |it: &&Approval| it.metadata.uid.as_deref() == Some(&consent.uid);
-            let approval = self.observed.approvals.iter().map(AsRef::as_ref).find(of_it);
+            let approval = self.observed.approvals.iter().map(AsRef::as_ref).find(|it| is_there(it, &consent.uid));
             let is_new = known.iter().all(|it| it.uid != consent.uid);
             known.extend(approval.filter(|_| is_new).map(|approval| recorded(approval, consent)));
         }
@@ -53,7 +52,10 @@ impl Pass<'_> {
 
     /// Records what has been said, or taken back, that no decision rests on. After everything else of the pass, and not beside it.
     pub(super) fn record_words(&mut self) {
-        if self.status.recorded_approvals.is_none() && self.somebody_is_asked() {
+        // With something else that is written.
+        let is_new =
+            self.resource.status.as_ref().map(|it| it.observed_generation) != self.resource.metadata.generation;
+        if self.status.recorded_approvals.is_none() && is_new && self.somebody_is_asked() {
             self.status.recorded_approvals = Some(Vec::new());
         }
         let is_no = |it: &Approval| it.spec.decision == ApprovalDecision::Rejected;
@@ -71,6 +73,7 @@ impl Pass<'_> {
         }
         // A CRD that is older than the operator drops what is remembered: then each pass would record it anew.
         if self.resource.status.as_ref().is_none_or(|it| it.recorded_approvals.is_none()) {
+            self.status.recorded_approvals.get_or_insert_default();
             return;
         }
         match news {
@@ -94,9 +97,14 @@ impl Pass<'_> {
     fn forget_words(&mut self) {
         let mut words = self.status.recorded_approvals.take();
         if let Some(words) = words.as_mut() {
-            words.retain(|it| self.is_in_question(&it.subject) || self.may_count_again(it));
-            let too_many = words.len().saturating_sub(MOST_REMEMBERED);
-            words.drain(..too_many);
+            let asleep = |it: &RecordedApproval| !self.is_in_question(&it.subject);
+            words.retain(|it| !asleep(it) || self.may_count_again(it));
+            let mut too_many = words.iter().filter(|it| asleep(it)).count().saturating_sub(MOST_ASLEEP);
+            words.retain(|it| {
+                let goes = too_many > 0 && asleep(it);
+                too_many = too_many.saturating_sub(usize::from(goes));
+                !goes
+            });
         }
         self.status.recorded_approvals = words;
     }
@@ -152,9 +160,7 @@ impl Pass<'_> {
     }
 
     fn is_seen(&self, word: &RecordedApproval) -> bool {
-        let is_it =
-            |it: &Approval| it.metadata.uid.as_deref() == Some(&word.uid) && it.metadata.deletion_timestamp.is_none();
-        self.observed.approvals.iter().any(|it| is_it(it))
+        self.observed.approvals.iter().any(|it| is_there(it, &word.uid))
     }
 
     /// What is to be recorded first.
@@ -230,6 +236,11 @@ impl Pass<'_> {
         let RecordedApproval { actor, comment, role, uid, .. } = word.clone();
         self.record(&TrailNote { measurements: String::new(), ..note }, vec![Consent { actor, comment, role, uid }]);
     }
+}
+
+/// Whether it is this one, and nobody has deleted it.
+fn is_there(approval: &Approval, uid: &str) -> bool {
+    approval.metadata.uid.as_deref() == Some(uid) && approval.metadata.deletion_timestamp.is_none()
 }
 
 /// What status keeps of an Approval that is on the record.

@@ -34,8 +34,8 @@ pub(super) struct ConfigMaps {
 
 /// People, as the record names them.
 pub(super) struct People {
-    /// Who asks for something; for that nobody waits, it may be for a way back.
-    pub(super) asks: Option<String>,
+    /// Who asks for something, if somebody does; for that nobody waits, it may be for a way back.
+    pub(super) asks: Result<Option<String>, TrailError>,
     /// By the Approval's uid. `Err`: nothing that rests on them can be recorded.
     pub(super) said: Result<BTreeMap<String, Said>, TrailError>,
 }
@@ -83,11 +83,14 @@ impl ModelDeployments {
         entry: Option<&ModelRegistryEntry>,
         approvals: &[Arc<Approval>],
     ) -> People {
-        let asks = async { self.trail.said(request::by(resource)?, None).await.ok().map(|it| it.actor) };
+        let asks = async {
+            let Some(by) = request::by(resource) else { return Ok(None) };
+            self.trail.said(by, None).await.map(|it| Some(it.actor))
+        };
         let digest = entry.filter(|_| !approvals.is_empty()).map(|it| it.spec.digest());
         let meant = approvals.iter().filter(|it| may_count(it, digest.as_deref(), resource));
         let (yes, no): (Vec<_>, Vec<_>) = meant.partition(|it| it.spec.decision == ApprovalDecision::Approved);
-        // Nothing rests on a no: for whose it is, nothing else waits.
+        // Nothing rests on a no: for whose it is, nothing else waits, and it is asked again.
         let no = join_all(no.into_iter().filter_map(|it| self.said(it)));
         let yes = try_join_all(yes.into_iter().filter_map(|it| self.said(it)));
         let (asks, yes, no) = join3(asks, yes, no).await;

@@ -3,7 +3,6 @@
 mod trim;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -20,7 +19,7 @@ use self::trim::{
 use super::contents::Contents;
 use super::desk::Desk;
 use super::sources::Sources;
-use super::{MetricSource, ModelDeployments};
+use super::{MetricSource, ModelDeployments, Unknown};
 use crate::api::approval::{Approval, SubjectKind};
 use crate::api::condition;
 use crate::api::labels;
@@ -96,7 +95,8 @@ pub fn register(
         namespaces: registration.watches.add_namespaces(namespaces),
         desk: Desk::new(Sources::new(registration.client.clone(), metrics), queue.waker()),
         trail: registration.trail(),
-        people_unknown: Mutex::default(),
+        approvers_unknown: Unknown::default(),
+        asker_unknown: Unknown::default(),
         settings,
         clock: registration.clock(),
     };

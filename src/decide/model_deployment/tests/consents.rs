@@ -93,6 +93,25 @@ fn who_asked_while_the_record_was_silent_is_named_as_soon_as_it_answers() {
     }
 }
 
+/// However long it was silent: it takes entries first, and says who people are a moment later.
+#[test]
+fn who_asked_is_waited_for_when_the_log_takes_entries_again() {
+    let mut world = at_five_percent();
+    world.trail_is_down();
+    world.request("abort", "n1");
+    world.pass();
+    world.advance(600);
+    world.memory.trail_unavailable_since = None;
+    world.people_unknown_since = Some(world.now);
+    let waits = world.pass().requeue.unwrap();
+    assert!(waits <= std::time::Duration::from_secs(10), "{waits:?}");
+    assert!(world.trail.told().iter().all(|it| !it.contains("RollBack")));
+    world.advance(10);
+    world.people_unknown_since = None;
+    world.pass();
+    assert_eq!(intent(&world, "RollBack").asked_by, "actor of jane");
+}
+
 #[test]
 fn who_asked_before_another_did_is_not_known_any_more_and_is_nobody_else() {
     let mut world = at_five_percent();
@@ -156,6 +175,7 @@ fn while_nobody_can_say_who_has_approved_nothing_advances_and_the_way_back_does_
     assert_eq!(weight(&world), "5%");
     let (holds, reason) = condition(&world, "Ready");
     assert_eq!((holds, reason.as_str()), (false, "AuditUnavailable"));
+    world.people_unknown_since = Some(world.now);
     world.request("abort", "n1");
     world.pass();
     assert_eq!(world.attempt().state, AttemptState::RollingBack);

@@ -232,6 +232,35 @@ fn a_rejection_that_nobody_was_held_to_holds_and_is_nobodys() {
     assert_eq!(noted(&world), ["Reject rejection-by-carla 0%"]);
 }
 
+/// A finalizer of somebody's, say.
+#[test]
+fn an_approval_that_takes_long_to_be_deleted_is_gone_once() {
+    let mut world = at_five_percent();
+    let carla = world.approvals.iter_mut().find(|it| it.spec.approver == "carla").unwrap();
+    let now = k8s_openapi::jiff::Timestamp::from_second(world.now.timestamp()).unwrap();
+    std::sync::Arc::make_mut(carla).metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
+    (0..5).for_each(|_| notices(&mut world));
+    assert_eq!(noted(&world), ["Retract approval-by-carla 5%"]);
+}
+
+/// However many there are: what is in question is never forgotten.
+#[test]
+fn twenty_steps_that_are_rejected_are_noted_once_each() {
+    let mut world = World::serving();
+    let step = |it: u8| json!({"weight": format!("{}%", it + 1), "approval": {"role": format!("role-{}", char::from(b'a' + it))}});
+    world.steps((0..20).map(step).collect());
+    world.deploy("churn-2");
+    (0..4).for_each(|_| drop(world.pass()));
+    let asked = world.attempt().approvals;
+    assert_eq!(asked.len(), 20);
+    for (at, step) in asked.iter().enumerate() {
+        world.says_of(step, "Rejected", &format!("person-{at}"));
+    }
+    (0..12).for_each(|_| notices(&mut world));
+    assert_eq!((noted(&world).len(), remembered(&world).len()), (20, 20));
+}
+
 /// The field of a CRD that is older than the operator.
 #[test]
 fn what_is_not_remembered_is_not_recorded_again_and_again() {

@@ -180,6 +180,7 @@ impl World {
             said: self.approvals.iter().filter(|_| self.people_unknown_since.is_none()).map(said).collect(),
             people_unknown_since: self.people_unknown_since,
             asked_by: self.asker(),
+            asker_unknown_since: self.people_unknown_since,
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))

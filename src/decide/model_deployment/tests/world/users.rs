@@ -1,6 +1,7 @@
 //! What users do, and whoever else edits what is not theirs.
 
 use super::*;
+use crate::api::model_deployment::StepToApprove;
 
 impl World {
     pub(in crate::decide::model_deployment::tests) fn edit(&mut self, change: impl FnOnce(&mut ModelDeploymentSpec)) {
@@ -57,7 +58,16 @@ impl World {
 
     /// Somebody says of the next step that is to be approved.
     pub(in crate::decide::model_deployment::tests) fn says_of_step(&mut self, decision: &str, by: &str) {
-        let (uid, step) = (self.resource.metadata.uid.clone().unwrap(), self.attempt().approvals.remove(0));
+        self.says_of(&self.attempt().approvals.remove(0), decision, by);
+    }
+
+    pub(in crate::decide::model_deployment::tests) fn says_of(
+        &mut self,
+        step: &StepToApprove,
+        decision: &str,
+        by: &str,
+    ) {
+        let uid = self.resource.metadata.uid.clone().unwrap();
         self.word("ModelDeployment", "churn", &uid, &step.digest, (&step.role, decision, by));
     }
 
