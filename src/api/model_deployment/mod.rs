@@ -30,7 +30,8 @@ pub use rollout::{OnOutage, OutageAction, Rollout, Shadow, Step, StepApproval};
 pub use stable_watch::{StableBreachAction, StableWatch};
 pub use status::{
     Attempt, AttemptState, Cause, EntryName, EntryRef, HandledRequest, ModelDeploymentStatus, Phase, Proven,
-    RecordedApproval, RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove, TakenBack, TrailNote,
+    RecordedApproval, RecordedSubject, RequestOutcome, RevisionRole, RevisionStatus, RouteContest, StepToApprove,
+    TakenBack, TrailNote,
 };
 pub use traffic::{Gateway, Traffic};
 pub use used_for::UsedFor;

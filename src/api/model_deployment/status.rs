@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Exposure, Probation, StableWatch, UsedFor, Verdict};
-use crate::api::approval::{ApprovalDecision, ApprovalSubject};
+use crate::api::approval::{ApprovalDecision, ApprovalSubject, SubjectKind};
 use crate::api::{Condition, Weight};
 use crate::audit::EntryKind;
 
@@ -397,7 +397,7 @@ pub struct RecordedApproval {
     /// The Approval's uid.
     pub uid: String,
     /// What it is about: an entry, or a step of this deployment.
-    pub subject: ApprovalSubject,
+    pub subject: RecordedSubject,
     /// In which role.
     pub role: String,
     /// What it says.
@@ -410,6 +410,27 @@ pub struct RecordedApproval {
     /// Since when it is not seen any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_since: Option<DateTime<Utc>>,
+}
+
+/// What an Approval that is on the audit log is about: as its `spec.subject`.
+// Without its rules: in a list that has no end they would cost more than the API server allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedSubject {
+    /// An entry, or the deployment of which a step is meant.
+    pub kind: SubjectKind,
+    /// Its `metadata.name`.
+    pub name: String,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Of the entry's spec, or of the step.
+    pub digest: String,
+}
+
+impl From<&ApprovalSubject> for RecordedSubject {
+    fn from(it: &ApprovalSubject) -> Self {
+        Self { kind: it.kind, name: it.name.clone(), uid: it.uid.clone(), digest: it.digest.clone() }
+    }
 }
 
 /// A decision that still has to be recorded.

@@ -18,9 +18,9 @@
 use std::time::Duration;
 
 use super::pass::{Pass, TRAIL_RETRY};
-use crate::api::approval::{ApprovalDecision, ApprovalSubject, SubjectKind, name_of};
+use crate::api::approval::{ApprovalDecision, SubjectKind, name_of};
 use crate::api::duration::after;
-use crate::api::model_deployment::{EntryRef, RecordedApproval, StepToApprove, TrailNote};
+use crate::api::model_deployment::{EntryRef, RecordedApproval, RecordedSubject, StepToApprove, TrailNote};
 use crate::api::{Approval, ModelRegistryEntry, Weight};
 use crate::audit::{Consent, REJECT, RETRACT};
 use crate::decide::EventType;
@@ -110,7 +110,7 @@ impl Pass<'_> {
     }
 
     /// Whether it is of the entry that the spec names and that does not serve yet, or of a step ahead. Of an entry that is away nobody knows.
-    fn is_in_question(&self, subject: &ApprovalSubject) -> bool {
+    fn is_in_question(&self, subject: &RecordedSubject) -> bool {
         match subject.kind {
             SubjectKind::ModelRegistryEntry => {
                 let is_it = |it: &ModelRegistryEntry| {
@@ -155,7 +155,7 @@ impl Pass<'_> {
     }
 
     /// Whether anything is known of Approvals about it: nobody looks for those of an entry that is away.
-    fn is_known(&self, subject: &ApprovalSubject) -> bool {
+    fn is_known(&self, subject: &RecordedSubject) -> bool {
         subject.kind == SubjectKind::ModelDeployment || self.observed.entry.is_some()
     }
 
@@ -246,6 +246,6 @@ fn is_there(approval: &Approval, uid: &str) -> bool {
 /// What status keeps of an Approval that is on the record.
 fn recorded(approval: &Approval, consent: &Consent) -> RecordedApproval {
     let Consent { actor, comment, role, uid } = consent.clone();
-    let (subject, decision) = (approval.spec.subject.clone(), approval.spec.decision);
+    let (subject, decision) = (RecordedSubject::from(&approval.spec.subject), approval.spec.decision);
     RecordedApproval { uid, subject, role, decision, actor, comment, missed_since: None }
 }
