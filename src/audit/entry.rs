@@ -1,7 +1,6 @@
 //! One line of the log: what was decided about what, before it takes effect.
 
 pub mod line;
-mod plain;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -92,7 +91,7 @@ pub struct Consent {
     pub uid: String,
 }
 
-/// Stands for an actor where the record does not say, and then did not say in time, who that is.
+/// Stands for an actor while the record does not say who that is, or where it did not in time.
 pub const UNKNOWN_ACTOR: &str = "unknown";
 
 /// The decision that notes that somebody says no.

@@ -1,5 +1,7 @@
 //! An entry as it is written: a line of canonical JSON.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -7,61 +9,61 @@ use chrono::{DateTime, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Consent, Decided, Entry, EntryKind, plain};
+use super::{Consent, Decided, Entry, EntryKind};
 
 /// An entry as it is written. Its fields are in the order of their names, and none is a number: what serde writes is canonical.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Line<'a> {
+struct Line<'a> {
     #[serde(borrow)]
-    pub(super) asked_by: Cow<'a, str>,
+    asked_by: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) attempt: Cow<'a, str>,
-    pub(super) consents: Cow<'a, [Consent]>,
+    attempt: Cow<'a, str>,
+    consents: Cow<'a, [Consent]>,
     #[serde(borrow)]
-    pub(super) decision: Cow<'a, str>,
+    decision: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) id: Cow<'a, str>,
+    id: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) lease_epoch: Cow<'a, str>,
+    lease_epoch: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) measurements: Cow<'a, str>,
+    measurements: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) operator: Cow<'a, str>,
+    operator: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) policy: Cow<'a, str>,
+    policy: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) reason: Cow<'a, str>,
+    reason: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) revision: Cow<'a, str>,
+    revision: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) sequence: Cow<'a, str>,
+    sequence: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) subject: Subject<'a>,
-    pub(super) time: DateTime<Utc>,
+    subject: Subject<'a>,
+    time: DateTime<Utc>,
     #[serde(rename = "type")]
-    pub(super) kind: EntryKind,
+    kind: EntryKind,
     #[serde(borrow)]
-    pub(super) version: Cow<'a, str>,
+    version: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) weight: Cow<'a, str>,
+    weight: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Subject<'a> {
+struct Subject<'a> {
     #[serde(borrow)]
-    pub(super) generation: Cow<'a, str>,
+    generation: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) kind: Cow<'a, str>,
+    kind: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) name: Cow<'a, str>,
+    name: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) namespace: Cow<'a, str>,
+    namespace: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) spec_digest: Cow<'a, str>,
+    spec_digest: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) uid: Cow<'a, str>,
+    uid: Cow<'a, str>,
 }
 
 /// The form of an entry: another one is another number.
@@ -103,7 +105,7 @@ impl Line<'_> {
     }
 
     /// Whether its numbers are written as an entry's are.
-    pub(super) fn has_plain_numbers(&self) -> bool {
+    fn has_plain_numbers(&self) -> bool {
         [&self.lease_epoch, &self.sequence, &self.subject.generation].into_iter().all(|it| is_plain(it))
     }
 
@@ -178,7 +180,7 @@ impl Serialize for Entry {
 
 /// Why a line is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoEntry {
+enum NoEntry {
     #[error("its version is {0}; this is a program for version {VERSION}")]
     Version(String),
     #[error("{0} is no whole number")]

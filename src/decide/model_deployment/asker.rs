@@ -51,14 +51,12 @@ impl Pass<'_> {
         let Some(handled) = self.of_somebody().cloned() else { return };
         // Those of an earlier request, which somebody else may have made, are older. What is given up beside what was asked for
         // is noted before that, and what is behind it was asked for earlier.
-        let last =
-            self.status.unrecorded.iter().rposition(|it| is_unnamed(it, &handled) && it.attempt == handled.attempt);
-        let until = last.and_then(|it| Some((it, self.status.unrecorded.get(it)?.time)));
-        for (at, note) in self.status.unrecorded.iter_mut().enumerate().filter(|(_, it)| is_unnamed(it, &handled)) {
-            if until.is_some_and(|(last, time)| at <= last && note.time == time) {
-                note.asked_by.clone_from(&actor);
-            }
-        }
+        let notes = &mut self.status.unrecorded;
+        let last = notes.iter().rposition(|it| is_unnamed(it, &handled) && it.attempt == handled.attempt);
+        let until = last.map_or(0, |it| it.saturating_add(1));
+        let time = notes.iter().take(until).next_back().map(|it| it.time);
+        let own = |it: &&mut TrailNote| Some(it.time) == time && is_unnamed(it, &handled);
+        notes.iter_mut().take(until).filter(own).for_each(|it| it.asked_by.clone_from(&actor));
         let probation = self.status.probation.as_mut().filter(|it| it.attempt == handled.attempt);
         let recall = probation.and_then(|it| it.recall.as_mut()).filter(|it| it.asked_by == UNKNOWN_ACTOR);
         if let Some(recall) = recall {

@@ -62,8 +62,7 @@ impl Pass<'_> {
         if self.words().is_empty() && !self.observed.approvals.iter().any(|it| is_no(it)) {
             return;
         }
-        self.forget_words();
-        self.miss_words();
+        self.look_through_words();
         let Some(news) = self.news_of_words() else { return };
         if !self.decides_nothing() {
             return self.look_again(self.now);
@@ -85,28 +84,32 @@ impl Pass<'_> {
     /// Whether what is on its way is to be approved by anybody.
     fn somebody_is_asked(&self) -> bool {
         let entry = self.observed.entry.as_deref().filter(|_| !self.serves_what_is_named());
-        let asks = |it: &ModelRegistryEntry| !approval::roles_of(it, &self.observed.settings.approval_roles).is_empty();
-        entry.is_some_and(asks) || self.active().is_some_and(|it| !self.steps_to_approve(it).is_empty())
+        entry.is_some_and(|it| self.asks_somebody(it))
+            || self.active().is_some_and(|it| !self.steps_to_approve(it).is_empty())
+    }
+
+    fn asks_somebody(&self, entry: &ModelRegistryEntry) -> bool {
+        !approval::roles_of(entry, &self.observed.settings.approval_roles).is_empty()
     }
 
     fn words(&self) -> &[RecordedApproval] {
         self.status.recorded_approvals.as_deref().unwrap_or_default()
     }
 
-    /// Forgets what cannot have an effect any more.
-    fn forget_words(&mut self) {
-        let mut words = self.status.recorded_approvals.take();
-        if let Some(words) = words.as_mut() {
-            let asleep = |it: &RecordedApproval| !self.is_in_question(&it.subject);
-            words.retain(|it| !asleep(it) || self.may_count_again(it));
-            let mut too_many = words.iter().filter(|it| asleep(it)).count().saturating_sub(MOST_ASLEEP);
-            words.retain(|it| {
-                let goes = too_many > 0 && asleep(it);
-                too_many = too_many.saturating_sub(usize::from(goes));
-                !goes
-            });
+    /// Forgets what cannot have an effect any more, and notes which Approvals are not seen any more, or are there again.
+    fn look_through_words(&mut self) {
+        let Some(words) = self.status.recorded_approvals.take() else { return };
+        let (mut awake, mut asleep): (Vec<_>, Vec<_>) =
+            words.into_iter().partition(|it| self.is_in_question(&it.subject));
+        asleep.retain(|it| self.may_count_again(it));
+        asleep.drain(..asleep.len().saturating_sub(MOST_ASLEEP));
+        asleep.iter_mut().for_each(|it| it.missed_since = None);
+        for word in &mut awake {
+            let is_missed = self.is_known(&word.subject) && !self.is_seen(word);
+            word.missed_since = is_missed.then(|| word.missed_since.filter(|at| *at <= self.now).unwrap_or(self.now));
         }
-        self.status.recorded_approvals = words;
+        asleep.append(&mut awake);
+        self.status.recorded_approvals = Some(asleep);
     }
 
     /// Whether it is of the entry that the spec names and that does not serve yet, or of a step ahead. Of an entry that is away nobody knows.
@@ -116,7 +119,7 @@ impl Pass<'_> {
                 let is_it = |it: &ModelRegistryEntry| {
                     it.metadata.uid.as_deref() == Some(&subject.uid)
                         && it.spec.digest() == subject.digest
-                        && !approval::roles_of(it, &self.observed.settings.approval_roles).is_empty()
+                        && self.asks_somebody(it)
                 };
                 let is_named = subject.name == self.resource.spec.model_ref.name;
                 is_named && !self.serves_what_is_named() && self.observed.entry.as_deref().is_none_or(is_it)
@@ -142,16 +145,6 @@ impl Pass<'_> {
 
     fn step(&self, digest: &str) -> Option<StepToApprove> {
         self.steps_to_approve(self.active()?).into_iter().find(|it| it.digest == digest)
-    }
-
-    /// Notes which Approvals are not seen any more, and which are there again.
-    fn miss_words(&mut self) {
-        let mut words = self.status.recorded_approvals.take();
-        for word in words.iter_mut().flatten() {
-            let is_missed = self.is_in_question(&word.subject) && self.is_known(&word.subject) && !self.is_seen(word);
-            word.missed_since = is_missed.then(|| word.missed_since.filter(|at| *at <= self.now).unwrap_or(self.now));
-        }
-        self.status.recorded_approvals = words;
     }
 
     /// Whether anything is known of Approvals about it: nobody looks for those of an entry that is away.

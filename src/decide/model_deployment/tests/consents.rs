@@ -19,12 +19,18 @@ fn intent(world: &World, decision: &str) -> Entry {
     newest.into_iter().find(is_meant).unwrap_or_else(|| panic!("no {decision}"))
 }
 
-/// Two roles have approved the entry, and the owner is to approve 50 %.
-fn at_five_percent() -> World {
+/// `churn-1` serves; two roles are to approve `churn-2`, and the owner 50 % of it.
+pub(super) fn to_be_approved() -> World {
     let mut world = World::serving();
     world
         .steps(json!([{"weight": "5%", "for": "10m"}, {"weight": "50%", "for": "10m", "approval": {"role": "owner"}}]));
     world.asks_for("churn-2", &["technical", "business"]);
+    world
+}
+
+/// Two roles have approved the entry, and the owner is to approve 50 %.
+pub(super) fn at_five_percent() -> World {
+    let mut world = to_be_approved();
     world.says("churn-2", "technical", "Approved", "ben");
     world.says("churn-2", "business", "Approved", "carla");
     world.begins("churn-2");

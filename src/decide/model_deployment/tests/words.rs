@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 use serde_json::json;
 
+use super::consents::{at_five_percent, to_be_approved};
 use super::gates::{condition, wait, weight};
 use super::probation::settle;
 use super::world::{World, is_nothing};
@@ -11,22 +12,10 @@ use crate::decide::approval::guard::Guard;
 
 /// `churn-1` serves, and `churn-2`, which two roles have to approve, is deployed; `ben` has, and 50 % is to be approved, too.
 fn gated() -> World {
-    let mut world = World::serving();
-    world
-        .steps(json!([{"weight": "5%", "for": "10m"}, {"weight": "50%", "for": "10m", "approval": {"role": "owner"}}]));
-    world.asks_for("churn-2", &["technical", "business"]);
+    let mut world = to_be_approved();
     world.says("churn-2", "technical", "Approved", "ben");
     world.deploy("churn-2");
     world.pass();
-    world
-}
-
-/// Both have approved it: watched at 5 %.
-fn at_five_percent() -> World {
-    let mut world = gated();
-    world.says("churn-2", "business", "Approved", "carla");
-    (0..4).for_each(|_| wait(&mut world, 5));
-    assert_eq!(weight(&world), "5%");
     world
 }
 

@@ -9,8 +9,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::EntryKind;
-use super::line::{Line, Subject};
+use super::{EntryKind, Line, Subject};
 
 /// The entry of a line that is canonical, but perhaps for its numbers. `None`: that has to be found out in another way.
 pub(super) fn read(line: &str) -> Option<Line<'_>> {
@@ -107,7 +106,8 @@ const FORM: &str = "0000-00-00T00:00:00";
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Consent, Entry, sample};
+    use super::super::super::sample;
+    use super::super::{Consent, Entry};
     use super::*;
 
     /// What a parser and what the one form of an entry say of a line.
