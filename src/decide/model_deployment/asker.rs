@@ -49,13 +49,15 @@ impl Pass<'_> {
     pub(super) fn name_asker(&mut self) {
         let Some(actor) = self.observed.asked_by.clone() else { return };
         let Some(handled) = self.of_somebody().cloned() else { return };
-        // Those of an earlier request, which somebody else may have made, are older. What is given up beside what was asked for
-        // is noted before that, and what is behind it was asked for earlier.
+        // Those of an earlier request, which somebody else may have made, are older: but for the recall of what went back later, since
+        // nobody asks twice for that. What is given up beside what was asked for is noted before it, and what is behind it was asked
+        // for earlier.
         let notes = &mut self.status.unrecorded;
-        let last = notes.iter().rposition(|it| is_unnamed(it, &handled) && it.attempt == handled.attempt);
-        let until = last.map_or(0, |it| it.saturating_add(1));
+        let is_of_attempt = |it: &TrailNote| is_unnamed(it, &handled) && it.attempt == handled.attempt;
+        let until = notes.iter().rposition(is_of_attempt).map_or(0, |it| it.saturating_add(1));
         let time = notes.iter().take(until).next_back().map(|it| it.time);
-        let own = |it: &&mut TrailNote| Some(it.time) == time && is_unnamed(it, &handled);
+        let is_its_recall = |it: &TrailNote| is_of_attempt(it) && it.decision == "Recall";
+        let own = |it: &&mut TrailNote| is_its_recall(it) || Some(it.time) == time && is_unnamed(it, &handled);
         notes.iter_mut().take(until).filter(own).for_each(|it| it.asked_by.clone_from(&actor));
         let probation = self.status.probation.as_mut().filter(|it| it.attempt == handled.attempt);
         let recall = probation.and_then(|it| it.recall.as_mut()).filter(|it| it.asked_by == UNKNOWN_ACTOR);

@@ -13,7 +13,7 @@ fn consent(role: &str, by: &str) -> Consent {
 }
 
 /// What has been recorded of a decision.
-fn intent(world: &World, decision: &str) -> Entry {
+pub(super) fn intent(world: &World, decision: &str) -> Entry {
     let newest = world.trail.newest_first().into_iter();
     let is_meant = |it: &Entry| it.kind == EntryKind::Intent && it.decision == decision;
     newest.into_iter().find(is_meant).unwrap_or_else(|| panic!("no {decision}"))

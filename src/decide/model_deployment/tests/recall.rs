@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::consents::intent;
 use super::probation::{asleep, condition, first, outcomes, pods, promoted, served, settle, stable};
 use super::story::Story;
 use super::world::World;
@@ -39,6 +40,22 @@ fn a_late_failure_is_sticky_and_only_a_retry_leaves_it() {
     world.request("retry", "n1");
     world.pass();
     assert_eq!((world.attempt().revision, world.attempt().state), (late, AttemptState::Starting));
+}
+
+#[test]
+fn who_called_it_back_while_the_record_was_silent_is_named_for_the_recall_and_for_what_comes_of_it() {
+    let mut world = asleep();
+    world.trail_is_down();
+    world.request("abort", "n1");
+    world.pass();
+    world.advance(20);
+    world.pods_ready();
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
+    world.memory.trail_unavailable_since = None;
+    settle(&mut world);
+    let asked_by = ["Recall", "RollBack"].map(|it| intent(&world, it).asked_by);
+    assert_eq!(asked_by, ["actor of jane", "actor of jane"]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The trail's rules, in memory: a place is given once, and what was given up is refused; and
 //! beside it what really took effect, to be compared with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::api::model_deployment::{ModelDeploymentStatus, TrailNote};
 use crate::audit::{Entry, EntryKind};
 use crate::decide::Plan;
 
@@ -31,6 +31,10 @@ fn decision(entry: &Entry) -> Decision {
     (entry.attempt.clone(), entry.decision.clone(), entry.weight.clone(), entry.time)
 }
 
+fn noted(note: &TrailNote) -> Decision {
+    (note.attempt.clone(), note.decision.clone(), note.weight.to_string(), note.time)
+}
+
 impl Trail {
     /// As [`crate::audit::Trail::append`]; `Err` is who has the number.
     pub(super) fn append(&mut self, entry: &Entry) -> Result<(), Box<Entry>> {
@@ -48,17 +52,18 @@ impl Trail {
         plan: &Plan<ModelDeploymentStatus>,
         after: &ModelDeploymentStatus,
     ) {
-        let known = before.unrecorded.iter().filter(|it| it.kind == EntryKind::Intent);
-        let known: BTreeSet<_> = known.map(|it| (&it.attempt, &it.decision, it.time)).collect();
-        let newer =
-            |it: &&Entry| it.kind == EntryKind::Intent && !known.contains(&(&it.attempt, &it.decision, it.time));
+        let is_intent = |it: &&TrailNote| it.kind == EntryKind::Intent;
+        let mut known: Vec<_> = before.unrecorded.iter().filter(is_intent).map(noted).collect();
+        // Of two that are told apart by nothing else, one that is known leaves one that is new.
+        let mut is_new =
+            |it: &Decision| known.iter().position(|known| known == it).map(|it| known.remove(it)).is_none();
+        let intents = plan.entries.iter().filter(|it| it.kind == EntryKind::Intent);
+        let recorded: Vec<&Entry> = intents.filter(|it| is_new(&decision(it))).collect();
+        let queued = after.unrecorded.iter().filter(is_intent).map(noted).filter(|it| is_new(it));
         // The same decision, stored by an earlier life, keeps the time it was stored with.
         let stored = |it: &Entry| self.intent(it).map_or_else(|| decision(it), decision);
-        let recorded: Vec<Decision> = plan.entries.iter().filter(newer).map(stored).collect();
-        self.effects.extend(recorded);
-        let queued = after.unrecorded.iter().filter(|it| it.kind == EntryKind::Intent);
-        let queued = queued.filter(|it| !known.contains(&(&it.attempt, &it.decision, it.time)));
-        self.effects.extend(queued.map(|it| (it.attempt.clone(), it.decision.clone(), it.weight.to_string(), it.time)));
+        let effects: Vec<Decision> = recorded.into_iter().map(stored).chain(queued).collect();
+        self.effects.extend(effects);
     }
 
     /// Everything, as [`crate::audit::Trail::history`] gives it.
