@@ -2,6 +2,7 @@
 
 mod approval;
 mod artifact;
+mod askers;
 mod probation;
 mod revocation;
 mod usage;
@@ -19,7 +20,7 @@ use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, 
 use crate::api::labels;
 use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
 use crate::api::{Weight, model_deployment::TrailNote};
-use crate::audit::{Entry, EntryKind, UNKNOWN_ACTOR};
+use crate::audit::{Entry, EntryKind};
 use crate::build::job::{PURPOSE, Purpose};
 
 /// A decision as status and trail both tell it: attempt, what, to which weight. Of what somebody says, the Approval instead of the attempt.
@@ -44,6 +45,8 @@ pub(super) struct Oracles {
     pub(super) breached_at: Option<DateTime<Utc>>,
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
+    /// Requests, by verb and attempt, of which nobody can be asked any more who made them.
+    never_named: BTreeSet<(String, String)>,
     /// Since when entries are revoked.
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
@@ -169,6 +172,7 @@ impl Oracles {
         self.on_probation(cluster, &old, &new);
         self.revoked_status(cluster, &new);
         self.approved(cluster, &old, &new);
+        self.replaces_asker(&old, &new);
     }
 
     /// Requests are copied to nobody but a candidate that is shadowed.
@@ -290,12 +294,7 @@ impl Oracles {
             }
         }
         let recorded = of(EntryKind::Intent).filter(|it| !voids.contains(&it.sequence));
-        let is_asked_for = |it: &Entry| it.decision == "Pause" || it.reason.starts_with("Aborted: aborted");
-        for it in
-            recorded.clone().filter(|it| is_asked_for(it) && (it.asked_by.is_empty() || it.asked_by == UNKNOWN_ACTOR))
-        {
-            self.broken(format!("somebody has asked for {}, and who is {:?}", it.decision, it.asked_by));
-        }
+        recorded.clone().for_each(|it| self.asked_for(it));
         let recorded: Vec<Decision> = recorded.map(decision_of).collect();
         self.noted_once(&recorded);
         let effects = self.effects.get(uid).cloned().unwrap_or_default();
