@@ -23,7 +23,8 @@ demo: ## A churn model on real data: rolled back, then promoted, each promise ch
 	cargo run --locked --quiet --package werkbank-e2e --bin workbench -- demo
 
 .PHONY: test
-# More of the simulation than the fast loop has time for: all unit tests take about eight minutes then, on two cores.
+# More of the simulation than the fast loop has time for, so much that its tests are built to be fast (`profile.simulation`).
+test: UNIT = $(SIMULATION) && cargo test --locked --package werkbank --bins --test '*' && cargo test --locked --package werkbank --doc
 test: export LOOKS = 100
 test: export SWEEP = 47
 test: export SIDES = 4
@@ -35,10 +36,10 @@ check: ## The fast loop: format, clippy, unit tests, architecture, golden plans 
 	@.ci/preflight cargo
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
-	cargo test --locked --package werkbank
+	$(UNIT)
 
-# The operator's own code is optimised for these, what it is linked with is not built anew: see `profile.dev.package`.
-SIMULATION = CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo test --locked --package werkbank --lib
+UNIT = cargo test --locked --package werkbank
+SIMULATION = cargo test --profile simulation --locked --package werkbank --lib
 # How many schedules, and the first seed.
 SEEDS ?= 1000
 FIRST ?= 0
@@ -55,7 +56,7 @@ proof: ## The long evidence (hours): writes that come late or twice and 10,000 s
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
 	cargo test --locked --package werkbank-e2e --test fetch_s3 -- five_gibibytes --ignored --nocapture
 	cargo test --locked --package werkbank-e2e --test canary -- crashes::every --ignored --nocapture
-	cargo test --release --locked --package werkbank --lib proof_of -- --ignored --nocapture --test-threads=1
+	$(SIMULATION) proof_of -- --ignored --nocapture --test-threads=1
 	LOOKS=100 SWEEP=1 SIDES=4 SEEDS=10000 $(SIMULATION) sim::tests -- --nocapture
 	EXPLORE=1 $(SIMULATION) explore -- --nocapture
 	$(MAKE) mutants

@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         let clock = Clock::of(since);
         cluster.goes_by(clock.clone());
         cluster.lag();
-        let view = View { cluster, clock };
+        let view = View::of(cluster, clock);
         let store = Arc::new(InMemory::new());
         let trail = Arc::new(log(&store));
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::of(scenario.verifies));

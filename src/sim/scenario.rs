@@ -1,6 +1,7 @@
 //! What a run is about: the cluster it begins in, what people do and when, what metrics and pods are like.
 
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::others::{self, jobs::JobEnd};
@@ -292,7 +293,8 @@ pub(super) fn guard_is_back() -> impl Fn(&View) + Send + Sync {
 }
 
 fn digest_of_asking(view: &View) -> String {
-    let entry: ModelRegistryEntry = serde_json::from_value(view.cluster.get(&path(ENTRIES, ASKING))).unwrap();
+    let entry: ModelRegistryEntry =
+        ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, ASKING)).as_ref()).unwrap();
     entry.spec.digest()
 }
 

@@ -146,8 +146,8 @@ impl Cluster {
     }
 
     /// The object at this path; null if there is none.
-    pub(crate) fn get(&self, path: &str) -> Value {
-        self.lock().one(path).map(|it| Value::clone(it)).unwrap_or_default()
+    pub(crate) fn get(&self, path: &str) -> Arc<Value> {
+        self.lock().one(path).cloned().unwrap_or_default()
     }
 
     /// All objects of a collection over all namespaces, by path.

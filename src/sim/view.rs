@@ -1,9 +1,10 @@
 //! What anybody can see of the cluster: the deployment under test, its route, its pods.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::others;
@@ -56,19 +57,32 @@ pub(super) struct View {
     pub(super) cluster: Cluster,
     /// What time it is, whatever the operator thinks.
     pub(super) clock: Clock,
+    /// The deployment that was last looked at, and its status.
+    seen: Seen,
 }
 
+type Seen = Arc<Mutex<(Arc<Value>, ModelDeploymentStatus)>>;
+
 impl View {
+    pub(super) fn of(cluster: Cluster, clock: Clock) -> Self {
+        Self { cluster, clock, seen: Seen::default() }
+    }
+
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    pub(super) fn deployment(&self) -> Value {
+    pub(super) fn deployment(&self) -> Arc<Value> {
         self.cluster.get(&path(MODELS, NAME))
     }
 
     pub(super) fn status(&self) -> ModelDeploymentStatus {
-        status_of(&self.deployment())
+        let (deployment, mut seen) = (self.deployment(), self.seen.lock().unwrap());
+        // Everybody looks after every step, and few steps change it.
+        if !Arc::ptr_eq(&deployment, &seen.0) {
+            *seen = (deployment.clone(), status_of(&deployment));
+        }
+        seen.1.clone()
     }
 
     /// The entry that a revision serves, by its record.
@@ -108,9 +122,9 @@ impl View {
 
     /// The same, from a backup that names another entry.
     pub(super) fn again_with(&self, entry: &str) {
-        let mut first = self.cluster.get(&format!("{FLAGS}/first"));
-        first["deployment"]["spec"]["modelRef"]["name"] = entry.into();
-        self.cluster.ask(Method::POST, &within(MODELS), first["deployment"].clone());
+        let mut first = self.cluster.get(&format!("{FLAGS}/first"))["deployment"].clone();
+        first["spec"]["modelRef"]["name"] = entry.into();
+        self.cluster.ask(Method::POST, &within(MODELS), first);
     }
 
     /// Backs up the status.
@@ -121,7 +135,7 @@ impl View {
 
     /// Brings back the status that was backed up, as a restored etcd has it.
     pub(super) fn restore(&self) {
-        let mut deployment = self.deployment();
+        let mut deployment = Value::clone(&self.deployment());
         deployment["status"] = self.cluster.get(&format!("{FLAGS}/backup"))["kept"].clone();
         let (code, answer) = self.cluster.ask(Method::PUT, &format!("{}/status", path(MODELS, NAME)), deployment);
         assert_eq!(code, 200, "{answer}");
@@ -288,12 +302,12 @@ impl View {
 pub(super) fn status_of(deployment: &Value) -> ModelDeploymentStatus {
     match &deployment["status"] {
         Value::Null => ModelDeploymentStatus::default(),
-        status => serde_json::from_value(status.clone()).unwrap(),
+        status => ModelDeploymentStatus::deserialize(status).unwrap(),
     }
 }
 
 /// Weights of a route by the backends' names; each rule has the same.
 pub(super) fn weights(route: &Value) -> Vec<(String, i64)> {
-    let Ok(route) = serde_json::from_value::<HttpRoute>(route.clone()) else { return Vec::new() };
+    let Ok(route) = HttpRoute::deserialize(route) else { return Vec::new() };
     route::weights(&route).into_iter().next().unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! What is not approved, or not allowed, does not begin and gets no more weight, as far as the operator can know.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Oracles;
@@ -12,7 +13,7 @@ use crate::sim::view::{APPROVALS, ENTRIES, MODELS, NAME, path};
 /// Whether the API server has this word, and it is yes.
 fn is_approved(cluster: &Cluster, subject: &str, role: &str, digest: &str) -> bool {
     let object = cluster.get(&path(APPROVALS, &name_of(subject, role, digest)));
-    serde_json::from_value(object).is_ok_and(|it: Approval| it.spec.decision == ApprovalDecision::Approved)
+    Approval::deserialize(object.as_ref()).is_ok_and(|it: Approval| it.spec.decision == ApprovalDecision::Approved)
 }
 
 /// What the deployment does and the entry does not allow, or does not say: of the objects as they are, apart from how the operator
@@ -65,7 +66,7 @@ impl Oracles {
         }
         let deployment = cluster.get(&path(MODELS, NAME));
         let named = deployment["spec"]["modelRef"]["name"].as_str().unwrap_or_default();
-        let Ok(entry) = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named))) else {
+        let Ok(entry) = ModelRegistryEntry::deserialize(cluster.get(&path(ENTRIES, named)).as_ref()) else {
             return;
         };
         if self.verifies && old.proven.iter().all(|it| it.revision != attempt.revision) {

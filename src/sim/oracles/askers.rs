@@ -8,8 +8,11 @@ impl Oracles {
     /// Whoever is replaced as the last who asked, while the record does not say who that is, can never be named.
     pub(super) fn replaces_asker(&mut self, old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) {
         let unknown = old.handled_request.as_ref().filter(|it| it.asked_by.as_deref() == Some(UNKNOWN_ACTOR));
-        let nonce = |it: &HandledRequest| it.nonce.clone();
-        if let Some(it) = unknown.filter(|it| new.handled_request.as_ref().map(nonce) != Some(nonce(it))) {
+        let is_same = |it: &HandledRequest, new: &HandledRequest| {
+            (&it.verb, &it.attempt, &it.nonce) == (&new.verb, &new.attempt, &new.nonce)
+        };
+        let is_replaced = |it: &&HandledRequest| new.handled_request.as_ref().is_none_or(|new| !is_same(it, new));
+        if let Some(it) = unknown.filter(is_replaced) {
             self.never_named.insert((it.verb.clone(), it.attempt.clone()));
         }
     }

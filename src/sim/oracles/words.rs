@@ -80,12 +80,12 @@ fn in_question(cluster: &Cluster, status: &ModelDeploymentStatus) -> BTreeSet<St
     let active = status.attempt.as_ref().filter(|it| it.state.is_active());
     let mut digests: BTreeSet<String> =
         active.iter().flat_map(|it| &it.approvals).map(|it| it.digest.clone()).collect();
-    let Ok(deployment) = serde_json::from_value::<ModelDeployment>(cluster.get(&path(MODELS, NAME))) else {
+    let Ok(deployment) = ModelDeployment::deserialize(cluster.get(&path(MODELS, NAME)).as_ref()) else {
         return digests;
     };
     let named = &deployment.spec.model_ref.name;
     let serves = active.is_none() && status.stable.as_ref().is_some_and(|it| it.name == *named);
-    let entry = serde_json::from_value::<ModelRegistryEntry>(cluster.get(&path(ENTRIES, named)));
+    let entry = ModelRegistryEntry::deserialize(cluster.get(&path(ENTRIES, named)).as_ref());
     digests.extend(entry.ok().filter(|_| !serves).map(|it| it.spec.digest()));
     digests
 }

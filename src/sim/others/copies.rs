@@ -19,7 +19,7 @@ pub(in crate::sim) fn originals(cluster: &Cluster) -> Vec<String> {
 
 /// Copies it, unless it was copied before.
 pub(in crate::sim) fn copy(cluster: &Cluster, path: &str) {
-    let mut object = cluster.get(path);
+    let mut object = Value::clone(&cluster.get(path));
     let Some((collection, name)) = path.rsplit_once('/').filter(|_| !object.is_null()) else { return };
     let (labels, mut annotations) = (object["metadata"]["labels"].take(), object["metadata"]["annotations"].take());
     annotations[COPIED] = "yes".into();

@@ -1,6 +1,7 @@
 //! Artifacts that are verified before anything rolls out from their entries, or turn out not to be the registered ones.
 
 use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::others::jobs::{self, ARTIFACT};
@@ -69,7 +70,8 @@ fn register_beside_a_foreign_job(view: &View) {
 }
 
 fn name_of_look(view: &View) -> String {
-    let entry: ModelRegistryEntry = serde_json::from_value(view.cluster.get(&path(ENTRIES, OTHER))).unwrap();
+    let entry: ModelRegistryEntry =
+        ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, OTHER)).as_ref()).unwrap();
     name_of(&entry, 0)
 }
 
