@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::pass::Pass;
 use super::request::{self, Verb};
 use crate::api::duration::after;
-use crate::api::model_deployment::{Cause, HandledRequest, RequestOutcome, TrailNote};
+use crate::api::model_deployment::{Cause, HandledRequest, Probation, RequestOutcome, TrailNote};
 use crate::audit::{EntryKind, UNKNOWN_ACTOR};
 
 /// How long a decision waits for its actor once the log takes entries again.
@@ -49,19 +49,12 @@ impl Pass<'_> {
     pub(super) fn name_asker(&mut self) {
         let Some(actor) = self.observed.asked_by.clone() else { return };
         let Some(handled) = self.of_somebody().cloned() else { return };
-        // Those of an earlier request, which somebody else may have made, are older: but for the recall of what went back later, since
-        // nobody asks twice for that. What is given up beside what was asked for is noted before it, and what is behind it was asked
-        // for earlier.
-        let notes = &mut self.status.unrecorded;
-        let is_of_attempt = |it: &TrailNote| is_unnamed(it, &handled) && it.attempt == handled.attempt;
-        let until = notes.iter().rposition(is_of_attempt).map_or(0, |it| it.saturating_add(1));
-        let time = notes.iter().take(until).next_back().map(|it| it.time);
-        let is_its_recall = |it: &TrailNote| is_of_attempt(it) && it.decision == "Recall";
-        let own = |it: &&mut TrailNote| is_its_recall(it) || Some(it.time) == time && is_unnamed(it, &handled);
-        notes.iter_mut().take(until).filter(own).for_each(|it| it.asked_by.clone_from(&actor));
-        let probation = self.status.probation.as_mut().filter(|it| it.attempt == handled.attempt);
-        let recall = probation.and_then(|it| it.recall.as_mut()).filter(|it| it.asked_by == UNKNOWN_ACTOR);
-        if let Some(recall) = recall {
+        // Of an attempt, one abort and one pause are carried out while the log is silent: a second is refused, and nothing was decided for it.
+        let own = self.status.unrecorded.iter_mut().filter(|it| is_unnamed(it, &handled));
+        own.for_each(|it| it.asked_by.clone_from(&actor));
+        let recalls = |it: &&mut Probation| it.attempt == handled.attempt && has_done(&handled, Verb::Abort);
+        let recall = self.status.probation.as_mut().filter(recalls).and_then(|it| it.recall.as_mut());
+        if let Some(recall) = recall.filter(|it| it.asked_by == UNKNOWN_ACTOR) {
             recall.asked_by.clone_from(&actor);
         }
         self.status.handled_request = Some(HandledRequest { asked_by: Some(actor), ..handled });
@@ -76,13 +69,17 @@ impl Pass<'_> {
     }
 }
 
-/// Whether it was decided because of a request like this one, by nobody who is known.
+/// Whether it was decided because of this request, by nobody who is known.
 fn is_unnamed(note: &TrailNote, handled: &HandledRequest) -> bool {
     let fits = match note.decision.as_str() {
-        "Pause" => handled.verb == Verb::Pause.word(),
-        "RollBack" | "Recall" => handled.verb == Verb::Abort.word(),
+        "Pause" => has_done(handled, Verb::Pause),
+        // What is called back goes back later.
+        "RollBack" | "Recall" => has_done(handled, Verb::Abort),
         _ => false,
     };
-    let is_done = handled.outcome == RequestOutcome::Done && note.kind == EntryKind::Intent;
-    fits && is_done && note.asked_by == UNKNOWN_ACTOR
+    fits && note.attempt == handled.attempt && note.kind == EntryKind::Intent && note.asked_by == UNKNOWN_ACTOR
+}
+
+fn has_done(handled: &HandledRequest, verb: Verb) -> bool {
+    handled.verb == verb.word() && handled.outcome == RequestOutcome::Done
 }

@@ -59,6 +59,23 @@ fn who_called_it_back_while_the_record_was_silent_is_named_for_the_recall_and_fo
 }
 
 #[test]
+fn who_asks_once_more_and_is_refused_is_not_named_for_what_another_called_back() {
+    let mut world = asleep();
+    let attempt = world.attempt().id;
+    world.trail_is_down();
+    world.annotate(format!("abort/{attempt}/-/n1/max"));
+    world.pass();
+    world.annotate(format!("abort/{attempt}/-/n2/olga"));
+    assert!(world.refusal().contains("back"), "{:?}", world.handled());
+    world.memory.trail_unavailable_since = None;
+    world.pass();
+    world.advance(20);
+    settle(&mut world);
+    let asked_by = ["Recall", "RollBack"].map(|it| intent(&world, it).asked_by);
+    assert_eq!(asked_by, ["unknown", "unknown"]);
+}
+
+#[test]
 fn a_fallback_that_does_not_come_up_is_said_to_and_is_taken_as_soon_as_it_does() {
     let mut world = asleep();
     let (old, late) = (first(&world), stable(&world));

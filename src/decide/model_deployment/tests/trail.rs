@@ -51,15 +51,21 @@ impl Trail {
         before: &ModelDeploymentStatus,
         plan: &Plan<ModelDeploymentStatus>,
         after: &ModelDeploymentStatus,
+        now: DateTime<Utc>,
     ) {
         let is_intent = |it: &&TrailNote| it.kind == EntryKind::Intent;
         let mut known: Vec<_> = before.unrecorded.iter().filter(is_intent).map(noted).collect();
-        // Of two that are told apart by nothing else, one that is known leaves one that is new.
-        let mut is_new =
-            |it: &Decision| known.iter().position(|known| known == it).map(|it| known.remove(it)).is_none();
+        // Of two that are told apart by nothing else, one that is known leaves one that is new, and that is of this pass.
+        let mut is_new = |it: &Decision| {
+            let place = known.iter().position(|known| known == it);
+            assert!(place.is_some() || it.3 == now, "{it:?} is there twice, and was decided once");
+            place.map(|it| known.remove(it)).is_none()
+        };
         let intents = plan.entries.iter().filter(|it| it.kind == EntryKind::Intent);
         let recorded: Vec<&Entry> = intents.filter(|it| is_new(&decision(it))).collect();
-        let queued = after.unrecorded.iter().filter(is_intent).map(noted).filter(|it| is_new(it));
+        let queued = after.unrecorded.iter().filter(is_intent).map(noted);
+        let queued: Vec<Decision> = queued.filter(|it| is_new(it)).collect();
+        assert!(known.is_empty(), "{known:?} waited to be recorded, and neither is nor waits");
         // The same decision, stored by an earlier life, keeps the time it was stored with.
         let stored = |it: &Entry| self.intent(it).map_or_else(|| decision(it), decision);
         let effects: Vec<Decision> = recorded.into_iter().map(stored).chain(queued).collect();

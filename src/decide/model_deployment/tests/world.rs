@@ -260,7 +260,7 @@ impl World {
                 return;
             }
             left -= 1;
-            self.trail.takes_effect(&before, plan, &status);
+            self.trail.takes_effect(&before, plan, &status, self.now);
             // As the API server would keep it.
             self.resource.status = Some(from(serde_json::to_value(status).unwrap()));
         }
