@@ -115,9 +115,10 @@ impl Assignment<'_> {
         same && self.rule.name == purpose.metric && self.rule.digest == purpose.digest
     }
 
-    /// Whether what began at this moment is judged, or overtaken.
+    /// Whether what began at this moment is judged, or overtaken: by what is newer, or by what was said after the clock was set back.
     fn is_judged(&self, moment: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.newest.is_some_and(|it| it.time == moment || moment < it.time && it.time <= now)
+        let overtakes = |at: DateTime<Utc>| at <= now && (moment < at || moment > now);
+        self.newest.is_some_and(|it| it.time == moment || overtakes(it.time))
     }
 
     /// The Jobs that work for it, by the moment they are about.

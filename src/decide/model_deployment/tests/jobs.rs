@@ -194,6 +194,28 @@ fn the_next_job_begins_an_interval_after_the_last_and_not_before_it_ended() {
     assert_eq!(created(&later(&mut world, 1)).len(), 1);
 }
 
+/// Though it was last judged at a time that is still to come, and one that crashed then is kept for people.
+#[test]
+fn a_clock_that_was_set_back_lets_the_next_job_begin_once_and_the_one_after_it_an_interval_later() {
+    for (crashed, crashes) in [(true, false), (true, true), (false, true), (false, false)] {
+        let mut world = watched(judged_by_a_job("Guardrail"));
+        let ends = |it: &mut World, crashes| if crashes { it.jobs_crash(3) } else { it.jobs_say(Candidate, GOOD) };
+        ends(&mut world, crashed);
+        world.pass();
+        world.advance(-106);
+        let mut begun = Vec::new();
+        for _ in 0..20 {
+            begun.extend(created(&later(&mut world, 1)));
+            ends(&mut world, crashes);
+        }
+        let what = format!("crashed: {crashed}, then: {crashes}");
+        assert_eq!(begun.len(), 1, "{what}");
+        assert!(is_nothing(&world.pass()), "{what}");
+        assert!(verdict(&world, "holdout-auc").unwrap().time < world.now, "{what}");
+        assert_eq!(world.jobs().len(), usize::from(crashes), "{what}");
+    }
+}
+
 #[test]
 fn a_job_waits_for_the_clock_if_that_starts_soon_and_only_one_that_began_after_it_ends_the_step() {
     let mut world = watched(judged_by_a_job("Guardrail"));
