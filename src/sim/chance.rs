@@ -7,6 +7,10 @@ use super::random::Random;
 use super::server::Cluster;
 use super::wire::Fate;
 
+/// How far the operator's clock is from the right one at most, in milliseconds: what two processes tell apart is less than a rollout has to
+/// make progress (`progressDeadline`), because then it would rightly be taken back.
+const WRONG_BY: usize = 290_000;
+
 /// What befalls a run between two steps.
 #[derive(Debug, Clone)]
 pub(super) enum Mischief {
@@ -22,7 +26,7 @@ pub(super) enum Mischief {
     Bookmark(String),
     /// Somebody makes a copy of one of the operator's objects.
     Copy(String),
-    /// The operator's clock is set wrong by so many milliseconds.
+    /// The operator's clock is wrong by so many milliseconds.
     Clock(i64),
     /// Time passes although something could happen.
     Pause(Duration),
@@ -122,7 +126,7 @@ impl Chance {
             (0, _) | (_, None) => Some(Mischief::Death),
             (1, Some(collection)) => Some(Mischief::Cut(collection)),
             (2, Some(collection)) => Some(Mischief::Expire(collection)),
-            (3, Some(_)) => Some(Mischief::Clock(self.random.below(1_200_000) as i64 - 600_000)),
+            (3, Some(_)) => Some(Mischief::Clock(self.random.below(2 * WRONG_BY) as i64 - WRONG_BY as i64)),
             (4, Some(collection)) => Some(Mischief::Cut(collection)),
             (5, Some(_)) => {
                 let originals = copies::originals(cluster);

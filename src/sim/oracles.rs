@@ -45,7 +45,7 @@ pub(super) struct Oracles {
     pub(super) breached_at: Option<DateTime<Utc>>,
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
-    /// Requests, by verb and attempt, of which nobody can be asked any more who made them.
+    /// What somebody had decided whom nobody can name any more: attempt and decision.
     never_named: BTreeSet<(String, String)>,
     /// Since when entries are revoked.
     revoked_since: BTreeMap<String, DateTime<Utc>>,
@@ -172,7 +172,7 @@ impl Oracles {
         self.on_probation(cluster, &old, &new);
         self.revoked_status(cluster, &new);
         self.approved(cluster, &old, &new);
-        self.replaces_asker(&old, &new);
+        self.replaces_asker(&old, after);
     }
 
     /// Requests are copied to nobody but a candidate that is shadowed.

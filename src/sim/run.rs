@@ -481,7 +481,11 @@ impl<'a> Run<'a> {
             }
             Mischief::Bookmark(collection) => cluster.bookmark(collection),
             Mischief::Copy(path) => copies::copy(&cluster, path),
-            Mischief::Clock(wrong_by) => self.wrong_by.store(*wrong_by, Ordering::SeqCst),
+            Mischief::Clock(wrong_by) => {
+                self.wrong_by.store(*wrong_by, Ordering::SeqCst);
+                // How long anybody waits was said by the clock as it was.
+                self.waits.values_mut().for_each(|it| *it = Duration::ZERO);
+            }
             Mischief::Pause(pause) => sleep(*pause).await,
         }
         self.told(format!("{mischief:?}"));

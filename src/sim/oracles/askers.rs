@@ -1,36 +1,49 @@
 //! Who asked is on the record, wherever that could be found out.
 
-use super::{Decision, Oracles};
-use crate::api::model_deployment::{HandledRequest, ModelDeploymentStatus};
+use serde_json::Value;
+
+use super::{Decision, Oracles, decision_of};
+use crate::api::labels;
+use crate::api::model_deployment::{HandledRequest, ModelDeploymentStatus, RequestOutcome};
 use crate::audit::{Entry, UNKNOWN_ACTOR};
 
 impl Oracles {
-    /// Whoever is replaced as the last who asked, while the record does not say who that is, can never be named.
-    pub(super) fn replaces_asker(&mut self, old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) {
-        let unknown = old.handled_request.as_ref().filter(|it| it.asked_by.as_deref() == Some(UNKNOWN_ACTOR));
-        let is_same = |it: &HandledRequest, new: &HandledRequest| {
-            (&it.verb, &it.attempt, &it.nonce) == (&new.verb, &new.attempt, &new.nonce)
-        };
-        let is_replaced = |it: &&HandledRequest| new.handled_request.as_ref().is_none_or(|new| !is_same(it, new));
-        if let Some(it) = unknown.filter(is_replaced) {
-            self.never_named.insert((it.verb.clone(), it.attempt.clone()));
-        }
+    /// Who asked is found out from the request. While the log is silent another can take its place, and what was decided for the first and
+    /// is not recorded yet has nobody who could be named.
+    pub(super) fn replaces_asker(&mut self, old: &ModelDeploymentStatus, after: &Value) {
+        let Some(asked) = old.handled_request.as_ref().filter(|it| is_unknown(it) && !is_on(after, it)) else { return };
+        let notes = old.unrecorded.iter().filter(|it| it.attempt == asked.attempt && it.asked_by == UNKNOWN_ACTOR);
+        self.never_named.extend(notes.map(|it| (it.attempt.clone(), it.decision.clone())));
+        let probation = old.probation.as_ref().filter(|it| it.attempt == asked.attempt);
+        let recall = probation.and_then(|it| it.recall.as_ref());
+        let goes_back = recall.filter(|it| it.asked_by == UNKNOWN_ACTOR);
+        self.never_named.extend(goes_back.map(|_| (asked.attempt.clone(), "RollBack".to_owned())));
     }
 
     /// What somebody has asked for says who.
     pub(super) fn asked_for(&mut self, it: &Entry) {
-        let verb = match it.decision.as_str() {
-            "Pause" => "pause",
-            _ if it.reason.starts_with("Aborted: aborted") => "abort",
-            _ => return,
-        };
-        let can_be_named = !self.never_named.contains(&(verb.to_owned(), it.attempt.clone()));
+        if it.decision != "Pause" && !it.reason.starts_with("Aborted: aborted") {
+            return;
+        }
+        let (attempt, decision, weight): Decision = decision_of(it);
+        let can_be_named = !self.never_named.contains(&(attempt.clone(), decision.clone()));
         if it.asked_by.is_empty() || it.asked_by == UNKNOWN_ACTOR && can_be_named {
-            let (attempt, decision, weight): Decision = super::decision_of(it);
             self.broken(format!(
                 "somebody has asked for {decision} {weight} of {attempt}, and who is {:?}",
                 it.asked_by
             ));
         }
     }
+}
+
+fn is_unknown(handled: &HandledRequest) -> bool {
+    handled.outcome == RequestOutcome::Done && handled.asked_by.as_deref() == Some(UNKNOWN_ACTOR)
+}
+
+/// Whether this request is the one on the deployment.
+fn is_on(deployment: &Value, handled: &HandledRequest) -> bool {
+    let text = deployment["metadata"]["annotations"][labels::REQUEST].as_str().unwrap_or_default();
+    let parts: Vec<&str> = text.splitn(5, '/').collect();
+    let asked = [handled.verb.as_str(), &handled.attempt, &handled.nonce];
+    parts.len() == 5 && [parts[0], parts[1], parts[3]] == asked
 }
