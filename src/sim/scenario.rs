@@ -293,8 +293,7 @@ pub(super) fn guard_is_back() -> impl Fn(&View) + Send + Sync {
 }
 
 fn digest_of_asking(view: &View) -> String {
-    let entry: ModelRegistryEntry =
-        ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, ASKING)).as_ref()).unwrap();
+    let entry = ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, ASKING)).as_ref()).unwrap();
     entry.spec.digest()
 }
 

@@ -13,7 +13,7 @@ use crate::sim::view::{APPROVALS, ENTRIES, MODELS, NAME, path};
 /// Whether the API server has this word, and it is yes.
 fn is_approved(cluster: &Cluster, subject: &str, role: &str, digest: &str) -> bool {
     let object = cluster.get(&path(APPROVALS, &name_of(subject, role, digest)));
-    Approval::deserialize(object.as_ref()).is_ok_and(|it: Approval| it.spec.decision == ApprovalDecision::Approved)
+    Approval::deserialize(object.as_ref()).is_ok_and(|it| it.spec.decision == ApprovalDecision::Approved)
 }
 
 /// What the deployment does and the entry does not allow, or does not say: of the objects as they are, apart from how the operator

@@ -1,17 +1,20 @@
 //! Who asked is on the record, wherever that could be found out.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Decision, Oracles, decision_of};
-use crate::api::labels;
+use crate::api::ModelDeployment;
 use crate::api::model_deployment::{HandledRequest, ModelDeploymentStatus, RequestOutcome};
 use crate::audit::{Entry, UNKNOWN_ACTOR};
+use crate::decide::model_deployment::request;
 
 impl Oracles {
     /// Who asked is found out from the request. While the log is silent another can take its place, and what was decided for the first and
     /// is not recorded yet has nobody who could be named.
     pub(super) fn replaces_asker(&mut self, old: &ModelDeploymentStatus, after: &Value) {
-        let Some(asked) = old.handled_request.as_ref().filter(|it| is_unknown(it) && !is_on(after, it)) else { return };
+        let is_on = |it: &HandledRequest| request::is_on(&ModelDeployment::deserialize(after).unwrap(), it);
+        let Some(asked) = old.handled_request.as_ref().filter(|it| is_unknown(it) && !is_on(it)) else { return };
         let notes = old.unrecorded.iter().filter(|it| it.attempt == asked.attempt && it.asked_by == UNKNOWN_ACTOR);
         self.never_named.extend(notes.map(|it| (it.attempt.clone(), it.decision.clone())));
         let probation = old.probation.as_ref().filter(|it| it.attempt == asked.attempt);
@@ -38,12 +41,4 @@ impl Oracles {
 
 fn is_unknown(handled: &HandledRequest) -> bool {
     handled.outcome == RequestOutcome::Done && handled.asked_by.as_deref() == Some(UNKNOWN_ACTOR)
-}
-
-/// Whether this request is the one on the deployment.
-fn is_on(deployment: &Value, handled: &HandledRequest) -> bool {
-    let text = deployment["metadata"]["annotations"][labels::REQUEST].as_str().unwrap_or_default();
-    let parts: Vec<&str> = text.splitn(5, '/').collect();
-    let asked = [handled.verb.as_str(), &handled.attempt, &handled.nonce];
-    parts.len() == 5 && [parts[0], parts[1], parts[3]] == asked
 }

@@ -70,8 +70,7 @@ fn register_beside_a_foreign_job(view: &View) {
 }
 
 fn name_of_look(view: &View) -> String {
-    let entry: ModelRegistryEntry =
-        ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, OTHER)).as_ref()).unwrap();
+    let entry = ModelRegistryEntry::deserialize(view.cluster.get(&path(ENTRIES, OTHER)).as_ref()).unwrap();
     name_of(&entry, 0)
 }
 
