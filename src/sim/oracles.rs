@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use askers::Askers;
+
 use super::others::copies::is_copy;
 use super::others::jobs;
 use super::server::Cluster;
@@ -45,8 +47,7 @@ pub(super) struct Oracles {
     pub(super) breached_at: Option<DateTime<Utc>>,
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
-    /// What somebody had decided whom nobody can name any more: attempt and decision.
-    never_named: BTreeSet<(String, String)>,
+    askers: Askers,
     /// Since when entries are revoked.
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
@@ -172,6 +173,7 @@ impl Oracles {
         self.on_probation(cluster, &old, &new);
         self.revoked_status(cluster, &new);
         self.approved(cluster, &old, &new);
+        self.hears(&new, after);
         self.replaces_asker(&old, after);
     }
 
@@ -294,7 +296,7 @@ impl Oracles {
             }
         }
         let recorded = of(EntryKind::Intent).filter(|it| !voids.contains(&it.sequence));
-        recorded.clone().for_each(|it| self.asked_for(it));
+        recorded.clone().for_each(|it| self.names_rightly(it));
         let recorded: Vec<Decision> = recorded.map(decision_of).collect();
         self.noted_once(&recorded);
         let effects = self.effects.get(uid).cloned().unwrap_or_default();

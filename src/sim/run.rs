@@ -26,8 +26,8 @@ use super::stories::Seen;
 use super::view::{DEPLOYMENTS, View};
 use super::wire::{self, Fate, Fates, Late, Plan, Wire};
 use crate::api::model_deployment::RevisionRole;
-use crate::audit::Log;
 use crate::audit::tlog::note::Signer;
+use crate::audit::{Log, Trail};
 use crate::decide::Measurement;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
@@ -243,8 +243,22 @@ impl<'a> Run<'a> {
         if read_again.as_ref() != Ok(&entries) {
             self.fates().oracles.broken(format!("the log does not verify: {read_again:?}"));
         }
-        self.fates.lock().unwrap().oracles.at_rest(&self.view.cluster, &entries);
+        let names = self.names().await;
+        let mut fates = self.fates.lock().unwrap();
+        fates.oracles.are_called(names);
+        fates.oracles.at_rest(&self.view.cluster, &entries);
+        drop(fates);
         self.ended(fingerprint)
+    }
+
+    /// Everybody who has asked for something or approved it, by the actor that the record makes of them.
+    async fn names(&self) -> BTreeMap<String, String> {
+        let people = self.fates().oracles.people();
+        let mut names = BTreeMap::new();
+        for name in people {
+            names.insert(self.trail.said(&name, None).await.unwrap().actor, name);
+        }
+        names
     }
 
     fn fingerprint(&self) -> String {
@@ -268,6 +282,7 @@ impl<'a> Run<'a> {
         }
         while let Some(act) = self.scenario.acts.get(self.acts).filter(|it| (it.when)(&self.view)) {
             (act.what)(&self.view);
+            self.fates.lock().unwrap().oracles.listens(&self.view.cluster);
             self.acts += 1;
             self.told(format!("act {} of {}", self.acts, self.scenario.acts.len()));
         }

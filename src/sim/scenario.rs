@@ -321,7 +321,7 @@ fn say(
 pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().attempt.map(|it| it.id).unwrap_or_default();
-        annotate(view, &format!("{verb}/{attempt}/0/n1/jane"));
+        annotate(view, verb, &attempt, "0", "n1");
     }
 }
 
@@ -329,7 +329,7 @@ pub(super) fn request(verb: &'static str) -> impl Fn(&View) + Send + Sync {
 pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().attempt.unwrap();
-        annotate(view, &format!("{verb}/{}/{}/{nonce}/jane", attempt.id, step_of(&attempt)));
+        annotate(view, verb, &attempt.id, &step_of(&attempt), nonce);
     }
 }
 
@@ -337,11 +337,13 @@ pub(super) fn request_here(verb: &'static str, nonce: &'static str) -> impl Fn(&
 pub(super) fn request_of_probation(verb: &'static str, nonce: &'static str) -> impl Fn(&View) + Send + Sync {
     move |view| {
         let attempt = view.status().probation.map(|it| it.attempt).unwrap_or_default();
-        annotate(view, &format!("{verb}/{attempt}/-/{nonce}/jane"));
+        annotate(view, verb, &attempt, "-", nonce);
     }
 }
 
-fn annotate(view: &View, request: &str) {
+/// Each request is by somebody else.
+fn annotate(view: &View, verb: &str, attempt: &str, step: &str, nonce: &str) {
+    let request = format!("{verb}/{attempt}/{step}/{nonce}/{verb}-{nonce}@example.com");
     let patch = json!({"metadata": {"annotations": {labels::REQUEST: request}}});
     view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
 }

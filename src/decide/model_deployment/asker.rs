@@ -1,9 +1,10 @@
 //! Who asked for a decision, for the record.
 //!
 //! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). No request waits for that: until
-//! then it is somebody's whom nobody can name, `unknown` in status. An abort or a pause while the log does not answer is recorded later. By then
-//! the request is still there to be asked about, and gets its actor, for which what is not recorded waits up to a minute once the log takes
-//! entries again. It stays unknown if another request has taken the place of that one meanwhile.
+//! then it is somebody's whom nobody can name, `unknown` in status. An abort or a pause while the log does not answer is recorded later,
+//! and a promotion when its pods are there. By then the request is still there to be asked about, and gets its actor, for which what could not
+//! be recorded waits up to a minute once the log takes entries again. It stays unknown if another request has taken the place of that one
+//! meanwhile. An actor who is known stays with what was asked for, whatever others ask for before it is recorded.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use chrono::{DateTime, Utc};
 use super::pass::Pass;
 use super::request::{self, Verb};
 use crate::api::duration::after;
-use crate::api::model_deployment::{Cause, HandledRequest, Probation, RequestOutcome, TrailNote};
+use crate::api::model_deployment::{Attempt, Cause, HandledRequest, Probation, RequestOutcome, TrailNote};
 use crate::audit::{EntryKind, UNKNOWN_ACTOR};
 
 /// How long a decision waits for its actor once the log takes entries again.
@@ -52,6 +53,11 @@ impl Pass<'_> {
         // Of an attempt, one abort and one pause are carried out while the log is silent: a second is refused, and nothing was decided for it.
         let own = self.status.unrecorded.iter_mut().filter(|it| is_unnamed(it, &handled));
         own.for_each(|it| it.asked_by.clone_from(&actor));
+        let skips = |it: &&mut Attempt| it.id == handled.attempt && has_done(&handled, Verb::Promote);
+        let skips = self.status.attempt.as_mut().filter(skips).and_then(|it| it.skip_asked_by.as_mut());
+        if let Some(by) = skips.filter(|it| *it == UNKNOWN_ACTOR) {
+            by.clone_from(&actor);
+        }
         let recalls = |it: &&mut Probation| it.attempt == handled.attempt && has_done(&handled, Verb::Abort);
         let recall = self.status.probation.as_mut().filter(recalls).and_then(|it| it.recall.as_mut());
         if let Some(recall) = recall.filter(|it| it.asked_by == UNKNOWN_ACTOR) {
@@ -80,6 +86,7 @@ fn is_unnamed(note: &TrailNote, handled: &HandledRequest) -> bool {
     fits && note.attempt == handled.attempt && note.kind == EntryKind::Intent && note.asked_by == UNKNOWN_ACTOR
 }
 
-fn has_done(handled: &HandledRequest, verb: Verb) -> bool {
+/// Whether that is what it was about, and was carried out.
+pub(super) fn has_done(handled: &HandledRequest, verb: Verb) -> bool {
     handled.verb == verb.word() && handled.outcome == RequestOutcome::Done
 }

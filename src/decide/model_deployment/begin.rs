@@ -166,6 +166,7 @@ impl Pass<'_> {
             suspended_since: None,
             held_until: None,
             skip_steps: false,
+            skip_asked_by: None,
             exposed: Vec::new(),
             approvals: Vec::new(),
             decided: 0,

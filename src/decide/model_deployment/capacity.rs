@@ -8,6 +8,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 
+use super::hold;
 use super::live::{self, PodProblem};
 use super::pass::Pass;
 use crate::api::Weight;
@@ -78,7 +79,7 @@ impl Pass<'_> {
             it.observing_since = None;
             it.samples = None;
             it.unjudged_since = None;
-            it.skip_steps = false;
+            hold::keep_steps(it);
         });
         // Who is not asked cannot be silent, and nobody has to be judged.
         self.status.verdicts.iter_mut().for_each(|it| it.silent_since = None);

@@ -18,12 +18,13 @@
 
 use chrono::{DateTime, Utc};
 
+use super::asker::has_done;
 use super::capacity::is_short;
 use super::pass::Pass;
 use super::request::{self, Request, Verb};
 use crate::api::Weight;
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, RequestOutcome};
+use crate::api::model_deployment::{Attempt, AttemptState, HandledRequest, RequestOutcome};
 use crate::decide::EventType;
 
 /// What keeps an attempt's weight from rising.
@@ -74,7 +75,13 @@ pub(super) fn release(attempt: &mut Attempt) {
     attempt.paused_since = None;
     attempt.suspended_since = None;
     attempt.held_until = None;
+    keep_steps(attempt);
+}
+
+/// It takes its steps after all.
+pub(super) fn keep_steps(attempt: &mut Attempt) {
     attempt.skip_steps = false;
+    attempt.skip_asked_by = None;
 }
 
 impl Pass<'_> {
@@ -85,7 +92,9 @@ impl Pass<'_> {
         let was_held = of(attempt).is_some();
         self.change(|it| {
             it.suspended_since = suspended.then(|| it.suspended_since.unwrap_or(now));
-            it.skip_steps &= !suspended;
+            if suspended {
+                keep_steps(it);
+            }
             if was_held && of(it).is_none() {
                 it.held_until = Some(now);
             }
@@ -136,7 +145,7 @@ impl Pass<'_> {
         let now = self.now;
         self.change(|it| {
             it.paused_since = Some(now);
-            it.skip_steps = false;
+            keep_steps(it);
         });
         self.status.handled_request = Some(request.done());
         self.asked_for(request.asked_by.clone(), |it| it.note_at_once("Pause", "pause was requested"));
@@ -163,6 +172,7 @@ impl Pass<'_> {
         let now = self.now;
         self.change(|it| {
             it.skip_steps = true;
+            it.skip_asked_by.clone_from(&request.asked_by);
             // Pods for all of the traffic are awaited from now on.
             it.entered_at = if it.state == AttemptState::Starting { now } else { it.entered_at };
         });
@@ -202,9 +212,10 @@ impl Pass<'_> {
         let waits = attempt.skip_steps && attempt.state != AttemptState::Promoting;
         let lost = waits && (!self.step_is_proven(attempt) || closed());
         if lost {
-            self.change(|it| it.skip_steps = false);
+            self.change(keep_steps);
             let why = self.unproven(attempt).unwrap_or_else(|| "its proof was lost".into());
-            if let Some(it) = self.status.handled_request.as_mut().filter(|it| it.verb == Verb::Promote.word()) {
+            let own = |it: &&mut HandledRequest| it.attempt == attempt.id && has_done(it, Verb::Promote);
+            if let Some(it) = self.status.handled_request.as_mut().filter(own) {
                 it.outcome = RequestOutcome::Refused;
                 it.message = Some(crate::api::condition::brief(&why));
             }

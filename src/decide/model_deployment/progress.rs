@@ -7,7 +7,6 @@ use super::capacity::is_short;
 use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
-use super::request::Verb;
 use super::traffic;
 use crate::api::Weight;
 use crate::api::duration::after;
@@ -134,17 +133,13 @@ impl Pass<'_> {
             it.short_of_capacity_since = None;
             it.emergency = emergency;
             it.held_until = None;
-            it.skip_steps = false;
+            hold::keep_steps(it);
             if it.withdrawn_from.take().is_none() {
                 it.losses = 0;
             }
         });
         let decision = if state == AttemptState::Shifting { "Shift" } else { "Promote" };
-        // The request itself was perhaps looked at long ago: pods for all of the traffic had to come up.
-        let asked =
-            self.status.handled_request.as_ref().filter(|it| attempt.skip_steps && it.verb == Verb::Promote.word());
-        let by = asked.and_then(|it| it.asked_by.clone());
-        self.asked_for(by, |it| it.intend(decision, &reason));
+        self.asked_for(attempt.skip_asked_by.clone(), |it| it.intend(decision, &reason));
         self.tell(
             EventType::Normal,
             decision,

@@ -1,42 +1,140 @@
-//! Who asked is on the record, wherever that could be found out.
+//! Who asked is on the record, wherever that could be found out, and who approved; and nobody else is.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Decision, Oracles, decision_of};
-use crate::api::ModelDeployment;
 use crate::api::model_deployment::{HandledRequest, ModelDeploymentStatus, RequestOutcome};
-use crate::audit::{Entry, UNKNOWN_ACTOR};
+use crate::api::{ModelDeployment, labels};
+use crate::audit::{Consent, Entry, UNKNOWN_ACTOR, is_of_words};
 use crate::decide::model_deployment::request;
+use crate::sim::server::Cluster;
+use crate::sim::view::APPROVALS;
+
+/// A request: verb, attempt, nonce.
+type Asked = (String, String, String);
+
+/// Who has asked for what.
+#[derive(Default)]
+pub(super) struct Askers {
+    /// By the name on the request.
+    asked: BTreeMap<String, BTreeSet<Asked>>,
+    refused: BTreeSet<Asked>,
+    /// Role and name of who has said something, by the Approval's uid.
+    said: BTreeMap<String, (String, String)>,
+    /// The name of each actor.
+    names: BTreeMap<String, String>,
+    /// What somebody had decided whom nobody can name any more: attempt and decision.
+    never_named: BTreeSet<(String, String)>,
+}
 
 impl Oracles {
+    /// Everybody whose request or word the operator can have seen.
+    pub(in crate::sim) fn people(&self) -> BTreeSet<String> {
+        let said = self.askers.said.values().map(|(_, name)| name);
+        self.askers.asked.keys().chain(said).cloned().collect()
+    }
+
+    /// Somebody has perhaps said something.
+    pub(in crate::sim) fn listens(&mut self, cluster: &Cluster) {
+        let said = cluster.all(APPROVALS).into_iter().map(|(_, it)| {
+            let text = |at: &str| it.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+            (text("/metadata/uid"), (text("/spec/role"), text("/spec/approver")))
+        });
+        self.askers.said.extend(said);
+    }
+
+    /// The record calls them so.
+    pub(in crate::sim) fn are_called(&mut self, names: BTreeMap<String, String>) {
+        self.askers.names = names;
+    }
+
+    /// What is asked for while this is written, and what is refused by it.
+    pub(super) fn hears(&mut self, new: &ModelDeploymentStatus, after: &Value) {
+        let text = after["metadata"]["annotations"][labels::REQUEST].as_str().unwrap_or_default();
+        if let [verb, attempt, _, nonce, by] = text.splitn(5, '/').collect::<Vec<_>>()[..] {
+            let asked = (verb.to_owned(), attempt.to_owned(), nonce.to_owned());
+            self.askers.asked.entry(by.to_owned()).or_default().insert(asked);
+        }
+        let refused = new.handled_request.as_ref().filter(|it| it.outcome == RequestOutcome::Refused);
+        self.askers.refused.extend(refused.map(|it| (it.verb.clone(), it.attempt.clone(), it.nonce.clone())));
+    }
+
     /// Who asked is found out from the request. While the log is silent another can take its place, and what was decided for the first and
     /// is not recorded yet has nobody who could be named.
     pub(super) fn replaces_asker(&mut self, old: &ModelDeploymentStatus, after: &Value) {
         let is_on = |it: &HandledRequest| request::is_on(&ModelDeployment::deserialize(after).unwrap(), it);
         let Some(asked) = old.handled_request.as_ref().filter(|it| is_unknown(it) && !is_on(it)) else { return };
         let notes = old.unrecorded.iter().filter(|it| it.attempt == asked.attempt && it.asked_by == UNKNOWN_ACTOR);
-        self.never_named.extend(notes.map(|it| (it.attempt.clone(), it.decision.clone())));
+        let never_named = &mut self.askers.never_named;
+        never_named.extend(notes.map(|it| (it.attempt.clone(), it.decision.clone())));
+        let attempt = old.attempt.as_ref().filter(|it| it.id == asked.attempt);
+        let promotion = attempt.and_then(|it| it.skip_asked_by.as_ref()).filter(|it| *it == UNKNOWN_ACTOR);
+        never_named.extend(promotion.map(|_| (asked.attempt.clone(), "Promote".to_owned())));
         let probation = old.probation.as_ref().filter(|it| it.attempt == asked.attempt);
         let recall = probation.and_then(|it| it.recall.as_ref());
         let goes_back = recall.filter(|it| it.asked_by == UNKNOWN_ACTOR);
-        self.never_named.extend(goes_back.map(|_| (asked.attempt.clone(), "RollBack".to_owned())));
+        never_named.extend(goes_back.map(|_| (asked.attempt.clone(), "RollBack".to_owned())));
     }
 
-    /// What somebody has asked for says who.
-    pub(super) fn asked_for(&mut self, it: &Entry) {
-        if it.decision != "Pause" && !it.reason.starts_with("Aborted: aborted") {
-            return;
-        }
+    /// What somebody has asked for says who; and whom it names, it names rightly.
+    pub(super) fn names_rightly(&mut self, it: &Entry) {
         let (attempt, decision, weight): Decision = decision_of(it);
-        let can_be_named = !self.never_named.contains(&(attempt.clone(), decision.clone()));
-        if it.asked_by.is_empty() || it.asked_by == UNKNOWN_ACTOR && can_be_named {
-            self.broken(format!(
-                "somebody has asked for {decision} {weight} of {attempt}, and who is {:?}",
-                it.asked_by
-            ));
+        let told = format!("{decision} {weight} of {attempt} ({})", it.reason);
+        if let Some(consent) = it.consents.iter().find(|it| !self.askers.has_said(it)) {
+            let name = self.askers.names.get(&consent.actor);
+            self.broken(format!("{told} rests on {consent:?} by {name:?}, who did not say so"));
+        }
+        let is_named = !it.asked_by.is_empty() && it.asked_by != UNKNOWN_ACTOR;
+        let is_excused = it.asked_by == UNKNOWN_ACTOR && self.askers.never_named.contains(&(attempt, decision));
+        if is_by_request(it) && !is_named && !is_excused {
+            self.broken(format!("somebody has asked for {told}, and who is {:?}", it.asked_by));
+        }
+        if is_named && !self.askers.has_asked(it) {
+            let name = self.askers.names.get(&it.asked_by);
+            self.broken(format!("{told} is named for {name:?}, who did not ask for it"));
         }
     }
+}
+
+impl Askers {
+    /// Whether it is the word of the actor who is named.
+    fn has_said(&self, consent: &Consent) -> bool {
+        let name = self.names.get(&consent.actor);
+        self.said.get(&consent.uid).is_some_and(|(role, by)| *role == consent.role && Some(by) == name)
+    }
+
+    /// Whether the actor who is named has asked for that, and was not refused. Who says something asks for its being noted.
+    fn has_asked(&self, entry: &Entry) -> bool {
+        if is_of_words(&entry.decision) {
+            return entry.consents.iter().any(|it| it.actor == entry.asked_by);
+        }
+        let own = self.names.get(&entry.asked_by).and_then(|it| self.asked.get(it));
+        own.into_iter().flatten().any(|asked @ (verb, attempt, _)| {
+            // What is tried again is another attempt.
+            let is_for = *attempt == entry.attempt || verb == "retry";
+            is_for && means(verb, &entry.decision) && !self.refused.contains(asked)
+        })
+    }
+}
+
+/// Whether what was decided is what this verb asks for.
+fn means(verb: &str, decision: &str) -> bool {
+    match verb {
+        "abort" => matches!(decision, "RollBack" | "Recall"),
+        "pause" => decision == "Pause",
+        "resume" => decision == "Resume",
+        "promote" => matches!(decision, "Promote" | "EndProbation"),
+        "retry" => decision == "Start",
+        _ => false,
+    }
+}
+
+/// Whether its reason is that somebody asked for it.
+fn is_by_request(entry: &Entry) -> bool {
+    entry.reason.contains(" was requested") || entry.reason.starts_with("Aborted: aborted")
 }
 
 fn is_unknown(handled: &HandledRequest) -> bool {

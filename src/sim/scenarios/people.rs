@@ -56,6 +56,10 @@ pub(super) fn all() -> Vec<Scenario> {
         canary("promoted_by_request")
             .when(|it| it.is_at(Observing, "5%") && it.is_proven(), request_here("promote", "n1"))
             .until(|it| it.serves("churn-2")),
+        canary("promoted_by_request_while_another_asks_in_vain")
+            .when(|it| it.is_at(Observing, "5%") && it.is_proven(), request_here("promote", "n1"))
+            .when(|it| it.status().handled_request.is_some(), request_here("retry", "n2"))
+            .until(|it| it.serves("churn-2")),
         canary("suspended_mid_canary_and_let_go")
             .when(|it| it.is_at(Observing, "5%"), edit(suspended(true)))
             .when(is_held_and_proven, edit(suspended(false)))

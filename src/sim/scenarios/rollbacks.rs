@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request};
+use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request, request_here};
 use super::super::view::View;
 use super::{canary, upgraded};
 use crate::api::model_deployment::AttemptState::{Failed, Observing, Promoting, RolledBack, Shifting, Starting};
@@ -53,6 +53,10 @@ pub(super) fn all() -> Vec<Scenario> {
             .until(|it| it.is_in(RolledBack)),
         canary("aborted_while_shifting")
             .when(|it| it.is_at(Shifting, "50%"), request("abort"))
+            .until(|it| it.is_in(RolledBack)),
+        canary("aborted_by_one_and_too_late_by_another")
+            .when(|it| it.is_at(Observing, "5%"), request("abort"))
+            .when(|it| it.status().handled_request.is_some(), request_here("abort", "n2"))
             .until(|it| it.is_in(RolledBack)),
         canary("aborted_and_retried")
             .when(|it| it.is_at(Observing, "5%"), request("abort"))

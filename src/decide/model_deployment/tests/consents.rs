@@ -172,6 +172,62 @@ fn a_promotion_that_waits_for_pods_says_who_asked_for_it_when_it_comes_true() {
     assert_eq!(promote.asked_by, "actor of jane");
 }
 
+/// Jane has asked for all traffic; what others ask for while pods for it come up is refused, or holds nothing any more when it comes true.
+#[test]
+fn who_asked_for_a_promotion_is_named_whatever_others_ask_for_before_it_comes_true() {
+    for (others, expected) in [
+        (&["retry/ID/-/n2/max"][..], "actor of jane"),
+        (&["resume/ID/0/n2/max"], "actor of jane"),
+        (&["promote/ID/7/n2/max"], "actor of jane"),
+        (&["promote/another/0/n2/max", "abort/another/0/n3/olga"], "actor of jane"),
+        (&["pause/ID/0/n2/max", "resume/ID/0/n3/max"], ""),
+        (&["promote/ID/0/n2/max"], "actor of max"),
+    ] {
+        let mut world = World::mid_canary();
+        world.resource.spec.replicas = Some(20);
+        world.pass();
+        world.all_is_well();
+        world.pass();
+        let id = world.attempt().id;
+        world.request_at("promote", "0", "n1");
+        world.pass();
+        for other in others {
+            world.annotate(other.replace("ID", &id));
+            world.pass();
+        }
+        world.until(
+            |it| weight(it) == "100%",
+            |it| {
+                it.advance(30);
+                it.all_is_well();
+                it.pass();
+                (it.attempt().state == AttemptState::Shifting).then(|| it.gateway_accepts());
+            },
+        );
+        assert_eq!(intent(&world, "Promote").asked_by, expected, "{others:?}");
+        assert_eq!(world.attempt().skip_asked_by, None);
+    }
+}
+
+#[test]
+fn who_asked_for_a_promotion_while_the_log_was_silent_is_named_when_it_comes_true() {
+    let mut world = World::mid_canary();
+    world.trail_is_down();
+    world.request_at("promote", "0", "n1");
+    world.pass();
+    assert_eq!(world.attempt().skip_asked_by.unwrap(), "unknown");
+    world.memory.trail_unavailable_since = None;
+    world.until(
+        |it| weight(it) == "100%",
+        |it| {
+            it.advance(30);
+            it.all_is_well();
+            it.pass();
+        },
+    );
+    assert_eq!(intent(&world, "Promote").asked_by, "actor of jane");
+}
+
 #[test]
 fn while_nobody_can_say_who_has_approved_nothing_advances_and_the_way_back_does_not_wait() {
     let mut world = at_five_percent();
