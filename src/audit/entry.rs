@@ -78,7 +78,7 @@ pub struct Said {
 }
 
 /// A person's Approval that a decision rests on, or that it notes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consent {
     /// Who: a pseudonym, see [`super::people`].
@@ -105,6 +105,12 @@ pub fn is_of_words(decision: &str) -> bool {
     [REJECT, RETRACT].contains(&decision)
 }
 
+/// Whether a decision takes hold before it is on the record: who asked for it may be known only after it was first recorded.
+#[must_use]
+fn is_named_later(decision: &str) -> bool {
+    ["Pause", "Recall", "RollBack", "Withdraw"].contains(&decision)
+}
+
 /// What an entry decides, in the fields of [`Entry`]: two that have the same here are the same entry about the same decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Decided<'a> {
@@ -117,16 +123,22 @@ pub struct Decided<'a> {
     pub revision: &'a str,
     /// See `revision`.
     pub weight: &'a str,
-    /// The uid of the Approval that is noted ([`is_of_words`]): as with `revision`, another may have taken its place between two tries. Empty of all
-    /// other decisions, which rest on the approvals of the first try.
-    pub approval: &'a str,
+    /// Who asked for it, if that is known when it is decided ([`is_named_later`]), and whose approvals it rests on; of intents alone. As with
+    /// `revision`: between two tries somebody may have been refused, or have taken an approval back, and what takes effect rests on another.
+    pub asked_by: &'a str,
+    /// See `asked_by`.
+    pub consents: &'a [Consent],
 }
 
 impl<'a> Decided<'a> {
-    /// See `approval`.
-    fn approval_of(kind: EntryKind, decision: &str, consents: &'a [Consent]) -> &'a str {
-        let noted = consents.first().filter(|_| kind == EntryKind::Intent && is_of_words(decision));
-        noted.map_or("", |it| it.uid.as_str())
+    /// The same, by these people.
+    #[must_use]
+    pub fn by(self, asked_by: &'a str, consents: &'a [Consent]) -> Self {
+        match self.kind {
+            EntryKind::Intent if is_named_later(self.decision) => Self { consents, ..self },
+            EntryKind::Intent => Self { asked_by, consents, ..self },
+            EntryKind::Outcome | EntryKind::Void => self,
+        }
     }
 
     /// See [`Entry::id`].
@@ -152,8 +164,10 @@ impl Entry {
             decision: &self.decision,
             revision: &self.revision,
             weight: &self.weight,
-            approval: Decided::approval_of(self.kind, &self.decision, &self.consents),
+            asked_by: "",
+            consents: &[],
         }
+        .by(&self.asked_by, &self.consents)
     }
 
     /// Whether both are the same entry about the same decision.

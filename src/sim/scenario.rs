@@ -341,7 +341,7 @@ pub(super) fn request_of_probation(verb: &'static str, nonce: &'static str) -> i
     }
 }
 
-/// Each request is by somebody else.
+/// Each request is by somebody else: no scenario has a verb twice with one nonce.
 fn annotate(view: &View, verb: &str, attempt: &str, step: &str, nonce: &str) {
     let request = format!("{verb}/{attempt}/{step}/{nonce}/{verb}-{nonce}@example.com");
     let patch = json!({"metadata": {"annotations": {labels::REQUEST: request}}});

@@ -205,7 +205,7 @@ pub struct Attempt {
     /// A person asked for all traffic (`promote`): what is left of `for` and of the steps is skipped, proof is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_steps: bool,
-    /// Which actor of the audit log asked for that; `unknown` while the log does not say.
+    /// Which actor of the audit log asked for that; `unknown` if the log has not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_asked_by: Option<String>,
     /// The weights that it was watched at, if a metric with `delay` is to judge them.

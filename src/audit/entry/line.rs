@@ -100,8 +100,10 @@ impl Line<'_> {
             decision: &self.decision,
             revision: &self.revision,
             weight: &self.weight,
-            approval: Decided::approval_of(self.kind, &self.decision, &self.consents),
+            asked_by: "",
+            consents: &[],
         }
+        .by(&self.asked_by, &self.consents)
     }
 
     /// Whether its numbers are written as an entry's are.

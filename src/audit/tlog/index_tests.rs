@@ -60,21 +60,39 @@ fn numbers_far_behind_are_spent_and_not_free_again() {
     assert_eq!(index.judge(&entry(EntryKind::Intent, 1001, "Another")), Judged::New);
 }
 
-/// Another one may have been rejected by the time that a dead operator's decision is taken again.
+/// By the time that a dead operator's decision is taken again another may have been approved or rejected, or asked for by somebody else.
 #[test]
-fn what_is_noted_of_another_approval_is_another_decision_and_what_rests_on_another_is_not() {
-    let noted = |decision, uid: &str| {
+fn what_rests_on_somebody_elses_word_is_another_decision() {
+    let mut index = Index::default();
+    let of = |uid: &str| {
         let consent = Consent { actor: String::new(), comment: String::new(), role: "legal".into(), uid: uid.into() };
-        Entry { consents: vec![consent], ..entry(EntryKind::Intent, 1, decision) }
+        Entry { consents: vec![consent], ..entry(EntryKind::Intent, 1, "Shift") }
     };
-    for (decision, due) in
-        [("Reject", Judged::Taken(0)), ("Retract", Judged::Taken(0)), ("Shift", Judged::AlreadyThere(0))]
-    {
+    index.note(&of("a"), 0);
+    assert_eq!((index.judge(&of("a")), index.judge(&of("b"))), (Judged::AlreadyThere(0), Judged::Taken(0)));
+    let of_outcome = |it: Entry| Entry { kind: EntryKind::Outcome, ..it };
+    index.note(&of_outcome(of("a")), 1);
+    assert_eq!(index.judge(&of_outcome(of("b"))), Judged::AlreadyThere(1), "an outcome is that of its number");
+}
+
+#[test]
+fn what_somebody_else_asked_for_is_another_decision_unless_it_takes_hold_before_it_is_recorded() {
+    for (decision, due) in [
+        ("Promote", Judged::Taken(0)),
+        ("Start", Judged::Taken(0)),
+        ("EndProbation", Judged::Taken(0)),
+        ("Resume", Judged::Taken(0)),
+        ("Pause", Judged::AlreadyThere(0)),
+        ("RollBack", Judged::AlreadyThere(0)),
+        ("Recall", Judged::AlreadyThere(0)),
+    ] {
         let mut index = Index::default();
-        index.note(&noted(decision, "a"), 0);
+        let asked_by = |by: &str| Entry { asked_by: by.into(), ..entry(EntryKind::Intent, 1, decision) };
+        index.note(&asked_by("jane"), 0);
         assert_eq!(
-            (index.judge(&noted(decision, "a")), index.judge(&noted(decision, "b"))),
-            (Judged::AlreadyThere(0), due)
+            (index.judge(&asked_by("jane")), index.judge(&asked_by("max")), index.judge(&asked_by(""))),
+            (Judged::AlreadyThere(0), due, due),
+            "{decision}"
         );
     }
 }

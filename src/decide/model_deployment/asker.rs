@@ -86,7 +86,7 @@ fn is_unnamed(note: &TrailNote, handled: &HandledRequest) -> bool {
     fits && note.attempt == handled.attempt && note.kind == EntryKind::Intent && note.asked_by == UNKNOWN_ACTOR
 }
 
-/// Whether that is what it was about, and was carried out.
+/// Whether this was asked for, and carried out.
 pub(super) fn has_done(handled: &HandledRequest, verb: Verb) -> bool {
     handled.verb == verb.word() && handled.outcome == RequestOutcome::Done
 }

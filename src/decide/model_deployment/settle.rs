@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::model_deployment::{ModelDeploymentStatus, TrailNote};
-use crate::audit::{Entry, EntryKind};
+use crate::audit::{Decided, Entry, EntryKind};
 
 /// Whether this intent of the trail did not take effect, and nothing in status says so yet.
 #[must_use]
@@ -36,9 +36,11 @@ fn queued(status: &ModelDeploymentStatus, sequence: i64) -> Option<usize> {
     status.unrecorded.iter().position(|note| note.kind == EntryKind::Intent && note.sequence == sequence)
 }
 
+/// As the record sees it: what waits in the queue rests on nobody's approval.
 fn is_same_decision(note: &TrailNote, intent: &Entry) -> bool {
-    (&note.attempt, &note.decision, &note.revision) == (&intent.attempt, &intent.decision, &intent.revision)
-        && note.weight.to_string() == intent.weight
+    let (decided, weight) = (intent.decided(), note.weight.to_string());
+    let (attempt, decision, revision) = (&note.attempt, &note.decision, &note.revision);
+    Decided { attempt, decision, revision, weight: &weight, ..decided }.by(&note.asked_by, &[]) == decided
 }
 
 impl Pass<'_> {

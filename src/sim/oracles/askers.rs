@@ -19,9 +19,8 @@ type Asked = (String, String, String);
 /// Who has asked for what.
 #[derive(Default)]
 pub(super) struct Askers {
-    /// By the name on the request.
-    asked: BTreeMap<String, BTreeSet<Asked>>,
-    refused: BTreeSet<Asked>,
+    /// What was carried out, and by whom it was asked for.
+    done: BTreeMap<Asked, String>,
     /// Role and name of who has said something, by the Approval's uid.
     said: BTreeMap<String, (String, String)>,
     /// The name of each actor.
@@ -31,10 +30,10 @@ pub(super) struct Askers {
 }
 
 impl Oracles {
-    /// Everybody whose request or word the operator can have seen.
+    /// Everybody whose request was carried out, or who has said something.
     pub(in crate::sim) fn people(&self) -> BTreeSet<String> {
         let said = self.askers.said.values().map(|(_, name)| name);
-        self.askers.asked.keys().chain(said).cloned().collect()
+        self.askers.done.values().chain(said).cloned().collect()
     }
 
     /// Somebody has perhaps said something.
@@ -51,15 +50,18 @@ impl Oracles {
         self.askers.names = names;
     }
 
-    /// What is asked for while this is written, and what is refused by it.
+    /// What is carried out by this write, and what comes to nothing after all.
     pub(super) fn hears(&mut self, new: &ModelDeploymentStatus, after: &Value) {
+        let Some(handled) = &new.handled_request else { return };
+        let asked = (handled.verb.clone(), handled.attempt.clone(), handled.nonce.clone());
         let text = after["metadata"]["annotations"][labels::REQUEST].as_str().unwrap_or_default();
-        if let [verb, attempt, _, nonce, by] = text.splitn(5, '/').collect::<Vec<_>>()[..] {
-            let asked = (verb.to_owned(), attempt.to_owned(), nonce.to_owned());
-            self.askers.asked.entry(by.to_owned()).or_default().insert(asked);
+        match text.splitn(5, '/').collect::<Vec<_>>()[..] {
+            _ if handled.outcome == RequestOutcome::Refused => drop(self.askers.done.remove(&asked)),
+            [verb, attempt, _, nonce, by] if (verb, attempt, nonce) == (&asked.0, &asked.1, &asked.2) => {
+                self.askers.done.entry(asked).or_insert_with(|| by.to_owned());
+            }
+            _ => {}
         }
-        let refused = new.handled_request.as_ref().filter(|it| it.outcome == RequestOutcome::Refused);
-        self.askers.refused.extend(refused.map(|it| (it.verb.clone(), it.attempt.clone(), it.nonce.clone())));
     }
 
     /// Who asked is found out from the request. While the log is silent another can take its place, and what was decided for the first and
@@ -106,16 +108,16 @@ impl Askers {
         self.said.get(&consent.uid).is_some_and(|(role, by)| *role == consent.role && Some(by) == name)
     }
 
-    /// Whether the actor who is named has asked for that, and was not refused. Who says something asks for its being noted.
+    /// Whether it is what the actor who is named has asked for, and was carried out. Who says something asks for its being noted.
     fn has_asked(&self, entry: &Entry) -> bool {
         if is_of_words(&entry.decision) {
             return entry.consents.iter().any(|it| it.actor == entry.asked_by);
         }
-        let own = self.names.get(&entry.asked_by).and_then(|it| self.asked.get(it));
-        own.into_iter().flatten().any(|asked @ (verb, attempt, _)| {
+        let Some(name) = self.names.get(&entry.asked_by).filter(|_| is_by_request(entry)) else { return false };
+        self.done.iter().filter(|(_, by)| *by == name).any(|((verb, attempt, _), _)| {
             // What is tried again is another attempt.
-            let is_for = *attempt == entry.attempt || verb == "retry";
-            is_for && means(verb, &entry.decision) && !self.refused.contains(asked)
+            let again = verb == "retry" && entry.reason.contains(&format!("retry of attempt {attempt} "));
+            means(verb, &entry.decision) && (again || *attempt == entry.attempt)
         })
     }
 }

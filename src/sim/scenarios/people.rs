@@ -56,6 +56,9 @@ pub(super) fn all() -> Vec<Scenario> {
         canary("promoted_by_request")
             .when(|it| it.is_at(Observing, "5%") && it.is_proven(), request_here("promote", "n1"))
             .until(|it| it.serves("churn-2")),
+        canary("promoted_by_request_at_the_last_step")
+            .when(|it| it.is_at(Observing, "50%") && it.is_proven(), request_here("promote", "n1"))
+            .until(|it| it.serves("churn-2")),
         canary("promoted_by_request_while_another_asks_in_vain")
             .when(|it| it.is_at(Observing, "5%") && it.is_proven(), request_here("promote", "n1"))
             .when(|it| it.status().handled_request.is_some(), request_here("retry", "n2"))

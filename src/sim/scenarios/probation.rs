@@ -80,7 +80,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .until(is_back),
         judged_late("aborted_on_probation_by_one_and_too_late_by_another")
             .when(is_asleep, request("abort"))
-            .when(|it| it.status().handled_request.is_some(), request_of_probation("abort", "n2"))
+            .when(is_called_back, request_of_probation("abort", "n2"))
             .until(is_back),
         judged_late("reverted_on_probation").when(is_asleep, deploy("churn-1")).until(is_back),
         judged_late("reverted_on_probation_and_back_again")

@@ -6,6 +6,7 @@ use super::gates::{condition, wait, weight};
 use super::world::{World, is_nothing};
 use crate::api::model_deployment::{AttemptState, RequestOutcome};
 use crate::audit::{Consent, Entry, EntryKind};
+use crate::decide::Measurement;
 
 fn consent(role: &str, by: &str) -> Consent {
     let comment = format!("digest of {} characters", format!("{by} has seen it").len());
@@ -207,6 +208,58 @@ fn who_asked_for_a_promotion_is_named_whatever_others_ask_for_before_it_comes_tr
         assert_eq!(intent(&world, "Promote").asked_by, expected, "{others:?}");
         assert_eq!(world.attempt().skip_asked_by, None);
     }
+}
+
+/// Whoever is told that it comes to nothing is Jane, whose promotion it was: Max has his own answer.
+#[test]
+fn a_promotion_that_lapses_says_nothing_of_what_another_asked_for() {
+    let mut world = World::mid_canary();
+    world.resource.spec.replicas = Some(20);
+    world.pass();
+    world.all_is_well();
+    world.pass();
+    let id = world.attempt().id;
+    world.request_at("promote", "0", "n1");
+    world.pass();
+    world.annotate(format!("promote/{id}/7/n2/max"));
+    let why = world.refusal();
+    assert_eq!(world.attempt().skip_asked_by.unwrap(), "actor of jane");
+    world.measure("error-rate", Measurement::NoData("no series".into()));
+    world.advance(30);
+    world.pass();
+    let attempt = world.attempt();
+    assert_eq!((attempt.skip_steps, attempt.skip_asked_by), (false, None));
+    assert_eq!(world.handled().message.unwrap(), why);
+}
+
+/// Jane's promotion is on the record when the process dies. The next one finds no proof and refuses it; later the step ends by itself.
+#[test]
+fn who_was_refused_by_the_next_process_is_not_named_for_what_is_decided_later() {
+    let mut world = World::mid_canary();
+    world.steps(json!([{"weight": "5%", "for": "10m"}]));
+    world.pass();
+    world.all_is_well();
+    world.pass();
+    world.request_at("promote", "0", "n1");
+    world.pass();
+    world.all_is_well();
+    world.dies_before_its_status_write();
+    assert_eq!(intent(&world, "Promote").asked_by, "actor of jane");
+    world.measure("error-rate", Measurement::NoData("no series".into()));
+    world.advance(30);
+    assert!(world.refusal().contains("error-rate"), "{:?}", world.handled());
+    world.until(
+        |it| weight(it) == "100%",
+        |it| {
+            it.advance(60);
+            it.all_is_well();
+            it.pass();
+        },
+    );
+    world.come_to_rest();
+    let id = world.attempt().id;
+    let promotions: Vec<_> = world.trail.effective("Promote").into_iter().filter(|it| it.attempt == id).collect();
+    assert_eq!(promotions.iter().map(|it| it.asked_by.as_str()).collect::<Vec<_>>(), [""], "{promotions:#?}");
 }
 
 #[test]

@@ -20,12 +20,19 @@ fn about_to_shift() -> World {
     panic!("no shift is decided: {:#?}", world.status());
 }
 
+impl World {
+    /// What it decides next is on the record, and the process dies.
+    pub(super) fn dies_before_its_status_write(&mut self) {
+        let plan = self.decide();
+        self.carry_out(&plan, plan.entries.len());
+        self.restart();
+    }
+}
+
 /// Its intent is stored, and the operator dies before the status write.
 fn killed_after_the_intent(world: &mut World) {
-    let plan = world.decide();
-    assert_eq!(plan.entries.last().unwrap().decision, "Shift");
-    world.carry_out(&plan, plan.entries.len());
-    world.restart();
+    assert_eq!(world.decide().entries.last().unwrap().decision, "Shift");
+    world.dies_before_its_status_write();
 }
 
 fn settled(world: &mut World) -> Vec<String> {

@@ -98,6 +98,11 @@ impl Trail {
         self.intent(intent).is_some_and(|it| it.id() == intent.id())
     }
 
+    /// What took effect of this kind.
+    pub(super) fn effective(&self, decision: &str) -> Vec<&Entry> {
+        self.intents().filter(|it| it.decision == decision && !self.is_void(it)).collect()
+    }
+
     fn is_void(&self, entry: &Entry) -> bool {
         self.entries.contains_key(&(entry.uid.clone(), entry.sequence, rank(EntryKind::Void)))
     }
@@ -130,7 +135,10 @@ impl Trail {
     /// What is there of greater numbers.
     pub(super) fn beyond(&self, sequence: i64) -> Vec<String> {
         let all = self.entries.values().filter(|it| it.sequence > sequence);
-        all.map(|it| format!("{:?} {} {} {}", it.kind, it.sequence - sequence, it.decision, it.weight)).collect()
+        let told = |it: &Entry| {
+            format!("{:?} {} {} {} {}", it.kind, it.sequence - sequence, it.decision, it.weight, it.asked_by)
+        };
+        all.map(told).collect()
     }
 
     /// Everything, by number, as a person reads it.

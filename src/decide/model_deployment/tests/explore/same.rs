@@ -57,7 +57,7 @@ pub(super) fn seen_of(world: &World) -> Value {
     let (told, now) = told(world, &status, &ranks);
     // What waits to be recorded meets what is on the record under its number.
     let recorded = status.unrecorded.iter().map(|it| it.sequence - 1).fold(last, i64::min);
-    let lost = world.memory.lost.iter().map(|it| json!([ranks[&it.sequence], it.decision, it.weight]));
+    let lost = world.memory.lost.iter().map(|it| json!([ranks[&it.sequence], it.decision, it.weight, it.asked_by]));
     json!([
         told,
         now,
