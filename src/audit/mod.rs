@@ -19,7 +19,6 @@ use futures::future::BoxFuture;
 use self::people::Words;
 use self::store::Fault;
 
-pub(crate) use entry::Decided;
 #[cfg(test)]
 pub(crate) use entry::sample;
 pub use entry::{Consent, Entry, EntryKind, REJECT, RETRACT, Said, UNKNOWN_ACTOR, is_of_words};

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use super::pass::Pass;
 use crate::api::Weight;
 use crate::api::model_deployment::{ModelDeploymentStatus, TrailNote};
-use crate::audit::{Decided, Entry, EntryKind};
+use crate::audit::{Entry, EntryKind};
 
 /// Whether this intent of the trail did not take effect, and nothing in status says so yet.
 #[must_use]
@@ -38,9 +38,10 @@ fn queued(status: &ModelDeploymentStatus, sequence: i64) -> Option<usize> {
 
 /// As the record sees it: what waits in the queue rests on nobody's approval.
 fn is_same_decision(note: &TrailNote, intent: &Entry) -> bool {
-    let (decided, weight) = (intent.decided(), note.weight.to_string());
-    let (attempt, decision, revision) = (&note.attempt, &note.decision, &note.revision);
-    Decided { attempt, decision, revision, weight: &weight, ..decided }.by(&note.asked_by, &[]) == decided
+    let TrailNote { attempt, decision, revision, asked_by, .. } = note.clone();
+    let weight = note.weight.to_string();
+    let noted = Entry { attempt, decision, revision, weight, asked_by, consents: Vec::new(), ..intent.clone() };
+    noted.is_same_decision(intent)
 }
 
 impl Pass<'_> {
