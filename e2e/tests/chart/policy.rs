@@ -144,9 +144,25 @@ async fn a_request_takes_the_requesters_own_name_and_the_verb() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "not so:\n- {}", wrong.join("\n- "));
+    what_was_looked_at_is_nobody_elses(&scene).await?;
     nothing_else_is_in_anybodys_way(&scene).await?;
     the_scripts_merge_into_argocd_cm(&scene).await?;
     scene.cluster.stop().await
+}
+
+/// Also when the annotation was taken away in between: the operator would take it for the one that it has looked at.
+async fn what_was_looked_at_is_nobody_elses(scene: &Scene) -> Result<()> {
+    let handled = json!({"status": {"handledRequest": {"verb": "pause", "attempt": ATTEMPT, "nonce": "n8"}}});
+    let patch = ["-n", "crm", "patch", "modeldeployment", "churn", "--subresource=status", "--type=merge", "-p"];
+    let patched = scene.cluster.kubectl([&patch[..], &[&handled.to_string()]].concat()).await?;
+    ensure!(patched.status.success(), "{}", String::from_utf8_lossy(&patched.stderr));
+    let (done, said) = scene.says("otto", &["annotate", "modeldeployment", "churn", "werkbank.dev/request-"]).await?;
+    ensure!(done, "{said}");
+    let (done, said) = scene.annotate("otto", "churn", &format!("pause/{ATTEMPT}/-/n8/otto")).await?;
+    ensure!(!done && said.contains("take another nonce"), "{said}");
+    let (done, said) = scene.annotate("otto", "churn", &format!("pause/{ATTEMPT}/-/n10/otto")).await?;
+    ensure!(done, "{said}");
+    Ok(())
 }
 
 async fn nothing_else_is_in_anybodys_way(scene: &Scene) -> Result<()> {
