@@ -72,7 +72,7 @@ pub enum TrailError {
     /// The sequence number belongs to another decision; decide again with a higher one.
     #[error("sequence {} is taken by another decision; the next decision uses a higher one", holder.sequence)]
     SequenceTaken {
-        /// The entry that has the number; the very one that was offered if a `Void` closed it.
+        /// The intent that has the number; what was offered, as a `Void`, if one closed it.
         holder: Box<Entry>,
     },
     /// The trail does not answer, or not as it should.

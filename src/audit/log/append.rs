@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::super::store::{Fault, NotCreated};
 use super::super::tlog::index::Judged;
 use super::super::tlog::slot::{self, Batch};
-use super::super::{Appended, Entry, TrailError};
+use super::super::{Appended, Entry, EntryKind, TrailError};
 use super::recover::Known;
 use super::{Log, TURN_LIMIT};
 
@@ -254,7 +254,10 @@ impl Log {
                     continue;
                 }
                 Judged::AlreadyThere(_) => Ok(Appended::AlreadyThere),
-                Judged::Spent => Err(TrailError::SequenceTaken { holder: Box::new(waiting.entry.clone()) }),
+                Judged::Spent => {
+                    let closed = Entry { kind: EntryKind::Void, ..waiting.entry.clone() };
+                    Err(TrailError::SequenceTaken { holder: Box::new(closed) })
+                }
                 Judged::Taken(at) => match self.entries_at(log, &[at]).await.map(|mut it| it.pop()) {
                     Ok(Some(holder)) => Err(TrailError::SequenceTaken { holder: Box::new(holder) }),
                     Ok(None) => return Err(self.damaged(&format!("entry {at}"), "is not where it should be")),

@@ -22,10 +22,12 @@ use crate::api::Weight;
 use crate::api::model_deployment::{ModelDeploymentStatus, TrailNote};
 use crate::audit::{Entry, EntryKind};
 
-/// Whether this intent of the trail did not take effect, and nothing in status says so yet.
+/// Whether this intent of the trail did not take effect, and nothing in status says so yet; or, of a number that a `Void` has closed, whether
+/// anything in status would have it.
 #[must_use]
 pub fn is_lost(status: &ModelDeploymentStatus, intent: &Entry) -> bool {
     match queued(status, intent.sequence).and_then(|index| status.unrecorded.get(index)) {
+        Some(_) if intent.kind == EntryKind::Void => true,
         Some(note) => !is_same_decision(note, intent),
         None => intent.sequence > status.sequence,
     }
@@ -56,7 +58,7 @@ impl Pass<'_> {
             if let Some(first) = queued(&self.status, intent.sequence) {
                 self.renumber(first, intent.sequence);
             }
-            if !self.took_effect(intent) {
+            if intent.kind == EntryKind::Intent && !self.took_effect(intent) {
                 self.status.unrecorded.insert(0, void(intent, self.now));
             }
         }

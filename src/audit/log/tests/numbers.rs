@@ -48,7 +48,8 @@ async fn an_intent_that_was_given_up_is_refused_whether_it_was_stored_or_arrives
         }
         trail.append(&entry(EntryKind::Void, 4, "Shift")).await.unwrap();
         let refused = trail.append(&shift).await;
-        assert_eq!(refused, Err(TrailError::SequenceTaken { holder: Box::new(shift) }));
+        let closed = entry(EntryKind::Void, 4, "Shift");
+        assert_eq!(refused, Err(TrailError::SequenceTaken { holder: Box::new(closed) }));
         assert_eq!(trail.append(&entry(EntryKind::Intent, 5, "Shift")).await, Ok(Appended::New));
     }
 }

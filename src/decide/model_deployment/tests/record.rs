@@ -2,6 +2,7 @@
 
 use super::world::{World, is_nothing};
 use crate::api::approval::digest_of;
+use crate::api::model_deployment::AttemptState;
 use crate::audit::EntryKind;
 use crate::decide::Measurement;
 
@@ -126,6 +127,25 @@ fn dying_while_numbers_are_settled_records_everything_once() {
         settled(&mut world);
         assert_eq!(world.trail.recorded(), world.trail.effects(), "after {writes} writes");
     }
+}
+
+/// The backup is of the time when a rollback waited under a number that was another decision's, and is closed by now.
+#[test]
+fn a_queue_of_an_earlier_time_whose_number_is_closed_gets_other_numbers() {
+    let mut world = about_to_shift();
+    killed_after_the_intent(&mut world);
+    world.trail_is_down();
+    world.request("abort", "n1");
+    world.pass();
+    let backup = world.status();
+    assert_eq!(backup.unrecorded[0].sequence, 5);
+    world.memory.trail_unavailable_since = None;
+    settled(&mut world);
+    world.resource.status = Some(backup);
+    world.restart();
+    let told = settled(&mut world);
+    assert_eq!(told[1..4], ["Intent 5 Shift 50%", "Void 5 Shift 50%", "Intent 6 RollBack 0%"], "{told:#?}");
+    assert_eq!(world.attempt().state, AttemptState::RolledBack);
 }
 
 #[test]

@@ -40,9 +40,13 @@ impl Trail {
     pub(super) fn append(&mut self, entry: &Entry) -> Result<(), Box<Entry>> {
         let place = (entry.uid.clone(), entry.sequence, rank(entry.kind));
         let found = self.entries.entry(place).or_insert_with(|| entry.clone()).clone();
-        let voided = self.is_void(entry);
-        let refused = !found.is_same_decision(entry) || voided;
-        if refused && entry.kind == EntryKind::Intent { Err(Box::new(found)) } else { Ok(()) }
+        if entry.kind != EntryKind::Intent {
+            return Ok(());
+        }
+        if self.is_void(entry) {
+            return Err(Box::new(Entry { kind: EntryKind::Void, ..entry.clone() }));
+        }
+        if found.is_same_decision(entry) { Ok(()) } else { Err(Box::new(found)) }
     }
 
     /// A status write has won: what was decided in it is in effect.
@@ -95,7 +99,7 @@ impl Trail {
 
     /// Whether this very intent is stored.
     pub(super) fn has(&self, intent: &Entry) -> bool {
-        self.intent(intent).is_some_and(|it| it.id() == intent.id())
+        self.intent(intent).is_some_and(|it| it.is_same_decision(intent))
     }
 
     /// What took effect of this kind.
