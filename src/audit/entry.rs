@@ -210,3 +210,12 @@ pub(crate) fn sample() -> Entry {
         operator: "0.1.0".into(),
     }
 }
+
+/// `printf 'uid\0attempt\0%s\0Shift\0' 7 | sha256sum | cut -c-32`: whoever keeps ids finds them again.
+#[test]
+fn the_id_is_the_digest_that_is_documented() {
+    let named =
+        Entry { uid: "uid".into(), attempt: "attempt".into(), sequence: 7, decision: "Shift".into(), ..sample() };
+    assert_eq!(named.id(), "e0320056d8d30b5c6fc66a6e423cb11f");
+    assert_eq!(Entry { reason: "another".into(), weight: "10%".into(), ..named.clone() }.id(), named.id());
+}

@@ -120,6 +120,12 @@ impl Log {
         Self { people: People::predictable(), ..self }
     }
 
+    /// What who verifies it finds.
+    #[cfg(test)]
+    pub(crate) async fn verified(&self) -> Result<super::verify::Verified, super::verify::Unverified> {
+        super::verify::verify_in(self.store.clone(), &self.verifiers, None, |_, _| ()).await
+    }
+
     /// Which actor a person is on this log; `None`: nobody can tell (any more).
     ///
     /// # Errors

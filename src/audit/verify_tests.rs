@@ -66,10 +66,8 @@ async fn a_log_that_is_what_was_signed_is_verified_and_what_is_beyond_is_told() 
     }
 }
 
-/// One bit of every file, at its beginning, in its middle and at its end.
-#[tokio::test]
-async fn every_flipped_bit_is_found_and_the_file_is_named() {
-    let store = log(300, 1).await;
+/// Every kind of file of a log of 300, and some of the slots.
+async fn paths(store: &Arc<InMemory>) -> Vec<String> {
     let mut paths: Vec<String> = futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None))
         .await
         .unwrap()
@@ -80,7 +78,14 @@ async fn every_flipped_bit_is_found_and_the_file_is_named() {
         !it.contains("probe") && (!it.starts_with("wal") || ["wal/000", "wal/150", "wal/299"].contains(&it.as_str()))
     });
     paths.sort();
-    for path in paths {
+    paths
+}
+
+/// One bit of every file, at its beginning, in its middle and at its end.
+#[tokio::test]
+async fn every_flipped_bit_is_found_and_the_file_is_named() {
+    let store = log(300, 1).await;
+    for path in paths(&store).await {
         let whole = store.get(&place(&path)).await.unwrap().bytes().await.unwrap().to_vec();
         for at in [0, whole.len() / 2, whole.len() - 2] {
             let mut bytes = whole.clone();
@@ -89,6 +94,22 @@ async fn every_flipped_bit_is_found_and_the_file_is_named() {
             let findings = findings(&store).await;
             let named = |it: &String| it.contains(&path) || path.contains("entries") && it.starts_with("entry ");
             assert!(findings.iter().any(named), "{path} {at}: {findings:#?}");
+        }
+        store.put(&place(&path), whole.into()).await.unwrap();
+    }
+    assert!(verified(&store).await.is_ok());
+}
+
+/// Nothing is left of it, or half, or all but the last byte.
+#[tokio::test]
+async fn every_file_that_was_cut_short_is_named() {
+    let store = log(300, 1).await;
+    for path in paths(&store).await {
+        let whole = store.get(&place(&path)).await.unwrap().bytes().await.unwrap();
+        for left in [0, whole.len() / 2, whole.len() - 1] {
+            store.put(&place(&path), whole.slice(..left).into()).await.unwrap();
+            let wrong = verified(&store).await.unwrap_err().to_string();
+            assert!(wrong.contains(&path), "{path} {left}: {wrong}");
         }
         store.put(&place(&path), whole.into()).await.unwrap();
     }

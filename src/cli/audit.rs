@@ -8,6 +8,8 @@ mod export;
 mod forget;
 mod key;
 mod list;
+#[cfg(test)]
+mod tests;
 pub(super) mod verify;
 
 use std::process::ExitCode;
@@ -94,25 +96,36 @@ enum End {
     Unknown(String),
 }
 
+impl End {
+    /// The exit code, and why.
+    fn told(&self) -> (u8, &str) {
+        match self {
+            Self::Wrong(why) => (1, why),
+            Self::Arguments(why) => (2, why),
+            Self::Unread(why) => (3, why),
+            Self::Unknown(why) => (4, why),
+        }
+    }
+}
+
 /// Runs it.
 pub async fn run(arguments: AuditArguments) -> ExitCode {
-    let done = match arguments.command {
+    let printed = done(arguments.command).await.and_then(|text| {
+        super::print(&mut std::io::stdout().lock(), &text).map_err(|error| End::Unread(error.to_string()))
+    });
+    let Err(end) = printed else { return ExitCode::SUCCESS };
+    let (code, why) = end.told();
+    eprintln!("werkbank audit: {why}");
+    ExitCode::from(code)
+}
+
+/// What it prints.
+async fn done(command: Command) -> Result<String, End> {
+    match command {
         Command::Key(arguments) => key::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::List(arguments) => list::run(&arguments).await,
         Command::Export(arguments) => export::run(&arguments).await,
         Command::Forget(arguments) => forget::run(&arguments).await,
-    };
-    let printed = done.and_then(|text| {
-        super::print(&mut std::io::stdout().lock(), &text).map_err(|error| End::Unread(error.to_string()))
-    });
-    let (code, why) = match printed {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(End::Wrong(why)) => (1, why),
-        Err(End::Arguments(why)) => (2, why),
-        Err(End::Unread(why)) => (3, why),
-        Err(End::Unknown(why)) => (4, why),
-    };
-    eprintln!("werkbank audit: {why}");
-    ExitCode::from(code)
+    }
 }

@@ -298,11 +298,13 @@ async fn a_plan_without_work_sends_nothing() {
 
 #[tokio::test]
 async fn without_the_trail_nothing_takes_effect() {
-    let bench = bench();
-    bench.world.lock().unwrap().trail = Some(TrailError::Unavailable("down".into()));
-    let report = bench.carry_out(decision()).await;
-    assert!(matches!(report.end, End::TrailUnavailable(_)) && !report.recorded, "{report:?}");
-    assert_eq!(bench.happened(), ["trail Intent"]);
+    for error in [TrailError::Unavailable("down".into()), TrailError::Damaged("wal/007 is none".into())] {
+        let bench = bench();
+        bench.world.lock().unwrap().trail = Some(error);
+        let report = bench.carry_out(decision()).await;
+        assert!(matches!(report.end, End::TrailUnavailable(_)) && !report.recorded, "{report:?}");
+        assert_eq!(bench.happened(), ["trail Intent"]);
+    }
 }
 
 #[tokio::test]

@@ -281,15 +281,16 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_it_says_its_line_is_canonical(
-            texts in prop::array::uniform6(".{0,12}"), controls in "[\0-\x7f\u{80}\u{2028}\u{ffff}\u{10ffff}]{0,12}",
+            texts in prop::array::uniform7(".{0,12}"), pauses in any::<bool>(), controls in "[\0-\x7f\u{80}\u{2028}\u{ffff}\u{10ffff}]{0,12}",
             numbers in any::<[i64; 3]>(), milliseconds in -1_000_000_000_000_i64..10_000_000_000_000,
         ) {
-            let [name, attempt, decision, revision, weight, uid] = texts;
+            let [name, attempt, decision, revision, weight, uid, asked_by] = texts;
+            let decision = if pauses { "Pause".into() } else { decision };
             let [generation, sequence, lease_epoch] = numbers;
             let consent = Consent { actor: uid.clone(), comment: controls.clone(), role: name.clone(), uid: weight.clone() };
             let time = DateTime::from_timestamp_millis(milliseconds).unwrap();
             let entry = Entry {
-                name, attempt, decision, revision, weight, uid, reason: controls, generation, sequence, lease_epoch, time,
+                name, attempt, decision, revision, weight, uid, asked_by, reason: controls, generation, sequence, lease_epoch, time,
                 consents: vec![consent.clone(), consent],
                 ..sample()
             };

@@ -63,16 +63,20 @@ fn numbers_far_behind_are_spent_and_not_free_again() {
 /// By the time that a dead operator's decision is taken again another may have been approved or rejected, or asked for by somebody else.
 #[test]
 fn what_rests_on_somebody_elses_word_is_another_decision() {
-    let mut index = Index::default();
-    let of = |uid: &str| {
-        let consent = Consent { actor: String::new(), comment: String::new(), role: "legal".into(), uid: uid.into() };
-        Entry { consents: vec![consent], ..entry(EntryKind::Intent, 1, "Shift") }
-    };
-    index.note(&of("a"), 0);
-    assert_eq!((index.judge(&of("a")), index.judge(&of("b"))), (Judged::AlreadyThere(0), Judged::Taken(0)));
-    let of_outcome = |it: Entry| Entry { kind: EntryKind::Outcome, ..it };
-    index.note(&of_outcome(of("a")), 1);
-    assert_eq!(index.judge(&of_outcome(of("b"))), Judged::AlreadyThere(1), "an outcome is that of its number");
+    for decision in ["Shift", "Reject", "Retract"] {
+        let mut index = Index::default();
+        let of = |uid: &str| {
+            let consent =
+                Consent { actor: String::new(), comment: String::new(), role: "legal".into(), uid: uid.into() };
+            Entry { consents: vec![consent], ..entry(EntryKind::Intent, 1, decision) }
+        };
+        index.note(&of("a"), 0);
+        let judged = (index.judge(&of("a")), index.judge(&of("b")));
+        assert_eq!(judged, (Judged::AlreadyThere(0), Judged::Taken(0)), "{decision}");
+        let of_outcome = |it: Entry| Entry { kind: EntryKind::Outcome, ..it };
+        index.note(&of_outcome(of("a")), 1);
+        assert_eq!(index.judge(&of_outcome(of("b"))), Judged::AlreadyThere(1), "an outcome is that of its number");
+    }
 }
 
 #[test]

@@ -50,6 +50,26 @@ async fn what_is_not_as_it_was_written_is_named_and_nothing_is_appended() {
 }
 
 #[tokio::test]
+async fn what_was_cut_short_is_named_and_nothing_is_appended() {
+    type Left = fn(usize) -> usize;
+    let lefts: [Left; 3] = [|_| 0, |it| it / 2, |it| it - 1];
+    for file in ["checkpoint", "tile/entries/000", "tile/entries/001.p/44", "wal/299", "wal/300"] {
+        for left in lefts {
+            let store = Flaky::with(vec![]);
+            let log = over(&store);
+            for resource in 0..300 {
+                log.append(&numbered(resource, 1)).await.unwrap();
+            }
+            log.publish().await.unwrap();
+            log.append(&numbered(300, 1)).await.unwrap();
+            store.cut(file, left).await;
+            let refused = over(&store).append(&numbered(301, 1)).await.unwrap_err().to_string();
+            assert!(refused.contains(file), "{file} {}: {refused}", left(1000));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_somebody_else_signed_is_left_alone() {
     let store = Flaky::with(vec![]);
     let theirs = over(&store);

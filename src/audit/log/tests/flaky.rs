@@ -28,13 +28,20 @@ pub(super) enum Fate {
 pub(super) struct Flaky {
     inner: InMemory,
     fates: Mutex<Vec<Fate>>,
+    /// Whether a file cannot be read now; the last is of the first read.
+    unread: Mutex<Vec<bool>>,
     late: Mutex<Vec<(Path, PutPayload)>>,
 }
 
 impl Flaky {
     /// The last is the fate of the first write; when there is none left, all arrive.
     pub(super) fn with(fates: Vec<Fate>) -> Arc<Self> {
-        Arc::new(Self { inner: InMemory::new(), fates: Mutex::new(fates), late: Mutex::default() })
+        Arc::new(Self {
+            inner: InMemory::new(),
+            fates: Mutex::new(fates),
+            unread: Mutex::default(),
+            late: Mutex::default(),
+        })
     }
 
     /// What was given up arrives, if its place is still free.
@@ -58,9 +65,23 @@ impl Flaky {
         }
     }
 
-    /// From now on every write arrives.
+    /// From now on every write arrives, and every file can be read.
     pub(super) fn calm(&self) {
-        self.fates.lock().unwrap().clear();
+        self.goes_wrong(Vec::new(), Vec::new());
+    }
+
+    /// From now on this becomes of writes, and of reads.
+    pub(super) fn goes_wrong(&self, fates: Vec<Fate>, unread: Vec<bool>) {
+        *self.fates.lock().unwrap() = fates;
+        *self.unread.lock().unwrap() = unread;
+    }
+
+    /// Leaves so many bytes of a file.
+    pub(super) async fn cut(&self, path: &str, left: impl Fn(usize) -> usize) {
+        let path = path.split('/').fold(Path::default(), Path::join);
+        let bytes = self.inner.get(&path).await.unwrap().bytes().await.unwrap();
+        let left = left(bytes.len());
+        self.inner.put(&path, bytes.slice(..left).into()).await.unwrap();
     }
 }
 
@@ -77,6 +98,8 @@ fn silent() -> Error {
 #[async_trait]
 impl ObjectStore for Flaky {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        // Others get on with theirs.
+        tokio::task::yield_now().await;
         let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Arrives);
         match fate {
             Fate::Arrives => {
@@ -102,6 +125,10 @@ impl ObjectStore for Flaky {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        tokio::task::yield_now().await;
+        if self.unread.lock().unwrap().pop().unwrap_or(false) {
+            return Err(silent());
+        }
         self.inner.get_opts(path, options).await
     }
 
