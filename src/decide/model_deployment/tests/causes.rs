@@ -7,8 +7,14 @@ use crate::api::model_deployment::Cause;
 use crate::decide::Measurement;
 
 /// In the order of their urgency.
-const CAUSES: [Cause; 5] =
-    [Cause::Aborted, Cause::Reverted, Cause::GuardrailBreached, Cause::Superseded, Cause::StepTimeExceeded];
+const CAUSES: [Cause; 6] = [
+    Cause::Revoked,
+    Cause::Aborted,
+    Cause::Reverted,
+    Cause::GuardrailBreached,
+    Cause::Superseded,
+    Cause::StepTimeExceeded,
+];
 
 /// Watched at 5 %, with one Fail that is tolerated; then all of this happens before the next pass.
 fn taken_back_by(causes: &[Cause]) -> Option<Cause> {
@@ -22,6 +28,7 @@ fn taken_back_by(causes: &[Cause]) -> Option<Cause> {
     world.advance(30);
     for cause in causes {
         match cause {
+            Cause::Revoked => world.revoke("churn-2"),
             Cause::Aborted => world.request("abort", "n1"),
             Cause::Reverted => world.deploy("churn-1"),
             Cause::GuardrailBreached => world.measure("error-rate", Measurement::of(0.5)),

@@ -5,6 +5,7 @@
 //! `UPDATE=1 cargo test -p werkbank --lib model_deployment` rewrites them.
 
 mod artifacts;
+mod askers;
 mod autoscaling;
 mod canary;
 mod capacity;
@@ -14,6 +15,7 @@ mod contest;
 mod deadlines;
 mod emergency;
 mod explore;
+mod failures_of_others;
 mod first_deployment;
 mod gates;
 mod gateway;

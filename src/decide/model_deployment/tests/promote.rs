@@ -138,23 +138,6 @@ fn a_promotion_lapses_with_its_proof() {
 }
 
 #[test]
-fn abort_is_not_ignored_after_a_full_promotion_request() {
-    let mut world = World::mid_canary();
-    world.request("promote", "n1");
-    world.pass();
-    world.all_is_well();
-    world.pass();
-    assert_eq!(world.attempt().state, AttemptState::Promoting);
-    world.request("abort", "n2");
-    world.pass();
-    let attempt = world.attempt();
-    assert_eq!((attempt.state, attempt.cause), (AttemptState::RollingBack, Some(Cause::Aborted)));
-    world.gateway_accepts();
-    world.come_to_rest();
-    assert_eq!(world.status().stable.unwrap().name, "churn-1");
-}
-
-#[test]
 fn guardrails_watch_a_promotion_that_was_asked_for() {
     let mut world = World::mid_canary();
     world.request("promote", "n1");
