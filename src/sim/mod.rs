@@ -1,5 +1,6 @@
 //! The simulation.
 
+mod case;
 mod chance;
 mod digest;
 mod oracles;

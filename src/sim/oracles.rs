@@ -3,6 +3,7 @@
 mod approval;
 mod artifact;
 mod askers;
+pub(super) mod log;
 mod probation;
 mod revocation;
 mod usage;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::chance::{Chance, Mischief};
 use super::digest;
+use super::oracles::log::wrong_with;
 use super::oracles::{Oracles, PROMISE};
 use super::others::{self, Deed, copies};
 use super::process::{Process, Source};
@@ -243,8 +244,9 @@ impl<'a> Run<'a> {
         if read_again.as_ref() != Ok(&entries) {
             self.fates().oracles.broken(format!("the log does not verify: {read_again:?}"));
         }
-        let names = self.names().await;
+        let (wrong, names) = (wrong_with(&log(&self.store)).await, self.names().await);
         let mut fates = self.fates.lock().unwrap();
+        fates.oracles.violations.extend(wrong);
         fates.oracles.are_called(names);
         fates.oracles.at_rest(&self.view.cluster, &entries);
         drop(fates);

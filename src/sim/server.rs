@@ -54,9 +54,27 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     query: String,
     metadata_only: bool,
-    /// Of a PATCH: not a merge patch.
-    is_strategic: bool,
+    patch: PatchType,
     pub(crate) body: Value,
+}
+
+/// What the body of a PATCH is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PatchType {
+    Merge,
+    Strategic,
+    /// Of a kind that the operator does not send, as server-side apply: nothing is played for it, and it is refused.
+    Other,
+}
+
+impl PatchType {
+    fn of(content_type: &str) -> Self {
+        match content_type {
+            it if it.starts_with("application/strategic-merge-patch+json") => Self::Strategic,
+            it if it.starts_with("application/merge-patch+json") => Self::Merge,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Asked {
@@ -71,7 +89,7 @@ impl Asked {
             path: parts.uri.path().to_owned(),
             query: selector::decoded(parts.uri.query().unwrap_or_default()),
             metadata_only: header(http::header::ACCEPT).contains("as=PartialObjectMetadata"),
-            is_strategic: header(http::header::CONTENT_TYPE).contains("strategic-merge-patch"),
+            patch: PatchType::of(header(http::header::CONTENT_TYPE)),
             body,
         })
     }
@@ -131,7 +149,7 @@ impl Cluster {
     /// A request of somebody else, which nothing goes wrong with.
     pub(crate) fn ask(&self, method: Method, path: &str, body: Value) -> Reply {
         let (path, query) = (path.to_owned(), String::new());
-        self.lock().answer(&Asked { method, path, query, metadata_only: false, is_strategic: false, body })
+        self.lock().answer(&Asked { method, path, query, metadata_only: false, patch: PatchType::Merge, body })
     }
 
     /// A request as it came.

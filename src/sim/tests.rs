@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use super::run::{Ended, natural, no_faults, seeded};
+use super::case::{Case, SEEN, SIDES, STORM, right};
+use super::run::Ended;
 use super::scenario::Scenario;
 use super::scenarios;
-use super::wire::{self, Fate};
 
 /// More passes than without faults that a run may need.
 const MORE_PASSES: usize = 20;
@@ -30,15 +30,22 @@ fn looks() -> usize {
 }
 
 fn expected(scenario: &Scenario) -> Expected {
-    let ended = natural(scenario, no_faults(), looks());
+    let ended = Case::Rest(looks()).of(scenario);
     let (violations, fingerprint) = (ended.violations, ended.fingerprint);
     let rights = ended.wrote.iter().map(|it| right(it)).collect();
     Expected { violations, fingerprint, digest: ended.digest, writes: ended.writes, passes: ended.passes, rights }
 }
 
-/// What is wrong with a run, and how to see it again.
-fn complaint(scenario: &Scenario, expected: &Expected, ended: &Ended, again: &str) -> Option<String> {
+/// Plays it; what is wrong with it, and how to see it again. `more` looks at what nobody else does.
+fn complaint(
+    scenario: &Scenario,
+    expected: &Expected,
+    case: &Case,
+    more: impl FnOnce(&Ended) -> Option<String>,
+) -> Option<String> {
+    let ended = case.of(scenario);
     let mut wrong = ended.violations.clone();
+    wrong.extend(more(&ended));
     if wrong.is_empty() && ended.digest != expected.digest {
         let only = |one: &[String], other: &[String], sign: &str| -> Vec<String> {
             one.iter().filter(|it| !other.contains(it)).map(|it| format!("{sign} {it}")).collect()
@@ -50,11 +57,12 @@ fn complaint(scenario: &Scenario, expected: &Expected, ended: &Ended, again: &st
     if wrong.is_empty() {
         return None;
     }
-    let name = scenario.name;
-    Some(format!(
-        "{name}:\n{}\nagain: SCENARIO={name} {again} cargo test -p werkbank --lib sim::tests::again -- --exact --nocapture\n",
-        wrong.join("\n")
-    ))
+    Some(format!("{}:\n{}\n{}\n", scenario.name, wrong.join("\n"), how(scenario, case)))
+}
+
+fn how(scenario: &Scenario, case: &Case) -> String {
+    let (name, case) = (scenario.name, case.written());
+    format!("again: SCENARIO={name} {case} cargo test -p werkbank --lib sim::tests::again -- --exact --nocapture")
 }
 
 /// All of this, spread over the processors; the first complaint of each worker.
@@ -107,17 +115,17 @@ fn expect_all() {
     });
 }
 
-fn of((scenario, known): &(Scenario, OnceLock<Expected>)) -> (&Scenario, &Expected) {
-    (scenario, known.get_or_init(|| expected(scenario)))
+fn named(name: &str) -> &'static (Scenario, OnceLock<Expected>) {
+    all().iter().find(|(it, _)| it.name == name).unwrap_or_else(|| panic!("there is no scenario {name}"))
 }
 
-/// What can become of a write: the ways a process can die at it, and that it is sent twice.
-const SIDES: [Fate; 4] = [Fate::DiesBefore, Fate::DiesAfter, Fate::ArrivesLate, Fate::Twice];
-/// Conflicts in a row.
-const STORM: usize = 25;
+/// Nothing more.
+fn nothing(_: &Ended) -> Option<String> {
+    None
+}
 
-fn dying(scenario: &Scenario, write: usize, side: Fate) -> Ended {
-    natural(scenario, Box::new(move |number, _| if number == write { side } else { Fate::Arrives }), 2)
+fn of((scenario, known): &(Scenario, OnceLock<Expected>)) -> (&Scenario, &Expected) {
+    (scenario, known.get_or_init(|| expected(scenario)))
 }
 
 #[test]
@@ -125,14 +133,30 @@ fn without_faults_every_scenario_ends_stays_at_rest_and_is_the_same_each_time() 
     let complaints = spread(all(), |it| {
         let (scenario, expected) = of(it);
         if !expected.violations.is_empty() {
-            return complaint(scenario, expected, &natural(scenario, no_faults(), looks()), "");
+            return complaint(scenario, expected, &Case::Rest(looks()), nothing);
         }
         // Of a few in the fast loop.
         if number("LOOKS").is_none() && !scenario.name.len().is_multiple_of(5) {
             return None;
         }
-        let again = natural(scenario, no_faults(), 1).fingerprint;
-        (again != expected.fingerprint).then(|| format!("{}: two runs differ", scenario.name))
+        differs(scenario, &Case::Rest(1), &expected.fingerprint)
+    });
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Whether a run is another one this time.
+fn differs(scenario: &Scenario, case: &Case, fingerprint: &str) -> Option<String> {
+    let again = case.of(scenario).fingerprint;
+    let told = || format!("{}: two runs differ\n{}", scenario.name, how(scenario, case));
+    (again != fingerprint).then(told)
+}
+
+#[test]
+fn a_seed_is_the_same_run_each_time() {
+    let seeds: Vec<u64> = (0..number("SEEDS").map_or(12, |it| it / 20)).collect();
+    let complaints = spread(&seeds, |seed| {
+        let (scenario, case) = (&all()[*seed as usize % all().len()].0, Case::Schedule(*seed));
+        differs(scenario, &case, &case.of(scenario).fingerprint)
     });
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
@@ -151,25 +175,14 @@ fn dying_at_any_write_ends_where_it_would_have_ended_within_twenty_passes_more()
     let work: Vec<_> = work.step_by(every.max(1)).collect();
     let complaints = spread(&work, |(it, write, side)| {
         let (scenario, expected) = of(it);
-        let ended = dying(scenario, *write, *side);
-        let more = ended.passes.saturating_sub(expected.passes);
-        most.fetch_max(more, Ordering::SeqCst);
-        let mut wrong = ended.clone();
-        wrong.violations.extend((more > MORE_PASSES).then(|| format!("{more} passes more")));
-        complaint(scenario, expected, &wrong, &format!("WRITE={write} SIDE={side:?}"))
+        complaint(scenario, expected, &Case::Death(*write, *side), |ended| {
+            let more = ended.passes.saturating_sub(expected.passes);
+            most.fetch_max(more, Ordering::SeqCst);
+            (more > MORE_PASSES).then(|| format!("{more} passes more"))
+        })
     });
     println!("{} scenarios, {} deaths, at most {most:?} passes more", all().len(), work.len());
     none(&complaints, work.len());
-}
-
-fn in_a_storm(scenario: &Scenario, expected: &Expected) -> Ended {
-    let (mut left, from) = (STORM, expected.writes / 2);
-    let plan = move |number, about: &str| {
-        let strikes = number >= from && left > 0 && !about.starts_with("TRAIL");
-        left -= usize::from(strikes);
-        if strikes { Fate::Refused(409) } else { Fate::Arrives }
-    };
-    natural(scenario, Box::new(plan), 2)
 }
 
 /// Of each scenario, or with `SWEEP` unset of some.
@@ -179,31 +192,13 @@ fn a_storm_of_conflicts_is_answered_with_no_storm_of_writes() {
     let some: Vec<_> = all().iter().step_by(every).collect();
     let complaints = spread(&some, |it| {
         let (scenario, expected) = of(it);
-        let ended = in_a_storm(scenario, expected);
-        let mut wrong = ended.clone();
         // Each may be a decision, whose intent was on the trail, and is given up there.
         let most = expected.writes + 4 * STORM;
-        wrong.violations.extend((ended.writes > most).then(|| format!("{} writes, not {most}", ended.writes)));
-        complaint(scenario, expected, &wrong, "STORM=1")
+        complaint(scenario, expected, &Case::Storm(expected.writes / 2), |ended| {
+            (ended.writes > most).then(|| format!("{} writes, not {most}", ended.writes))
+        })
     });
     none(&complaints, some.len());
-}
-
-/// Longer than the loop's patience with it, and than a step.
-const AWAY: u64 = 150;
-
-/// The trail is away from this write on, and the next write to a child fails once.
-fn without_trail(scenario: &Scenario, from: usize) -> Ended {
-    let mut is_still_to_fail = true;
-    let plan = move |number, about: &str| {
-        if number == from {
-            return Fate::TrailGoes(AWAY);
-        }
-        let fails = number > from && wire::is_of_child(about) && is_still_to_fail;
-        is_still_to_fail &= !fails;
-        if fails { Fate::Refused(500) } else { Fate::Arrives }
-    };
-    natural(scenario, Box::new(plan), 2)
 }
 
 /// What a breach demands does not wait for the trail, whatever else fails; all other decisions do, and are taken
@@ -216,31 +211,10 @@ fn a_trail_that_is_away_for_minutes_delays_no_rollback_and_changes_nothing_in_th
     let work: Vec<_> = all().iter().flat_map(writes).step_by(every.max(1)).collect();
     let complaints = spread(&work, |(it, write)| {
         let (scenario, expected) = of(it);
-        complaint(scenario, expected, &without_trail(scenario, *write), &format!("AWAY={write}"))
+        complaint(scenario, expected, &Case::Outage(*write), nothing)
     });
     println!("{} scenarios, {} outages", all().len(), work.len());
     none(&complaints, work.len());
-}
-
-/// Refusals until the right is given back.
-const REFUSALS: usize = 4;
-
-/// The right that a write takes: its verb, and the collection or what is below it.
-fn right(write: &str) -> String {
-    let is_named = !write.starts_with("POST ");
-    let (place, below) = write.strip_suffix("/status").map_or((write, ""), |it| (it, "/status"));
-    let collection = if is_named { place.rsplit_once('/').map_or(place, |it| it.0) } else { place };
-    format!("{collection}{below}")
-}
-
-fn without_right(scenario: &Scenario, wanted: &str) -> Ended {
-    let (wanted, mut left) = (wanted.to_owned(), REFUSALS);
-    let plan = move |_, about: &str| {
-        let strikes = left > 0 && right(about) == wanted;
-        left -= usize::from(strikes);
-        if strikes { Fate::Refused(403) } else { Fate::Arrives }
-    };
-    natural(scenario, Box::new(plan), 2)
 }
 
 /// Each right to write that each scenario takes; with `SWEEP` unset some.
@@ -252,42 +226,18 @@ fn a_right_that_is_missing_for_a_while_is_told_and_changes_nothing_in_the_end() 
     let work: Vec<_> = all().iter().flat_map(rights).step_by(every).collect();
     let complaints = spread(&work, |(it, right)| {
         let (scenario, expected) = of(it);
-        complaint(scenario, expected, &without_right(scenario, right), &format!("RIGHT='{right}'"))
+        complaint(scenario, expected, &Case::Right((*right).clone()), nothing)
     });
     println!("{} scenarios, {} rights", all().len(), work.len());
     none(&complaints, work.len());
 }
 
-/// What has once gone wrong: the scenario, the write, which of them, and what became of it.
-const SEEN: [(&str, &str, usize, Fate); 2] = [
-    (
-        "no_failure_tolerated",
-        "PATCH /apis/gateway.networking.k8s.io/v1/namespaces/crm/httproutes/churn",
-        1,
-        Fate::ArrivesLate,
-    ),
-    // The record cannot be read, and nothing is to be written to it: whoever waits for it has to ask again.
-    (
-        "restored_without_status_after_a_rollback",
-        "PUT /apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/churn/status",
-        14,
-        Fate::TrailGoes(AWAY),
-    ),
-];
-
 #[test]
 fn what_has_once_gone_wrong_does_not_go_wrong_again() {
-    let complaints = spread(&SEEN, |(name, write, which, side)| {
-        let it = all().iter().find(|(it, _)| it.name == *name).unwrap_or_else(|| panic!("there is no scenario {name}"));
-        let (scenario, expected) = of(it);
-        let mut left = *which;
-        let (write, side) = (*write, *side);
-        let plan = move |_, about: &str| {
-            left = left.wrapping_sub(usize::from(about == write));
-            if about == write && left == 0 { side } else { Fate::Arrives }
-        };
-        let ended = natural(scenario, Box::new(plan), 2);
-        complaint(scenario, expected, &ended, &format!("({side:?} at {write}, {which}.)"))
+    let all_seen: Vec<usize> = (0..SEEN.len()).collect();
+    let complaints = spread(&all_seen, |number| {
+        let (scenario, expected) = of(named(SEEN[*number].0));
+        complaint(scenario, expected, &Case::Seen(*number), nothing)
     });
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
@@ -299,30 +249,22 @@ fn whatever_order_and_whatever_goes_wrong_a_run_ends_where_it_should() {
     let seeds: Vec<u64> = (first..first + number("SEEDS").unwrap_or(36)).collect();
     let complaints = spread(&seeds, |seed| {
         let (scenario, expected) = of(&all()[*seed as usize % all().len()]);
-        complaint(scenario, expected, &seeded(scenario, *seed), &format!("SEED={seed}"))
+        complaint(scenario, expected, &Case::Schedule(*seed), nothing)
     });
     println!("{} schedules of {} scenarios", seeds.len(), all().len());
     none(&complaints, seeds.len());
 }
 
-/// One run again, step by step: `SCENARIO` and `SEED`, or `WRITE` and `SIDE`, or `AWAY`, or `STORM`, or `RIGHT`; the scenario alone, without faults.
+/// One run again, step by step: `SCENARIO`, and what [`Case`] says; the scenario alone, without faults.
 #[test]
 fn again() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
-    let it = all().iter().find(|(it, _)| it.name == name).unwrap_or_else(|| panic!("there is no scenario {name}"));
-    let (scenario, expected) = of(it);
-    let side = std::env::var("SIDE").unwrap_or_default();
-    let side = SIDES.into_iter().find(|it| format!("{it:?}") == side).unwrap_or(Fate::DiesAfter);
-    let ended = match (number("SEED"), number("WRITE")) {
-        (Some(seed), _) => seeded(scenario, seed),
-        (None, Some(write)) => dying(scenario, write as usize, side),
-        (None, None) if let Some(write) = number("AWAY") => without_trail(scenario, write as usize),
-        (None, None) if number("STORM").is_some() => in_a_storm(scenario, expected),
-        (None, None) if let Ok(right) = std::env::var("RIGHT") => without_right(scenario, &right),
-        (None, None) => natural(scenario, no_faults(), 1),
-    };
-    println!("{}\n{}\ntrace {}", ended.trace.join("\n"), ended.digest.join("\n"), ended.fingerprint);
-    if let Some(complaint) = complaint(scenario, expected, &ended, "") {
+    let (scenario, expected) = of(named(&name));
+    let complaint = complaint(scenario, expected, &Case::read(|it| std::env::var(it).ok()), |ended| {
+        println!("{}\n{}\ntrace {}", ended.trace.join("\n"), ended.digest.join("\n"), ended.fingerprint);
+        None
+    });
+    if let Some(complaint) = complaint {
         panic!("{complaint}");
     }
 }

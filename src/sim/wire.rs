@@ -267,6 +267,23 @@ impl Trail for Wire {
         Box::pin(Wire::append(self, entry))
     }
 
+    /// As the log does it: after one that it did not take it takes nothing that is newer.
+    fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
+        Box::pin(async move {
+            let mut answers: Vec<Result<Appended, TrailError>> = Vec::new();
+            for entry in entries {
+                let silent =
+                    |it: &&Result<_, _>| matches!(it, Err(TrailError::Unavailable(_) | TrailError::Damaged(_)));
+                let behind = answers.last().filter(silent).cloned();
+                answers.push(match behind {
+                    Some(refused) => refused,
+                    None => Wire::append(self, entry).await,
+                });
+            }
+            answers
+        })
+    }
+
     fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
         if self.fates().trail_is_away() {
             return Box::pin(async { Err(TrailError::Unavailable("the store is away".into())) });

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::Asked;
+use super::{Asked, PatchType};
 
 /// All of an entry's spec but its lifecycle.
 const FINAL_OF_ENTRIES: [&str; 9] = [
@@ -30,7 +30,9 @@ pub(super) fn refused(asked: &Asked, known: &Value) -> Option<u16> {
     let differs = |field: &str| !pins[field].is_null() && pins[field] != known["metadata"][field];
     let is_patch = asked.method == Method::PATCH;
     match () {
-        () if is_patch && asked.is_strategic && is_custom => Some(415),
+        () if is_patch && (asked.patch == PatchType::Other || asked.patch == PatchType::Strategic && is_custom) => {
+            Some(415)
+        }
         () if differs("resourceVersion") => Some(409),
         // A uid is a precondition of the other two, but a field that cannot be changed of a patch.
         () if differs("uid") => Some(if is_patch { 422 } else { 409 }),

@@ -12,7 +12,7 @@ use super::rules::{
     changes_what_stays, counts_generations, is_held_up_anew, is_new_generation, keep_what_is_the_servers, refused,
 };
 use super::watch::{Change, Watch};
-use super::{Asked, Faults, Reply, patch, reason, refusal, schema};
+use super::{Asked, Faults, PatchType, Reply, patch, reason, refusal, schema};
 use crate::runtime::Clock;
 use crate::text::hex::hex;
 
@@ -180,7 +180,7 @@ impl State {
             Method::PUT => asked.body.clone(),
             _ => {
                 let mut object = Value::clone(&known);
-                patch::patch(&mut object, &asked.body, asked.is_strategic);
+                patch::patch(&mut object, &asked.body, asked.patch == PatchType::Strategic);
                 object
             }
         };
