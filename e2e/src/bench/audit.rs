@@ -31,7 +31,7 @@ const SOME: i64 = 2_000;
 /// Entries that wait at the same time where slots are to be full.
 const MANY: usize = 1_024;
 /// Bundles that are exported.
-const PROOFS: i64 = 20;
+const PROOFS: usize = 20;
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ pub async fn measure(entries: usize) -> Result<Figures> {
     let again = Log::open(&url, vec![key()?])?;
     again.append(&entry(size.max(3 * SOME) - 1)).await.map_err(|error| anyhow!(error))?;
     let recovered = begin.elapsed();
-    let (proved, checked) = proofs(&url, &keys).await?;
+    let (proved, checked) = proofs(&url, &keys, verified.checkpoint.size).await?;
     Ok(Figures {
         entries: verified.checkpoint.size,
         alone,
@@ -137,20 +137,24 @@ async fn per_second(log: &Log, from: i64, to: i64, parallel: usize) -> Result<f6
 }
 
 /// How long it takes to make a proof once the entry is known, and to check it.
-async fn proofs(url: &str, keys: &[Verifier]) -> Result<(Duration, Duration)> {
+async fn proofs(url: &str, keys: &[Verifier], size: u64) -> Result<(Duration, Duration)> {
     let (mut proved, mut checked) = (Duration::ZERO, Duration::ZERO);
+    // From its beginning to its end; who wrote many at once knows the place of none.
+    let every = (size / u64::try_from(PROOFS)?).max(1);
+    let mut some = Vec::new();
+    let log = Log::signed_by(url, keys.to_vec())?;
+    log.each(|at, entry, _| some.extend((at % every == every - 1).then(|| (at, entry.clone())))).await?;
     let prover = Prover::open(url, keys.to_vec()).await??.context("the log has no checkpoint")?;
-    for number in 0..PROOFS {
+    for meant in &some {
         let begin = Instant::now();
-        // Those that were appended one after the other have their number as place.
-        let bundle = prover.prove(&[(u64::try_from(number * 97)?, entry(number * 97))]).await?;
+        let bundle = prover.prove(std::slice::from_ref(meant)).await?;
         proved += begin.elapsed();
         let begin = Instant::now();
         let (_, entries) = bundle.check(keys)?;
         checked += begin.elapsed();
         ensure!(entries.len() == 1, "a bundle proves one entry");
     }
-    let each = u32::try_from(PROOFS)?;
+    let each = u32::try_from(some.len().max(1))?;
     Ok((proved / each, checked / each))
 }
 

@@ -106,6 +106,15 @@ impl S3 {
         SlowLine::to(&self.address, bytes_per_second)
     }
 
+    /// A line to it that can be cut.
+    ///
+    /// # Errors
+    ///
+    /// When there is no free port.
+    pub fn over_a_line(&self) -> Result<SlowLine> {
+        SlowLine::to(&self.address, slow_line::FAST)
+    }
+
     /// Stores an object at a path like `/models/key`, sent exactly as written: ordinary
     /// clients would resolve the `..` of a hostile key.
     ///

@@ -1,9 +1,9 @@
-//! A line to a server that is slow in one direction: what it answers.
+//! A line to a server that is slow in one direction, what it answers, and that can be cut.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
@@ -12,33 +12,42 @@ use anyhow::Result;
 /// So often in a second a piece is passed on.
 const PIECES: usize = 20;
 
-/// Ends when dropped; connections that are open do with their next piece.
+/// Ends when dropped, with all connections.
 pub struct SlowLine {
     address: SocketAddr,
-    is_over: Arc<AtomicBool>,
-    bytes_per_second: Arc<AtomicUsize>,
+    state: Arc<State>,
+}
+
+struct State {
+    is_over: AtomicBool,
+    is_cut: AtomicBool,
+    bytes_per_second: AtomicUsize,
+    /// Connections, perhaps of those that have ended.
+    open: Mutex<Vec<TcpStream>>,
 }
 
 /// As fast as it goes.
-const FAST: usize = usize::MAX;
+pub(super) const FAST: usize = usize::MAX;
 
 impl SlowLine {
     /// Each connection by itself brings so many bytes in a second.
     pub(super) fn to(server: &str, bytes_per_second: usize) -> Result<Self> {
         let (listener, server) = (TcpListener::bind("127.0.0.1:0")?, server.to_owned());
-        let (address, is_over) = (listener.local_addr()?, Arc::new(AtomicBool::new(false)));
-        let speed = Arc::new(AtomicUsize::new(bytes_per_second));
-        let line = Self { address, is_over: is_over.clone(), bytes_per_second: speed.clone() };
+        let state = Arc::new(State {
+            is_over: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            bytes_per_second: AtomicUsize::new(bytes_per_second),
+            open: Mutex::default(),
+        });
+        let line = Self { address: listener.local_addr()?, state: state.clone() };
         spawn(move || {
             for asking in listener.incoming() {
-                if is_over.load(Ordering::Relaxed) {
+                if state.is_over.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(asking), Ok(answering)) = (asking, TcpStream::connect(&server)) else { continue };
-                let (Ok(question), Ok(answer)) = (asking.try_clone(), answering.try_clone()) else { continue };
-                spawn(move || pass(question, answering, &AtomicUsize::new(FAST), &AtomicBool::new(false)));
-                let (is_over, speed) = (is_over.clone(), speed.clone());
-                spawn(move || pass(answer, asking, &speed, &is_over));
+                let Ok(asking) = asking else { continue };
+                // Who is not answered closes.
+                connect(asking, &server, &state).ok();
             }
         });
         Ok(line)
@@ -51,23 +60,55 @@ impl SlowLine {
 
     /// From now on it is as fast as any.
     pub fn speeds_up(&self) {
-        self.bytes_per_second.store(FAST, Ordering::Relaxed);
+        self.state.bytes_per_second.store(FAST, Ordering::Relaxed);
+    }
+
+    /// Connections break, and new ones do not come about, until it is mended.
+    pub fn cut(&self) {
+        self.state.is_cut.store(true, Ordering::SeqCst);
+        self.state.close();
+    }
+
+    /// It is as it was before it was cut.
+    pub fn mend(&self) {
+        self.state.is_cut.store(false, Ordering::SeqCst);
     }
 }
 
 impl Drop for SlowLine {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.state.is_over.store(true, Ordering::SeqCst);
+        self.state.close();
         // So that it is noticed.
         TcpStream::connect(self.address).ok();
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, bytes_per_second: &AtomicUsize, is_over: &AtomicBool) {
+impl State {
+    fn close(&self) {
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        open.iter().for_each(|it| drop(it.shutdown(Shutdown::Both)));
+    }
+}
+
+fn connect(asking: TcpStream, server: &str, state: &Arc<State>) -> std::io::Result<()> {
+    let answering = TcpStream::connect(server)?;
+    let (question, answer) = (asking.try_clone()?, answering.try_clone()?);
+    let mut open = state.open.lock().unwrap_or_else(PoisonError::into_inner);
+    if state.is_cut.load(Ordering::SeqCst) || state.is_over.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    open.extend([asking.try_clone()?, answering.try_clone()?]);
+    spawn(move || pass(question, answering, &AtomicUsize::new(FAST)));
+    let state = state.clone();
+    spawn(move || pass(answer, asking, &state.bytes_per_second));
+    Ok(())
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, bytes_per_second: &AtomicUsize) {
     let mut piece = vec![0; (bytes_per_second.load(Ordering::Relaxed) / PIECES).clamp(1, 1 << 16)];
     while let Ok(read @ 1..) = from.read(&mut piece) {
-        let is_taken = piece.get(..read).is_some_and(|it| to.write_all(it).is_ok());
-        if is_over.load(Ordering::Relaxed) || !is_taken {
+        if piece.get(..read).is_none_or(|it| to.write_all(it).is_err()) {
             break;
         }
         let speed = bytes_per_second.load(Ordering::Relaxed);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
+use serde_json::Value;
 use werkbank::api::labels;
 use werkbank::audit::EntryKind;
 use werkbank_e2e::workbench::{OPERATOR_NAMESPACE, sibling};
@@ -81,6 +82,11 @@ pub(crate) async fn nobody_is_named(scene: &Scene, model: &Model<'_>) {
         all.push((format!("metrics of {pod}"), metrics));
     }
     let ids: Vec<String> = scene.trail(model).await.iter().map(werkbank::audit::Entry::id).collect();
+    let told: Value = serde_json::from_str(&all[2].1).unwrap();
+    let of_model = told["items"].as_array().unwrap().iter().filter(|it| it["regarding"]["name"] == model.name);
+    let named: Vec<&str> =
+        of_model.filter_map(|it| it["metadata"]["annotations"]["werkbank.dev/audit-entry"].as_str()).collect();
+    assert!(!named.is_empty() && named.iter().all(|it| ids.iter().any(|id| id == it)), "{named:?} of {ids:?}");
     let logs: String = all.iter().filter(|(what, _)| what.starts_with("log of")).map(|it| it.1.as_str()).collect();
     assert!(ids.iter().all(|id| logs.contains(id)), "each entry is named in a log");
     files(&scene.workbench.audit_log().unwrap().folder, &mut all);

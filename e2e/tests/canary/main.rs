@@ -25,5 +25,6 @@ mod rollouts;
 mod scene;
 mod shadowing;
 mod stable;
+mod store_away;
 mod stories;
 mod vendors;

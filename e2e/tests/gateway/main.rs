@@ -272,6 +272,7 @@ async fn a_thousand_routes_change_together_and_are_all_accepted() -> Result<()> 
         json!({"hostnames": [format!("churn-{index}.example")],
             "rules": [{"backendRefs": backends(&[("stable", 100 - share), ("candidate", share)])}]})
     };
+    let mut all = Duration::ZERO;
     for share in [0, 100] {
         let started = Instant::now();
         let applies = stream::iter(0..1000).map(|index| {
@@ -283,7 +284,7 @@ async fn a_thousand_routes_change_together_and_are_all_accepted() -> Result<()> 
         for route in &routes {
             world.accepted(route).await?;
         }
-        let all = started.elapsed();
+        all = started.elapsed();
         eprintln!("1,000 routes at {share} %: applied after {applied:?}, all accepted after {all:?}");
         assert!(all < Duration::from_secs(60), "{all:?}");
     }
@@ -292,7 +293,9 @@ async fn a_thousand_routes_change_together_and_are_all_accepted() -> Result<()> 
     let started = Instant::now();
     let route = world.route("churn-0", spec(0, 50)).await?;
     world.accepted(&route).await?;
-    eprintln!("one change among 1,000 routes: accepted after {:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let one = started.elapsed();
+    eprintln!("one change among 1,000 routes: accepted after {one:?}");
+    // Others wait for none of it, however busy the machine is.
+    assert!(one * 5 < all, "{one:?}, and all of them took {all:?}");
     world.gateway.stop().await
 }
