@@ -19,6 +19,18 @@ async fn a_slot_that_is_none_is_named_and_never_overwritten() {
     assert_eq!(trail.append(&entry(EntryKind::Intent, 1, "Shift")).await, Ok(Appended::New));
 }
 
+/// A log of 300 entries under a checkpoint, and one behind it.
+async fn signed_and_more() -> Arc<Flaky> {
+    let store = Flaky::with(vec![]);
+    let log = over(&store);
+    for resource in 0..300 {
+        log.append(&numbered(resource, 1)).await.unwrap();
+    }
+    log.publish().await.unwrap();
+    log.append(&numbered(300, 1)).await.unwrap();
+    store
+}
+
 #[tokio::test]
 async fn what_is_not_as_it_was_written_is_named_and_nothing_is_appended() {
     // In the reason of an entry: it still is one.
@@ -35,13 +47,7 @@ async fn what_is_not_as_it_was_written_is_named_and_nothing_is_appended() {
         ("wal/300", Some(3), "wal/300 in memory:/// its first line"),
         ("wal/300", Some(12), "wal/300 in memory:/// it has 1 entries"),
     ] {
-        let store = Flaky::with(vec![]);
-        let log = over(&store);
-        for resource in 0..300 {
-            log.append(&numbered(resource, 1)).await.unwrap();
-        }
-        log.publish().await.unwrap();
-        log.append(&numbered(300, 1)).await.unwrap();
+        let store = signed_and_more().await;
         assert_eq!(over(&store).append(&numbered(300, 1)).await, Ok(Appended::AlreadyThere));
         store.damage(file, at).await;
         let Err(TrailError::Damaged(why)) = over(&store).append(&numbered(301, 1)).await else { panic!("{file}") };
@@ -55,13 +61,7 @@ async fn what_was_cut_short_is_named_and_nothing_is_appended() {
     let lefts: [Left; 3] = [|_| 0, |it| it / 2, |it| it - 1];
     for file in ["checkpoint", "tile/entries/000", "tile/entries/001.p/44", "wal/299", "wal/300"] {
         for left in lefts {
-            let store = Flaky::with(vec![]);
-            let log = over(&store);
-            for resource in 0..300 {
-                log.append(&numbered(resource, 1)).await.unwrap();
-            }
-            log.publish().await.unwrap();
-            log.append(&numbered(300, 1)).await.unwrap();
+            let store = signed_and_more().await;
             store.cut(file, left).await;
             let refused = over(&store).append(&numbered(301, 1)).await.unwrap_err().to_string();
             assert!(refused.contains(file), "{file} {}: {refused}", left(1000));
