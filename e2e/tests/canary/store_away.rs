@@ -18,8 +18,8 @@ const LOG: &str = "s3://models/audit";
 const SLOW: &str = "[{weight: 20%, for: 10m}]";
 /// Over before the store is back.
 const SHORT: &str = "[{weight: 20%, for: 10s}, {weight: 50%, for: 3s}]";
-/// From what takes weight away until Envoy sends nothing: two looks at the metric, and Prometheus' own.
-const WITHIN: Duration = Duration::from_secs(15);
+/// Until Envoy sends the three nothing. How soon is measured elsewhere: here, nobody waits for the store, which stays away for longer.
+const WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_logs_store_is_away_nothing_advances_and_the_way_back_does_not_wait() {
