@@ -2,16 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use werkbank::api::ModelRegistryEntry;
 use werkbank::api::condition::ConditionStatus;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, Phase, RevisionRole};
 use werkbank::audit::EntryKind;
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, of_entry, unharmed};
+use crate::scene::{GOOD, Model, Scene, Wanted, of_entry, unharmed};
 
 /// A step that nobody in this test has the time for.
 const SLOW: &str = "[{weight: 20%, for: 10m}]";
@@ -97,9 +94,7 @@ fn manifest(model: &Model<'_>, entry: &str, wanted: &Wanted) -> String {
 
 /// Revokes an entry, and waits until Envoy sends nothing to this revision.
 async fn revoke(model: &Model<'_>, entry: &str, revision: &str) {
-    let entries: Api<ModelRegistryEntry> = Api::namespaced(model.scene.client(), NAMESPACE);
-    let patch = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
-    entries.patch(entry, &PatchParams::default(), &patch).await.unwrap();
+    model.scene.revoke(entry).await;
     let began = Instant::now();
     let name = labels::name(&[model.name, revision]);
     while model.weights().await.get(&name).is_some_and(|weight| *weight > 0) {

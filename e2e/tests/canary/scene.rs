@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use werkbank::api::ModelDeployment;
 use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 use werkbank::api::revision::{ConfigMapContent, RevisionInput};
+use werkbank::api::{ModelDeployment, ModelRegistryEntry};
 use werkbank::audit::tlog::note::Verifier;
 use werkbank::audit::{Entry, Log};
 use werkbank::decide::model_deployment::request;
@@ -165,6 +165,13 @@ impl Scene {
         let key = Verifier::parse(&key).unwrap();
         let log = Log::signed_by(&format!("file://{}", folder.display()), vec![key]).unwrap();
         log.of_resource(uid).await.unwrap()
+    }
+
+    /// Nothing may serve this entry any more.
+    pub(crate) async fn revoke(&self, entry: &str) {
+        let entries: Api<ModelRegistryEntry> = Api::namespaced(self.client(), NAMESPACE);
+        let patch = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
+        entries.patch(entry, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// The operator's pods, and how often each was started again.

@@ -3,15 +3,12 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use werkbank::api::ModelRegistryEntry;
 use werkbank::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, Phase};
 use werkbank_e2e::s3::{S3, SlowLine};
 use werkbank_e2e::workbench::{OPERATOR_NAMESPACE, Options, sibling};
 
-use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, of_entry, unharmed};
+use crate::scene::{GOOD, Model, Scene, Wanted, of_entry, unharmed};
 
 const LOG: &str = "s3://models/audit";
 /// Nobody has the time for it.
@@ -48,7 +45,7 @@ async fn while_the_logs_store_is_away_nothing_advances_and_the_way_back_does_not
     let operators = scene.operators().await;
     let (silent_since, errors) = (Instant::now(), breaks.load(50).await);
     aborted.ask("abort", "n1").await;
-    revoke(&scene).await;
+    scene.revoke("second").await;
     for (model, cause) in [(aborted, Cause::Aborted), (revoked, Cause::Revoked), (breaks, Cause::GuardrailBreached)] {
         goes_back(&model, cause, silent_since).await;
     }
@@ -112,12 +109,6 @@ async fn holds(model: &Model<'_>) {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let attempt = model.status().await.attempt.unwrap();
     assert_eq!((attempt.state, attempt.weight.to_string()), (AttemptState::Observing, "20%".into()));
-}
-
-async fn revoke(scene: &Scene) {
-    let entries: Api<ModelRegistryEntry> = Api::namespaced(scene.client(), NAMESPACE);
-    let patch = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
-    entries.patch("second", &PatchParams::default(), &patch).await.unwrap();
 }
 
 /// The decision is on the log once, behind all that was decided before it.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use werkbank::api::condition;
 use werkbank::api::model_deployment::ModelDeploymentStatus;
@@ -86,8 +85,7 @@ async fn a_vendor_can_be_left_exactly_as_long_as_there_is_a_way_out() {
     model.until("it cannot be rolled out", told).await;
 
     // The way out is lost.
-    let revoked = Patch::Merge(json!({"spec": {"lifecycle": "Revoked"}}));
-    api.patch("third", &PatchParams::default(), &revoked).await.unwrap();
+    scene.revoke("third").await;
     until(&scene, "others", "FallbackRetired", "FallbackRetired").await;
     until(&scene, "theirs", "FallbackNotReady", "FallbackNotReady").await;
     let stalled = |all: &[Condition]| condition::find(all, "Stalled").is_some_and(|it| it.status == true.into());

@@ -54,7 +54,7 @@ impl Flaky {
 
     /// Flips a bit of a file, or removes it.
     pub(super) async fn damage(&self, path: &str, at: Option<usize>) {
-        let path = path.split('/').fold(Path::default(), Path::join);
+        let path = place(path);
         let mut bytes = self.inner.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
         match at {
             Some(at) => {
@@ -78,7 +78,7 @@ impl Flaky {
 
     /// Leaves so many bytes of a file.
     pub(super) async fn cut(&self, path: &str, left: impl Fn(usize) -> usize) {
-        let path = path.split('/').fold(Path::default(), Path::join);
+        let path = place(path);
         let bytes = self.inner.get(&path).await.unwrap().bytes().await.unwrap();
         let left = left(bytes.len());
         self.inner.put(&path, bytes.slice(..left).into()).await.unwrap();
@@ -89,6 +89,10 @@ impl fmt::Display for Flaky {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("flaky")
     }
+}
+
+fn place(path: &str) -> Path {
+    path.split('/').fold(Path::default(), Path::join)
 }
 
 fn silent() -> Error {

@@ -51,7 +51,6 @@ proptest! {
         runtime.block_on(async {
             let store = Flaky::with(vec![]);
             // Where a tile is about to be full.
-            store.calm();
             let (first, before) = (over(&store), if long { 254 } else { 0 });
             for number in 0..before {
                 first.append(&numbered(7, number)).await.unwrap();
