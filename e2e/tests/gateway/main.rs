@@ -296,6 +296,6 @@ async fn a_thousand_routes_change_together_and_are_all_accepted() -> Result<()> 
     let one = started.elapsed();
     eprintln!("one change among 1,000 routes: accepted after {one:?}");
     // Others wait for none of it, however busy the machine is.
-    assert!(one * 5 < all, "{one:?}, and all of them took {all:?}");
+    assert!(one * 10 < all, "{one:?}, and all of them took {all:?}");
     world.gateway.stop().await
 }
