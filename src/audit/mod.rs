@@ -35,7 +35,8 @@ pub trait Trail: Send + Sync + 'static {
     /// voided intent must never take effect later.
     fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>>;
 
-    /// Stores several, in this order; each has the answer of [`Trail::append`]. Where the store takes batches, they go together.
+    /// Stores several, in this order; each has the answer of [`Trail::append`]. Behind one that is refused, none is stored; that the place
+    /// of an outcome or a void is taken refuses nothing. Where the store takes batches, they go together.
     fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
         Box::pin(futures::stream::iter(entries).then(|entry| self.append(entry)).collect())
     }

@@ -3,9 +3,12 @@
 //! While one slot is on its way to the store, others queue up and go together in the next: a thousand decisions at once
 //! take a few round trips. No task of its own does this. Of those who wait, one after the other holds what is known of the
 //! log; the first to come carries the others' entries with its own, and they find their answers when they get there.
+//!
+//! What one caller brings is in order, and may take more than one slot: an outcome is judged by its intent, which is on the log before. So behind
+//! one that the log does not take it takes none of his: he comes again, with all of them, or has decided something else.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -28,11 +31,28 @@ pub(super) struct Waiting {
     bytes: Vec<u8>,
     /// Whether it is its caller's first.
     leads: bool,
+    /// Why none of its caller's is taken any more.
+    stopped: Stopped,
     tell: oneshot::Sender<Answer>,
 }
 
+/// Once one of a caller's entries was refused, what those behind it are told.
+type Stopped = Arc<OnceLock<TrailError>>;
+
 impl Waiting {
     fn told(self, answer: Answer) {
+        let stops = match &answer {
+            // That its outcome or void is there already is in nobody's way.
+            Err(TrailError::SequenceTaken { .. }) if self.entry.kind != EntryKind::Intent => None,
+            Err(TrailError::SequenceTaken { .. }) => {
+                Some(TrailError::Unavailable("the number of a decision before it is another's".into()))
+            }
+            Err(error) => Some(error.clone()),
+            Ok(_) => None,
+        };
+        if let Some(error) = stops {
+            self.stopped.get_or_init(|| error);
+        }
         // Who does not listen any more asks again.
         drop(self.tell.send(answer));
     }
@@ -74,11 +94,12 @@ impl<'a> Errand<'a> {
 
     /// Queues up with all that has no answer; with what waits already, too, so that the order stays.
     fn queue_up(&mut self, queue: &mut Vec<Waiting>) {
-        let mut leads = true;
+        let (mut leads, stopped) = (true, Stopped::default());
         for wanted in self.0.iter_mut().filter(|it| !matches!(it.told, Told::All(_))) {
             let (tell, told) = oneshot::channel();
             wanted.told = Told::NotYet(told);
-            queue.push(Waiting { entry: wanted.entry.clone(), bytes: wanted.bytes.clone(), leads, tell });
+            let (entry, bytes, stopped) = (wanted.entry.clone(), wanted.bytes.clone(), stopped.clone());
+            queue.push(Waiting { entry, bytes, leads, stopped, tell });
             leads = false;
         }
     }
@@ -169,6 +190,9 @@ impl Log {
     /// Takes from the queue what fits into a slot, and tells each what became of it.
     async fn append_some(&self, known: &mut Option<Known>) {
         let mut some = self.turn();
+        if some.is_empty() {
+            return;
+        }
         let appended = self.store.if_it_answers(self.append_all(known, &mut some)).await;
         if let Err(fault) = appended {
             if matches!(fault, Fault::Silent(_)) {
@@ -188,6 +212,10 @@ impl Log {
         let (mut batch, mut numbers) = (Batch::default(), HashSet::new());
         // Who does not wait any more has decided something else meanwhile, or asks again.
         for waiting in queue.drain(..).filter(|it| !it.tell.is_closed()) {
+            if let Some(error) = waiting.stopped.get().cloned() {
+                waiting.told(Err(error));
+                continue;
+            }
             let number = (waiting.entry.uid.clone(), waiting.entry.sequence);
             if later.is_empty() && !batch.has_no_room_for(waiting.bytes.len()) && numbers.insert(number) {
                 batch.entries.push(waiting.bytes.clone());
@@ -248,6 +276,10 @@ impl Log {
     /// Tells those whose entry, or whose number, is on the log; the others stay.
     async fn answer_what_is_decided(&self, log: &Known, some: &mut Vec<Waiting>) -> Result<(), Fault> {
         for waiting in std::mem::take(some) {
+            if let Some(error) = waiting.stopped.get().cloned() {
+                waiting.told(Err(error));
+                continue;
+            }
             let answer = match log.index.judge(&waiting.entry) {
                 Judged::New => {
                     some.push(waiting);

@@ -2,6 +2,7 @@
 
 use tokio::time::{Instant, timeout};
 
+use super::flaky::Fate;
 use super::*;
 
 /// A log with one entry, whose writes take so long.
@@ -46,6 +47,47 @@ async fn what_is_carried_by_somebody_who_is_stopped_on_the_way_is_not_lost() {
     // Of whoever was stopped it is asked again whether it is there.
     assert!(log.append(&first).await.is_ok());
     assert_eq!(log.of_resource(&first.uid).await, Ok(vec![first]));
+}
+
+/// An outcome goes into the slot after its intent's: not if the store was silent just for that one.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_on_the_log_without_what_it_was_to_follow() {
+    let store = Flaky::with(vec![]);
+    let log = over(&store);
+    log.append(&numbered(9, 1)).await.unwrap();
+    let pass = [
+        entry(EntryKind::Intent, 1, "RollBack"),
+        entry(EntryKind::Outcome, 1, "RollBack"),
+        entry(EntryKind::Intent, 2, "Start"),
+    ];
+    store.goes_wrong(vec![Fate::Lost], vec![]);
+    let answers = log.append_all(&pass).await;
+    assert!(answers.iter().all(|it| matches!(it, Err(TrailError::Unavailable(_)))), "{answers:?}");
+    assert_eq!(all(&store).await.len(), 1);
+    assert_eq!(log.append_all(&pass).await, [Ok(Appended::New), Ok(Appended::New), Ok(Appended::New)]);
+    assert_eq!(all(&store).await[1..], pass);
+}
+
+#[tokio::test]
+async fn behind_a_decision_whose_number_is_anothers_nothing_is_stored() {
+    let store = Flaky::with(vec![]);
+    let log = over(&store);
+    let first = entry(EntryKind::Intent, 1, "Shift");
+    log.append(&first).await.unwrap();
+    let pass = [
+        entry(EntryKind::Intent, 1, "RollBack"),
+        entry(EntryKind::Outcome, 1, "RollBack"),
+        entry(EntryKind::Intent, 2, "Start"),
+    ];
+    let answers = log.append_all(&pass).await;
+    assert_eq!(answers[0], Err(TrailError::SequenceTaken { holder: Box::new(first.clone()) }));
+    assert!(answers[1..].iter().all(|it| matches!(it, Err(TrailError::Unavailable(_)))), "{answers:?}");
+    assert_eq!(all(&store).await, vec![first]);
+    // An outcome that is there is in nobody's way.
+    let (outcome, next) = (entry(EntryKind::Outcome, 1, "Shift"), entry(EntryKind::Intent, 2, "Start"));
+    log.append(&outcome).await.unwrap();
+    let answers = log.append_all(&[entry(EntryKind::Outcome, 1, "RollBack"), next.clone()]).await;
+    assert_eq!(answers, [Err(TrailError::SequenceTaken { holder: Box::new(outcome) }), Ok(Appended::New)]);
 }
 
 #[tokio::test]
