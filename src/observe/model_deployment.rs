@@ -82,25 +82,30 @@ pub struct ModelDeployments {
     approvers_unknown: Unknown,
     /// Since when it does not say who asks for something.
     asker_unknown: Unknown,
+    /// Since when it does not say what was decided about a deployment of this name before.
+    history_unknown: Unknown,
     settings: Settings,
     clock: Clock,
 }
 
 impl ModelDeployments {
     /// What the record knows that this resource's status may not.
-    async fn history(&self, resource: &ModelDeployment, lost: &[Entry]) -> History {
+    async fn history(&self, resource: &ModelDeployment, lost: &[Entry], now: DateTime<Utc>) -> History {
         if !restored::must_ask(resource.status.as_ref(), lost) {
+            self.history_unknown.since(resource, None, "", now);
             return History::NotAsked;
         }
         let (namespace, name) = key(resource);
-        match self.trail.history(namespace, name).await {
-            Ok(entries) => History::Known(entries),
-            Err(error) => History::Unknown(error.to_string()),
+        let answer = self.trail.history(namespace, name).await;
+        let unknown = self.history_unknown.since(resource, answer.as_ref().err(), "what was decided before", now);
+        match (answer, unknown) {
+            (Ok(entries), _) => History::Known(entries),
+            (Err(_), since) => History::Unknown(since.unwrap_or(now)),
         }
     }
 }
 
-/// Since when the record does not say who somebody is, by the deployment's uid.
+/// Since when the record does not say something, by the deployment's uid.
 #[derive(Default)]
 struct Unknown(Mutex<HashMap<String, DateTime<Utc>>>);
 
@@ -110,7 +115,7 @@ impl Unknown {
         &self,
         resource: &ModelDeployment,
         error: Option<&TrailError>,
-        who: &str,
+        what: &str,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         let uid = resource.metadata.uid.as_deref().unwrap_or_default();
@@ -121,7 +126,7 @@ impl Unknown {
         };
         let since = unknown.entry(uid.to_owned()).or_insert_with(|| {
             let (namespace, name) = key(resource);
-            tracing::warn!(namespace, name, %error, "the audit log does not say who {who}");
+            tracing::warn!(namespace, name, %error, "the audit log does not say {what}");
             now
         });
         Some(*since)
@@ -142,17 +147,17 @@ impl Machine for ModelDeployments {
         // Milliseconds are what status keeps.
         let now = self.clock.now().trunc_subsecs(3);
         let (answered, asked) = self.desk.ask(&resource, &policy, memory.got_through, now).await;
-        let history = self.history(&resource, &memory.lost).await;
+        let history = self.history(&resource, &memory.lost, now).await;
         let entry = self.entry(&resource);
         let (approvals, guard) = self.approvals(&resource, entry.as_deref()).await;
         let people = self.people(&resource, entry.as_deref(), &approvals).await;
         let approvers = people.said.as_ref().err();
-        let people_unknown_since = self.approvers_unknown.since(&resource, approvers, "has approved", now);
+        let people_unknown_since = self.approvers_unknown.since(&resource, approvers, "who has approved", now);
         let trail_unavailable_since =
             memory.trail_outage.filter(|outage| outage.last_tried.elapsed() < TRAIL_REST).map(|outage| outage.since);
         // While nothing can be recorded, nothing waits for that.
         let asker = people.asks.as_ref().err().filter(|_| trail_unavailable_since.is_none());
-        let asker_unknown_since = self.asker_unknown.since(&resource, asker, "asks for something", now);
+        let asker_unknown_since = self.asker_unknown.since(&resource, asker, "who asks for something", now);
         Ok(Observed {
             entry,
             approvals,

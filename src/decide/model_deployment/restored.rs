@@ -11,6 +11,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use super::pass::Pass;
 use super::settle;
 use crate::api::model_deployment::{Cause, ModelDeploymentStatus};
@@ -27,8 +29,8 @@ pub enum History {
     /// Status knows better.
     #[default]
     NotAsked,
-    /// It was asked and did not answer; says what to do.
-    Unknown(String),
+    /// It was asked and has not answered since then.
+    Unknown(DateTime<Utc>),
     /// The newest entries, newest first.
     Known(Vec<Entry>),
 }
@@ -103,9 +105,10 @@ impl Pass<'_> {
     /// Why nothing may begin: the record does not say what was decided before.
     pub(super) fn unknown_history(&self) -> Option<String> {
         match &self.observed.history {
-            History::Unknown(why) => {
-                Some(format!("whether a revision of this name was rolled back before is not known: {why}"))
-            }
+            History::Unknown(since) => Some(format!(
+                "the audit log does not say since {} whether a revision of this name was rolled back before: nothing begins; the operator's log says why",
+                since.format("%FT%TZ")
+            )),
             History::NotAsked | History::Known(_) => None,
         }
     }

@@ -8,6 +8,8 @@
 //!
 //! What took effect is not given up, though: if the record has its outcome, or if it is a rollback, which is recorded only
 //! after its status write, then it is the status that is of an earlier time (see [`super::restored`]). Its number is spent all the same.
+//! Which of the two it is, only the record says. So as long as that cannot be read, no number is given up, and nothing that waits for
+//! the record is decided: whoever spent the number unread would never ask for it again.
 //!
 //! A decision that did not wait for the record, such as a rollback, may sit in that queue under the
 //! same number. It took effect, but its place is gone: it gets the next free number, and so does what
@@ -49,6 +51,10 @@ fn is_same_decision(note: &TrailNote, intent: &Entry) -> bool {
 impl Pass<'_> {
     /// Gives up the numbers of lost intents.
     pub(super) fn settle(&mut self) {
+        if self.unknown_history().is_some() {
+            self.is_settling = !self.observed.memory.lost.is_empty();
+            return;
+        }
         for intent in &self.observed.memory.lost {
             if !is_lost(&self.status, intent) {
                 continue;

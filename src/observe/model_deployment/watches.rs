@@ -97,6 +97,7 @@ pub fn register(
         trail: registration.trail(),
         approvers_unknown: Unknown::default(),
         asker_unknown: Unknown::default(),
+        history_unknown: Unknown::default(),
         settings,
         clock: registration.clock(),
     };

@@ -42,11 +42,11 @@ fn a_restored_object_promotes_what_had_been_rolled_back() {
 fn a_record_that_cannot_be_read_is_asked_again_soon() {
     let mut world = rolled_back();
     world.restore();
-    world.is_trail_unread = true;
+    world.trail_unread_since = Some(world.now);
     world.pass();
     let plan = world.pass();
     assert_eq!((plan.status.is_none(), plan.requeue), (true, Some(std::time::Duration::from_secs(10))));
-    world.is_trail_unread = false;
+    world.trail_unread_since = None;
     world.come_to_rest();
     assert_eq!(world.attempt().cause, Some(Cause::PreviouslyRolledBack));
 }
@@ -169,6 +169,36 @@ fn a_status_of_an_earlier_time_goes_on_only_until_the_record_contradicts_it() {
         (AttemptState::RolledBack, Some(Cause::PreviouslyRolledBack))
     );
     assert_ne!(status.stable.map(|it| it.revision), Some(watched));
+}
+
+/// That its number is taken, an older status finds out in memory; what it was taken for, only the record says.
+#[test]
+fn a_status_of_an_earlier_time_goes_no_step_on_while_the_record_cannot_be_read() {
+    let mid_canary = World::mid_canary();
+    let mut world = rolled_back();
+    (world.resource, world.children) = (mid_canary.resource.clone(), mid_canary.children.clone());
+    world.advance(3600);
+    world.measure("error-rate", Measurement::of(0.001));
+    world.all_is_well();
+    world.until(
+        |it| !it.memory.lost.is_empty(),
+        |it| {
+            it.pass();
+            it.all_is_well();
+            it.advance(60);
+        },
+    );
+    world.trail_unread_since = Some(world.now);
+    let (before, numbers) = (world.attempt().weight, world.status().sequence);
+    for _ in 0..20 {
+        world.pass();
+        world.all_is_well();
+        world.advance(60);
+        assert_eq!((world.attempt().weight, world.status().sequence), (before, numbers));
+    }
+    world.trail_unread_since = None;
+    world.come_to_rest();
+    assert_eq!(world.attempt().cause, Some(Cause::PreviouslyRolledBack));
 }
 
 #[test]

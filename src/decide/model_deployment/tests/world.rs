@@ -65,8 +65,8 @@ pub(super) struct World {
     pub(super) trail: Trail,
     /// Since when the record does not say who has approved.
     pub(super) people_unknown_since: Option<DateTime<Utc>>,
-    /// The record cannot be read, and nobody has tried to write to it.
-    pub(super) is_trail_unread: bool,
+    /// Since when the record cannot be read, where nobody has tried to write to it.
+    pub(super) trail_unread_since: Option<DateTime<Utc>>,
     written: u64,
 }
 
@@ -115,7 +115,7 @@ impl World {
             has_no_mirrors: false,
             trail: Trail::default(),
             people_unknown_since: None,
-            is_trail_unread: false,
+            trail_unread_since: None,
             written: 0,
         };
         for version in 1..=4_u8 {
@@ -211,9 +211,9 @@ impl World {
         if !restored::must_ask(self.resource.status.as_ref(), &self.memory.lost) {
             return History::NotAsked;
         }
-        match self.is_trail_unread || self.memory.trail_unavailable_since.is_some() {
-            true => History::Unknown("the store is away; bring it back".into()),
-            false => History::Known(self.trail.newest_first()),
+        match self.trail_unread_since.or(self.memory.trail_unavailable_since) {
+            Some(since) => History::Unknown(since),
+            None => History::Known(self.trail.newest_first()),
         }
     }
 
