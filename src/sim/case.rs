@@ -112,7 +112,7 @@ impl Case {
 fn storm(from: usize) -> Plan {
     let mut left = STORM;
     Box::new(move |number, about| {
-        let strikes = number >= from && left > 0 && !about.starts_with("TRAIL");
+        let strikes = number >= from && left > 0 && !wire::is_of_log(about);
         left -= usize::from(strikes);
         if strikes { Fate::Refused(409) } else { Fate::Arrives }
     })

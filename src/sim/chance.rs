@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::others::copies;
 use super::random::Random;
 use super::server::Cluster;
-use super::wire::Fate;
+use super::wire::{self, Fate};
 
 /// How far the operator's clock is from the right one at most, in milliseconds: what two processes tell apart is less than a rollout has to
 /// make progress (`progressDeadline`), because then it would rightly be taken back.
@@ -61,36 +61,41 @@ impl Chance {
 
     /// What becomes of a write.
     pub(super) fn fate(&mut self, about: &str) -> Fate {
-        if about.starts_with("TRAIL") {
-            if self.strikes(20) {
-                let most = [2, 20, 200];
-                let most = most[self.random.pick(&most)];
-                return Fate::TrailGoes(self.random.below(most) as u64);
-            }
-        } else if self.storm.0 > 0 {
+        if wire::is_of_log(about) {
+            return self.fate_of_file();
+        }
+        if self.storm.0 > 0 {
             self.storm.0 -= 1;
             return self.storm.1;
         }
         if !self.strikes(60) {
             return Fate::Arrives;
         }
-        let fates = [
-            Fate::DiesBefore,
-            Fate::DiesAfter,
-            Fate::ArrivesLate,
-            Fate::Unclear,
-            Fate::Twice,
-            Fate::Overtaken,
-            Fate::Refused(409),
-            Fate::Refused(429),
-            Fate::Refused(500),
-            Fate::Refused(504),
-        ];
-        let fate = fates[self.random.pick(&fates)];
+        let fate = self.one_of(&[409, 429, 500, 504]);
         if matches!(fate, Fate::Refused(_) | Fate::Overtaken) {
             self.storm = (self.random.below(4), fate);
         }
         fate
+    }
+
+    /// There are as many files as other writes, and of most of them less depends.
+    fn fate_of_file(&mut self) -> Fate {
+        if self.strikes(10) {
+            let most = [2, 20, 200];
+            let most = most[self.random.pick(&most)];
+            return Fate::TrailGoes(self.random.below(most) as u64);
+        }
+        if !self.strikes(30) {
+            return Fate::Arrives;
+        }
+        self.one_of(&[503])
+    }
+
+    /// What can become of any write, or that it is refused with one of these codes.
+    fn one_of(&mut self, codes: &[u16]) -> Fate {
+        let any = [Fate::DiesBefore, Fate::DiesAfter, Fate::ArrivesLate, Fate::Unclear, Fate::Twice, Fate::Overtaken];
+        let fates: Vec<Fate> = any.into_iter().chain(codes.iter().map(|it| Fate::Refused(*it))).collect();
+        fates[self.random.pick(&fates)]
     }
 
     /// How long the metric source takes to answer.

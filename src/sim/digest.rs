@@ -19,7 +19,11 @@ pub(super) fn of(cluster: &Cluster) -> Vec<String> {
     let mut lines = status(&cluster.get(&path(MODELS, super::view::NAME)));
     for collection in [RECORDS, CONFIG_MAPS, DEPLOYMENTS, AUTOSCALERS, SERVICES, ROUTES] {
         for (path, object) in cluster.all(collection).into_iter().filter(|(_, it)| !is_copy(it)) {
-            lines.push(format!("{path}: {}", essence(&object)));
+            let mut essence = essence(&object);
+            if collection == AUTOSCALERS && rests(cluster, &object) {
+                essence["spec"]["minReplicas"] = Value::Null;
+            }
+            lines.push(format!("{path}: {essence}"));
         }
     }
     lines
@@ -67,6 +71,12 @@ fn status(deployment: &Value) -> Vec<String> {
     lines.extend(told.map(|it| format!("verdict {} {:?}", it.metric, it.verdict)));
     lines.extend(status.conditions.iter().map(|it| format!("{} {:?} {}", it.type_, it.status, it.reason)));
     lines
+}
+
+/// An autoscaler leaves a Deployment alone that says 0: what it was told before that depends on when that was.
+fn rests(cluster: &Cluster, autoscaler: &Value) -> bool {
+    let target = autoscaler["spec"]["scaleTargetRef"]["name"].as_str().unwrap_or_default();
+    cluster.get(&path(DEPLOYMENTS, target))["spec"]["replicas"] == 0
 }
 
 fn essence(object: &Value) -> Value {

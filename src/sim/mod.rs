@@ -11,6 +11,7 @@ mod run;
 mod scenario;
 mod scenarios;
 mod server;
+mod store;
 mod stories;
 #[cfg(test)]
 mod tests;

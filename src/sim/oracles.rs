@@ -4,10 +4,12 @@ mod approval;
 mod artifact;
 mod askers;
 pub(super) mod log;
+mod names;
 mod probation;
 mod revocation;
 mod usage;
 mod words;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +51,8 @@ pub(super) struct Oracles {
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
     askers: Askers,
+    /// The epoch of who wrote an object last, by its path.
+    writers: BTreeMap<String, i64>,
     /// Since when entries are revoked.
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
@@ -98,11 +102,13 @@ impl Oracles {
         }
     }
 
-    /// The operator has changed an object.
-    pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, before: &Value, after: &Value) {
+    /// The operator's process of this epoch has changed an object.
+    pub(super) fn written(&mut self, cluster: &Cluster, path_: &str, epoch: i64, before: &Value, after: &Value) {
         if is_copy(before) {
             self.broken(format!("{path_} is somebody's copy, and was written"));
         }
+        self.writes_no_name(path_, after);
+        self.writes_in_turn(path_, epoch, before, after);
         if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
             self.status(cluster, before, after);
         } else if path_ == path(ROUTES, NAME) && !after.is_null() {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::wire::Wire;
 use crate::act::{Actor, Authority, EventSink};
+use crate::audit::Log;
 use crate::build::approval_guard;
 use crate::connect::http::HttpSource;
 use crate::connect::prometheus::Answers;
@@ -33,6 +34,9 @@ static SQL: LazyLock<Arc<SqlSource>> = LazyLock::new(|| Arc::new(SqlSource::new(
 pub(super) struct Process {
     pub(super) hands: Vec<Box<dyn ByHand>>,
     pub(super) wire: Arc<Wire>,
+    /// As this process knows it.
+    pub(super) log: Arc<Log>,
+    pub(super) metrics: Arc<Metrics>,
     /// They end with it.
     _watches: Watches,
 }
@@ -41,6 +45,7 @@ impl Process {
     /// Starts, fills its caches, and leads in this epoch.
     pub(super) async fn start(
         wire: Arc<Wire>,
+        log: Arc<Log>,
         source: Arc<dyn Answers>,
         clock: Clock,
         epoch: i64,
@@ -50,8 +55,8 @@ impl Process {
         let client = wire.client(metrics.clone());
         let events = EventSink::start(client.clone(), "sim".into(), Default::default());
         let mut watches = Watches::new(client.clone(), Scope::Cluster, metrics.clone(), events.clone());
-        let actor = Actor::new(client.clone(), wire.clone(), authority.clone(), events);
-        let shared = Shared { actor, metrics, health: Arc::default(), concurrency: 1, clock };
+        let actor = Actor::new(client.clone(), log.clone(), authority.clone(), events);
+        let shared = Shared { actor, metrics: metrics.clone(), health: Arc::default(), concurrency: 1, clock };
         let mut registration = Registration::new(client, &mut watches, shared);
         let source =
             MetricSource { prometheus: Some(source), namespaces: Vec::new(), http: HTTP.clone(), sql: SQL.clone() };
@@ -70,7 +75,7 @@ impl Process {
         let hands = registration.by_hand();
         watches.start().await.unwrap();
         authority.grant(epoch, Instant::now() + FOR_EVER);
-        Self { hands, wire, _watches: watches }
+        Self { hands, wire, log, metrics, _watches: watches }
     }
 }
 

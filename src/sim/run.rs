@@ -5,35 +5,39 @@
 //! something is due. So a run is its scenario, its seed and its faults, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::chance::{Chance, Mischief};
+use super::chance::Chance;
 use super::digest;
 use super::oracles::log::wrong_with;
 use super::oracles::{Oracles, PROMISE};
-use super::others::{self, Deed, copies};
-use super::process::{Process, Source};
-use super::scenario::{LATE, Scenario, bad};
+use super::others::{self, Deed};
+use super::process::Process;
+use super::scenario::Scenario;
 use super::server::Cluster;
 use super::stories::Seen;
-use super::view::{DEPLOYMENTS, View};
-use super::wire::{self, Fate, Fates, Late, Plan, Wire};
+use super::view::View;
+use super::wire::{Fate, Fates, Plan};
 use crate::api::model_deployment::RevisionRole;
 use crate::audit::tlog::note::Signer;
 use crate::audit::{Log, Trail};
-use crate::decide::Measurement;
 use crate::runtime::{Clock, Key};
 use crate::text::hex::hex;
 
 mod promises;
+mod publishing;
+mod steps;
+
+use publishing::Publishing;
 
 /// More steps than any run needs.
 const TOO_MANY: usize = 2_000;
@@ -56,6 +60,8 @@ enum Step {
     Pass(usize, Key),
     /// Somebody else acts.
     Other(Deed),
+    /// The process makes tiles and checkpoint of what is on the log.
+    Publish,
     /// What a dead process has sent arrives.
     Late,
 }
@@ -65,7 +71,7 @@ enum Step {
 pub(super) struct Ended {
     pub(super) digest: Vec<String>,
     pub(super) violations: Vec<String>,
-    /// Writes of the operator, the trail's among them.
+    /// Writes of the operator, files of the log among them.
     pub(super) writes: usize,
     /// Those to the API server: `PUT /path`.
     pub(super) wrote: Vec<String>,
@@ -113,9 +119,9 @@ pub(super) fn no_faults() -> Plan {
 }
 
 /// A process' view of the log in this store.
-fn log(store: &Arc<InMemory>) -> Log {
+fn log(store: Arc<dyn ObjectStore>) -> Log {
     let key = Signer::of_seed("werkbank.dev/log/simulation/1", &[1; 32]).unwrap();
-    Log::over(store.clone(), Path::default(), "memory:///".into(), vec![key]).of_predictable_people()
+    Log::over(store, Path::default(), "memory:///".into(), vec![key]).of_predictable_people()
 }
 
 fn alone<T>(run: impl Future<Output = T>) -> T {
@@ -131,6 +137,7 @@ struct Run<'a> {
     fates: Arc<Mutex<Fates>>,
     chance: Option<Arc<Mutex<Chance>>>,
     process: Option<Process>,
+    publishing: Publishing,
     lives: i64,
     /// What the operator's clock goes wrong by, in milliseconds.
     wrong_by: Arc<AtomicI64>,
@@ -164,7 +171,7 @@ impl<'a> Run<'a> {
         cluster.lag();
         let view = View::of(cluster, clock);
         let store = Arc::new(InMemory::new());
-        let trail = Arc::new(log(&store));
+        let trail = Arc::new(log(store.clone()));
         let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::of(scenario.verifies));
         let fates = Arc::new(Mutex::new(Fates {
             writes: 0,
@@ -187,6 +194,7 @@ impl<'a> Run<'a> {
             fates,
             chance,
             process: None,
+            publishing: Publishing::default(),
             lives: 0,
             wrong_by: Arc::default(),
             awake: BTreeSet::new(),
@@ -239,13 +247,14 @@ impl<'a> Run<'a> {
         self.stays_at_rest(forced).await;
         let uid = self.view.deployment()["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         let entries = self.trail.of_resource(&uid).await.unwrap();
-        self.trail.publish().await.unwrap();
-        let read_again = log(&self.store).of_resource(&uid).await;
+        let read_again = log(self.store.clone()).of_resource(&uid).await;
         if read_again.as_ref() != Ok(&entries) {
             self.fates().oracles.broken(format!("the log does not verify: {read_again:?}"));
         }
-        let (wrong, names) = (wrong_with(&log(&self.store)).await, self.names().await);
+        let (wrong, names) = (wrong_with(&log(self.store.clone())).await, self.names().await);
+        let metrics = self.process.as_ref().map(|it| it.metrics.text().unwrap()).unwrap_or_default();
         let mut fates = self.fates.lock().unwrap();
+        fates.oracles.tells_no_name("a metric", &metrics);
         fates.oracles.violations.extend(wrong);
         fates.oracles.are_called(names);
         fates.oracles.at_rest(&self.view.cluster, &entries);
@@ -296,14 +305,19 @@ impl<'a> Run<'a> {
             self.give_the_right_back();
         }
         if self.process.as_ref().is_some_and(|it| !it.wire.is_alive()) {
-            self.process = None;
-            (self.awake, self.due, self.waits) = Default::default();
+            self.is_dead();
             self.told("the process is dead".into());
         }
+        self.owes();
         let Some(process) = &mut self.process else { return };
         for (number, hand) in process.hands.iter_mut().enumerate() {
             self.awake.extend(hand.woken().into_iter().map(|key| (number, key)));
         }
+    }
+
+    fn is_dead(&mut self) {
+        self.process = None;
+        (self.awake, self.due, self.waits, self.publishing) = Default::default();
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -320,6 +334,7 @@ impl<'a> Run<'a> {
             self.deeds = (cluster.version(), others::deeds(cluster, &pods, &jobs));
         }
         steps.extend(self.deeds.1.iter().cloned().map(Step::Other));
+        steps.extend(self.publishing.is_due().then_some(Step::Publish));
         steps.extend((!self.fates().late.is_empty()).then_some(Step::Late));
         steps
     }
@@ -342,128 +357,11 @@ impl<'a> Run<'a> {
         sleep(Duration::from_millis(1)).await;
     }
 
-    async fn take(&mut self, step: Step) {
-        match step {
-            Step::Deliver(collection) => {
-                let told = self.view.cluster.deliver(&collection);
-                self.told(format!("tell {}", told.unwrap_or_default()));
-            }
-            Step::Start => self.start().await,
-            Step::Pass(number, key) => self.pass(number, key).await,
-            Step::Other(deed) => {
-                if let Deed::Pods(path) = &deed {
-                    let lags = self.view.cluster.behind().iter().any(|it| it == DEPLOYMENTS);
-                    let known = self.view.cluster.get(path);
-                    self.fates().oracles.pods(path, &known, lags);
-                }
-                let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
-                let jobs = |it: &_| (self.scenario.jobs)(&self.view, it);
-                others::act(&self.view.cluster, &deed, &pods, &jobs);
-                self.told(format!("{deed:?}"));
-            }
-            Step::Late => self.arrive().await,
-        }
-    }
-
-    /// Whoever starts waits for every kind.
-    fn give_the_right_back(&mut self) {
-        if self.forbidden_until.take().is_some() {
-            self.view.cluster.forbid(None);
-            self.sees_from = Some(Instant::now() + Duration::from_mins(1));
-            self.told("the right is given back".into());
-        }
-    }
-
-    async fn start(&mut self) {
-        self.give_the_right_back();
-        self.lives += 1;
-        // Every other process finds a checkpoint over what the ones before it have appended.
-        if self.lives % 2 == 0 {
-            self.trail.of_resource("").await.unwrap();
-            self.trail.publish().await.unwrap();
-        }
-        let wire = Wire::new(self.view.cluster.clone(), Arc::new(log(&self.store)), self.fates.clone());
-        let (scenario, view) = (self.scenario.metrics, self.view.clone());
-        let fates = self.fates.clone();
-        let chance = self.chance.clone();
-        let takes = Box::new(move || chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes()));
-        let silent = self.chance.clone();
-        let answer = Box::new(move |query: &str| {
-            if silent.as_ref().is_some_and(|it| it.lock().unwrap().is_silent()) {
-                return Measurement::ProviderError("it was away for a moment".into());
-            }
-            let answer = scenario(&view, query);
-            let limit = view.deployment()["spec"]["analysis"]["failureLimit"].as_u64().unwrap_or(1) as usize;
-            let oracles = &mut fates.lock().unwrap().oracles;
-            if query.starts_with(LATE) {
-                oracles.late_answer(answer == bad(), view.now());
-            } else {
-                oracles.answered(answer == bad(), limit, view.now());
-            }
-            answer
-        });
-        let source = Source { answer, takes };
-        let (right, wrong_by) = (self.view.clock.clone(), self.wrong_by.clone());
-        let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
-        let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
-        self.view.cluster.lists_at(snapshot);
-        let process = Process::start(wire, Arc::new(source), clock, self.lives, self.scenario.verifies).await;
-        for (number, hand) in process.hands.iter().enumerate() {
-            self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
-        }
-        self.process = Some(process);
-        self.view.cluster.lists_at(None);
-        // Each goes on from its list before anything else happens.
-        sleep(Duration::from_millis(1)).await;
-        self.watched = self.watched.max(self.view.cluster.watched().len());
-        self.told(format!("start of process {}, on {snapshot:?}", self.lives));
-    }
-
-    async fn pass(&mut self, number: usize, key: Key) {
-        let Some(hand) = self.process.as_ref().map(|it| &it.hands[number]) else { return };
-        let (kind, pass) = (hand.kind(), hand.pass(&key));
-        let place = (number, key);
-        self.awake.remove(&place);
-        self.due.remove(&place);
-        let wait = pass.await;
-        self.told(format!("pass of {kind} {}: again in {wait:?}", place.1.1));
-        if kind == "ModelDeployment" {
-            self.passes += 1;
-            let seen = (self.view.cluster.version(), self.fates().writes);
-            self.quiet = if seen == self.last { self.quiet + 1 } else { 0 };
-            self.last = seen;
-        }
-        self.waits.remove(&place);
-        // The loop wakes everybody when the caches are whole again, which takes a moment.
-        let is_blind = self.is_blind() || self.sees_from.is_some_and(|at| Instant::now() < at);
-        let wait = wait.or_else(|| is_blind.then_some(Duration::from_secs(5)));
-        if let Some(wait) = wait {
-            self.waits.insert(place.clone(), wait);
-            self.due.insert(place, Instant::now() + wait);
-        }
-    }
-
-    async fn arrive(&mut self) {
-        let late = self.fates().late.remove(0);
-        self.fates().oracles.is_late = true;
-        match late {
-            Late::Request(asked) => {
-                let about = asked.about();
-                let answer = wire::write(&self.view.cluster, &mut self.fates(), &asked);
-                self.told(format!("late: {about} → {}", answer.status().as_u16()));
-            }
-            Late::Entry(entry) => {
-                let answer = wire::append(&self.trail, &self.fates, &entry).await;
-                self.told(format!("late: TRAIL {:?} {} → {answer:?}", entry.kind, entry.sequence));
-            }
-        }
-        self.fates().oracles.is_late = false;
-    }
-
     /// Until something is due. A watch that broke off is back within seconds.
     async fn pass_time(&mut self) {
         let now = Instant::now();
-        let next = self.due.values().min().copied().unwrap_or(now + Duration::from_mins(10));
+        let next = self.due.values().copied().chain(self.publishing.next()).min();
+        let next = next.unwrap_or(now + Duration::from_mins(10));
         if next - now > Duration::from_secs(1) {
             self.is_told();
         }
@@ -477,38 +375,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn suffer(&mut self, mischief: Mischief) {
-        let cluster = self.view.cluster.clone();
-        match &mischief {
-            Mischief::Death => {
-                if let Some(process) = self.process.take() {
-                    process.wire.die();
-                }
-                (self.awake, self.due, self.waits) = Default::default();
-            }
-            Mischief::Cut(collection) => cluster.cut(collection),
-            Mischief::Expire(collection) => {
-                cluster.cut(collection);
-                cluster.compact();
-            }
-            Mischief::Forbid(collection, time) => {
-                self.give_the_right_back();
-                cluster.forbid(Some(collection));
-                self.forbidden_until = Some(Instant::now() + *time);
-            }
-            Mischief::Bookmark(collection) => cluster.bookmark(collection),
-            Mischief::Copy(path) => copies::copy(&cluster, path),
-            Mischief::Clock(wrong_by) => {
-                self.wrong_by.store(*wrong_by, Ordering::SeqCst);
-                // How long anybody waits was said by the clock as it was.
-                self.waits.values_mut().for_each(|it| *it = Duration::ZERO);
-            }
-            Mischief::Pause(pause) => sleep(*pause).await,
-        }
-        self.told(format!("{mischief:?}"));
-        sleep(Duration::from_millis(1)).await;
-    }
-
     /// Whether some watch has broken off and is not back yet.
     fn is_blind(&self) -> bool {
         self.view.cluster.watched().len() < self.watched
@@ -517,7 +383,8 @@ impl<'a> Run<'a> {
     /// Nobody waits for anything, and nothing was new when it was last looked for.
     fn is_at_rest(&self) -> bool {
         let done = self.acts == self.scenario.acts.len() && !self.is_blind();
-        if !done || self.process.is_none() || self.waits.values().any(|wait| *wait < NOTHING_DUE) {
+        let is_published = self.publishing.next().is_none();
+        if !done || !is_published || self.process.is_none() || self.waits.values().any(|wait| *wait < NOTHING_DUE) {
             return false;
         }
         let status = self.view.status();

@@ -15,6 +15,9 @@ use crate::decide::Measurement;
 use crate::decide::approval::guard::Shipped;
 use crate::decide::model_deployment::request::step_of;
 
+/// How the names of all people end, and nothing else does.
+pub(super) const EVERYBODY: &str = "@example.com";
+
 /// Something that somebody does, once.
 pub(super) struct Act {
     pub(super) when: Box<dyn Fn(&View) -> bool + Send + Sync>,
@@ -173,7 +176,8 @@ pub(super) fn register(view: &View, name: &str, version: u8) {
 }
 
 fn register_asking(view: &View) {
-    let said = json!({"submittedBy": "anna", "governance": {"approvals": ["technical", "business"]}});
+    let said =
+        json!({"submittedBy": format!("anna{EVERYBODY}"), "governance": {"approvals": ["technical", "business"]}});
     created(view, &within(ENTRIES), entry(ASKING, 5, &said));
 }
 
@@ -312,7 +316,8 @@ fn say(
         "apiVersion": "werkbank.dev/v1alpha1", "kind": "Approval",
         "metadata": {"name": name_of(name, role, digest), "namespace": NAMESPACE},
         "spec": {"subject": {"kind": kind, "name": name, "uid": uid, "digest": digest},
-            "role": role, "decision": decision, "approver": by},
+            "role": role, "decision": decision, "approver": format!("{by}{EVERYBODY}"),
+            "comment": format!("{by}{EVERYBODY} has looked at it")},
     });
     created(view, &within(APPROVALS), word);
 }
@@ -343,7 +348,7 @@ pub(super) fn request_of_probation(verb: &'static str, nonce: &'static str) -> i
 
 /// Each request is by somebody else: no scenario has a verb twice with one nonce.
 fn annotate(view: &View, verb: &str, attempt: &str, step: &str, nonce: &str) {
-    let request = format!("{verb}/{attempt}/{step}/{nonce}/{verb}-{nonce}@example.com");
+    let request = format!("{verb}/{attempt}/{step}/{nonce}/{verb}-{nonce}{EVERYBODY}");
     let patch = json!({"metadata": {"annotations": {labels::REQUEST: request}}});
     view.cluster.ask(Method::PATCH, &path(MODELS, NAME), patch);
 }

@@ -1,6 +1,6 @@
-//! The way from a process to API server and trail: counted, and cut where the plan says.
+//! The way from a process to API server and to the log's store: counted, and cut where the plan says.
 //!
-//! Each write has a number in its run. What becomes of it is asked of the run's [`Fates`]: it arrives, it is
+//! Each write has a number in its run: each request that changes something, and each file (see [`super::store`]). What becomes of it is asked of the run's [`Fates`]: it arrives, it is
 //! refused, its answer is lost, others are faster, or the process dies at it. A process that has died
 //! reaches nobody any more, whatever is left of it.
 
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use axum::body::Body as Answer;
 use chrono::TimeDelta;
-use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -21,9 +20,8 @@ use tower::{BoxError, service_fn};
 use super::oracles::Oracles;
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
+use super::store::File;
 use super::stories::Answered;
-use crate::audit::people::Words;
-use crate::audit::{Appended, Entry, EntryKind, Log, Said, Trail, TrailError};
 use crate::runtime::{Metrics, connect_to};
 
 /// What becomes of a write.
@@ -43,16 +41,24 @@ pub(super) enum Fate {
     Unclear,
     /// It is sent twice, and the second answer is told.
     Twice,
-    /// Somebody else has written the object in the meantime.
+    /// Somebody else has written the object in the meantime, or has the place in the log.
     Overtaken,
-    /// It arrives, unless it was for the trail: that is away from now on, for so many seconds.
+    /// It arrives, unless it was for the log: its store is away from now on, for so many seconds.
     TrailGoes(u64),
+}
+
+impl Fate {
+    /// Whether the process dies of it.
+    pub(super) fn kills(self) -> bool {
+        matches!(self, Self::DiesBefore | Self::DiesAfter | Self::ArrivesLate)
+    }
 }
 
 /// Something that was sent before its process died.
 pub(super) enum Late {
-    Request(Asked),
-    Entry(Box<Entry>),
+    /// Of the process of this epoch.
+    Request(Asked, i64),
+    File(File),
 }
 
 /// Decides what becomes of a write, by its number and what it is.
@@ -64,7 +70,7 @@ pub(super) struct Fates {
     pub(super) writes: usize,
     /// The write to a child that was last refused for want of a right, until it gets through.
     pub(super) forbidden: Option<String>,
-    /// Until when the trail is away.
+    /// Until when the log's store is away.
     pub(super) trail_is_away_until: Option<Instant>,
     /// From the answer that makes a breach to the write of weight 0; none, once more has gone wrong than may be.
     pub(super) promise: Option<TimeDelta>,
@@ -79,21 +85,22 @@ pub(super) struct Fates {
 }
 
 impl Fates {
-    fn trail_is_away(&self) -> bool {
+    pub(super) fn trail_is_away(&self) -> bool {
         self.trail_is_away_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
-fn is_of_trail(about: &str) -> bool {
-    about.starts_with("TRAIL")
+/// Whether a write is to the log's store.
+pub(super) fn is_of_log(about: &str) -> bool {
+    about.starts_with("STORE")
 }
 
-/// Whether a write is to a child, and neither to the trail nor to a status.
+/// Whether a write is to a child, and neither to the log nor to a status.
 pub(super) fn is_of_child(about: &str) -> bool {
-    !is_of_trail(about) && !about.contains("/apis/werkbank.dev/")
+    !is_of_log(about) && !about.contains("/apis/werkbank.dev/")
 }
 
-/// What a trail that is away answers.
+/// What a store that is away answers.
 const AWAY: Fate = Fate::Refused(503);
 /// Until a write that has failed once is sent again, where haste is needed.
 const SENT_AGAIN: TimeDelta = TimeDelta::seconds(2);
@@ -101,14 +108,15 @@ const SENT_AGAIN: TimeDelta = TimeDelta::seconds(2);
 /// One process' way out.
 pub(super) struct Wire {
     is_alive: AtomicBool,
+    epoch: i64,
     cluster: Cluster,
-    trail: Arc<Log>,
     fates: Arc<Mutex<Fates>>,
 }
 
 impl Wire {
-    pub(super) fn new(cluster: Cluster, trail: Arc<Log>, fates: Arc<Mutex<Fates>>) -> Arc<Self> {
-        Arc::new(Self { is_alive: AtomicBool::new(true), cluster, trail, fates })
+    /// Of the process of this epoch.
+    pub(super) fn new(epoch: i64, cluster: Cluster, fates: Arc<Mutex<Fates>>) -> Arc<Self> {
+        Arc::new(Self { is_alive: AtomicBool::new(true), epoch, cluster, fates })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -125,20 +133,31 @@ impl Wire {
         connect_to(service_fn(move |request: Request<Body>| wire.clone().send(request)), 1, metrics)
     }
 
-    fn fates(&self) -> MutexGuard<'_, Fates> {
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) fn all_fates(&self) -> &Mutex<Fates> {
+        &self.fates
+    }
+
+    pub(super) fn fates(&self) -> MutexGuard<'_, Fates> {
         self.fates.lock().unwrap()
     }
 
-    fn fate(&self, about: &str) -> Fate {
+    /// The number of a write, and what becomes of it.
+    pub(super) fn fate(&self, about: &str) -> (usize, Fate) {
         let mut fates = self.fates();
         fates.writes += 1;
         let number = fates.writes;
-        let fate = if is_of_trail(about) && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
+        let fate = if is_of_log(about) && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
         if let Fate::TrailGoes(seconds) = fate {
             fates.trail_is_away_until = Some(Instant::now() + Duration::from_secs(seconds));
         }
         fates.promise = fates.promise.and_then(|it| match fate {
-            Fate::Arrives | Fate::TrailGoes(_) | AWAY => Some(it),
+            Fate::Arrives | Fate::TrailGoes(_) => Some(it),
+            // Who takes weight away does not wait for the log.
+            _ if is_of_log(about) && !fate.kills() => Some(it),
             // It is sent again after a while.
             Fate::Refused(500) => Some(it + SENT_AGAIN),
             _ => None,
@@ -152,7 +171,7 @@ impl Wire {
             Fate::Arrives => format!("{number}. {about}"),
             fate => format!("{number}. {about}: {fate:?}"),
         });
-        fate
+        (number, fate)
     }
 
     async fn send(self: Arc<Self>, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
@@ -161,13 +180,16 @@ impl Wire {
         }
         let asked = Asked::read(request).await?;
         if asked.path.contains("/apis/events.k8s.io/") {
-            self.fates().events.push(asked.body.clone());
+            let mut fates = self.fates();
+            fates.oracles.tells_no_name("an Event", &asked.body.to_string());
+            fates.events.push(asked.body.clone());
+            drop(fates);
             return Ok(reply((201, asked.body)));
         }
         if !asked.is_write() {
             return Ok(self.cluster.answer(&asked));
         }
-        match self.fate(&asked.about()) {
+        match self.fate(&asked.about()).1 {
             Fate::Arrives | Fate::TrailGoes(_) => Ok(self.write(&asked)),
             Fate::DiesBefore => self.dead(),
             Fate::DiesAfter => {
@@ -175,7 +197,7 @@ impl Wire {
                 self.dead()
             }
             Fate::ArrivesLate => {
-                self.fates().late.push(Late::Request(asked));
+                self.fates().late.push(Late::Request(asked, self.epoch));
                 self.dead()
             }
             Fate::Refused(code) => Ok(reply(refusal(code, reason(code), ""))),
@@ -200,36 +222,12 @@ impl Wire {
     }
 
     fn write(&self, asked: &Asked) -> Response<Answer> {
-        write(&self.cluster, &mut self.fates(), asked)
-    }
-
-    async fn append(&self, entry: &Entry) -> Result<Appended, TrailError> {
-        let away = || TrailError::Unavailable("the store is away".into());
-        if !self.is_alive() {
-            return Err(away());
-        }
-        self.fates().oracles.retracts(&self.cluster, entry);
-        let Entry { kind, sequence, decision, weight, .. } = entry;
-        let fate = self.fate(&format!("TRAIL {kind:?} {sequence} {decision} {weight}"));
-        match fate {
-            Fate::Arrives | Fate::Overtaken => return append(&self.trail, &self.fates, entry).await,
-            Fate::Twice => {
-                drop(append(&self.trail, &self.fates, entry).await);
-                return append(&self.trail, &self.fates, entry).await;
-            }
-            Fate::Unclear | Fate::DiesAfter => drop(append(&self.trail, &self.fates, entry).await),
-            Fate::ArrivesLate => self.fates().late.push(Late::Entry(Box::new(entry.clone()))),
-            Fate::DiesBefore | Fate::Refused(_) | Fate::TrailGoes(_) => {}
-        }
-        if matches!(fate, Fate::DiesAfter | Fate::ArrivesLate | Fate::DiesBefore) {
-            self.die();
-        }
-        Err(away())
+        write(&self.cluster, &mut self.fates(), self.epoch, asked)
     }
 }
 
-/// A write of the operator's, watched by the oracles.
-pub(super) fn write(cluster: &Cluster, fates: &mut Fates, asked: &Asked) -> Response<Answer> {
+/// A write of the operator's in this epoch, watched by the oracles.
+pub(super) fn write(cluster: &Cluster, fates: &mut Fates, epoch: i64, asked: &Asked) -> Response<Answer> {
     let path = asked.path.trim_end_matches("/status");
     let before = cluster.get(path);
     let answer = cluster.answer(asked);
@@ -240,61 +238,7 @@ pub(super) fn write(cluster: &Cluster, fates: &mut Fates, asked: &Asked) -> Resp
     }
     fates.answered.push(Answered { method: asked.method.to_string(), path: asked.path.clone(), code });
     if answer.status().is_success() && before != after {
-        fates.oracles.written(cluster, path, &before, &after);
+        fates.oracles.written(cluster, path, epoch, &before, &after);
     }
     answer
-}
-
-/// An entry that reaches the trail.
-pub(super) async fn append(trail: &Log, fates: &Mutex<Fates>, entry: &Entry) -> Result<Appended, TrailError> {
-    let answer = trail.append(entry).await;
-    let mut fates = fates.lock().unwrap();
-    if let Some(last) = fates.told.last_mut() {
-        *last += match &answer {
-            Ok(Appended::New) => " → new",
-            Ok(Appended::AlreadyThere) => " → already there",
-            Err(_) => " → refused",
-        };
-    }
-    if answer.is_ok() && entry.kind == EntryKind::Intent {
-        fates.oracles.intended(entry);
-    }
-    answer
-}
-
-impl Trail for Wire {
-    fn append<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<Appended, TrailError>> {
-        Box::pin(Wire::append(self, entry))
-    }
-
-    /// As the log does it: after one that it did not take it takes nothing that is newer.
-    fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
-        Box::pin(async move {
-            let mut answers: Vec<Result<Appended, TrailError>> = Vec::new();
-            for entry in entries {
-                let silent =
-                    |it: &&Result<_, _>| matches!(it, Err(TrailError::Unavailable(_) | TrailError::Damaged(_)));
-                let behind = answers.last().filter(silent).cloned();
-                answers.push(match behind {
-                    Some(refused) => refused,
-                    None => Wire::append(self, entry).await,
-                });
-            }
-            answers
-        })
-    }
-
-    fn said<'a>(&'a self, person: &'a str, words: Option<Words<'a>>) -> BoxFuture<'a, Result<Said, TrailError>> {
-        if self.fates().trail_is_away() {
-            return Box::pin(async { Err(TrailError::Unavailable("the store is away".into())) });
-        }
-        self.trail.said(person, words)
-    }
-
-    fn history<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, TrailError>> {
-        if self.fates().trail_is_away() {
-            return Box::pin(async { Err(TrailError::Unavailable("the store is away".into())) });
-        }
-        self.trail.history(namespace, name)
-    }
 }

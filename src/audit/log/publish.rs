@@ -33,12 +33,7 @@ impl Log {
         self.read_for_all().await;
         let mut steps = 1_u32;
         loop {
-            let done = if steps.is_multiple_of(OTHERS) {
-                self.publish_what_others_left().await
-            } else {
-                self.publish_own().await
-            };
-            match done {
+            match self.keep_once(steps.is_multiple_of(OTHERS)).await {
                 Ok(()) => {
                     steps = steps.wrapping_add(1);
                     tokio::time::sleep(OWN).await;
@@ -50,6 +45,28 @@ impl Log {
             }
         }
     }
+
+    async fn keep_once(&self, looks_at_others: bool) -> Result<(), Fault> {
+        if looks_at_others { self.publish_what_others_left().await } else { self.publish_own().await }
+    }
+
+    /// One turn of [`Log::keep`], for who says himself when: how long until the next one is due, as far as is known now.
+    #[cfg(test)]
+    pub(crate) async fn keeps(&self, looks_at_others: bool) -> Result<(), Duration> {
+        self.keep_once(looks_at_others).await.map_err(|_| REST)
+    }
+
+    /// How soon what it knows to be on the log is due to be published, and whether that is only others'; `None`: all of it is.
+    #[cfg(test)]
+    pub(crate) fn owes_a_checkpoint_in(&self) -> Option<(Duration, bool)> {
+        let known = self.known.try_lock().ok()?;
+        let known = known.as_ref().filter(|it| it.edge.published() < it.edge.size())?;
+        Some(if known.own { (OWN, false) } else { (Self::LOOKS_AT_OTHERS_EVERY, true) })
+    }
+
+    /// How often it looks for what others have left.
+    #[cfg(test)]
+    pub(crate) const LOOKS_AT_OTHERS_EVERY: Duration = OWN.saturating_mul(OTHERS);
 
     async fn publish_own(&self) -> Result<(), Fault> {
         if self.known.lock().await.as_ref().is_some_and(|it| it.own) {

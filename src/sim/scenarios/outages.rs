@@ -16,7 +16,7 @@ fn silent(view: &View, _: &str) -> Measurement {
 }
 
 fn sees_silence(view: &View) -> bool {
-    view.status().verdicts.iter().any(|it| it.silent_since.is_some())
+    view.is_at(Observing, "5%") && view.status().verdicts.iter().any(|it| it.silent_since.is_some())
 }
 
 /// A pod of the candidate whose artifact is not the registered one.
@@ -64,7 +64,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 true => good(),
                 false => Measurement::NoData("no series".into()),
             })
-            .when(|it| !it.status().verdicts.is_empty(), |it| it.set("data"))
+            .when(|it| it.is_at(Observing, "5%") && !it.status().verdicts.is_empty(), |it| it.set("data"))
             .until(|it| it.serves("churn-2")),
         canary("pods_that_never_come").spec(json!({"rollout": impatient})).pods(never).until(|it| it.is_in(RolledBack)),
         Scenario::named("first_deployment_failed")

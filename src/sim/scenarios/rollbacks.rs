@@ -19,6 +19,26 @@ pub(super) fn all() -> Vec<Scenario> {
     let compared = json!({"name": "latency", "role": "Guardrail", "compare": {"to": "Stable", "maxRatio": "1.2"},
         "prometheus": {"query": "latency{revision=\"{{ revision }}\"}"}});
     vec![
+        Scenario::named("first_deployment_breaches").metrics(|_, _| bad()).until(|it| it.is_in(Failed)),
+        Scenario::named("first_deployment_breaches_and_is_replaced")
+            .metrics(|view, query| if asked_of(view, query) == "churn-1" { bad() } else { good() })
+            .when(|it| it.is_in(Failed), deploy("churn-2"))
+            .until(|it| it.serves("churn-2")),
+        Scenario::named("first_deployment_breaches_and_is_retried")
+            .metrics(|view, _| if view.has("repaired") { good() } else { bad() })
+            .when(|it| it.is_in(Failed), |it| it.set("repaired"))
+            .when(|_| true, request("retry"))
+            .until(|it| it.serves("churn-1")),
+        Scenario::named("first_deployment_that_nobody_asks")
+            .metrics(|_, _| Measurement::NoData("nobody has asked it".into()))
+            .until(|it| it.serves("churn-1")),
+        Scenario::named("first_deployment_followed_while_it_is_watched")
+            .metrics(|view, query| match asked_of(view, query).as_str() {
+                "churn-1" => Measurement::NoData("nobody has asked it".into()),
+                _ => good(),
+            })
+            .when(|it| it.is_in(Promoting) && it.status().attempt.unwrap().observing_since.is_some(), deploy("churn-2"))
+            .until(|it| it.serves("churn-2")),
         canary("guardrail_breached_at_5").metrics(second_is_bad).until(|it| it.is_in(RolledBack)),
         canary("guardrail_breached_at_50")
             .metrics(|view, query| if view.weight_of("churn-2") > 40.0 { second_is_bad(view, query) } else { good() })
