@@ -116,7 +116,7 @@ pub enum Phase {
     RollingBack,
     /// The spec's revision was taken back; the stable one serves.
     RolledBack,
-    /// The first deployment did not come up.
+    /// The first deployment did not come up, or broke a guardrail.
     Failed,
     /// `spec.suspend`, or the namespace's annotation `werkbank.dev/suspend`, holds what is there.
     Suspended,
@@ -181,6 +181,9 @@ pub struct Attempt {
     /// Requests served by the candidate since observation began, when last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<i64>,
+    /// The same of the stable revision, at the same time, where a metric compares the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_samples: Option<i64>,
     /// Share of the requests that is copied to it, as decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied: Option<Weight>,
@@ -250,7 +253,7 @@ pub enum AttemptState {
     Promoted,
     /// Ended: taken back. The revision is not tried again unless asked for.
     RolledBack,
-    /// Ended: a first deployment that did not come up.
+    /// Ended: a first deployment that did not come up, or broke a guardrail.
     Failed,
 }
 

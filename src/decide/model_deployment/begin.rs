@@ -157,6 +157,7 @@ impl Pass<'_> {
             cause: None,
             message: None,
             samples: None,
+            stable_samples: None,
             unjudged_since: None,
             copied: None,
             shadowed: false,

@@ -29,7 +29,9 @@ impl Pass<'_> {
     pub(super) fn watch_capacity(&mut self) {
         let Some(attempt) = self.active() else { return };
         let carries = self.carried(attempt);
-        let wanted = if carries == Weight::NONE { 0 } else { carries.capacity(self.full()) };
+        // Nobody else could serve what it does not.
+        let is_needed = carries != Weight::NONE && !self.serves_alone(attempt);
+        let wanted = if is_needed { carries.capacity(self.full()) } else { 0 };
         let short = self.serving_of(&attempt.revision) < wanted;
         let now = self.now;
         self.change(|it| it.short_of_capacity_since = short.then(|| it.short_of_capacity_since.unwrap_or(now)));
@@ -77,7 +79,7 @@ impl Pass<'_> {
             it.step = None;
             it.entered_at = now;
             it.observing_since = None;
-            it.samples = None;
+            (it.samples, it.stable_samples) = (None, None);
             it.unjudged_since = None;
             hold::keep_steps(it);
         });

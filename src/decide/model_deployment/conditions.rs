@@ -288,6 +288,14 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
         return (true, Said::new("ScaledToZero", "spec.replicas is 0"));
     }
     let Some(stable) = &pass.status.stable else {
+        let alone = pass.active().filter(|it| pass.serves_alone(it) && pass.serving_of(&it.revision) > 0);
+        if let Some(attempt) = alone {
+            let (ready, revision) = (pass.serving_of(&attempt.revision), &attempt.revision);
+            return (
+                true,
+                Said::new("PodsReady", format!("{ready} pods of revision {revision}, which is watched, are ready")),
+            );
+        }
         let revoked = pass.revoked_service().map(|it| Said::new("Revoked", it));
         return (false, revoked.unwrap_or_else(|| Said::new("NothingServes", "no revision has been promoted yet")));
     };

@@ -66,7 +66,9 @@ impl Pass<'_> {
             let of_others = [self.answer(attempt), self.lost_pods(attempt)].into_iter().flatten();
             of_others.chain((!gated).then(own).into_iter().flatten())
         };
-        (attempt.state != AttemptState::RollingBack).then(awaited).into_iter().flatten()
+        // Nor is there a time after which nothing is better than what serves alone.
+        let waits = attempt.state != AttemptState::RollingBack && !self.serves_alone(attempt);
+        waits.then(awaited).into_iter().flatten()
     }
 
     fn answer(&self, attempt: &Attempt) -> Option<Deadline> {

@@ -64,9 +64,10 @@ impl Pass<'_> {
     /// What the live route was written from, where the spec asks for something else.
     fn kept(&self) -> Option<&Gateway> {
         let wanted = &self.resource.spec.traffic.as_ref()?.gateway;
-        // A first deployment has nothing to lose by an edit; what was stopped must not be lost sight of by one.
-        let has_served =
-            self.status.stable.is_some() || self.status.taken_back.iter().any(|it| it.cause == Cause::Revoked);
+        // What has not served has nothing to lose by an edit; what was stopped must not be lost sight of by one.
+        let has_served = self.status.stable.is_some()
+            || self.active().is_some_and(|it| self.serves_alone(it))
+            || self.status.taken_back.iter().any(|it| it.cause == Cause::Revoked);
         let kept = self.applied_gateway()?;
         (has_served && kept != wanted).then_some(kept)
     }

@@ -9,9 +9,29 @@ use super::counted;
 use super::inquiry::{Answered, Part, Subject};
 use super::policy::{Bounds, MOST_METRICS, MetricRule, Policy};
 use super::stable_breach::{says_the_same, watching};
+use crate::api::Weight;
 use crate::api::condition;
 use crate::api::model_deployment::{Attempt, CountedPeriod, Probation, Verdict, VerdictKind};
 use crate::decide::Measurement;
+use crate::stats::Period;
+
+/// Requests since the present weight took effect, as far as they were counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Those of the candidate.
+    pub candidate: Option<i64>,
+    /// Those of the stable revision: only where a metric compares the two.
+    pub stable: Option<i64>,
+}
+
+impl Samples {
+    /// Why the two cannot be compared, if requests do not come as the weight says.
+    fn mismatch(self, weight: Weight) -> Option<String> {
+        let share = f64::from(weight.hundredths()) / f64::from(Weight::TOTAL);
+        let period = Period::new(share, self.candidate? as f64, self.stable? as f64)?;
+        counted::mismatch(&[period])
+    }
+}
 
 /// The verdicts on a candidate after these answers, and the number of requests counted, if they were.
 #[must_use]
@@ -21,20 +41,25 @@ pub fn judge(
     old: &[Verdict],
     answered: &[&Answered],
     now: DateTime<Utc>,
-) -> (Vec<Verdict>, Option<i64>) {
+) -> (Vec<Verdict>, Samples) {
     // What was counted before the clock started is of another weight.
     let is_of_before = |it: &Answered| attempt.observing_since.is_some_and(|since| it.began < since);
     let counting = answered.iter().filter(|it| it.inquiry.topic.metric.is_none() && !is_of_before(it));
     let counting = counting.max_by_key(|it| it.began);
-    let counted = counting.and_then(|it| it.get(Part::Value, Subject::Candidate, None));
-    let samples = match counted {
+    let count = |subject| counting.and_then(|it| it.get(Part::Value, subject, None));
+    let number = |subject| match count(subject) {
         // Counters are extrapolated by rate functions; a request is a whole one.
         Some(Measurement::Value(count)) => Some(count.round().clamp(0.0, 9e15) as i64),
         _ => None,
     };
+    let counted = count(Subject::Candidate);
+    let samples = Samples { candidate: number(Subject::Candidate), stable: number(Subject::Stable) };
     let wanted = policy.step_at(attempt.weight).map_or(0, |(_, step)| step.min_samples);
     // Where counting is slower than judging, what was counted before is less than there is by now.
-    let known = if counted.is_some() { samples } else { attempt.samples };
+    let before = Samples { candidate: attempt.samples, stable: attempt.stable_samples };
+    let known = if counted.is_some() { samples } else { before };
+    // Until the weight is in effect requests are of the one before.
+    let mismatch = attempt.observing_since.and_then(|_| known.mismatch(attempt.weight));
     let judged = |rule: &MetricRule, before: Option<&Verdict>, answer: &Answered| {
         let of = |part, subject| answer.get(part, subject, None);
         let judged = match &rule.bounds {
@@ -42,7 +67,11 @@ pub fn judge(
             Bounds::Test(test) => counted::judge(rule, test, attempt, before, of),
             _ => one(rule, of(Part::Value, Subject::Candidate)?, of(Part::Value, Subject::Stable)),
         };
-        Some(with_samples(judged, wanted, known, counted))
+        let judged = match &mismatch {
+            Some(why) if matches!(rule.bounds, Bounds::Compare { .. }) => incomparable(judged, why),
+            _ => judged,
+        };
+        Some(with_samples(judged, wanted, known.candidate, counted))
     };
     (follow_all(policy, old, answered, now, judged), samples)
 }
@@ -208,6 +237,15 @@ fn one(rule: &MetricRule, candidate: &Measurement, stable: Option<&Measurement>)
             conclude(value, Some(baseline), bounds)
         }
         Bounds::Test(_) => Judged::of(VerdictKind::Inconclusive, "not counted"),
+    }
+}
+
+/// Two that do not get their share prove nobody good by being compared. A Fail stands: what answers badly is retried elsewhere, and is just what
+/// does not get its share.
+fn incomparable(judged: Judged, why: &str) -> Judged {
+    match judged.verdict {
+        VerdictKind::Pass => Judged { verdict: VerdictKind::Inconclusive, message: why.to_owned(), ..judged },
+        _ => judged,
     }
 }
 

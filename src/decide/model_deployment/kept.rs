@@ -48,18 +48,23 @@ impl Pass<'_> {
     /// Whether a revision that was gone back to has been watched with all of the traffic for as long as a breach takes
     /// to show: `failureLimit` and one more measurements.
     pub(super) fn return_is_watched(&self, attempt: &Attempt) -> bool {
-        let watched = || attempt.observing_since.is_some_and(|since| self.return_ends(since) <= self.now);
-        self.policy.guardrails().next().is_none() || watched() && !self.guardrail_fails()
+        let is_over = |since| self.watch_ends(since) <= self.now && !self.guardrail_fails();
+        self.policy.guardrails().next().is_none() || attempt.observing_since.is_some_and(is_over)
     }
 
-    /// Its clock starts when the gateway has accepted it.
-    pub(super) fn watch_return(&mut self, attempt: &Attempt) {
-        let since = attempt.observing_since.unwrap_or(self.now);
+    /// Watches what has all of the traffic and is not stable yet. Its clock starts when the gateway has accepted it.
+    pub(super) fn watch(&mut self, attempt: &Attempt) {
+        // What is later than now is of a clock that was set back since.
+        let since = attempt.observing_since.filter(|since| *since <= self.now).unwrap_or(self.now);
         self.change(|it| it.observing_since = Some(since));
-        self.look_again(self.return_ends(since).max(self.now));
+        let ends = self.watch_ends(since);
+        if ends > self.now {
+            self.look_again(ends);
+        }
     }
 
-    fn return_ends(&self, since: DateTime<Utc>) -> DateTime<Utc> {
+    /// When a breach would have shown since then.
+    pub(super) fn watch_ends(&self, since: DateTime<Utc>) -> DateTime<Utc> {
         let measurements = u32::try_from(self.policy.failure_limit.saturating_add(1)).unwrap_or(1);
         after(since, self.policy.interval.saturating_mul(measurements))
     }

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::first;
 use super::inquiry::{Asked, Inquiry, Judges, Part, Query, Subject, Topic};
 use super::policy::{MetricRule, Policy};
 use super::probation;
+use super::question::Template;
 use super::request::{self, Verb};
 use super::stable_breach;
 use crate::api::duration;
@@ -24,8 +26,8 @@ pub const VARIABLES: [&str; 6] = ["namespace", "deployment", "revision", "window
 #[must_use]
 pub fn watched(status: &ModelDeploymentStatus) -> Option<&Attempt> {
     let in_traffic = |it: &&Attempt| it.state.goes_up() && has_requests(it);
-    // A first deployment has nothing to be compared with and nothing to fall back to.
-    status.attempt.as_ref().filter(in_traffic).filter(|_| status.stable.is_some())
+    let is_due = |it: &&Attempt| !first::is_first(status) || first::serves_alone(status, it);
+    status.attempt.as_ref().filter(in_traffic).filter(is_due)
 }
 
 /// Whether it gets requests, or copies of them.
@@ -42,7 +44,7 @@ pub fn next(
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let attempt = watched(status)?;
-    if topics(policy, attempt).all(|it| asked.is_under_way(&it)) {
+    if topics(policy, status, attempt).all(|it| asked.is_under_way(&it)) {
         return None;
     }
     Some(match attempt.measured_at.max(asked.last_round(&attempt.id, now)) {
@@ -58,19 +60,33 @@ pub(super) fn topic(attempt: &Attempt, metric: Option<&str>) -> Topic {
 }
 
 /// All that is asked for in the attempt's present state.
-fn topics<'a>(policy: &'a Policy, attempt: &'a Attempt) -> impl Iterator<Item = Topic> {
-    let samples = policy.samples.as_ref().map(|_| topic(attempt, None));
-    samples.into_iter().chain(asked(policy, attempt).map(|it| topic(attempt, Some(&it.name))))
+fn topics<'a>(
+    policy: &'a Policy,
+    status: &ModelDeploymentStatus,
+    attempt: &'a Attempt,
+) -> impl Iterator<Item = Topic> + use<'a> {
+    let samples = samples(policy, status).map(|_| topic(attempt, None));
+    samples.into_iter().chain(asked(policy, status, attempt).map(|it| topic(attempt, Some(&it.name))))
+}
+
+/// How the candidate's requests are counted, where a step needs some.
+fn samples<'a>(policy: &'a Policy, status: &ModelDeploymentStatus) -> Option<&'a Template> {
+    policy.samples.as_ref().filter(|_| !first::is_first(status))
 }
 
 /// The metrics that are asked for in the attempt's present state, those aside that Jobs answer: an objective is judged by a whole step's weight,
-/// and counts are those of one weight, in effect (copies are not drawn).
-fn asked<'a>(policy: &'a Policy, attempt: &Attempt) -> impl Iterator<Item = &'a MetricRule> {
+/// and counts are those of one weight, in effect (copies are not drawn). A first deployment is judged by what can judge one by itself.
+fn asked<'a>(
+    policy: &'a Policy,
+    status: &ModelDeploymentStatus,
+    attempt: &Attempt,
+) -> impl Iterator<Item = &'a MetricRule> + use<'a> {
+    let is_first = first::is_first(status);
     let objectives = attempt.state == AttemptState::Observing;
     let counts = attempt.observing_since.is_some() && attempt.weight > Weight::NONE;
     let due =
         move |it: &&MetricRule| (objectives || it.role != MetricRole::Objective) && (counts || it.test().is_none());
-    policy.gating().filter(|it| !it.is_job()).filter(due)
+    policy.gating().filter(|it| !it.is_job()).filter(due).filter(move |it| !is_first || first::watches(policy, it))
 }
 
 /// The inquiries that are due at `now`.
@@ -103,19 +119,22 @@ fn of_attempt(
     before: &Asked,
     now: DateTime<Utc>,
 ) -> Vec<Inquiry> {
-    let (Some(attempt), Some(stable)) = (watched(status), status.stable.as_ref()) else { return Vec::new() };
+    let Some(attempt) = watched(status) else { return Vec::new() };
     if next(policy, status, before, now).is_none_or(|at| at > now) {
         return Vec::new();
     }
     let start = attempt.observing_since.unwrap_or(attempt.entered_at);
     let candidate = variables(resource, &attempt.revision, start, now);
-    let baseline = variables(resource, &stable.revision, start, now);
-    let samples = policy.samples.iter().map(|template| Inquiry {
-        topic: topic(attempt, None),
-        digest: String::new(),
-        queries: vec![Query::of(Part::Value, template, Subject::Candidate, None, &candidate)],
+    // What watches a first deployment asks for no other.
+    let stable = status.stable.as_ref().map_or(attempt.revision.as_str(), |it| it.revision.as_str());
+    let baseline = variables(resource, stable, start, now);
+    let samples = samples(policy, status).into_iter().map(|template| {
+        let of = |subject, variables| Query::of(Part::Value, template, subject, None, variables);
+        let of_stable = policy.compares().then(|| of(Subject::Stable, &baseline));
+        let queries = [Some(of(Subject::Candidate, &candidate)), of_stable].into_iter().flatten().collect();
+        Inquiry { topic: topic(attempt, None), digest: String::new(), queries }
     });
-    let metrics = asked(policy, attempt).map(|metric| {
+    let metrics = asked(policy, status, attempt).map(|metric| {
         let of_side = |(subject, _)| {
             let variables = if subject == Subject::Stable { &baseline } else { &candidate };
             metric.queries.iter().map(move |(part, it)| Query::of(*part, it, subject, None, variables))
@@ -123,7 +142,7 @@ fn of_attempt(
         Inquiry {
             topic: topic(attempt, Some(&metric.name)),
             digest: metric.digest.clone(),
-            queries: metric.sides(&attempt.revision, &stable.revision).flat_map(of_side).collect(),
+            queries: metric.sides(&attempt.revision, stable).flat_map(of_side).collect(),
         }
     });
     samples.chain(metrics).filter(|it| !before.is_under_way(&it.topic)).collect()

@@ -33,6 +33,7 @@ mod counted;
 mod deadline;
 mod edit;
 mod emergency;
+mod first;
 mod gate;
 pub mod hold;
 mod images;

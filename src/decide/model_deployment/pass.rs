@@ -370,7 +370,10 @@ impl<'a> Pass<'a> {
             if newest.is_some() {
                 it.measured_at = it.measured_at.filter(|at| *at <= now).max(newest);
             }
-            it.samples = samples.or(it.samples);
+            // Those of two times are no share.
+            if samples.candidate.is_some() {
+                (it.samples, it.stable_samples) = (samples.candidate, samples.stable);
+            }
         });
     }
 

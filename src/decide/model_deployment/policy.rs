@@ -223,6 +223,12 @@ impl Policy {
         self.metrics.iter().filter(|it| it.delay.is_none())
     }
 
+    /// Whether a metric compares a value with the stable revision's: both have to get their share of the requests for that.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        self.gating().any(|it| matches!(it.bounds, Bounds::Compare { .. }))
+    }
+
     /// The metrics that judge it when it has arrived, with how long after.
     pub fn late(&self) -> impl Iterator<Item = (&MetricRule, Duration)> {
         self.metrics.iter().filter_map(|it| Some((it, it.delay?)))

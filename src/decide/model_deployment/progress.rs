@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
 use super::capacity::is_short;
+use super::first;
 use super::hold;
 use super::pass::Pass;
 use super::policy::MetricRule;
@@ -43,14 +44,27 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
             }
-            AttemptState::Promoting if self.traffic_is_in_effect() && !self.is_held() && self.is_approved(attempt) => {
-                if attempt.fast_return && !self.return_is_watched(attempt) {
-                    self.watch_return(attempt);
-                } else {
-                    self.complete(attempt);
-                }
-            }
+            AttemptState::Promoting if self.traffic_is_in_effect() => self.settle_in(attempt),
             _ => {}
+        }
+    }
+
+    /// All of the traffic is in effect. It is watched whoever holds it.
+    fn settle_in(&mut self, attempt: &Attempt) {
+        let is_held = || self.is_held() || !self.is_approved(attempt);
+        if !self.is_watched(attempt) {
+            self.watch(attempt);
+        } else if self.makes_room(attempt) || !is_held() {
+            self.complete(attempt);
+        }
+    }
+
+    /// Whether what has all of the traffic has been watched with it, where nothing has proven it before.
+    fn is_watched(&self, attempt: &Attempt) -> bool {
+        if attempt.fast_return {
+            self.return_is_watched(attempt)
+        } else {
+            !first::is_first(&self.status) || self.first_is_watched(attempt)
         }
     }
 
@@ -129,7 +143,7 @@ impl Pass<'_> {
             it.weight = weight;
             it.entered_at = now;
             it.observing_since = None;
-            it.samples = None;
+            (it.samples, it.stable_samples) = (None, None);
             it.short_of_capacity_since = None;
             it.emergency = emergency;
             it.held_until = None;
@@ -177,7 +191,7 @@ impl Pass<'_> {
         self.change(|it| {
             (it.state, it.entered_at, it.observing_since) = (AttemptState::Observing, now, Some(now));
             // What was counted while the weight was on its way is of the one before.
-            it.samples = None;
+            (it.samples, it.stable_samples) = (None, None);
         });
         self.expose();
         self.outcome("Shift", &format!("the gateway accepted {}", attempt.weight));
@@ -210,8 +224,9 @@ impl Pass<'_> {
     }
 
     fn complete(&mut self, attempt: &Attempt) {
+        let is_cut_short = self.makes_room(attempt);
         let old = self.status.stable.replace(attempt.entry.clone());
-        let is_proven = !attempt.emergency && !self.expects_outcomes(attempt, old.as_ref());
+        let is_proven = !attempt.emergency && !is_cut_short && !self.expects_outcomes(attempt, old.as_ref());
         let probation = old.as_ref().filter(|_| !is_proven).and_then(|old| self.probation_of(attempt, old));
         let unjudged =
             probation.as_ref().filter(|it| it.exposed.is_empty() && it.until.is_none()).map(|_| self.no_outcomes());
@@ -259,6 +274,9 @@ impl Pass<'_> {
             AttemptState::RollingBack => Some(self.awaited_of_route(attempt)),
             _ if is_short(attempt) => Some(self.awaited_pods(attempt, self.carried(attempt))),
             AttemptState::Shadowing => Some(self.refused_route().unwrap_or_else(|| self.awaited_of_shadow(attempt))),
+            AttemptState::Promoting if self.traffic_is_in_effect() && attempt.observing_since.is_some() => {
+                self.awaited_watch(attempt)
+            }
             AttemptState::Shifting | AttemptState::Promoting => Some(self.awaited_of_route(attempt)),
             AttemptState::Observing => self.awaited_proof(attempt),
             _ => None,

@@ -67,10 +67,15 @@ impl Pass<'_> {
         if aborted {
             return TakeBack::because(Cause::Aborted, "aborted by request");
         }
+        let breached = || self.breached_by(&self.status.verdicts);
+        let recorded = || TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(&attempt.revision)?);
+        if self.serves_alone(attempt) {
+            return breached().or_else(recorded);
+        }
         self.reverted(attempt)
-            .or_else(|| self.breached_by(&self.status.verdicts))
+            .or_else(breached)
             .or_else(|| self.superseded(attempt))
-            .or_else(|| TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(&attempt.revision)?))
+            .or_else(recorded)
             .or_else(|| self.artifact_refused(attempt))
             .or_else(|| TakeBack::because(Cause::CapacityLost, self.lost_too_often(attempt)?))
             .or_else(|| self.overdue(attempt))

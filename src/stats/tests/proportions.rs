@@ -2,8 +2,8 @@
 
 use super::chance::Chance;
 use super::table::{Alarms, most, percent, rates, runs};
-use crate::stats::proportion::{Bets, Tally, log_wealth};
-use crate::stats::{Period, Side};
+use crate::stats::proportion::{Bets, Tally, interval, log_wealth};
+use crate::stats::{Better, Finding, NonInferiority, Period, Side};
 
 const ALPHA: f64 = 0.05;
 
@@ -102,8 +102,24 @@ fn run(scenario: &Scenario, run: usize, every: usize) -> Alarms<3> {
             alarms[1] |= log_wealth(periods.iter().zip(&better)) >= enough;
             alarms[2] |= is_significant(&periods, scenario.limit);
         }
+        let wealth = [&worse, &better].map(|bets| log_wealth(periods.iter().zip(bets)));
+        check_verdict(scenario, &periods, wealth.map(|it| it >= enough));
     }
     alarms
+}
+
+/// The evidence that is looked at after each unit is what the interval, and so the verdict, says: a look costs a hundredth of it.
+fn check_verdict(scenario: &Scenario, periods: &[Period<Tally>], [worse, better]: [bool; 2]) {
+    let interval = interval(periods, ALPHA);
+    let found = NonInferiority { better: Better::Higher, margin: -scenario.limit }.judge(&interval);
+    let is_all = (interval.low, interval.high) == (-1.0, 1.0);
+    let told = (found == Finding::Inferior, found == Finding::NotInferior);
+    assert!(
+        is_all || told == (worse, better),
+        "{}: {interval:?} says {found:?}, the evidence {:?}",
+        scenario.name,
+        (worse, better)
+    );
 }
 
 /// The test of the textbook on all counts added up, at a size for which it is made: 10 of each kind.

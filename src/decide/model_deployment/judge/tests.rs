@@ -163,7 +163,7 @@ fn a_metric_that_was_not_asked_keeps_its_verdict_and_one_that_is_gone_has_none()
     let old = after(&[], &policy, Measurement::of(0.0), None, None, NOW);
     let gone = Verdict { metric: "gone".into(), ..old.clone() };
     let (verdicts, samples) = judge(&policy, &attempt(), &[gone, old.clone()], &[], NOW);
-    assert_eq!((verdicts, samples), (vec![old], None));
+    assert_eq!((verdicts, samples), (vec![old], Samples::default()));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn an_answer_to_what_is_not_asked_any_more_judges_nothing() {
     let policy = policy(json!({"threshold": {"max": "1%"}}), 0);
     let mut answer = answered(&policy, Some("m"), vec![(Subject::Candidate, Measurement::of(1.0))], NOW);
     answer.inquiry.digest = "of the metric before the edit".into();
-    assert_eq!(judge(&policy, &attempt(), &[], &[&answer], NOW), (vec![], None));
+    assert_eq!(judge(&policy, &attempt(), &[], &[&answer], NOW), (vec![], Samples::default()));
 }
 
 #[test]
@@ -199,13 +199,51 @@ fn requests_that_were_counted_before_the_weight_took_effect_prove_nothing() {
     let look = |counted_at, attempt: &Attempt| {
         let count = answered(&policy, None, vec![(Subject::Candidate, Measurement::of(500.0))], counted_at);
         let (verdicts, samples) = judge(&policy, attempt, &[], &[&count, &of_metric], later(20));
-        (verdicts[0].verdict, samples)
+        (verdicts[0].verdict, samples.candidate)
     };
     assert_eq!(look(later(9), &attempt), (Inconclusive, None));
     assert_eq!(look(later(10), &attempt), (Pass, Some(500)));
     let known = Attempt { samples: Some(200), ..attempt };
     let (verdicts, _) = judge(&policy, &known, &[], &[&of_metric], later(20));
     assert_eq!(verdicts[0].verdict, Pass, "counted earlier at this weight, and more by now");
+}
+
+/// Of two that do not get their share of the requests: because some are retried, or not counted.
+#[test]
+fn a_sample_ratio_mismatch_makes_a_comparison_prove_nobody_good_and_excuses_nobody() {
+    let compared = policy(json!({"compare": {"to": "Stable", "maxRatio": "1.2"}}), 0);
+    let bounded = policy(json!({"threshold": {"max": "1"}}), 0);
+    let in_effect = Attempt { observing_since: Some(NOW), ..attempt() };
+    let look = |policy: &Policy, value: f64, requests: (f64, f64)| {
+        let values = vec![(Subject::Candidate, Measurement::of(value)), (Subject::Stable, Measurement::of(0.5))];
+        let of_metric = answered(policy, Some("m"), values, NOW);
+        let counts = [(Subject::Candidate, requests.0), (Subject::Stable, requests.1)];
+        let counts = counts.map(|(subject, it)| (subject, Measurement::of(it))).to_vec();
+        let count = answered(policy, None, counts, NOW);
+        judge(policy, &in_effect, &[], &[&count, &of_metric], NOW).0.remove(0)
+    };
+    // The weight is 5 %.
+    for requests in [(500.0, 9_500.0), (5.0, 95.0), (10.0, 95.0)] {
+        assert_eq!(look(&compared, 0.5, requests).verdict, Pass, "{requests:?}");
+        assert_eq!(look(&compared, 0.7, requests).verdict, Fail, "{requests:?}");
+    }
+    for requests in [(1_000.0, 9_000.0), (250.0, 9_750.0), (0.0, 500.0)] {
+        let verdict = look(&compared, 0.5, requests);
+        assert_eq!(verdict.verdict, Inconclusive, "{requests:?}");
+        assert!(verdict.message.starts_with("sample ratio mismatch: the candidate has"), "{}", verdict.message);
+        assert_eq!(look(&compared, 0.7, requests).verdict, Fail, "{requests:?}");
+        assert_eq!(look(&bounded, 0.5, requests).verdict, Pass, "{requests:?}");
+    }
+    // Of one alone nobody can tell.
+    let known = Attempt { samples: Some(1_000), ..in_effect };
+    let values = vec![(Subject::Candidate, Measurement::of(0.5)), (Subject::Stable, Measurement::of(0.5))];
+    let of_metric = answered(&compared, Some("m"), values, NOW);
+    assert_eq!(judge(&compared, &known, &[], &[&of_metric], NOW).0[0].verdict, Pass);
+    let known = Attempt { stable_samples: Some(9_000), ..known };
+    assert_eq!(judge(&compared, &known, &[], &[&of_metric], NOW).0[0].verdict, Inconclusive);
+    // Requests are of the weight before until the gateway has accepted this one.
+    let on_its_way = Attempt { observing_since: None, ..known };
+    assert_eq!(judge(&compared, &on_its_way, &[], &[&of_metric], NOW).0[0].verdict, Pass);
 }
 
 proptest! {

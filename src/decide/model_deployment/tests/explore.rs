@@ -16,6 +16,7 @@ use super::properties::checked_pass;
 use super::world::World;
 use crate::api::model_deployment::Phase;
 use crate::decide::Measurement;
+use crate::decide::model_deployment::request;
 
 /// Worlds that the fast loop looks at; `EXPLORE=1` looks at all.
 const NEAREST: usize = 450;
@@ -41,6 +42,8 @@ enum Event {
     Minute,
     Deploy(&'static str),
     Abort,
+    /// Of the present attempt, at the step that it is at.
+    Ask(&'static str),
     TrailDown,
     TrailUp,
 }
@@ -76,6 +79,11 @@ fn happen(world: &mut World, event: Event) {
         Event::Abort => {
             if world.status().attempt.is_some() {
                 world.request("abort", "n1");
+            }
+        }
+        Event::Ask(verb) => {
+            if let Some(attempt) = world.status().attempt {
+                world.request_at(verb, &request::step_of(&attempt), "n1");
             }
         }
         Event::TrailDown => world.memory.trail_unavailable_since = Some(world.now),
@@ -163,12 +171,18 @@ fn check(world: &World) {
     assert!(!refused, "{attempt:#?} was taken back");
 }
 
-/// One step of a minute, measured each minute; everything is given up after two.
-fn small() -> World {
+/// `churn-1` is to serve, which has never served; nobody knows what it answers.
+fn first() -> World {
     let mut world = World::new();
     world.edit(|spec| spec.replicas = Some(1));
     world.rollout(json!({"steps": [{"weight": "50%", "for": "1m"}], "progressDeadline": "2m", "drain": "1m"}));
     world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [super::world::guardrail()]}));
+    world
+}
+
+/// One step of a minute, measured each minute; everything is given up after two.
+fn small() -> World {
+    let mut world = first();
     world.come_to_rest();
     world
 }
@@ -209,6 +223,20 @@ fn explored_from(first: World, what: &str, events: &[Event]) {
 fn every_way_a_canary_can_go_keeps_the_rules() {
     use Event::*;
     explored("a canary", &[Pass, PodsReady, PodsGone, GatewayAccepts, Good, Bad, Minute]);
+}
+
+#[test]
+fn every_way_a_first_deployment_can_go_keeps_the_rules() {
+    use Event::*;
+    let events = [Pass, Crash(1), PodsReady, PodsGone, GatewayAccepts, Good, Bad, Minute, Deploy("churn-2")];
+    explored_from(first(), "a first deployment", &events);
+}
+
+#[test]
+fn whatever_people_ask_for_keeps_the_rules() {
+    use Event::*;
+    let events = [Pass, Cluster, Minute, Ask("pause"), Ask("resume"), Ask("promote"), Ask("retry")];
+    explored("requests", &events);
 }
 
 #[test]

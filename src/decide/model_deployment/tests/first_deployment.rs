@@ -3,10 +3,12 @@
 use serde_json::json;
 
 use super::story::Story;
-use super::world::{World, from};
+use super::verdicts::hit_rate;
+use super::world::{World, from, guardrail};
+use crate::api::Weight;
 use crate::api::artifact_failure::{ArtifactFailure, ArtifactFailureReason};
 use crate::api::model_deployment::{AttemptState, Cause};
-use crate::decide::{Child, ChildKind, Op};
+use crate::decide::{Child, ChildKind, Measurement, Op};
 
 /// A story in which the first deployment waits for its pods.
 fn starting(title: &str) -> Story {
@@ -27,9 +29,210 @@ fn first_deployment_starts_waits_for_pods_then_route_and_serves() {
     story.pass("all are");
     story.pass("the gateway has not looked at the route yet");
     story.world.gateway_accepts();
+    story.world.measure("error-rate", Measurement::of(0.001));
     story.pass("the gateway accepts");
+    story.pass("its guardrail passes");
     story.pass("nothing happens");
     story.is("first-deployment");
+}
+
+/// All of the traffic goes to it, and this is what there is to measure.
+fn with_all_traffic(answer: Measurement) -> World {
+    let mut world = World::new();
+    world.measure("error-rate", answer);
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    world.pass();
+    world.gateway_accepts();
+    world
+}
+
+#[test]
+fn first_deployment_that_breaks_a_guardrail_loses_all_of_the_traffic_and_has_failed() {
+    let mut story = Story::of("First deployment: it breaks a guardrail", with_all_traffic(Measurement::of(0.2)));
+    story.pass("the gateway accepts");
+    story.pass("its guardrail fails");
+    story.world.advance(30);
+    story.pass("and fails again: weight 0");
+    story.world.gateway_accepts();
+    story.pass("the gateway accepts");
+    story.pass("nothing happens");
+    story.is("first-deployment-breaches");
+}
+
+/// Nobody may have sent it a request, and a source that is silent makes nobody bad: to take it back would be an outage.
+#[test]
+fn first_deployment_of_which_nothing_is_known_is_stable_when_a_breach_would_have_shown() {
+    for unknown in [Measurement::of(f64::NAN), Measurement::ProviderError("no route to host".into())] {
+        let mut world = with_all_traffic(unknown);
+        world.rollout(
+            json!({"steps": [{"weight": "5%", "for": "10m"}], "onOutage": {"after": "20s", "do": "Rollback"}}),
+        );
+        for _ in 0..2 {
+            world.pass();
+        }
+        assert_eq!(world.attempt().state, AttemptState::Promoting);
+        // Two intervals of 30 s: failureLimit is 1.
+        world.advance(59);
+        world.pass();
+        assert_eq!(world.attempt().state, AttemptState::Promoting);
+        world.advance(1);
+        world.pass();
+        assert_eq!(world.attempt().state, AttemptState::Promoted);
+    }
+}
+
+#[test]
+fn first_deployment_that_fails_now_is_not_stable_however_long_it_was_watched() {
+    let mut world = with_all_traffic(Measurement::of(f64::NAN));
+    world.pass();
+    world.pass();
+    world.advance(60);
+    world.measure("error-rate", Measurement::of(0.2));
+    world.pass();
+    assert_eq!((world.attempt().state, world.status().verdicts[0].failures), (AttemptState::Promoting, 1));
+    // Not knowing does not acquit.
+    world.measure("error-rate", Measurement::of(f64::NAN));
+    world.advance(30);
+    world.pass();
+    assert_eq!((world.attempt().state, world.status().verdicts[0].failures), (AttemptState::Promoting, 1));
+    world.measure("error-rate", Measurement::of(0.2));
+    world.advance(30);
+    world.pass();
+    let attempt = world.attempt();
+    assert_eq!((attempt.state, attempt.cause), (AttemptState::RollingBack, Some(Cause::GuardrailBreached)));
+}
+
+/// It serves alone, and nobody knows yet how well.
+fn watched() -> World {
+    let mut world = with_all_traffic(Measurement::of(f64::NAN));
+    world.pass();
+    world.pass();
+    assert_eq!((world.attempt().state, world.attempt().weight), (AttemptState::Promoting, Weight::FULL));
+    world
+}
+
+#[test]
+fn first_deployment_that_another_is_to_follow_serves_on_while_that_one_is_a_canary() {
+    let mut world = watched();
+    let first = world.attempt().revision;
+    // However it is held.
+    world.request_at("pause", "-", "1");
+    world.pass();
+    world.deploy("churn-2");
+    let plan = world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Promoted, "{plan:#?}");
+    assert_eq!(world.status().stable.map(|it| it.revision), Some(first.clone()));
+    assert_eq!(world.status().proven, [], "it was not watched for long enough to prove anything");
+    world.measure("error-rate", Measurement::of(0.001));
+    for _ in 0..6 {
+        world.pass();
+        world.all_is_well();
+        assert!(world.weights().iter().any(|(name, weight)| name.ends_with(&first) && *weight > 0));
+    }
+    assert_eq!(world.attempt().weight.to_string(), "5%");
+}
+
+#[test]
+fn first_deployment_goes_on_serving_while_pods_are_away_or_the_route_is_looked_at_anew() {
+    for is_long in [false, true] {
+        let mut world = watched();
+        let revision = world.attempt().revision;
+        world.pods_ready_of(&revision, 0);
+        world.gateway_says("Unknown", "Pending", "");
+        world.pass();
+        assert_eq!(world.attempt().weight, Weight::FULL);
+        world.advance(if is_long { 3600 } else { 5 });
+        world.pass();
+        assert_eq!((world.attempt().weight, world.attempt().state), (Weight::FULL, AttemptState::Promoting));
+        world.all_is_well();
+        world.advance(60);
+        world.pass();
+        world.pass();
+        assert_eq!(world.attempt().state, AttemptState::Promoted);
+    }
+}
+
+#[test]
+fn first_deployment_that_a_person_holds_is_watched_and_waits_for_them() {
+    let mut world = with_all_traffic(Measurement::of(0.001));
+    world.request_at("pause", "-", "1");
+    for _ in 0..4 {
+        world.pass();
+        world.advance(30);
+    }
+    assert_eq!((world.attempt().state, world.status().verdicts.len()), (AttemptState::Promoting, 1));
+    let mut breaks = world.clone();
+    breaks.measure("error-rate", Measurement::of(0.2));
+    for _ in 0..3 {
+        breaks.pass();
+        breaks.advance(30);
+    }
+    assert_eq!(breaks.attempt().cause, Some(Cause::GuardrailBreached));
+    world.request_at("resume", "-", "2");
+    world.pass();
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+#[test]
+fn first_deployment_that_is_watched_wakes_nobody_in_vain() {
+    let mut world = watched();
+    world.advance(60);
+    world.measure("error-rate", Measurement::of(0.2));
+    let plan = world.pass();
+    assert_eq!(plan.requeue, Some(std::time::Duration::from_secs(30)), "until it is measured again");
+}
+
+#[test]
+fn an_edit_of_the_gateway_is_proposed_before_it_touches_what_serves_alone() {
+    let mut world = watched();
+    world
+        .gateway(json!({"parentRefs": [{"name": "elsewhere", "namespace": "infra"}], "hostnames": ["churn.internal"]}));
+    let plan = world.pass();
+    let route = |op: &Op| matches!(op, Op::Apply(Child::HttpRoute(_), _));
+    assert!(!plan.ops.iter().any(route) && !plan.ops.is_empty(), "{:?}", plan.ops);
+}
+
+/// What compares, counts, judges a step or judges later says nothing of one that is alone.
+#[test]
+fn first_deployment_is_held_only_by_what_can_judge_it_by_itself() {
+    let compared = json!({"name": "latency", "role": "Guardrail", "compare": {"to": "Stable", "maxRatio": "1.2"},
+        "prometheus": {"query": "latency{revision=\"{{ revision }}\"}"}});
+    let objective =
+        json!({"name": "hits", "role": "Objective", "threshold": {"min": "90%"}, "prometheus": {"query": "hits"}});
+    let late = json!({"name": "churned", "role": "Guardrail", "threshold": {"max": "5%"}, "delay": "7d",
+        "prometheus": {"query": "churned{revision=\"{{ revision }}\", from=\"{{ windowStart }}\", to=\"{{ windowEnd }}\"}"}});
+    for metric in [compared, objective, late, hit_rate("Guardrail")] {
+        let mut world = World::new();
+        world.analysis(json!({"metrics": [metric]}));
+        (0..2).for_each(|_| drop(world.pass()));
+        world.pods_ready();
+        world.pass();
+        world.gateway_accepts();
+        world.pass();
+        assert_eq!(world.attempt().state, AttemptState::Promoted, "{metric}");
+        assert_eq!(world.status().verdicts, [], "{metric}");
+    }
+}
+
+/// Only what is in effect can be watched, and what was watched before says nothing.
+#[test]
+fn first_deployment_is_watched_from_when_the_gateway_has_accepted_it() {
+    let mut world = World::new();
+    world.analysis(json!({"failureLimit": 0, "metrics": [guardrail()]}));
+    world.measure("error-rate", Measurement::of(0.2));
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    for _ in 0..3 {
+        world.pass();
+        world.advance(60);
+    }
+    assert_eq!((world.attempt().state, world.status().verdicts), (AttemptState::Promoting, vec![]));
+    world.gateway_accepts();
+    world.pass();
+    world.pass();
+    assert_eq!(world.attempt().state, AttemptState::RollingBack);
 }
 
 #[test]

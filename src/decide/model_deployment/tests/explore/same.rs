@@ -34,7 +34,9 @@ pub(super) fn check_waits(world: &World) {
     let delays = policy.metrics.iter().filter_map(|it| it.delay).map(|it| 2 * it);
     let steps = policy.steps.iter().flat_map(|it| [Some(it.for_), it.max_step_time]).flatten();
     let waits = [policy.progress_deadline, policy.drain, policy.keep_stable, policy.interval];
-    let longest = waits.into_iter().chain(delays).chain(steps).max();
+    // A first deployment is watched for as long as a breach takes to show.
+    let watch = policy.interval * u32::try_from(policy.failure_limit + 1).unwrap();
+    let longest = waits.into_iter().chain(delays).chain(steps).chain([watch]).max();
     assert!(longest.is_some_and(|it| it.as_secs() <= LONGEST_WAIT.unsigned_abs()), "{longest:?}");
     assert_eq!(i64::try_from(policy.interval.as_secs()), Ok(INTERVAL));
     // Longer ones: of these worlds nobody has them. (A contest's are, too, and nobody edits the route.)
