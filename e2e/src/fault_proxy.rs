@@ -1,8 +1,8 @@
-//! An API server seen through a proxy that a test can break, at one chosen write.
+//! An API server, or an object store, seen through a proxy that a test can break, at one chosen write.
 //!
 //! The node's pods (and so the operator) reach the API server through it; everybody else goes straight there.
 //! It passes everything on as it is, tokens and watches included, and counts writes. At the write that a test
-//! names it calls the test, which kills the operator, and answers no more: *before* the write reached the API
+//! names it calls the test, which kills the operator, and answers no more: *before* the write reached the
 //! server, or *after* it was carried out there. To the operator's successor the two differ by one object only.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// On which side of a write something breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// The API server never hears of it.
+    /// The server never hears of it.
     Before,
     /// It is carried out, and nobody is told.
     After,
@@ -30,6 +30,14 @@ pub enum Side {
 const LARGEST: usize = 4 << 20;
 
 type Break = Box<dyn FnOnce() + Send>;
+
+/// At which write.
+enum At {
+    /// The one with this number, of all.
+    Number(usize),
+    /// The next one whose path has this in it.
+    Path(String),
+}
 
 /// See the module. Ends when it is dropped.
 pub struct FaultProxy {
@@ -49,9 +57,10 @@ struct Counted {
     writes: Vec<String>,
     /// Those that were answered.
     answers: Vec<(String, String, u16)>,
-    /// At which write of all, on which side, and what happens then.
-    armed: Option<(usize, Side, Break)>,
-    /// What the API server answered to the last write that was broken after it.
+    /// At which write, on which side, and what happens then.
+    armed: Option<(At, Side, Break)>,
+    forgets_conditions: bool,
+    /// What the server answered to the last write that was broken after it.
     answered: Option<StatusCode>,
 }
 
@@ -61,11 +70,19 @@ impl FaultProxy {
     /// # Errors
     /// The CA is none, or there is no free port.
     pub async fn start(url: &str, ca_pem: &str) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .http1_only()
-            .add_root_certificate(reqwest::Certificate::from_pem(ca_pem.as_bytes())?)
-            .build()?;
+        let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes())?;
+        Self::before(url, client().add_root_certificate(ca).build()?).await
+    }
+
+    /// Starts in front of an object store that speaks HTTP.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn before_store(url: &str) -> Result<Self> {
+        Self::before(url, client().build()?).await
+    }
+
+    async fn before(url: &str, client: reqwest::Client) -> Result<Self> {
         let upstream =
             Arc::new(Upstream { client, url: url.trim_end_matches('/').to_owned(), counted: Mutex::default() });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port for the proxy")?;
@@ -100,9 +117,21 @@ impl FaultProxy {
     /// At the write number `nth` from now, counted from 1, calls `then` and answers no more.
     pub fn break_at(&self, nth: usize, side: Side, then: impl FnOnce() + Send + 'static) {
         let mut counted = self.upstream.counted();
-        let at = counted.writes.len() + nth;
+        let at = At::Number(counted.writes.len() + nth);
         counted.armed = Some((at, side, Box::new(then)));
         counted.answered = None;
+    }
+
+    /// The same at the next write whose path has `part` in it.
+    pub fn break_at_path(&self, part: &str, side: Side, then: impl FnOnce() + Send + 'static) {
+        let mut counted = self.upstream.counted();
+        counted.armed = Some((At::Path(part.to_owned()), side, Box::new(then)));
+        counted.answered = None;
+    }
+
+    /// From now on the server is not told under which conditions it is to write: a store that knows of none.
+    pub fn forgets_conditions(&self) {
+        self.upstream.counted().forgets_conditions = true;
     }
 
     /// Whether that write is still to come.
@@ -123,6 +152,10 @@ impl FaultProxy {
     }
 }
 
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().http1_only()
+}
+
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.task.abort();
@@ -141,7 +174,10 @@ impl Upstream {
         }
         let mut counted = self.counted();
         counted.writes.push(format!("{method} {path}"));
-        let is_now = counted.armed.as_ref().is_some_and(|(at, ..)| *at == counted.writes.len());
+        let is_now = counted.armed.as_ref().is_some_and(|(at, ..)| match at {
+            At::Number(number) => *number == counted.writes.len(),
+            At::Path(part) => path.contains(part),
+        });
         let (_, side, then) = counted.armed.take_if(|_| is_now)?;
         Some((side, then))
     }
@@ -149,6 +185,10 @@ impl Upstream {
     async fn forward(&self, request: Request) -> Result<reqwest::Response> {
         let (mut parts, body) = request.into_parts();
         parts.headers.remove(header::HOST);
+        if self.counted().forgets_conditions {
+            parts.headers.remove(header::IF_NONE_MATCH);
+            parts.headers.remove(header::IF_MATCH);
+        }
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let request = self.client.request(parts.method, format!("{}{path}", self.url)).headers(parts.headers);
         Ok(request.body(axum::body::to_bytes(body, LARGEST).await?).send().await?)

@@ -65,6 +65,9 @@ enum Action {
         log: String,
         /// The number of the first.
         first: i64,
+        /// What each of them decides.
+        #[arg(default_value = "Shift")]
+        decision: String,
     },
 }
 
@@ -108,7 +111,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             runtime.block_on(bench(part, usize::try_from(deployments).unwrap_or(usize::MAX), acceptance))
         }
         Action::Tools => runtime.block_on(tools()).map(|()| ExitCode::SUCCESS),
-        Action::Record { log, first } => match runtime.block_on(recorder::record(&log, first))? {},
+        Action::Record { log, first, decision } => match runtime.block_on(recorder::record(&log, first, &decision))? {},
         Action::Operator(options) => Ok(runtime.block_on(start::operator_with(*options, log_cost::nothing()))),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use werkbank::audit::{Log, Trail, TrailError};
+use werkbank::audit::{Entry, Log, Trail, TrailError};
 
 use crate::bench::audit::{entry, key};
 
@@ -14,12 +14,13 @@ const PUBLISHED_EVERY: Duration = Duration::from_millis(20);
 /// A log that does not take an entry is asked again after this long.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Records the decisions from number `first` on, one after the other, and prints the number of each as soon as it is on the log. As
-/// operators do, it answers for nothing that it has not printed, and asks again while the log is not available.
+/// Records decisions of one kind from number `first` on, one after the other, and prints the number of each as soon as it is on the log. As
+/// operators do, it answers for nothing that it has not printed, asks again while the log is not available, and takes the next number where
+/// one has another decision.
 ///
 /// # Errors
-/// The log is damaged, or has another decision under a number.
-pub async fn record(url: &str, first: i64) -> Result<Infallible> {
+/// The log is damaged.
+pub async fn record(url: &str, first: i64, decision: &str) -> Result<Infallible> {
     let log = Log::open(url, vec![key()?])?;
     let published = async {
         loop {
@@ -31,8 +32,9 @@ pub async fn record(url: &str, first: i64) -> Result<Infallible> {
     let recorded = async {
         let mut number = first;
         loop {
-            match log.append(&entry(number)).await {
+            match log.append(&Entry { decision: decision.to_owned(), ..entry(number) }).await {
                 Ok(_) => writeln!(stdout(), "{number}")?,
+                Err(TrailError::SequenceTaken { .. }) => {}
                 Err(TrailError::Unavailable(_)) => {
                     tokio::time::sleep(AGAIN_AFTER).await;
                     continue;

@@ -76,12 +76,17 @@ impl From<Fault> for NoProof {
 /// The form of a bundle: another one is another number.
 const VERSION: &str = "1";
 
-/// Everything the log has under this id, and that it has it.
+/// Everything the log has under this id, and that it has it; `progress` is told how many entries have been read.
 ///
 /// # Errors
 /// See [`NoProof`].
-pub async fn export(url: &str, id: &str, verifiers: &[Verifier]) -> Result<Result<Bundle, NoProof>, UnfitStore> {
-    of(url, verifiers, id, |entry| entry.id() == id).await
+pub async fn export(
+    url: &str,
+    id: &str,
+    verifiers: &[Verifier],
+    progress: impl FnMut(u64),
+) -> Result<Result<Bundle, NoProof>, UnfitStore> {
+    of(url, verifiers, id, |entry| entry.id() == id, progress).await
 }
 
 /// The same by the number that a resource's status has of a decision.
@@ -93,9 +98,10 @@ pub async fn of_number(
     uid: &str,
     sequence: i64,
     verifiers: &[Verifier],
+    progress: impl FnMut(u64),
 ) -> Result<Result<Bundle, NoProof>, UnfitStore> {
     let named = format!("of {uid}, number {sequence}");
-    of(url, verifiers, &named, |entry| entry.sequence == sequence && entry.uid == uid).await
+    of(url, verifiers, &named, |entry| entry.sequence == sequence && entry.uid == uid, progress).await
 }
 
 async fn of(
@@ -103,16 +109,23 @@ async fn of(
     verifiers: &[Verifier],
     named: &str,
     is_meant: impl Fn(&Entry) -> bool,
+    mut progress: impl FnMut(u64),
 ) -> Result<Result<Bundle, NoProof>, UnfitStore> {
     let log = Log::signed_by(url, verifiers.to_vec())?;
-    Ok(export_from(&log, Store::open(url)?, named, is_meant, verifiers).await)
+    let mut read = 0;
+    let mut is_counted_and_meant = |entry: &Entry| {
+        read += 1;
+        progress(read);
+        is_meant(entry)
+    };
+    Ok(export_from(&log, Store::open(url)?, named, &mut is_counted_and_meant, verifiers).await)
 }
 
 async fn export_from(
     log: &Log,
     store: Store,
     named: &str,
-    is_meant: impl Fn(&Entry) -> bool,
+    mut is_meant: impl FnMut(&Entry) -> bool,
     verifiers: &[Verifier],
 ) -> Result<Bundle, NoProof> {
     let mut found = Vec::new();

@@ -3,7 +3,7 @@
 //! None of it talks to a cluster: a log is read where it is stored, and believed as far as its key has signed it. Whoever has a
 //! proof bundle and the public key needs not even the log.
 
-mod bar;
+pub(super) mod bar;
 mod export;
 mod forget;
 mod key;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::CliError;
+use super::audit::bar::Bar;
 use super::audit::verifiers;
 use super::audit::verify::told;
 use crate::api::ModelDeployment;
@@ -25,9 +26,10 @@ pub(super) async fn lines(record: &Record, deployment: &ModelDeployment) -> Resu
     let (Some(url), Some(attempt)) = (&record.audit_log, attempt) else { return Ok(String::new()) };
     let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
     let keys = verifiers(&record.keys).map_err(CliError::Record)?;
-    let bundle =
-        of_number(url, uid, attempt.decided, &keys).await.map_err(|error| CliError::Record(error.to_string()))?;
-    let bundle = match bundle {
+    let mut bar = Bar::new();
+    let bundle = of_number(url, uid, attempt.decided, &keys, |read| bar.read(read)).await;
+    drop(bar);
+    let bundle = match bundle.map_err(|error| CliError::Record(error.to_string()))? {
         Ok(bundle) => bundle,
         // It will be there: that is no failure of what was asked for.
         Err(error @ (NoProof::Unsigned(_) | NoProof::Unknown(_))) => {

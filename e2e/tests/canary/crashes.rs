@@ -53,9 +53,11 @@ enum Story {
     Autoscaled,
     /// Its entry is registered with it, and its artifact read first.
     Verified,
+    /// The entry of a candidate that is watched is revoked.
+    Revoked,
 }
 
-const STORIES: [Story; 11] = [
+const STORIES: [Story; 12] = [
     Story::FirstDeployment,
     Story::Promotion,
     Story::Abort,
@@ -67,6 +69,7 @@ const STORIES: [Story; 11] = [
     Story::Shadow,
     Story::Autoscaled,
     Story::Verified,
+    Story::Revoked,
 ];
 
 impl Story {
@@ -83,6 +86,12 @@ impl Story {
                 serve(model).await;
                 model.apply(&manifest(model, "2", HELD)).await;
                 model.until_observing("50%").await;
+            }
+            Self::Revoked => {
+                serve(model).await;
+                verified::begin(model, HELD).await;
+                model.until_observing("50%").await;
+                verified::end(model).await;
             }
             Self::Return => {
                 model.apply(&keeping(model, "1", QUICK)).await;
@@ -113,14 +122,15 @@ impl Story {
                 model.apply(&manifest(model, "2", QUICK).replacen("  rollout:\n", shadow, 1)).await;
             }
             Self::Autoscaled => model.apply(&with_autoscaler(model, "2")).await,
-            Self::Verified => verified::begin(model).await,
+            Self::Verified => verified::begin(model, QUICK).await,
+            Self::Revoked => verified::revoke(model).await,
         }
     }
 
     /// How it ends.
     async fn end(self, model: &Model<'_>) {
         let state = match self {
-            Self::Abort | Self::Revert => AttemptState::RolledBack,
+            Self::Abort | Self::Revert | Self::Revoked => AttemptState::RolledBack,
             _ => AttemptState::Promoted,
         };
         let attempts = match self {
@@ -134,8 +144,10 @@ impl Story {
             rests(it) && it.attempts == attempts && it.attempt.as_ref().unwrap().state == state
         };
         model.until(&format!("{self:?} has ended"), ended).await;
-        if self == Self::Verified {
-            verified::end(model).await;
+        match self {
+            Self::Verified => verified::end(model).await,
+            Self::Revoked => verified::end_unused(model).await,
+            _ => {}
         }
     }
 }
@@ -311,7 +323,7 @@ async fn digest(story: Story, model: &Model<'_>) -> BTreeMap<String, Value> {
     found.insert("status".into(), summary(&status));
     let entries = model.scene.trail(model).await;
     found.insert("trail".into(), json!(decisions(&entries)));
-    if story == Story::Verified {
+    if matches!(story, Story::Verified | Story::Revoked) {
         found.insert("entry".into(), verified::summary(model).await);
     }
     let text = serde_json::to_string(&found).unwrap().replace(model.name, "model");

@@ -4,6 +4,7 @@
 mod audit_log;
 mod identity;
 mod killed;
+mod lying;
 #[path = "../tls/mod.rs"]
 mod tls;
 

@@ -259,6 +259,7 @@ mod tests {
 
     use super::super::sample;
     use super::*;
+    use crate::api::condition;
 
     fn entry() -> Entry {
         Entry { spec_digest: "sha256:00".into(), sequence: (1 << 53) + 1, ..sample() }
@@ -321,6 +322,38 @@ mod tests {
             let due = read.ok().map(|entry| (format!("{:?}", entry.decided()), entry.line().unwrap() == line));
             prop_assert_eq!(examine(&line, |it| format!("{it:?}")).ok(), due, "{}", String::from_utf8_lossy(&line));
         }
+    }
+
+    /// Of everything as much as the API takes: names, a reason of characters that JSON writes as six, an approval of each step and of each
+    /// role of the entry, and as many again of roles that the operator asks for.
+    #[test]
+    fn the_longest_entry_that_can_be_decided_fits_into_a_bundle() {
+        let (steps, roles) = (20, 8);
+        let text = |length| "x".repeat(length);
+        let consent = Consent { actor: text(32), comment: text("sha256:".len() + 64), role: text(32), uid: text(36) };
+        let longest = Entry {
+            kind: EntryKind::Outcome,
+            namespace: text(63),
+            name: text(253),
+            uid: text(36),
+            generation: i64::MIN,
+            spec_digest: text(71),
+            attempt: text(63),
+            sequence: i64::MIN,
+            decision: text(63),
+            reason: condition::brief(&"\u{1}".repeat(10_000)),
+            revision: text(63),
+            weight: "100.00%".into(),
+            measurements: text(71),
+            policy: text(71),
+            asked_by: text(32),
+            consents: vec![consent; steps + 2 * roles],
+            lease_epoch: i64::MIN,
+            operator: text(63),
+            ..entry()
+        };
+        let bytes = longest.line().unwrap().len();
+        assert!(bytes < usize::from(u16::MAX) / 2, "{bytes}");
     }
 
     #[test]

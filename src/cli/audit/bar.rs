@@ -8,22 +8,33 @@ const WIDTH: u64 = 30;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A line on stderr that is written over; nothing where stderr is no terminal.
-pub(super) struct Bar {
+pub(in crate::cli) struct Bar {
     shown: Option<Instant>,
     is_terminal: bool,
 }
 
 impl Bar {
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         Self { shown: None, is_terminal: stderr().is_terminal() }
     }
 
-    pub(super) fn at(&mut self, done: u64, of: u64) {
-        let is_due = self.shown.is_none_or(|it| it.elapsed() > EVERY) || done == of;
-        if self.is_terminal && is_due {
+    pub(in crate::cli) fn at(&mut self, done: u64, of: u64) {
+        self.show(done == of, || line(done, of));
+    }
+
+    /// Where nobody knows yet how many there are.
+    pub(in crate::cli) fn read(&mut self, entries: u64) {
+        self.show(false, || format!("{entries} entries read"));
+    }
+
+    fn show(&mut self, is_last: bool, line: impl FnOnce() -> String) {
+        if !self.is_terminal {
+            return;
+        }
+        if is_last || self.shown.is_none_or(|it| it.elapsed() > EVERY) {
             self.shown = Some(Instant::now());
             // A terminal that is gone is no reason to stop.
-            let _ = write!(stderr(), "\r{}", line(done, of));
+            let _ = write!(stderr(), "\r{}", line());
         }
     }
 }

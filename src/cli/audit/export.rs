@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::bar::Bar;
 use super::verify::no_proof;
 use super::{End, Keys};
 use crate::audit::proof::{Bundle, export};
@@ -26,6 +27,9 @@ pub(super) async fn run(arguments: &ExportArguments) -> Result<String, End> {
 }
 
 pub(super) async fn bundle(log: &str, id: &str, verifiers: &[Verifier]) -> Result<Bundle, End> {
-    let exported = export(log, id, verifiers).await.map_err(|error| End::Arguments(error.to_string()))?;
+    let mut bar = Bar::new();
+    let exported = export(log, id, verifiers, |read| bar.read(read)).await;
+    drop(bar);
+    let exported = exported.map_err(|error| End::Arguments(error.to_string()))?;
     exported.map_err(no_proof)
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::bar::Bar;
 use super::{End, Keys};
 use crate::audit::{Entry, EntryKind, Log, TrailError};
 
@@ -103,7 +104,9 @@ pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
         Some(person) => Only { actor: Some(actor_of(&log, person).await?), ..arguments.only.clone() },
         None => arguments.only.clone(),
     };
+    let mut bar = Bar::new();
     let take = |at: u64, entry: &Entry, signed: bool| {
+        bar.read(at + 1);
         if only.takes(entry) {
             found.push(Found { at, signed, entry: entry.clone() });
         }
@@ -112,6 +115,7 @@ pub(super) async fn run(arguments: &ListArguments) -> Result<String, End> {
         TrailError::Damaged(why) => End::Wrong(why),
         error => End::Unread(error.to_string()),
     })?;
+    drop(bar);
     let listed = match arguments.output {
         Output::Table => table(&found),
         Output::Json => found.iter().map(Found::json).collect(),

@@ -11,7 +11,7 @@ use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank_e2e::s3::S3;
 
-use super::{QUICK, manifest};
+use super::manifest;
 use crate::artifacts::{OBJECT, let_in};
 use crate::scene::{Model, NAMESPACE, Scene, of_entry};
 
@@ -29,13 +29,18 @@ fn entry_of(model: &Model<'_>) -> String {
     format!("{}-stored", model.name)
 }
 
+/// Nothing may serve that entry any more.
+pub(super) async fn revoke(model: &Model<'_>) {
+    model.scene.revoke(&entry_of(model)).await;
+}
+
 /// Registered and deployed in the same moment, as from Git.
-pub(super) async fn begin(model: &Model<'_>) {
+pub(super) async fn begin(model: &Model<'_>, steps: &'static str) {
     let sha256 = Sha256Digest::of(BYTES).to_string();
     let artifact = json!({"uri": "s3://models/scores/model.json", "sha256": sha256, "secretRef": {"name": "store"}});
     let entry = entry_of(model);
     model.scene.register(&entry, artifact).await;
-    model.apply(&of_entry(&manifest(model, "2", QUICK), &entry)).await;
+    model.apply(&of_entry(&manifest(model, "2", steps), &entry)).await;
 }
 
 async fn found(model: &Model<'_>) -> ModelRegistryEntry {
@@ -45,13 +50,22 @@ async fn found(model: &Model<'_>) -> ModelRegistryEntry {
 
 /// Nothing looks at the artifact any more, and the entry knows who uses it.
 pub(super) async fn end(model: &Model<'_>) {
+    ends(model, |users| users > 0).await;
+}
+
+/// The same of one that nobody uses any more.
+pub(super) async fn end_unused(model: &Model<'_>) {
+    ends(model, |users| users == 0).await;
+}
+
+async fn ends(model: &Model<'_>, is_right: impl Fn(usize) -> bool) {
     let jobs: Api<Job> = Api::namespaced(model.scene.client(), NAMESPACE);
     let its = ListParams::default().labels(&format!("{}={}", labels::ENTRY, entry_of(model)));
     let began = Instant::now();
     loop {
         let left = jobs.list(&its).await.unwrap().items.len();
         let status = found(model).await.status.unwrap_or_default();
-        if left == 0 && !status.used_by.is_empty() {
+        if left == 0 && is_right(status.used_by.len()) {
             return;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{left} Jobs are left, and it says {status:#?}");
