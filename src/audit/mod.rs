@@ -13,7 +13,6 @@ mod store;
 pub mod tlog;
 pub mod verify;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use self::people::Words;
@@ -38,7 +37,18 @@ pub trait Trail: Send + Sync + 'static {
     /// Stores several, in this order; each has the answer of [`Trail::append`]. Behind one that is refused, none is stored; that the place
     /// of an outcome or a void is taken refuses nothing. Where the store takes batches, they go together.
     fn append_all<'a>(&'a self, entries: &'a [Entry]) -> BoxFuture<'a, Vec<Result<Appended, TrailError>>> {
-        Box::pin(futures::stream::iter(entries).then(|entry| self.append(entry)).collect())
+        Box::pin(async move {
+            let (mut answers, mut stopped) = (Vec::with_capacity(entries.len()), None);
+            for entry in entries {
+                let answer = match &stopped {
+                    Some(error) => Err(TrailError::clone(error)),
+                    None => self.append(entry).await,
+                };
+                stopped = stopped.or_else(|| answer.as_ref().err().and_then(|it| it.stops(entry)));
+                answers.push(answer);
+            }
+            answers
+        })
     }
 
     /// Who has said something, as entries name them, and what stands for their words; see [`people`].
@@ -82,6 +92,20 @@ pub enum TrailError {
     /// The log is not as it was written; nothing is appended to it.
     #[error("{0}")]
     Damaged(String),
+}
+
+impl TrailError {
+    /// What those are told that come behind an entry that was refused with this; `None`: it is in nobody's way.
+    fn stops(&self, entry: &Entry) -> Option<Self> {
+        match self {
+            // Its outcome or void is there already.
+            Self::SequenceTaken { .. } if entry.kind != EntryKind::Intent => None,
+            Self::SequenceTaken { .. } => {
+                Some(Self::Unavailable("the number of a decision before it is another's".into()))
+            }
+            error => Some(error.clone()),
+        }
+    }
 }
 
 impl From<Fault> for TrailError {

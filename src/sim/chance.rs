@@ -62,7 +62,11 @@ impl Chance {
     /// What becomes of a write.
     pub(super) fn fate(&mut self, about: &str) -> Fate {
         if wire::is_of_log(about) {
-            return self.fate_of_file();
+            return match self.fate_of_file() {
+                // Whose entries are next is disputed, and nothing else.
+                Fate::Overtaken if !about.contains(": ") => Fate::Twice,
+                fate => fate,
+            };
         }
         if self.storm.0 > 0 {
             self.storm.0 -= 1;

@@ -1,8 +1,8 @@
-//! The audit log's store, as one process reaches it: each file that it writes is a write like those to the API server, with a number
-//! and a fate.
+//! The audit log's store, as one process reaches it: each file that it writes is a write like those to the API server, with a
+//! number and a fate. (What is removed, parts of tiles that are full, is not: no run has as many entries.)
 //!
-//! (What is removed, parts of tiles that are full, is not: no run has as many entries.) What lies in it is the run's, and what a dead process has sent may arrive there later. A store that is away answers nobody, and one who
-//! is dead hears nothing.
+//! What lies in it is the run's, and what a dead process has sent may arrive there later. A store that is away answers nobody,
+//! and one who is dead hears nothing.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

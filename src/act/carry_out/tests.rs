@@ -428,15 +428,18 @@ async fn who_has_the_number_is_unsettled_and_not_what_was_refused() {
 }
 
 #[tokio::test]
-async fn an_intent_that_is_recorded_beside_an_outcome_that_is_not_is_unsettled() {
-    let bench = bench();
-    bench.world.lock().unwrap().trail = Some(TrailError::Unavailable("down".into()));
-    bench.world.lock().unwrap().away = Some(EntryKind::Outcome);
+async fn an_intent_that_is_recorded_before_an_outcome_that_is_not_is_unsettled_and_behind_it_there_is_none() {
     let outcome = Entry { kind: EntryKind::Outcome, sequence: 0, ..intent() };
-    let report = bench.carry_out(Plan { entries: vec![outcome, intent()], ..decision() }).await;
-    assert_eq!(report.end, End::TrailUnavailable("down".into()));
-    assert!(!report.recorded && report.unsettled.len() == 1, "{report:?}");
-    assert_eq!(bench.happened(), ["trail Outcome", "trail Intent"], "nothing took effect");
+    for (entries, stored) in [(vec![intent(), outcome.clone()], 1), (vec![outcome, intent()], 0)] {
+        let bench = bench();
+        bench.world.lock().unwrap().trail = Some(TrailError::Unavailable("down".into()));
+        bench.world.lock().unwrap().away = Some(EntryKind::Outcome);
+        let report = bench.carry_out(Plan { entries, ..decision() }).await;
+        assert_eq!(report.end, End::TrailUnavailable("down".into()));
+        assert!(!report.recorded && report.unsettled.len() == stored, "{report:?}");
+        let asked: Vec<&str> = ["trail Intent"].into_iter().take(stored).chain(["trail Outcome"]).collect();
+        assert_eq!(bench.happened(), asked, "nothing took effect");
+    }
 }
 
 #[tokio::test]

@@ -41,15 +41,7 @@ type Stopped = Arc<OnceLock<TrailError>>;
 
 impl Waiting {
     fn told(self, answer: Answer) {
-        let stops = match &answer {
-            // That its outcome or void is there already is in nobody's way.
-            Err(TrailError::SequenceTaken { .. }) if self.entry.kind != EntryKind::Intent => None,
-            Err(TrailError::SequenceTaken { .. }) => {
-                Some(TrailError::Unavailable("the number of a decision before it is another's".into()))
-            }
-            Err(error) => Some(error.clone()),
-            Ok(_) => None,
-        };
+        let stops = answer.as_ref().err().and_then(|it| it.stops(&self.entry));
         if let Some(error) = stops {
             self.stopped.get_or_init(|| error);
         }
@@ -62,7 +54,11 @@ impl Waiting {
 type Answer = Result<Appended, TrailError>;
 
 /// One caller's entries, in order, and what he has been told of them.
-struct Errand<'a>(Vec<Wanted<'a>>);
+struct Errand<'a> {
+    wanted: Vec<Wanted<'a>>,
+    /// For as long as he waits, however often his entries are queued.
+    stopped: Stopped,
+}
 
 struct Wanted<'a> {
     entry: &'a Entry,
@@ -89,16 +85,20 @@ impl<'a> Errand<'a> {
                 Wanted { entry, bytes: Vec::new(), told: Told::All(Err(error)) }
             }
         };
-        Self(entries.iter().map(wanted).collect())
+        Self { wanted: entries.iter().map(wanted).collect(), stopped: Stopped::default() }
     }
 
     /// Queues up with all that has no answer; with what waits already, too, so that the order stays.
     fn queue_up(&mut self, queue: &mut Vec<Waiting>) {
-        let (mut leads, stopped) = (true, Stopped::default());
-        for wanted in self.0.iter_mut().filter(|it| !matches!(it.told, Told::All(_))) {
+        let mut leads = true;
+        for wanted in self.wanted.iter_mut().filter(|it| !matches!(it.told, Told::All(_))) {
+            if let Some(error) = self.stopped.get() {
+                wanted.told = Told::All(Err(error.clone()));
+                continue;
+            }
             let (tell, told) = oneshot::channel();
             wanted.told = Told::NotYet(told);
-            let (entry, bytes, stopped) = (wanted.entry.clone(), wanted.bytes.clone(), stopped.clone());
+            let (entry, bytes, stopped) = (wanted.entry.clone(), wanted.bytes.clone(), self.stopped.clone());
             queue.push(Waiting { entry, bytes, leads, stopped, tell });
             leads = false;
         }
@@ -106,7 +106,7 @@ impl<'a> Errand<'a> {
 
     /// Waits until everything has an answer, or something will have none.
     async fn hear_all(&mut self) {
-        for wanted in &mut self.0 {
+        for wanted in &mut self.wanted {
             if let Told::NotYet(told) = &mut wanted.told {
                 wanted.told = told.await.map_or(Told::Nothing, Told::All);
             }
@@ -118,7 +118,7 @@ impl<'a> Errand<'a> {
 
     /// What there is to hear now.
     fn hear(&mut self) {
-        for wanted in &mut self.0 {
+        for wanted in &mut self.wanted {
             if let Told::NotYet(told) = &mut wanted.told {
                 match told.try_recv() {
                     Ok(answer) => wanted.told = Told::All(answer),
@@ -131,11 +131,11 @@ impl<'a> Errand<'a> {
 
     /// Whether all that has no answer will have one.
     fn waits(&self) -> bool {
-        !self.is_answered() && !self.0.iter().any(|it| matches!(it.told, Told::Nothing))
+        !self.is_answered() && !self.wanted.iter().any(|it| matches!(it.told, Told::Nothing))
     }
 
     fn is_answered(&self) -> bool {
-        self.0.iter().all(|it| matches!(it.told, Told::All(_)))
+        self.wanted.iter().all(|it| matches!(it.told, Told::All(_)))
     }
 
     /// The answers; this fault where there is none.
@@ -144,7 +144,7 @@ impl<'a> Errand<'a> {
             Told::All(answer) => answer,
             Told::NotYet(_) | Told::Nothing => Err(fault.clone().into()),
         };
-        self.0.into_iter().map(answer).collect()
+        self.wanted.into_iter().map(answer).collect()
     }
 }
 
@@ -275,7 +275,8 @@ impl Log {
 
     /// Tells those whose entry, or whose number, is on the log; the others stay.
     async fn answer_what_is_decided(&self, log: &Known, some: &mut Vec<Waiting>) -> Result<(), Fault> {
-        for waiting in std::mem::take(some) {
+        let mut all = std::mem::take(some).into_iter();
+        while let Some(waiting) = all.next() {
             if let Some(error) = waiting.stopped.get().cloned() {
                 waiting.told(Err(error));
                 continue;
@@ -292,10 +293,12 @@ impl Log {
                 }
                 Judged::Taken(at) => match self.entries_at(log, &[at]).await.map(|mut it| it.pop()) {
                     Ok(Some(holder)) => Err(TrailError::SequenceTaken { holder: Box::new(holder) }),
-                    Ok(None) => return Err(self.damaged(&format!("entry {at}"), "is not where it should be")),
-                    Err(fault) => {
+                    // Nobody behind it is lost sight of.
+                    found => {
+                        let missing = || self.damaged(&format!("entry {at}"), "is not where it should be");
                         some.push(waiting);
-                        return Err(fault);
+                        some.extend(all);
+                        return Err(found.err().unwrap_or_else(missing));
                     }
                 },
             };

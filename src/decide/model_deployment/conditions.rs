@@ -288,13 +288,21 @@ fn available(pass: &Pass<'_>) -> (bool, Said) {
         return (true, Said::new("ScaledToZero", "spec.replicas is 0"));
     }
     let Some(stable) = &pass.status.stable else {
-        let alone = pass.active().filter(|it| pass.serves_alone(it) && pass.serving_of(&it.revision) > 0);
-        if let Some(attempt) = alone {
-            let (ready, revision) = (pass.serving_of(&attempt.revision), &attempt.revision);
-            return (
-                true,
-                Said::new("PodsReady", format!("{ready} pods of revision {revision}, which is watched, are ready")),
-            );
+        if let Some(attempt) = pass.active().filter(|it| pass.serves_alone(it)) {
+            let revision = &attempt.revision;
+            return match pass.serving_of(revision) {
+                0 => (
+                    false,
+                    Said::new(
+                        "NoPodReady",
+                        format!("no pod of revision {revision} is ready, which has all of the traffic; see its pods"),
+                    ),
+                ),
+                ready => (
+                    true,
+                    Said::new("PodsReady", format!("{ready} pods of revision {revision}, which is watched, are ready")),
+                ),
+            };
         }
         let revoked = pass.revoked_service().map(|it| Said::new("Revoked", it));
         return (false, revoked.unwrap_or_else(|| Said::new("NothingServes", "no revision has been promoted yet")));
@@ -321,9 +329,9 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
     if let Some(said) = obstacle {
         return (!passes(&said)).then_some(said);
     }
-    let active = pass.active().map(|it| it.state);
     // Any other attempt has a deadline and ends by itself.
-    if matches!(active, None | Some(AttemptState::RollingBack))
+    let waits = |it: &Attempt| it.state == AttemptState::RollingBack || pass.serves_alone(it);
+    if pass.active().is_none_or(waits)
         && let Some(message) = pass.refused_route()
     {
         return Some(Said::new("RouteRejected", message));
@@ -332,11 +340,14 @@ fn stalled(pass: &Pass<'_>, obstacle: Option<Said>) -> Option<Said> {
         let limit = written(pass.policy.progress_deadline);
         return Some(Said::new("ProgressDeadlineExceeded", format!("no progress within {limit}: {message}")));
     }
-    if let Some(attempt) = pass.active() {
+    if let Some(attempt) = pass.active().filter(|it| !pass.serves_alone(it)) {
         return closed_for_good(pass.held_by_gate(attempt));
     }
     if let Some(edit) = pass.edit().filter(|it| it.in_vain) {
         return Some(Said::new(edit.reason, edit.message));
+    }
+    if let Some(attempt) = pass.active() {
+        return closed_for_good(pass.held_by_gate(attempt));
     }
     if serves_spec(pass) {
         return None;

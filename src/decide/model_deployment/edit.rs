@@ -11,13 +11,13 @@
 //!
 //! A mirror (see `shadow`) is tried in the same way: a Gateway that has no such filter would refuse the whole route.
 //!
-//! While no revision is stable there is nothing to keep: an edit goes into the route at once.
+//! While nothing has served there is nothing to keep: an edit goes into the route at once.
 
 use chrono::{DateTime, Utc};
 
 use super::acceptance::{self, RouteState};
 use super::pass::Pass;
-use super::{live, traffic};
+use super::{first, live, traffic};
 use crate::api::Weight;
 use crate::api::duration::{self, after};
 use crate::api::gateway::HttpRoute;
@@ -66,7 +66,7 @@ impl Pass<'_> {
         let wanted = &self.resource.spec.traffic.as_ref()?.gateway;
         // What has not served has nothing to lose by an edit; what was stopped must not be lost sight of by one.
         let has_served = self.status.stable.is_some()
-            || self.active().is_some_and(|it| self.serves_alone(it))
+            || self.active().is_some_and(|it| first::has_served_alone(&self.status, it))
             || self.status.taken_back.iter().any(|it| it.cause == Cause::Revoked);
         let kept = self.applied_gateway()?;
         (has_served && kept != wanted).then_some(kept)

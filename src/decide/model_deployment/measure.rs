@@ -130,7 +130,7 @@ fn of_attempt(
     let baseline = variables(resource, stable, start, now);
     let samples = samples(policy, status).into_iter().map(|template| {
         let of = |subject, variables| Query::of(Part::Value, template, subject, None, variables);
-        let of_stable = policy.compares().then(|| of(Subject::Stable, &baseline));
+        let of_stable = policy.compares_values().then(|| of(Subject::Stable, &baseline));
         let queries = [Some(of(Subject::Candidate, &candidate)), of_stable].into_iter().flatten().collect();
         Inquiry { topic: topic(attempt, None), digest: String::new(), queries }
     });

@@ -225,7 +225,7 @@ impl Policy {
 
     /// Whether a metric compares a value with the stable revision's: both have to get their share of the requests for that.
     #[must_use]
-    pub fn compares(&self) -> bool {
+    pub fn compares_values(&self) -> bool {
         self.gating().any(|it| matches!(it.bounds, Bounds::Compare { .. }))
     }
 

@@ -44,27 +44,28 @@ impl Pass<'_> {
                     self.change(|it| (it.state, it.entered_at) = (AttemptState::Starting, now));
                 }
             }
-            AttemptState::Promoting if self.traffic_is_in_effect() => self.settle_in(attempt),
+            AttemptState::Promoting if self.traffic_is_in_effect() || self.makes_room(attempt) => {
+                self.settle_in(attempt)
+            }
             _ => {}
         }
     }
 
     /// All of the traffic is in effect. It is watched whoever holds it.
     fn settle_in(&mut self, attempt: &Attempt) {
-        let is_held = || self.is_held() || !self.is_approved(attempt);
         if !self.is_watched(attempt) {
             self.watch(attempt);
-        } else if self.makes_room(attempt) || !is_held() {
+        } else if !self.is_held() && self.is_approved(attempt) {
             self.complete(attempt);
         }
     }
 
     /// Whether what has all of the traffic has been watched with it, where nothing has proven it before.
     fn is_watched(&self, attempt: &Attempt) -> bool {
-        if attempt.fast_return {
-            self.return_is_watched(attempt)
+        if first::is_first(&self.status) {
+            self.first_is_watched(attempt)
         } else {
-            !first::is_first(&self.status) || self.first_is_watched(attempt)
+            !attempt.fast_return || self.return_is_watched(attempt)
         }
     }
 
@@ -238,6 +239,7 @@ impl Pass<'_> {
         if is_proven {
             self.prove(&attempt.revision);
         }
+        self.notice_that_it_sleeps();
         let now = self.now;
         self.change(|it| (it.state, it.entered_at) = (AttemptState::Promoted, now));
         self.outcome("Promote", "all traffic goes to the candidate");

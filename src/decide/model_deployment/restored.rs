@@ -106,7 +106,7 @@ impl Pass<'_> {
     pub(super) fn unknown_history(&self) -> Option<String> {
         match &self.observed.history {
             History::Unknown(since) => Some(format!(
-                "the audit log does not say since {} whether a revision of this name was rolled back before: nothing begins; the operator's log says why",
+                "the audit log does not say since {} whether a revision of this name was rolled back before: nothing begins or advances, rollback still works; the operator's log says why",
                 since.format("%FT%TZ")
             )),
             History::NotAsked | History::Known(_) => None,

@@ -52,7 +52,7 @@ impl Pass<'_> {
     /// Gives up the numbers of lost intents.
     pub(super) fn settle(&mut self) {
         if self.unknown_history().is_some() {
-            self.is_settling = !self.observed.memory.lost.is_empty();
+            self.is_settling = self.observed.memory.lost.iter().any(|it| is_lost(&self.status, it));
             return;
         }
         for intent in &self.observed.memory.lost {

@@ -70,7 +70,7 @@ impl Pass<'_> {
         let breached = || self.breached_by(&self.status.verdicts);
         let recorded = || TakeBack::because(Cause::PreviouslyRolledBack, self.rolled_back_later(&attempt.revision)?);
         if self.serves_alone(attempt) {
-            return breached().or_else(recorded);
+            return self.breached_alone().or_else(recorded);
         }
         self.reverted(attempt)
             .or_else(breached)

@@ -40,12 +40,13 @@ impl Run<'_> {
 
     /// A right that is missing is told, whoever looks at the status.
     pub(super) fn is_told(&mut self) {
-        // What was to be made for one that is off traffic before it had any is not wanted any more.
+        let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
+        // A route that was to be made for one that was taken back before it had any is not wanted any more.
         let status = self.view.status();
-        if status.stable.is_none() && status.attempt.is_some_and(|it| !it.state.is_active()) {
+        let is_over = status.stable.is_none() && status.attempt.is_some_and(|it| !it.state.is_active());
+        if is_over && forbidden.starts_with("POST ") && forbidden.ends_with("/httproutes") {
             return;
         }
-        let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
         let is_told = |status: &ModelDeploymentStatus| {
             let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
             let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));

@@ -68,6 +68,26 @@ async fn nothing_is_on_the_log_without_what_it_was_to_follow() {
     assert_eq!(all(&store).await[1..], pass);
 }
 
+/// Who has the number cannot be read at this moment: that is no answer, and what comes behind it waits.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_stored_behind_a_decision_of_which_nobody_can_say_who_has_its_number() {
+    let store = Flaky::with(vec![]);
+    let first = over(&store);
+    // The holder is in a full tile, which no process keeps.
+    first.append(&entry(EntryKind::Intent, 1, "Shift")).await.unwrap();
+    for number in 0..300 {
+        first.append(&numbered(9, number)).await.unwrap();
+    }
+    first.publish().await.unwrap();
+    let log = over(&store);
+    log.append(&numbered(9, 300)).await.unwrap();
+    let pass = [entry(EntryKind::Intent, 1, "RollBack"), entry(EntryKind::Intent, 2, "Start")];
+    store.goes_wrong(vec![], vec![true]);
+    let answers = log.append_all(&pass).await;
+    assert!(answers.iter().all(|it| matches!(it, Err(TrailError::Unavailable(_)))), "{answers:?}");
+    assert_eq!(log.of_resource(&pass[0].uid).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn behind_a_decision_whose_number_is_anothers_nothing_is_stored() {
     let store = Flaky::with(vec![]);

@@ -116,9 +116,10 @@ fn watched() -> World {
 fn first_deployment_that_another_is_to_follow_serves_on_while_that_one_is_a_canary() {
     let mut world = watched();
     let first = world.attempt().revision;
-    // However it is held.
-    world.request_at("pause", "-", "1");
+    // What could not begin ends no watch.
+    world.deploy("churn-9");
     world.pass();
+    assert_eq!(world.attempt().state, AttemptState::Promoting);
     world.deploy("churn-2");
     let plan = world.pass();
     assert_eq!(world.attempt().state, AttemptState::Promoted, "{plan:#?}");
@@ -173,6 +174,43 @@ fn first_deployment_that_a_person_holds_is_watched_and_waits_for_them() {
     world.pass();
     world.pass();
     assert_eq!(world.attempt().state, AttemptState::Promoted);
+}
+
+/// Its only guardrail is in a list that is gone: not knowing does not acquit.
+#[test]
+fn first_deployment_is_not_stable_while_its_guardrails_cannot_be_read() {
+    let mut world = World::new();
+    world.analysis(json!({"metricsFrom": [{"configMapRef": {"name": "shared"}}]}));
+    world.shared_metrics.insert("shared".into(), Ok(json!([guardrail()]).to_string()));
+    world.measure("error-rate", Measurement::of(0.2));
+    (0..2).for_each(|_| drop(world.pass()));
+    world.pods_ready();
+    world.pass();
+    world.gateway_accepts();
+    (0..2).for_each(|_| drop(world.pass()));
+    assert_eq!(world.status().verdicts[0].failures, 1);
+    world.shared_metrics.insert("shared".into(), Err("ConfigMap shared does not exist".into()));
+    for _ in 0..5 {
+        world.advance(60);
+        world.pass();
+        assert_eq!((world.attempt().state, world.attempt().weight), (AttemptState::Promoting, Weight::FULL));
+    }
+}
+
+/// An edit that was refused is not written over what is taken back.
+#[test]
+fn an_edit_that_waits_does_not_come_into_effect_by_a_rollback_of_what_serves_alone() {
+    let mut world = watched();
+    world.gateway(json!({"parentRefs": [{"name": "internal", "namespace": "infra", "sectionName": "nowhere"}],
+        "hostnames": ["churn.internal"]}));
+    world.pass();
+    world.gateway_accepts();
+    world.request_at("abort", "-", "1");
+    for _ in 0..4 {
+        world.pass();
+        world.gateway_accepts();
+    }
+    assert_eq!(world.attempt().state, AttemptState::Failed, "the Gateway has accepted weight 0");
 }
 
 #[test]
