@@ -198,7 +198,12 @@ impl Oracles {
 
     /// Weights add up; none rises above what is ready, or for what was taken back.
     fn route(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
-        let status = status_of(&cluster.get(&path(MODELS, NAME)));
+        let deployment = cluster.get(&path(MODELS, NAME));
+        if deployment.is_null() && self.is_late {
+            // What it leaves is collected, and so is this.
+            return;
+        }
+        let status = status_of(&deployment);
         self.copies(&status, before, after);
         let before: BTreeMap<String, i64> = weights(before).into_iter().collect();
         let stable = status.stable.as_ref().map(|it| labels::name(&[NAME, &it.revision]));

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use super::super::others::copies::is_copy;
 use super::super::scenario::{Scenario, delete, deploy, request};
 use super::super::stories::Story;
 use super::super::view::{DEPLOYMENTS, ENTRIES, MODELS, View, within};
@@ -48,7 +49,7 @@ fn all_serve(view: &View) -> bool {
 fn the_others_stand(view: &View) -> bool {
     let all = view.cluster.all(DEPLOYMENTS);
     let of = |part: &str| {
-        let of = all.iter().filter(|(path, _)| path.contains(part));
+        let of = all.iter().filter(|(path, it)| path.contains(part) && !is_copy(it));
         of.filter_map(|(_, it)| it["status"]["readyReplicas"].as_i64()).sum::<i64>()
     };
     of("/shop/") == 4 && of("/churn-eu-") == 4
