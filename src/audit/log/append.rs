@@ -40,6 +40,13 @@ pub(super) struct Waiting {
 type Stopped = Arc<OnceLock<TrailError>>;
 
 impl Waiting {
+    /// Tells it why, where one before it was refused.
+    fn unless_stopped(self) -> Option<Self> {
+        let Some(error) = self.stopped.get().cloned() else { return Some(self) };
+        self.told(Err(error));
+        None
+    }
+
     fn told(self, answer: Answer) {
         let stops = answer.as_ref().err().and_then(|it| it.stops(&self.entry));
         if let Some(error) = stops {
@@ -211,11 +218,7 @@ impl Log {
         let (mut some, mut later) = (Vec::new(), Vec::new());
         let (mut batch, mut numbers) = (Batch::default(), HashSet::new());
         // Who does not wait any more has decided something else meanwhile, or asks again.
-        for waiting in queue.drain(..).filter(|it| !it.tell.is_closed()) {
-            if let Some(error) = waiting.stopped.get().cloned() {
-                waiting.told(Err(error));
-                continue;
-            }
+        for waiting in queue.drain(..).filter(|it| !it.tell.is_closed()).filter_map(Waiting::unless_stopped) {
             let number = (waiting.entry.uid.clone(), waiting.entry.sequence);
             if later.is_empty() && !batch.has_no_room_for(waiting.bytes.len()) && numbers.insert(number) {
                 batch.entries.push(waiting.bytes.clone());
@@ -277,10 +280,7 @@ impl Log {
     async fn answer_what_is_decided(&self, log: &Known, some: &mut Vec<Waiting>) -> Result<(), Fault> {
         let mut all = std::mem::take(some).into_iter();
         while let Some(waiting) = all.next() {
-            if let Some(error) = waiting.stopped.get().cloned() {
-                waiting.told(Err(error));
-                continue;
-            }
+            let Some(waiting) = waiting.unless_stopped() else { continue };
             let answer = match log.index.judge(&waiting.entry) {
                 Judged::New => {
                     some.push(waiting);
