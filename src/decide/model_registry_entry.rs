@@ -17,7 +17,7 @@ use kube::ResourceExt;
 use super::approval::guard::{self, Guard};
 use super::approval::{self, Word};
 use super::governance::{self, time};
-use super::{Missing, Plan, Refusal};
+use super::{Missing, Plan, Refusal, takes_over};
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
 use crate::api::model_registry_entry::{
@@ -105,7 +105,7 @@ pub fn decide(
     let unguarded =
         condition::find(&status.conditions, "ApprovalGuardReady").is_some_and(|it| it.status != true.into());
     let ages = time::next_change(&resource.spec, now).and_then(|at| (at - now).to_std().ok());
-    let changed = old != Some(&status);
+    let changed = old != Some(&status) || takes_over(status.lease_epoch, observed.lease_epoch, &verified.ops);
     if changed {
         status.lease_epoch = observed.lease_epoch;
     }

@@ -54,6 +54,14 @@ impl<Status> Default for Plan<Status> {
     }
 }
 
+/// Whether the leader of epoch `now` takes a resource over by these ops, whose status a leader of epoch `before` has written last. Then it
+/// writes the status first, though it says nothing new: the list that a process starts from can be older than what the process before it
+/// has decided, and ops that follow from it would undo that. The status write is refused in that case, and the ops with it.
+#[must_use]
+pub fn takes_over(before: i64, now: i64, ops: &[Op]) -> bool {
+    before != now && !ops.is_empty()
+}
+
 /// What to do with the kind's finalizer on the resource itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finalizer {

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use artifact::Looks;
 use askers::Askers;
 
 use super::others::copies::is_copy;
@@ -51,6 +52,7 @@ pub(super) struct Oracles {
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
     askers: Askers,
+    looks: Looks,
     /// The epoch of who wrote an object last, by its path.
     writers: BTreeMap<String, i64>,
     /// Since when entries are revoked.
@@ -109,6 +111,11 @@ impl Oracles {
         }
         self.writes_no_name(path_, after);
         self.writes_in_turn(path_, epoch, before, after);
+        if is_garbage(cluster, after) {
+            // Written for what has been deleted meanwhile: it is collected, too.
+            return;
+        }
+        self.has_taken_over(cluster, path_, epoch, before, after);
         if path_.starts_with(MODELS.rsplit_once('/').unwrap().0) && path_.contains("/modeldeployments/") {
             self.status(cluster, before, after);
         } else if path_ == path(ROUTES, NAME) && !after.is_null() {
@@ -116,7 +123,7 @@ impl Oracles {
         } else if path_ == path(SERVICES, NAME) && before["spec"]["selector"] != after["spec"]["selector"] {
             self.switch(cluster, &after["spec"]["selector"]);
         } else if path_.contains("/modelregistryentries/") {
-            self.artifact(cluster, before, after);
+            self.artifact(before, after);
         } else if path_.contains("/jobs/") && before.is_null() && jobs::looks_at(after).is_some() {
             self.look(cluster, after);
         } else if path_.contains("/jobs/") && before.is_null() {
@@ -199,10 +206,6 @@ impl Oracles {
     /// Weights add up; none rises above what is ready, or for what was taken back.
     fn route(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
         let deployment = cluster.get(&path(MODELS, NAME));
-        if deployment.is_null() && self.is_late {
-            // What it leaves is collected, and so is this.
-            return;
-        }
         let status = status_of(&deployment);
         self.copies(&status, before, after);
         let before: BTreeMap<String, i64> = weights(before).into_iter().collect();
@@ -316,6 +319,17 @@ impl Oracles {
             self.broken(format!("the trail tells {recorded:#?}, status has shown {effects:#?}"));
         }
     }
+}
+
+/// Whether it has owners, and all of them are gone, or garbage themselves.
+fn is_garbage(cluster: &Cluster, object: &Value) -> bool {
+    let all = cluster.everything();
+    let is_gone = |owner: &Value| {
+        let owner = all.iter().find(|(_, it)| it["metadata"]["uid"] == owner["uid"]);
+        owner.is_none_or(|(_, it)| is_garbage(cluster, it))
+    };
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|it| !it.is_empty() && it.iter().all(is_gone))
 }
 
 /// Whom a route copies requests to.

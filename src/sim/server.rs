@@ -99,6 +99,13 @@ impl Asked {
         format!("{} {}", self.method, self.path)
     }
 
+    /// The object that a write is about; of what is created, where it will be.
+    pub(crate) fn object(&self) -> String {
+        let path = self.path.trim_end_matches("/status");
+        let name = self.body["metadata"]["name"].as_str().filter(|_| self.method == Method::POST);
+        name.map_or_else(|| path.to_owned(), |name| format!("{path}/{name}"))
+    }
+
     pub(crate) fn is_write(&self) -> bool {
         self.method != Method::GET
     }

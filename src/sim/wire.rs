@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body as Answer;
 use chrono::TimeDelta;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
@@ -228,7 +228,7 @@ impl Wire {
 
 /// A write of the operator's in this epoch, watched by the oracles.
 pub(super) fn write(cluster: &Cluster, fates: &mut Fates, epoch: i64, asked: &Asked) -> Response<Answer> {
-    let path = asked.path.trim_end_matches("/status");
+    let path = &asked.object();
     let before = cluster.get(path);
     let answer = cluster.answer(asked);
     let after = cluster.get(path);
@@ -237,6 +237,11 @@ pub(super) fn write(cluster: &Cluster, fates: &mut Fates, epoch: i64, asked: &As
         *last += &format!(" → {code}");
     }
     fates.answered.push(Answered { method: asked.method.to_string(), path: asked.path.clone(), code });
+    assert!(
+        asked.method != Method::POST || code != 201 || before != after,
+        "{} was created, and no oracle sees it",
+        asked.path
+    );
     if answer.status().is_success() && before != after {
         fates.oracles.written(cluster, path, epoch, &before, &after);
     }

@@ -1,8 +1,9 @@
 //! Who asked for a decision, for the record.
 //!
-//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). No request waits for that: until
-//! then it is somebody's whom nobody can name, `unknown` in status. An abort or a pause while the log does not answer is recorded later,
-//! and a promotion when its pods are there. By then the request is still there to be asked about, and gets its actor, for which what could not
+//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). What waits for the record anyhow
+//! (to resume, to promote, to retry) waits up to a minute for that. An abort or a pause does not: until then it is somebody's whom nobody can
+//! name, `unknown` in status. It is recorded when the log answers, and a promotion when its pods are there. By then the request is
+//! still there to be asked about, and gets its actor, for which what could not
 //! be recorded waits up to a minute once the log takes entries again. It stays unknown if another request has taken the place of that one
 //! meanwhile. An actor who is known stays with what was asked for, whatever others ask for before it is recorded.
 
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::pass::Pass;
-use super::request::{self, Verb};
+use super::pass::{Pass, TRAIL_RETRY};
+use super::request::{self, Request, Verb};
 use crate::api::duration::after;
 use crate::api::model_deployment::{Attempt, Cause, HandledRequest, Probation, RequestOutcome, TrailNote};
 use crate::audit::{EntryKind, UNKNOWN_ACTOR};
@@ -68,10 +69,22 @@ impl Pass<'_> {
 
     /// Until when what is not recorded waits for its actor.
     pub(super) fn awaits_asker(&self) -> Option<DateTime<Utc>> {
-        let until = after(self.observed.asker_unknown_since?, PATIENCE);
+        let until = self.asker_awaited_until()?;
         let handled = self.of_somebody()?;
-        let awaited = self.status.unrecorded.iter().any(|it| is_unnamed(it, handled));
-        (awaited && until > self.now).then_some(until)
+        self.status.unrecorded.iter().any(|it| is_unnamed(it, handled)).then_some(until)
+    }
+
+    /// Whether this request waits for its actor; if so, it is looked at again.
+    pub(super) fn waits_for_asker(&mut self, request: &Request) -> bool {
+        let waits = !matches!(request.verb, Verb::Abort | Verb::Pause);
+        let Some(until) = self.asker_awaited_until().filter(|_| waits) else { return false };
+        self.look_again(until.min(after(self.now, TRAIL_RETRY)));
+        true
+    }
+
+    fn asker_awaited_until(&self) -> Option<DateTime<Utc>> {
+        let until = after(self.observed.asker_unknown_since?, PATIENCE);
+        (until > self.now).then_some(until)
     }
 }
 

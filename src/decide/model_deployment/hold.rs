@@ -101,7 +101,7 @@ impl Pass<'_> {
         });
     }
 
-    /// The request that is meant for what is there now. Any other is refused on the way.
+    /// The request that is meant for what is there now, and may be carried out. Any that is meant for something else is refused on the way.
     pub(super) fn request(&mut self) -> Option<Request> {
         let asked_by = self.asker();
         let request = Request { asked_by, ..request::pending(self.resource, &self.status)? };
@@ -115,6 +115,7 @@ impl Pass<'_> {
                 self.refuse_request(&request, &why);
                 None
             }
+            None if self.waits_for_asker(&request) => None,
             None => Some(request),
         }
     }

@@ -1,5 +1,7 @@
 //! An artifact is verified because its pod has said so; one Job at a time looks at it; and what is wrong is not rolled out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::Oracles;
@@ -19,30 +21,51 @@ fn number(job: &Value) -> i64 {
     job["metadata"]["annotations"]["werkbank.dev/look"].as_str().unwrap().parse().unwrap()
 }
 
+/// Of whom a controller's child is.
+fn owner(object: &Value) -> &str {
+    object["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default()
+}
+
+/// Looks at artifacts, and what they have found. Somebody may delete a Job and its pod before the operator has written down what its
+/// cache shows of them.
+#[derive(Default)]
+pub(super) struct Looks {
+    /// The last one's number and uid, by the entry's uid.
+    last: BTreeMap<String, (i64, String)>,
+    /// Those whose pod has said that it is what is registered, by uid.
+    verified: BTreeSet<String>,
+}
+
 impl Oracles {
-    /// The operator has written an entry.
-    pub(super) fn artifact(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
-        if !is_verified(after) || is_verified(before) {
-            return;
-        }
-        let its = |job: &Value| job["metadata"]["ownerReferences"][0]["uid"] == after["metadata"]["uid"];
-        let looks = jobs::looks(cluster).into_iter().map(|(_, it)| it).filter(its);
-        let last = looks.max_by_key(number).map(|it| it["metadata"]["uid"].clone());
+    /// A pod has perhaps said something.
+    pub(in crate::sim) fn hears_of_artifacts(&mut self, cluster: &Cluster) {
         let has_said = |pod: &Value| {
             let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
             let said = ended["message"].as_str().and_then(ArtifactReport::parse);
             said.is_some() && ended["exitCode"] == 0
         };
-        let mut pods = cluster.all(PODS).into_iter();
-        let said =
-            pods.any(|(_, it)| Some(&it["metadata"]["ownerReferences"][0]["uid"]) == last.as_ref() && has_said(&it));
-        if !said {
+        let pods = cluster.all(PODS).into_iter().filter(|(_, it)| has_said(it));
+        self.looks.verified.extend(pods.map(|(_, it)| owner(&it).to_owned()));
+    }
+
+    /// The operator has written an entry.
+    pub(super) fn artifact(&mut self, before: &Value, after: &Value) {
+        if !is_verified(after) || is_verified(before) {
+            return;
+        }
+        let last = self.looks.last.get(after["metadata"]["uid"].as_str().unwrap());
+        if last.is_none_or(|(_, job)| !self.looks.verified.contains(job)) {
             self.broken(format!("{} is verified, and no pod of the last look has said so", after["metadata"]["name"]));
         }
     }
 
     /// The operator has created a Job that looks at an artifact.
     pub(super) fn look(&mut self, cluster: &Cluster, job: &Value) {
+        let look = (number(job), job["metadata"]["uid"].as_str().unwrap().to_owned());
+        let before = self.looks.last.insert(owner(job).to_owned(), look.clone());
+        if before.as_ref().is_some_and(|it| it.0 > look.0) {
+            self.broken(format!("look {look:?} at {:?} after {before:?}", jobs::looks_at(job)));
+        }
         let owner = &job["metadata"]["ownerReferences"][0]["uid"];
         let same = |it: &Value| it["metadata"]["ownerReferences"][0]["uid"] == *owner && !jobs::is_over(it);
         if jobs::looks(cluster).iter().filter(|(_, it)| same(it)).count() > 1 {

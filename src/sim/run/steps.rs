@@ -36,6 +36,7 @@ impl Run<'_> {
                 let pods = |it: &_, wanted| self.scenario.pods_of(&self.view, it, wanted);
                 let jobs = |it: &_| (self.scenario.jobs)(&self.view, it);
                 others::act(&self.view.cluster, &deed, &pods, &jobs);
+                self.fates().oracles.hears_of_artifacts(&self.view.cluster);
                 self.told(format!("{deed:?}"));
             }
             Step::Publish => self.publish().await,

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::consents::{at_five_percent, intent};
 use super::gates::{wait, weight};
+use super::probation;
 use super::world::{World, is_nothing};
 use crate::api::model_deployment::{AttemptState, RequestOutcome};
 use crate::decide::Measurement;
@@ -94,6 +95,54 @@ fn who_asked_is_waited_for_when_the_log_takes_entries_again() {
     world.people_unknown_since = None;
     world.pass();
     assert_eq!(intent(&world, "RollBack").asked_by, "actor of jane");
+}
+
+/// Something that somebody can ask for now.
+fn ready_for(decision: &str) -> World {
+    let mut world = if decision == "EndProbation" { probation::promoted() } else { World::mid_canary() };
+    world.all_is_well();
+    world.pass();
+    let before = match decision {
+        "Resume" => "pause",
+        "Start" => "abort",
+        _ => return world,
+    };
+    world.request_at(before, "0", "n1");
+    world.pass();
+    world.gateway_accepts();
+    (0..5).for_each(|_| drop(world.pass()));
+    world
+}
+
+/// After a minute it is carried out, by nobody who is known.
+#[test]
+fn what_can_wait_waits_a_minute_for_who_asks() {
+    for (verb, step, decision) in [
+        ("resume", "0", "Resume"),
+        ("promote", "0", "Promote"),
+        ("retry", "-", "Start"),
+        ("promote", "-", "EndProbation"),
+    ] {
+        for (away, expected) in [(10, "actor of jane"), (60, "unknown")] {
+            let mut world = ready_for(decision);
+            world.asker_unknown_since = Some(world.now);
+            world.request_at(verb, step, "n2");
+            for _ in 0..away / 5 {
+                let waits = world.pass().requeue.unwrap();
+                assert!(waits <= std::time::Duration::from_secs(10), "{decision}: {waits:?}");
+                assert!(world.status().handled_request.is_none_or(|it| it.nonce != "n2"), "{decision}");
+                world.advance(5);
+                world.all_is_well();
+            }
+            world.asker_unknown_since = world.asker_unknown_since.filter(|_| expected == "unknown");
+            (0..3).for_each(|_| drop(world.pass()));
+            assert_eq!(world.handled().outcome, RequestOutcome::Done, "{decision}: {:?}", world.handled().message);
+            if decision == "Promote" {
+                goes_up(&mut world);
+            }
+            assert_eq!(intent(&world, decision).asked_by, expected, "{decision}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::story::Story;
-use super::world::World;
+use super::world::{World, is_nothing};
 use crate::api::model_deployment::AttemptState;
 use crate::decide::{Child, Measurement, Op};
 
@@ -116,6 +116,24 @@ fn a_restart_neither_skips_nor_repeats_a_wait() {
     story.world.advance(1);
     story.pass("10 min");
     story.is("new-leader-mid-step");
+}
+
+/// The list it starts from may be older than what the leader before it decided: its status write is refused then.
+#[test]
+fn a_new_leader_writes_the_status_before_it_repairs_a_child_and_nothing_else() {
+    let mut world = World::mid_canary();
+    world.come_to_rest();
+    let next = crate::decide::model_deployment::observed::Memory { lease_epoch: 8, ..Default::default() };
+    world.memory = next;
+    assert!(is_nothing(&world.pass()), "what is as it should be is nobody's to take over");
+    let candidate = world.attempt().revision;
+    world.edit_deployment(&candidate, |spec| spec.replicas = Some(0));
+    let plan = world.pass();
+    assert_eq!(plan.status.as_ref().map(|it| it.lease_epoch), Some(8));
+    assert_eq!(plan.ops.len(), 1, "{:?}", plan.ops);
+    world.edit_deployment(&candidate, |spec| spec.replicas = Some(0));
+    let plan = world.pass();
+    assert_eq!((plan.status.is_some(), plan.ops.len()), (false, 1), "it has shown that it sees the newest status");
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) trail: Trail,
     /// Since when the record does not say who has approved.
     pub(super) people_unknown_since: Option<DateTime<Utc>>,
+    /// Since when it does not say who asks, though it says who has approved.
+    pub(super) asker_unknown_since: Option<DateTime<Utc>>,
     /// Since when the record cannot be read, where nobody has tried to write to it.
     pub(super) trail_unread_since: Option<DateTime<Utc>>,
     written: u64,
@@ -115,6 +117,7 @@ impl World {
             has_no_mirrors: false,
             trail: Trail::default(),
             people_unknown_since: None,
+            asker_unknown_since: None,
             trail_unread_since: None,
             written: 0,
         };
@@ -180,7 +183,7 @@ impl World {
             said: self.approvals.iter().filter(|_| self.people_unknown_since.is_none()).map(said).collect(),
             people_unknown_since: self.people_unknown_since,
             asked_by: self.asker(),
-            asker_unknown_since: self.people_unknown_since,
+            asker_unknown_since: self.asker_unknown_since.or(self.people_unknown_since),
             config_maps: references
                 .into_keys()
                 .filter(|name| !self.unread.contains_key(name))
@@ -458,7 +461,8 @@ pub(super) fn guardrail() -> Value {
 impl World {
     /// What the record says of who asks.
     fn asker(&self) -> Option<String> {
-        let answers = self.people_unknown_since.is_none() && self.memory.trail_unavailable_since.is_none();
+        let is_known = self.people_unknown_since.is_none() && self.asker_unknown_since.is_none();
+        let answers = is_known && self.memory.trail_unavailable_since.is_none();
         request::by(&self.resource).filter(|_| answers).map(|by| format!("actor of {by}"))
     }
 }

@@ -375,3 +375,15 @@ fn a_clock_that_is_set_back_delays_no_look() {
         assert_eq!(world.pass().ops.len(), 1, "after {said}");
     }
 }
+
+#[test]
+fn a_new_leader_writes_the_status_before_it_looks_in_place_of_a_look_that_is_gone() {
+    let mut world = World::new();
+    world.pass();
+    world.observed.jobs.live.clear();
+    let same = decide(&world.entry, &world.observed, world.now);
+    world.observed.lease_epoch = 8;
+    let next = world.pass();
+    assert_eq!((same.ops.len(), next.ops.len()), (1, 1));
+    assert_eq!(next.status.unwrap().lease_epoch, 8);
+}
