@@ -42,7 +42,13 @@ const FLAGS: &str = "/apis/sim/v1/namespaces/crm/flags";
 
 /// Where an object of this collection is.
 pub(super) fn path(collection: &str, name: &str) -> String {
-    format!("{}/{name}", within(collection))
+    place(collection, NAMESPACE, name)
+}
+
+/// Path of an object in any namespace.
+pub(super) fn place(collection: &str, namespace: &str, name: &str) -> String {
+    let (root, plural) = collection.rsplit_once('/').unwrap();
+    format!("{root}/namespaces/{namespace}/{plural}/{name}")
 }
 
 /// A collection in the namespace.

@@ -15,7 +15,7 @@ use crate::decide::approval::guard::Guard;
 use crate::decide::model_deployment::acceptance::{self, RouteState};
 use crate::decide::model_deployment::policy::StepRule;
 use crate::decide::model_deployment::tests::world::World;
-use crate::decide::model_deployment::{gate, live, measure};
+use crate::decide::model_deployment::{first, gate, live, measure};
 use crate::decide::{Child, ChildKind, Op, Plan};
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
@@ -213,11 +213,14 @@ fn check_asked_for(world: &World, status: &ModelDeploymentStatus) {
     }
 }
 
-/// Nobody's request goes to a candidate without a ready pod, unless nothing at all is to run.
+/// Nobody's request goes to a candidate without a ready pod, unless nothing at all is to run, or nothing else serves either.
 fn check_served(world: &World, status: &ModelDeploymentStatus) {
     let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.is_active() && it.weight > Weight::NONE) else {
         return;
     };
+    if first::serves_alone(status, attempt) {
+        return;
+    }
     let serving = world.children.deployments.get(&labels::name(&["churn", &attempt.revision]));
     let serving = serving.map_or(0, |it| live::serving_pods(it));
     assert!(serving > 0 || world.resource.spec.replicas == Some(0), "{} for no pod", attempt.weight);
