@@ -9,6 +9,8 @@ pub mod exit;
 pub mod usage;
 pub mod verification;
 
+pub use usage::Users;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -36,10 +38,8 @@ pub struct Observed {
     pub guard: Guard,
     /// Which roles there are.
     pub approval_roles: approval::Roles,
-    /// Names of deployments that run revisions of it, [`usage::MOST`] and perhaps one more: those that status names, and others.
-    pub users: Vec<String>,
-    /// A deployment of its namespace that the operator cannot read, if there is one: it may run revisions of it.
-    pub unreadable_user: Option<String>,
+    /// Who runs revisions of it.
+    pub users: Users,
     /// The write that the API server would not have last time.
     pub refused: Option<Refusal>,
     /// Whether every entry has to say what it is for, how risky it is, and who answers for it.
@@ -74,7 +74,7 @@ pub fn decide(
     now: DateTime<Utc>,
 ) -> Plan<ModelRegistryEntryStatus> {
     let finalizer = usage::finalizer(resource, observed);
-    if resource.metadata.deletion_timestamp.is_some() && usage::is_free(observed) {
+    if resource.metadata.deletion_timestamp.is_some() && observed.users.are_none() {
         return Plan { finalizer, ..Plan::default() };
     }
     let generation = resource.metadata.generation.unwrap_or_default();
@@ -82,8 +82,8 @@ pub fn decide(
     let mut status = old.cloned().unwrap_or_default();
     status.observed_generation = generation;
     status.spec_digest = resource.spec.digest();
-    status.used_by = usage::users(&observed.users);
-    status.used_by_more = observed.users.len() > usage::MOST;
+    status.used_by = usage::users(&observed.users.names);
+    status.used_by_more = observed.users.names.len() > usage::MOST;
     status.approvals = words(resource, observed);
     let verified = verification::verify(resource, observed, &mut status, now);
     for (type_, said) in conclude(resource, observed, &verified, now) {

@@ -1,5 +1,7 @@
 //! A registry entry needs itself, and what people have said of it.
 
+mod users;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 
+pub(super) use self::users::user_key;
+pub use self::users::woken_by_users;
 use super::approvals::{self, Approvals, GovernanceSettings};
 use crate::api::approval::SubjectKind;
 use crate::api::artifact_report::ArtifactProgress;
@@ -21,7 +25,7 @@ use crate::build::verification::{CONTAINER, name_of, number};
 use crate::connect::progress::ProgressSource;
 use crate::decide::approval;
 use crate::decide::live_job::LiveJob;
-use crate::decide::model_registry_entry::{self, Observed, exit, usage, verification};
+use crate::decide::model_registry_entry::{self, Observed, exit, verification};
 use crate::decide::{ChildKind, Plan};
 use crate::runtime::operator::Registration;
 use crate::runtime::{Cache, Clock, Machine, ObserveError, PassMemory, Queue, Watch};
@@ -173,13 +177,7 @@ impl Machine for ModelRegistryEntries {
             ..Observed::default()
         };
         let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-        let known = resource.status.as_ref().map(|it| it.used_by.as_slice()).unwrap_or_default();
-        let known: Vec<&str> = known.iter().map(|it| it.name.as_str()).collect();
-        let most = usage::MOST.saturating_add(1);
-        // One that becomes readable, or is so no more, meanwhile: it is seen as the one or as the other, if this is asked on both sides.
-        let unreadable = self.deployments.unreadable(&namespace);
-        observed.users = self.deployments.some_names(&namespace, &user_key(&name), &known, most);
-        observed.unreadable_user = unreadable.or_else(|| self.deployments.unreadable(&namespace));
+        observed.users = self.users(&resource).await;
         observed.refused = memory.refusal.clone();
         observed.verification.clone_from(&self.verification);
         observed.jobs = self.looks(&resource, memory).await;
@@ -225,11 +223,6 @@ pub struct Also<E, A> {
     pub approvals: A,
 }
 
-/// What a deployment that runs revisions of an entry is found by.
-pub(super) fn user_key(entry: &str) -> String {
-    format!("{USES}{entry}")
-}
-
 /// What a vendor's entry is found by when the entry that takes its place changes.
 fn takers_key(fallback: &str) -> String {
     format!("falls-back-on/{fallback}")
@@ -237,14 +230,6 @@ fn takers_key(fallback: &str) -> String {
 
 /// How long the API server has for an answer that a pass waits for.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// What keys of users begin with.
-const USES: &str = "uses/";
-
-/// The watch of deployments wakes an entry when one begins to use it, and when one does no more.
-pub fn woken_by_users(watch: Watch<ModelDeployment>, queue: &Queue<ModelRegistryEntry>) -> Watch<ModelDeployment> {
-    watch.wakes_by_key(queue, |key| key.strip_prefix(USES))
-}
 
 /// Watches entries and Approvals, and runs the machine of entries, which `queue` wakes.
 pub fn register(

@@ -124,6 +124,7 @@ impl Oracles {
             self.switch(cluster, &after["spec"]["selector"]);
         } else if path_.contains("/modelregistryentries/") {
             self.artifact(before, after);
+            self.lets_go(cluster, before, after);
         } else if path_.contains("/jobs/") && before.is_null() && jobs::looks_at(after).is_some() {
             self.look(cluster, after);
         } else if path_.contains("/jobs/") && before.is_null() {

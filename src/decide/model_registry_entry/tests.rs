@@ -237,7 +237,8 @@ fn what_is_asked_for_no_more_is_said_no_more() {
 
 /// Used by so many deployments.
 fn used_by(number: usize) -> Observed {
-    Observed { users: (0..number).map(|it| format!("churn-{it:02}")).collect(), ..Observed::default() }
+    let names = (0..number).map(|it| format!("churn-{it:02}")).collect();
+    Observed { users: Users { names, ..Users::default() }, ..Observed::default() }
 }
 
 fn decided(entry: &ModelRegistryEntry, observed: &Observed) -> Plan<ModelRegistryEntryStatus> {
@@ -260,7 +261,7 @@ fn one_that_is_used_is_held_and_says_by_whom_up_to_ten() {
         (Some(Finalizer::Hold), vec!["churn-00", "churn-01"], false)
     );
     let mut many = used_by(11);
-    many.users.reverse();
+    many.users.names.reverse();
     let status = decided(&it, &many).status.unwrap();
     assert_eq!((status.used_by.len(), status.used_by_more), (10, true));
     assert!(status.used_by.is_sorted_by_key(|it| it.name.clone()), "{:?}", status.used_by);
@@ -307,18 +308,36 @@ fn one_that_cannot_be_held_says_so_and_all_else_and_is_tried_again() {
     assert_eq!((unused.finalizer, unused.requeue), (Some(Finalizer::Release), None));
 }
 
+/// So many use it, and there is a deployment that cannot be read.
+fn unreadable(name: &str, users: usize) -> Observed {
+    let mut observed = used_by(users);
+    observed.users.unreadable = Some(name.into());
+    observed
+}
+
+#[test]
+fn nothing_is_let_go_of_while_nobody_can_be_asked_what_uses_it() {
+    let it = deleted(entry("s3://models/churn/1/"));
+    let mut observed = used_by(0);
+    observed.users.unknown = Some("the API server does not answer".into());
+    let plan = decided(&it, &observed);
+    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)));
+    let status = plan.status.unwrap();
+    let message = &condition::find(&status.conditions, "Stalled").unwrap().message;
+    assert!(message.contains("could not be asked: the API server does not answer; it stays"), "{message}");
+}
+
 #[test]
 fn nothing_is_let_go_of_while_a_deployment_of_the_namespace_cannot_be_read() {
-    let unreadable = || Observed { unreadable_user: Some("churn".into()), ..used_by(0) };
     let it = entry("s3://models/churn/1/");
-    assert_eq!(decided(&it, &unreadable()).finalizer, None, "nor is anything held that may not be used");
+    assert_eq!(decided(&it, &unreadable("churn", 0)).finalizer, None, "nor is anything held that may not be used");
     let it = deleted(it);
-    let plan = decided(&it, &unreadable());
+    let plan = decided(&it, &unreadable("churn", 0));
     assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)));
     let status = plan.status.unwrap();
     let message = &condition::find(&status.conditions, "Stalled").unwrap().message;
     assert!(message.contains("ModelDeployment churn of its namespace cannot be read"), "{message}");
-    let both = Observed { unreadable_user: Some("other".into()), ..used_by(1) };
+    let both = unreadable("other", 1);
     let status = decided(&it, &both).status.unwrap();
     assert!(condition::find(&status.conditions, "Stalled").unwrap().message.contains("churn-00 runs revisions"));
 }

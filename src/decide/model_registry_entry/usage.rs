@@ -8,7 +8,7 @@
 //! let go of until it can.
 //!
 //! The hold follows the first use by a moment: whoever deletes an entry in just that moment is not held up, and the revision runs
-//! on without it.
+//! on without it. And it is let go of only when the API server itself says that nothing uses it: caches can be behind.
 
 use std::time::Duration;
 
@@ -52,24 +52,39 @@ fn is_deleted(resource: &ModelRegistryEntry) -> bool {
     resource.metadata.deletion_timestamp.is_some()
 }
 
-/// Whether nothing runs revisions of it, for all that can be read.
-pub(super) fn is_free(observed: &Observed) -> bool {
-    observed.users.is_empty() && observed.unreadable_user.is_none()
+/// Who runs revisions of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Users {
+    /// Names of deployments that do, [`MOST`] and perhaps one more: those that status names, and others.
+    pub names: Vec<String>,
+    /// A deployment of its namespace that the operator cannot read, if there is one: it may.
+    pub unreadable: Option<String>,
+    /// Why that could not be asked, if it had to be: somebody deletes the entry, and the caches know of none.
+    pub unknown: Option<String>,
+}
+
+impl Users {
+    /// Whether it is known that there are none.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.names.is_empty() && self.unreadable.is_none() && self.unknown.is_none()
+    }
 }
 
 /// What to do with the finalizer. Nobody can hold what is on its way out. What was refused is said before it is tried again: a plan is
 /// carried out to its first refusal.
 pub(super) fn finalizer(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Finalizer> {
-    if is_free(observed) {
+    if observed.users.are_none() {
         return Some(Finalizer::Release);
     }
-    let holds = !observed.users.is_empty() && !is_deleted(resource) && refusal(resource, observed).is_none();
+    let holds = !observed.users.names.is_empty() && !is_deleted(resource) && refusal(resource, observed).is_none();
     holds.then_some(Finalizer::Hold)
 }
 
 /// When to look again: nobody tells when a write would be accepted, nor when somebody deletes what cannot be read.
 pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Duration> {
-    let waits = is_deleted(resource) && observed.unreadable_user.is_some();
+    let users = &observed.users;
+    let waits = is_deleted(resource) && (users.unreadable.is_some() || users.unknown.is_some());
     (waits || refusal(resource, observed).is_some()).then_some(RETRY)
 }
 
@@ -77,7 +92,7 @@ pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> 
 fn refusal<'a>(resource: &ModelRegistryEntry, observed: &'a Observed) -> Option<&'a Refusal> {
     let is_held = resource.finalizers().iter().any(|it| it == labels::IN_USE);
     let of_it = |it: &&Refusal| it.kind == "ModelRegistryEntry" && it.name == resource.name_any();
-    observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.is_empty() && !is_held)
+    observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.names.is_empty() && !is_held)
 }
 
 /// The same, as people are told.
@@ -90,12 +105,15 @@ pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Opt
 
 /// What people are told of one that is deleted in use.
 pub(super) fn what_blocks(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Missing> {
-    let names = &observed.users;
-    let message = match observed.unreadable_user.as_ref().filter(|_| names.is_empty()) {
-        Some(unreadable) => format!(
+    let Users { names, unreadable, unknown } = &observed.users;
+    let message = match (names.as_slice(), unreadable, unknown) {
+        ([], None, Some(why)) => format!(
+            "somebody deletes it, and whether a ModelDeployment of its namespace runs revisions of it could not be asked: {why}; it stays until that is known"
+        ),
+        ([], Some(unreadable), _) => format!(
             "somebody deletes it, and ModelDeployment {unreadable} of its namespace cannot be read, and may run revisions of it: it stays until that one is corrected (its Events say what is wrong) or deleted"
         ),
-        None => {
+        _ => {
             let more = if names.len() > MOST { " and others" } else { "" };
             let named = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
             format!(

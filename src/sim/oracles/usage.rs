@@ -19,7 +19,27 @@ fn used_by(status: &Value) -> Vec<&str> {
     named.into_iter().chain(alive).filter_map(|it| it["name"].as_str()).collect()
 }
 
+fn is_held(entry: &Value) -> bool {
+    entry["metadata"]["finalizers"].as_array().is_some_and(|it| it.contains(&labels::IN_USE.into()))
+}
+
 impl Oracles {
+    /// The operator has written an entry that somebody deletes.
+    pub(super) fn lets_go(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
+        let is_deleted = !before["metadata"]["deletionTimestamp"].is_null();
+        if !is_deleted || !is_held(before) || is_held(after) {
+            return;
+        }
+        let (name, namespace) = (&before["metadata"]["name"], &before["metadata"]["namespace"]);
+        let is_user = |it: &Value| {
+            let used = used_by(&it["status"]);
+            it["metadata"]["namespace"] == *namespace && used.iter().any(|it| name == it)
+        };
+        if let Some((user, _)) = cluster.all(MODELS).iter().find(|(_, it)| is_user(it)) {
+            self.broken(format!("{name} is let go of, and {user} uses it"));
+        }
+    }
+
     /// Once nothing is left to do.
     pub(super) fn held_while_used(&mut self, cluster: &Cluster) {
         let uses = cluster.all(MODELS).into_iter().flat_map(|(_, it)| {
@@ -39,7 +59,7 @@ impl Oracles {
             if said != users {
                 self.broken(format!("{path} says it is used by {said:?}, and is by {users:?}"));
             }
-            let held = entry["metadata"]["finalizers"].as_array().is_some_and(|it| it.contains(&labels::IN_USE.into()));
+            let held = is_held(&entry);
             if held == users.is_empty() {
                 self.broken(format!("{path} is held: {held}, used by {users:?}"));
             }

@@ -81,7 +81,7 @@ impl World {
 
     /// Somebody deletes the entry, which a deployment uses.
     fn deleted(&mut self) {
-        self.observed.users = vec!["churn".into()];
+        self.observed.users.names = vec!["churn".into()];
         self.entry.metadata.deletion_timestamp = serde_json::from_value(json!(self.now.to_rfc3339())).unwrap();
     }
 
