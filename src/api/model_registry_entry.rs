@@ -288,7 +288,7 @@ pub struct ModelRegistryEntryStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Epoch of the leader that wrote this.
+    /// Epoch of the leader that wrote this. A new leader writes it before it changes the first child.
     #[serde(default)]
     pub lease_epoch: i64,
 }

@@ -16,4 +16,4 @@ mod plan;
 
 pub use measurement::Measurement;
 pub use missing::Missing;
-pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition, Refusal, takes_over};
+pub use plan::{Child, ChildKind, Event, EventType, Finalizer, Op, Plan, Precondition, Refusal, confirms_first};

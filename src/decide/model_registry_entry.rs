@@ -19,7 +19,7 @@ use kube::ResourceExt;
 use super::approval::guard::{self, Guard};
 use super::approval::{self, Word};
 use super::governance::{self, time};
-use super::{Missing, Plan, Refusal, takes_over};
+use super::{Missing, Plan, Refusal, confirms_first};
 use crate::api::artifact::ArtifactUri;
 use crate::api::condition;
 use crate::api::model_registry_entry::{
@@ -32,6 +32,8 @@ use crate::api::{Approval, Condition, ModelRegistryEntry};
 pub struct Observed {
     /// Epoch of this leader.
     pub lease_epoch: i64,
+    /// No write of this leader has shown yet that the status is the newest.
+    pub unconfirmed: bool,
     /// Approvals that are about an entry of this name.
     pub approvals: Vec<Arc<Approval>>,
     /// Whether they count.
@@ -105,7 +107,7 @@ pub fn decide(
     let unguarded =
         condition::find(&status.conditions, "ApprovalGuardReady").is_some_and(|it| it.status != true.into());
     let ages = time::next_change(&resource.spec, now).and_then(|at| (at - now).to_std().ok());
-    let changed = old != Some(&status) || takes_over(status.lease_epoch, observed.lease_epoch, &verified.ops);
+    let changed = old != Some(&status) || confirms_first(observed.unconfirmed, &verified.ops);
     if changed {
         status.lease_epoch = observed.lease_epoch;
     }

@@ -24,7 +24,7 @@ pub struct Plan<Status> {
     /// For the trail, before anything else. An advancing decision waits until
     /// its intent is stored.
     pub entries: Vec<Entry>,
-    /// The new status, whole; `None` when it would equal the present one.
+    /// The new status, whole; `None` when it would equal the present one, and nothing has to be confirmed ([`confirms_first`]).
     pub status: Option<Status>,
     /// Writes to children, in order.
     pub ops: Vec<Op>,
@@ -54,12 +54,12 @@ impl<Status> Default for Plan<Status> {
     }
 }
 
-/// Whether the leader of epoch `now` takes a resource over by these ops, whose status a leader of epoch `before` has written last. Then it
-/// writes the status first, though it says nothing new: the list that a process starts from can be older than what the process before it
-/// has decided, and ops that follow from it would undo that. The status write is refused in that case, and the ops with it.
+/// Whether the status is written before these ops although it says nothing new. The list that a process starts from can be older than what
+/// the process before it has decided, and ops that follow from it would undo that. The status write is refused in that case, and the ops with
+/// it; `unconfirmed` until one was accepted.
 #[must_use]
-pub fn takes_over(before: i64, now: i64, ops: &[Op]) -> bool {
-    before != now && !ops.is_empty()
+pub fn confirms_first(unconfirmed: bool, ops: &[Op]) -> bool {
+    unconfirmed && !ops.is_empty()
 }
 
 /// What to do with the kind's finalizer on the resource itself.

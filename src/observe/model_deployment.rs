@@ -129,6 +129,8 @@ impl Unknown {
             tracing::warn!(namespace, name, %error, "the audit log does not say {what}");
             now
         });
+        // Not of a time that a clock which was set back since has not reached.
+        *since = now.min(*since);
         Some(*since)
     }
 }
@@ -178,6 +180,7 @@ impl Machine for ModelDeployments {
             asked,
             memory: Memory {
                 lease_epoch: memory.lease_epoch,
+                unconfirmed: memory.is_unconfirmed(),
                 lost: memory.lost.clone(),
                 trail_unavailable_since,
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),

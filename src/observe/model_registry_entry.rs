@@ -172,6 +172,7 @@ impl Machine for ModelRegistryEntries {
     async fn observe(&self, resource: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
         let mut observed = Observed {
             lease_epoch: memory.lease_epoch,
+            unconfirmed: memory.is_unconfirmed(),
             approval_roles: self.roles.clone(),
             require_governance: self.require_governance,
             ..Observed::default()

@@ -42,7 +42,8 @@ pub trait Machine: Send + Sync + 'static {
         memory: &PassMemory,
     ) -> impl Future<Output = Result<Self::Observed, ObserveError>> + Send;
 
-    /// Pure and total: what to do. A status equal to the present one (the epoch aside) is `None`.
+    /// Pure and total: what to do. A status equal to the present one (the epoch aside) is `None`, unless it has to be
+    /// confirmed: see [`crate::decide::confirms_first`].
     fn decide(resource: &Self::Resource, observed: &Self::Observed, now: DateTime<Utc>) -> Plan<Self::Status>;
 
     /// Whether the resource's status tells what became of this intent: it took effect, or its

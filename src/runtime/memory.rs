@@ -25,10 +25,21 @@ pub struct PassMemory {
     pub trail_outage: Option<TrailOutage>,
     /// The epoch of this leader.
     pub lease_epoch: i64,
+    /// The epoch in which a write of the resource itself was accepted last, which shows that what was decided from was the newest;
+    /// `None` if that is in doubt since.
+    pub confirmed: Option<i64>,
     /// Whether the last pass wrote all that it meant to.
     pub got_through: bool,
     /// The last write the API server refused (403, 422); gone once a pass gets through.
     pub refusal: Option<Refusal>,
+}
+
+impl PassMemory {
+    /// Whether no write has shown yet that what this leader sees of the resource is the newest.
+    #[must_use]
+    pub fn is_unconfirmed(&self) -> bool {
+        self.confirmed != Some(self.lease_epoch)
+    }
 }
 
 /// A trail that does not answer.
@@ -91,6 +102,16 @@ impl Memories {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_leader_confirmed_is_in_doubt() {
+        let mut memory = PassMemory { lease_epoch: 7, ..PassMemory::default() };
+        assert!(memory.is_unconfirmed(), "a process that has just begun");
+        memory.confirmed = Some(7);
+        assert!(!memory.is_unconfirmed());
+        memory.lease_epoch = 9;
+        assert!(memory.is_unconfirmed(), "somebody led in between");
+    }
 
     #[test]
     fn a_new_object_under_an_old_name_starts_afresh() {

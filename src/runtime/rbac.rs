@@ -82,7 +82,12 @@ pub const OPERATOR: Role = Role {
     name: "operator",
     purpose: "The operator, in every namespace it watches.",
     rules: &[
-        rule(WERKBANK, "modeldeployments", &["list", "watch"], "What users declare."),
+        rule(
+            WERKBANK,
+            "modeldeployments",
+            &["list", "watch"],
+            "What users declare. `list` is also asked before an entry is let go of: a watch can be behind.",
+        ),
         rule(
             WERKBANK,
             "modeldeployments/status",

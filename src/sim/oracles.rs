@@ -111,8 +111,8 @@ impl Oracles {
         }
         self.writes_no_name(path_, after);
         self.writes_in_turn(path_, epoch, before, after);
-        if is_garbage(cluster, after) {
-            // Written for what has been deleted meanwhile: it is collected, too.
+        if before.is_null() && is_garbage(cluster, after) {
+            // Made for what has been deleted meanwhile: it is collected, too.
             return;
         }
         self.has_taken_over(cluster, path_, epoch, before, after);
@@ -207,6 +207,10 @@ impl Oracles {
     /// Weights add up; none rises above what is ready, or for what was taken back.
     fn route(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
         let deployment = cluster.get(&path(MODELS, NAME));
+        if deployment.is_null() && self.is_late {
+            // What it leaves is collected, and so is this.
+            return;
+        }
         let status = status_of(&deployment);
         self.copies(&status, before, after);
         let before: BTreeMap<String, i64> = weights(before).into_iter().collect();

@@ -87,7 +87,7 @@ pub struct ModelDeploymentStatus {
     /// The person's request that was looked at last, and what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_request: Option<HandledRequest>,
-    /// Epoch of the leader that wrote this.
+    /// Epoch of the leader that wrote this. A new leader writes it before it changes the first child.
     #[serde(default)]
     pub lease_epoch: i64,
 }

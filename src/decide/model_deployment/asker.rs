@@ -1,10 +1,10 @@
 //! Who asked for a decision, for the record.
 //!
-//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). What waits for the record anyhow
-//! (to resume, to promote, to retry) waits up to a minute for that. An abort or a pause does not: until then it is somebody's whom nobody can
-//! name, `unknown` in status. It is recorded when the log answers, and a promotion when its pods are there. By then the request is
-//! still there to be asked about, and gets its actor, for which what could not
-//! be recorded waits up to a minute once the log takes entries again. It stays unknown if another request has taken the place of that one
+//! A request says by whom it is, and the record makes an actor of that name (see [`crate::audit::people`]). To resume, to promote and to retry
+//! wait up to a minute for that while the log takes entries; a step that ends meanwhile ends by itself, and what was asked for it is refused.
+//! Nothing else waits: until then it is somebody's whom nobody can name, `unknown` in status. An abort or a pause is recorded when the log
+//! answers, and a promotion when its pods are there. By then the request is still there to be asked about, and gets its actor, for which
+//! what could not be recorded waits up to a minute once the log takes entries again. It stays unknown if another request has taken the place of that one
 //! meanwhile. An actor who is known stays with what was asked for, whatever others ask for before it is recorded.
 
 use std::time::Duration;

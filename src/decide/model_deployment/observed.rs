@@ -98,6 +98,8 @@ pub struct Children {
 pub struct Memory {
     /// Epoch of this leader.
     pub lease_epoch: i64,
+    /// No write of this leader has shown yet that the status is the newest.
+    pub unconfirmed: bool,
     /// Intents that are on the trail although no status showed them when they were last looked for.
     pub lost: Vec<Entry>,
     /// Since when the trail has not answered.

@@ -24,7 +24,7 @@ use crate::api::model_deployment::{
 use crate::api::revision::RevisionRecord;
 use crate::audit::{Consent, Entry, EntryKind};
 use crate::build::record::Recorded;
-use crate::decide::{Event, EventType, Missing, Op, Plan, takes_over};
+use crate::decide::{Event, EventType, Missing, Op, Plan, confirms_first};
 
 /// How long to wait before asking again whether the trail takes entries.
 pub(super) const TRAIL_RETRY: Duration = Duration::from_secs(10);
@@ -469,10 +469,9 @@ impl<'a> Pass<'a> {
         }
         let old = self.resource.status.as_ref();
         self.status.lease_epoch = old.map_or(0, |it| it.lease_epoch);
-        let lease_epoch = self.observed.memory.lease_epoch;
-        let changed = old != Some(&self.status) || takes_over(self.status.lease_epoch, lease_epoch, &ops);
+        let changed = old != Some(&self.status) || confirms_first(self.observed.memory.unconfirmed, &ops);
         if changed {
-            self.status.lease_epoch = lease_epoch;
+            self.status.lease_epoch = self.observed.memory.lease_epoch;
         }
         let urgent = self.must_not_wait || self.is_on_the_way_back();
         Plan {

@@ -319,12 +319,16 @@ fn unreadable(name: &str, users: usize) -> Observed {
 fn nothing_is_let_go_of_while_nobody_can_be_asked_what_uses_it() {
     let it = deleted(entry("s3://models/churn/1/"));
     let mut observed = used_by(0);
-    observed.users.unknown = Some("the API server does not answer".into());
+    observed.users.answered = Some(false);
     let plan = decided(&it, &observed);
     assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)));
     let status = plan.status.unwrap();
     let message = &condition::find(&status.conditions, "Stalled").unwrap().message;
-    assert!(message.contains("could not be asked: the API server does not answer; it stays"), "{message}");
+    let mut behind = used_by(1);
+    behind.users.answered = Some(true);
+    let plan = decided(&it, &behind);
+    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)), "no watch may tell");
+    assert!(message.contains("the API server does not say"), "{message}");
 }
 
 #[test]

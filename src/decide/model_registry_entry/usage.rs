@@ -7,8 +7,9 @@
 //! A deployment that only names it in its spec does not use it. One that the operator cannot read may: nothing of its namespace is
 //! let go of until it can.
 //!
-//! The hold follows the first use by a moment: whoever deletes an entry in just that moment is not held up, and the revision runs
-//! on without it. And it is let go of only when the API server itself says that nothing uses it: caches can be behind.
+//! It is let go of only when the API server itself says that nothing uses it: caches can be behind. The hold follows the first use by a
+//! moment, and the first use what was seen of the entry: whoever deletes an entry in just that moment is not held up, and the revision
+//! runs on without it.
 
 use std::time::Duration;
 
@@ -55,19 +56,19 @@ fn is_deleted(resource: &ModelRegistryEntry) -> bool {
 /// Who runs revisions of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Users {
-    /// Names of deployments that do, [`MOST`] and perhaps one more: those that status names, and others.
+    /// Names of deployments that do, at least one more than [`MOST`] if there are so many: those that status names, and others.
     pub names: Vec<String>,
     /// A deployment of its namespace that the operator cannot read, if there is one: it may.
     pub unreadable: Option<String>,
-    /// Why that could not be asked, if it had to be: somebody deletes the entry, and the caches know of none.
-    pub unknown: Option<String>,
+    /// Whether the API server has said what names there are, if it had to be asked: the caches know of none.
+    pub answered: Option<bool>,
 }
 
 impl Users {
     /// Whether it is known that there are none.
     #[must_use]
     pub fn are_none(&self) -> bool {
-        self.names.is_empty() && self.unreadable.is_none() && self.unknown.is_none()
+        self.names.is_empty() && self.unreadable.is_none() && self.answered != Some(false)
     }
 }
 
@@ -84,7 +85,8 @@ pub(super) fn finalizer(resource: &ModelRegistryEntry, observed: &Observed) -> O
 /// When to look again: nobody tells when a write would be accepted, nor when somebody deletes what cannot be read.
 pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Duration> {
     let users = &observed.users;
-    let waits = is_deleted(resource) && (users.unreadable.is_some() || users.unknown.is_some());
+    let is_asked_again = users.answered.is_some() && !users.are_none();
+    let waits = is_deleted(resource) && users.unreadable.is_some() || is_asked_again;
     (waits || refusal(resource, observed).is_some()).then_some(RETRY)
 }
 
@@ -105,11 +107,11 @@ pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Opt
 
 /// What people are told of one that is deleted in use.
 pub(super) fn what_blocks(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Missing> {
-    let Users { names, unreadable, unknown } = &observed.users;
-    let message = match (names.as_slice(), unreadable, unknown) {
-        ([], None, Some(why)) => format!(
-            "somebody deletes it, and whether a ModelDeployment of its namespace runs revisions of it could not be asked: {why}; it stays until that is known"
-        ),
+    let Users { names, unreadable, answered } = &observed.users;
+    let message = match (names.as_slice(), unreadable, answered) {
+        ([], None, Some(false)) => {
+            "somebody deletes it, and the API server does not say whether a ModelDeployment of its namespace runs revisions of it: it stays until that is known; the operator's log has the API server's words".to_owned()
+        }
         ([], Some(unreadable), _) => format!(
             "somebody deletes it, and ModelDeployment {unreadable} of its namespace cannot be read, and may run revisions of it: it stays until that one is corrected (its Events say what is wrong) or deleted"
         ),

@@ -1,11 +1,11 @@
 //! Which deployments run revisions of an entry.
 //!
-//! The caches say so, and that is enough to hold an entry, and to show it. To let go of one that somebody deletes it is not: a process begins
+//! The caches say so, and that is enough to hold an entry, and to show it. To let go of one it is not: a process begins
 //! with lists of which one can be older than another, so that a deployment is not seen to use what it uses. What cannot be undone is
 //! asked once more then, of the API server's newest state.
 
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
 use super::{ANSWER, ModelRegistryEntries};
 use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
@@ -20,14 +20,16 @@ impl ModelRegistryEntries {
     pub(super) async fn users(&self, entry: &ModelRegistryEntry) -> Users {
         let seen = self.users_seen(entry);
         let is_held = entry.finalizers().iter().any(|it| it == labels::IN_USE);
-        if entry.metadata.deletion_timestamp.is_none() || !is_held || !seen.are_none() {
+        if !is_held || !seen.are_none() {
             return seen;
         }
-        let asked = tokio::time::timeout(ANSWER, self.users_now(entry)).await;
-        match asked.map_err(|_| "the API server does not answer".to_owned()) {
-            Ok(Ok(names)) => Users { names, ..seen },
-            Ok(Err(error)) => Users { unknown: Some(error.to_string()), ..seen },
-            Err(silent) => Users { unknown: Some(silent), ..seen },
+        match users_now(&self.client, entry).await {
+            Ok(names) => Users { names, answered: Some(true), ..seen },
+            Err(error) => {
+                let (namespace, name) = (entry.namespace(), entry.name_any());
+                tracing::warn!(namespace, name, %error, "what uses an entry cannot be asked");
+                Users { answered: Some(false), ..seen }
+            }
         }
     }
 
@@ -38,20 +40,22 @@ impl ModelRegistryEntries {
         // One that becomes readable, or is so no more, meanwhile: it is seen as the one or as the other, if this is asked on both sides.
         let unreadable = self.deployments.unreadable(&namespace);
         let names = self.deployments.some_names(&namespace, &user_key(&name), &known, MOST);
-        Users { names, unreadable: unreadable.or_else(|| self.deployments.unreadable(&namespace)), unknown: None }
+        Users { names, unreadable: unreadable.or_else(|| self.deployments.unreadable(&namespace)), answered: None }
     }
+}
 
-    async fn users_now(&self, entry: &ModelRegistryEntry) -> kube::Result<Vec<String>> {
-        let api: Api<ModelDeployment> = Api::namespaced(self.client.clone(), &entry.namespace().unwrap_or_default());
-        let mut users = Vec::new();
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let found = api.list(&page).await?;
-            users.extend(found.items.iter().filter(|it| uses(it, entry)).map(ResourceExt::name_any));
-            match found.metadata.continue_.filter(|it| !it.is_empty()) {
-                Some(next) if users.len() < MOST => page = page.continue_token(&next),
-                _ => return Ok(users),
-            }
+/// The same by the API server's newest state. One that cannot be read is an error: the caches will know it, too.
+async fn users_now(client: &Client, entry: &ModelRegistryEntry) -> Result<Vec<String>, String> {
+    let api: Api<ModelDeployment> = Api::namespaced(client.clone(), &entry.namespace().unwrap_or_default());
+    let mut users = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let found = tokio::time::timeout(ANSWER, api.list(&page)).await;
+        let found = found.map_err(|_| "the API server does not answer".to_owned())?.map_err(|it| it.to_string())?;
+        users.extend(found.items.iter().filter(|it| uses(it, entry)).map(ResourceExt::name_any));
+        match found.metadata.continue_.filter(|it| !it.is_empty()) {
+            Some(next) if users.len() < MOST => page = page.continue_token(&next),
+            _ => return Ok(users),
         }
     }
 }
@@ -74,4 +78,62 @@ const USES: &str = "uses/";
 /// The watch of deployments wakes an entry when one begins to use it, and when one does no more.
 pub fn woken_by_users(watch: Watch<ModelDeployment>, queue: &Queue<ModelRegistryEntry>) -> Watch<ModelDeployment> {
     watch.wakes_by_key(queue, |key| key.strip_prefix(USES))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Method;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::runtime::Metrics;
+    use crate::sim::Cluster;
+
+    const DEPLOYMENTS: &str = "/apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments";
+
+    /// So many deployments, of which the last runs a revision of this entry.
+    fn cluster(deployments: usize, entry: &str) -> Cluster {
+        let cluster = Cluster::default();
+        for number in 0..deployments {
+            let mut deployment: Value =
+                serde_yaml::from_str(include_str!("../../../examples/modeldeployment/minimal.yaml")).unwrap();
+            deployment["metadata"]["name"] = format!("churn-{number:04}").into();
+            cluster.ask(Method::POST, DEPLOYMENTS, deployment);
+        }
+        let stable = json!({"stable": {"name": entry, "uid": "1", "revision": "a"}});
+        let last = format!("{DEPLOYMENTS}/churn-{:04}/status", deployments - 1);
+        let (code, answer) = cluster.ask(Method::PATCH, &last, json!({"status": stable}));
+        assert_eq!(code, 200, "{answer}");
+        cluster
+    }
+
+    fn entry() -> ModelRegistryEntry {
+        let artifact = json!({"uri": "s3://models/churn/6/", "sha256": "0".repeat(64)});
+        let spec = json!({"model": {"name": "churn", "version": "6", "kind": "Predictor"}, "artifact": artifact});
+        let mut entry = ModelRegistryEntry::new("churn-6", serde_json::from_value(spec).unwrap());
+        entry.metadata.namespace = Some("crm".into());
+        entry
+    }
+
+    #[tokio::test]
+    async fn whoever_uses_an_entry_is_found_on_any_page() {
+        for deployments in [1, 100, 101, 250] {
+            let client = cluster(deployments, "churn-6").client(Arc::new(Metrics::default()));
+            let expected = format!("churn-{:04}", deployments - 1);
+            assert_eq!(users_now(&client, &entry()).await, Ok(vec![expected]));
+            let client = cluster(deployments, "churn-7").client(Arc::new(Metrics::default()));
+            assert_eq!(users_now(&client, &entry()).await, Ok(vec![]));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_taken_for_nobody() {
+        let cluster = cluster(3, "churn-7");
+        assert_eq!(users_now(&cluster.client(Arc::new(Metrics::default())), &entry()).await, Ok(vec![]));
+        cluster.ask(Method::PATCH, &format!("{DEPLOYMENTS}/churn-0001"), json!({"spec": {"replicas": "many"}}));
+        let client = cluster.client(Arc::new(Metrics::default()));
+        assert!(users_now(&client, &entry()).await.is_err());
+    }
 }

@@ -76,6 +76,7 @@ impl<M: Machine> Loop<M> {
         let see = |kind: &str, name: &str| self.sights.see(kind, &key.0, name);
         let sight = memory.expectations.sight(Instant::now(), see);
         if sight == Sight::Overdue {
+            memory.pass.confirmed = None;
             self.metrics.overdue.get_or_create(&Kind { kind: M::KIND.to_owned() }).inc();
             tracing::warn!(
                 kind = M::KIND,
@@ -127,6 +128,9 @@ impl<M: Machine> Loop<M> {
         for written in &report.written {
             memory.expectations.written(written, now);
             memory.pass.already_exists.remove(&(written.kind.clone(), written.name.clone()));
+            if written.kind == M::KIND {
+                memory.pass.confirmed = Some(memory.pass.lease_epoch);
+            }
         }
         if report.recorded {
             memory.pass.trail_outage = None;
@@ -154,6 +158,7 @@ impl<M: Machine> Loop<M> {
                 let stale = resource.meta().resource_version.clone().unwrap_or_default();
                 let stale = Seen { uid, resource_version: stale };
                 memory.expectations.changed(M::KIND, &key.1, Some(stale), now);
+                memory.pass.confirmed = None;
                 self.conflict(memory, "StatusConflict")
             }
             End::Conflict { kind, name, stale } => {

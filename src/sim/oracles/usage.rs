@@ -24,10 +24,9 @@ fn is_held(entry: &Value) -> bool {
 }
 
 impl Oracles {
-    /// The operator has written an entry that somebody deletes.
+    /// The operator has written an entry.
     pub(super) fn lets_go(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
-        let is_deleted = !before["metadata"]["deletionTimestamp"].is_null();
-        if !is_deleted || !is_held(before) || is_held(after) {
+        if !is_held(before) || is_held(after) {
             return;
         }
         let (name, namespace) = (&before["metadata"]["name"], &before["metadata"]["namespace"]);

@@ -123,8 +123,8 @@ fn a_restart_neither_skips_nor_repeats_a_wait() {
 fn a_new_leader_writes_the_status_before_it_repairs_a_child_and_nothing_else() {
     let mut world = World::mid_canary();
     world.come_to_rest();
-    let next = crate::decide::model_deployment::observed::Memory { lease_epoch: 8, ..Default::default() };
-    world.memory = next;
+    world.memory =
+        crate::decide::model_deployment::observed::Memory { lease_epoch: 8, unconfirmed: true, ..Default::default() };
     assert!(is_nothing(&world.pass()), "what is as it should be is nobody's to take over");
     let candidate = world.attempt().revision;
     world.edit_deployment(&candidate, |spec| spec.replicas = Some(0));

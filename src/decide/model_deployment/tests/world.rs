@@ -266,6 +266,7 @@ impl World {
             self.trail.takes_effect(&before, plan, &status, self.now);
             // As the API server would keep it.
             self.resource.status = Some(from(serde_json::to_value(status).unwrap()));
+            self.memory.unconfirmed = false;
         }
         plan.ops.iter().take(left).for_each(|op| self.write(op));
     }
@@ -284,6 +285,7 @@ impl World {
     /// Another process goes on: it knows what is stored, and nothing else.
     pub(super) fn restart(&mut self) {
         self.memory.lost.clear();
+        self.memory.unconfirmed = true;
     }
 
     fn write(&mut self, op: &Op) {
