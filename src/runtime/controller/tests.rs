@@ -99,6 +99,29 @@ async fn a_watch_that_lost_an_event_does_not_stop_a_rollout_for_ever() {
     assert!(bed.text().contains(r#"werkbank_own_writes_unseen_total{kind="Probe"} 1"#), "{}", bed.text());
 }
 
+/// By a write of its own, until the caches do not show that: what they do show may be older still.
+#[tokio::test(start_paused = true)]
+async fn a_pass_learns_whether_anything_has_shown_that_it_sees_the_newest_status() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let bed = led(&["a"], 1, move |_, memory| {
+        told.lock().unwrap().push(memory.is_unconfirmed());
+        let status = Some(json!({"step": 1}));
+        Box::pin(async move { Ok(Plan { status, requeue: Some(seconds(1)), ..Plan::default() }) })
+    })
+    .await;
+    let heard = || std::mem::take(&mut *heard.lock().unwrap());
+    bed.cluster.lag();
+    sleep(seconds(4)).await;
+    assert_eq!(heard(), [true], "a process that has just begun");
+    sleep(seconds(2)).await;
+    assert_eq!(heard(), [true], "it does not see what it wrote");
+    bed.cluster.catch_up();
+    sleep(seconds(5)).await;
+    let heard = heard();
+    assert!(heard[0] && heard[1..].iter().all(|it| !it), "its write is refused, the next one is not: {heard:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_lease_decides_nothing_and_a_new_leader_looks_at_everything() {
     let bed = waiting(&["a", "b", "c"], 2, |_, _| Box::pin(async { Ok(Plan::default()) })).await;
