@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::act::{Left, Written};
 
 /// After this long a pass goes ahead anyway, and a metric says so. Nothing wrong can come of
-/// it: every write still carries the version it was decided on.
+/// it: every write carries the version it was decided on, and a child is written after the status ([`crate::decide::confirms_first`]).
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the caches know of an object.
