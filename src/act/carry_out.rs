@@ -27,6 +27,8 @@ pub struct Actor {
 pub struct Report {
     /// Every accepted write, in order.
     pub written: Vec<Written>,
+    /// Whether the status was one of them: so what was decided from was the newest.
+    pub confirmed: bool,
     /// Whether entries were offered to the trail, and it took them all.
     pub recorded: bool,
     /// Intents on the trail of which this pass does not know that they took effect: its own, if
@@ -166,12 +168,13 @@ impl Actor {
         K: Resource<DynamicType = ()> + Sync,
         S: Serialize + Send + Sync,
     {
-        let (written, unsettled) = (Vec::new(), Vec::new());
+        let (written, unsettled, confirmed) = (Vec::new(), Vec::new(), false);
         let target = Target::of(resource);
-        let mut pass = Pass { actor: self, target, written, recorded: false, unsettled, held_back };
+        let mut pass = Pass { actor: self, target, written, confirmed, recorded: false, unsettled, held_back };
         let held = resource.meta().finalizers.as_deref().unwrap_or_default();
         let end = pass.run(plan, stamp, finalizer.map(|name| (name, held))).await.err().unwrap_or(End::Done);
-        Report { written: pass.written, recorded: pass.recorded, unsettled: pass.unsettled, end }
+        let Pass { written, confirmed, recorded, unsettled, .. } = pass;
+        Report { written, confirmed, recorded, unsettled, end }
     }
 
     /// Closes an intent that can never take effect: the resource it is about is gone.
@@ -192,6 +195,7 @@ struct Pass<'a> {
     actor: &'a Actor,
     target: Target,
     written: Vec<Written>,
+    confirmed: bool,
     recorded: bool,
     unsettled: Vec<Entry>,
     held_back: Option<&'a Op>,
@@ -277,7 +281,9 @@ impl Pass<'_> {
     async fn status<S: Serialize>(&mut self, mut status: S, stamp: fn(&mut S, i64)) -> Result<(), End> {
         stamp(&mut status, self.epoch()?);
         let answer = self.target.replace_status(self.actor, &status).await;
-        self.own(answer)
+        self.own(answer)?;
+        self.confirmed = true;
+        Ok(())
     }
 
     async fn finalizer(&mut self, name: &str, held: &[String], hold: bool) -> Result<(), End> {

@@ -9,7 +9,7 @@ pub mod exit;
 pub mod usage;
 pub mod verification;
 
-pub use usage::Users;
+pub use usage::{Asked, Users};
 
 use std::sync::Arc;
 

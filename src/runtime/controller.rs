@@ -194,6 +194,7 @@ impl<M: Machine> Loop<M> {
         tracing::error!(kind = M::KIND, namespace = key.0, name = key.1, "{what}");
         let mut memory = self.memories.recall(&key, &uid);
         memory.failures = memory.failures.saturating_add(1);
+        memory.pass.confirmed = None;
         let wait = backoff::after_failure(&uid, memory.failures);
         self.memories.keep(&key, memory);
         self.metrics.failed(M::KIND, reason);

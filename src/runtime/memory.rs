@@ -25,7 +25,7 @@ pub struct PassMemory {
     pub trail_outage: Option<TrailOutage>,
     /// The epoch of this leader.
     pub lease_epoch: i64,
-    /// The epoch in which a write of the resource itself was accepted last, which shows that what was decided from was the newest;
+    /// The epoch in which a status write was accepted last, which shows that what was decided from was the newest;
     /// `None` if that is in doubt since.
     pub confirmed: Option<i64>,
     /// Whether the last pass wrote all that it meant to.

@@ -22,7 +22,7 @@ pub struct Request {
 pub enum Account {
     /// The rollouts themselves.
     Rollouts,
-    /// What the entries say of who uses them: thousands of rollouts can share two entries.
+    /// What the entries say of who uses them, and that nobody does is asked before one is let go of: thousands of rollouts can share two entries.
     Entries,
     /// Kubernetes Events, limited to 25 per second whatever happens.
     Events,
@@ -40,7 +40,9 @@ impl Request {
             ("watch", _) => Account::Watches,
             (_, "events") => Account::Events,
             (_, "leases") => Account::Lease,
-            (_, "modelregistryentries" | "modelregistryentries/status") => Account::Entries,
+            (_, "modelregistryentries" | "modelregistryentries/status") | ("list", "modeldeployments") => {
+                Account::Entries
+            }
             _ => Account::Rollouts,
         }
     }

@@ -315,19 +315,28 @@ fn unreadable(name: &str, users: usize) -> Observed {
     observed
 }
 
+/// So many use it, and that is what the API server has said, or not.
+fn asked(asked: Asked, users: usize) -> Observed {
+    let mut observed = used_by(users);
+    observed.users.asked = asked;
+    observed
+}
+
 #[test]
-fn nothing_is_let_go_of_while_nobody_can_be_asked_what_uses_it() {
-    let it = deleted(entry("s3://models/churn/1/"));
-    let mut observed = used_by(0);
-    observed.users.answered = Some(false);
-    let plan = decided(&it, &observed);
-    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)));
-    let status = plan.status.unwrap();
+fn nothing_is_let_go_of_while_the_api_server_does_not_say_that_nothing_uses_it() {
+    let lives = entry("s3://models/churn/1/");
+    let deleted = deleted(lives.clone());
+    for it in [&lives, &deleted] {
+        let silent = decided(it, &asked(Asked::Unanswered, 0));
+        assert_eq!((silent.finalizer, silent.requeue.map(|it| it.as_secs())), (None, Some(60)));
+        let answered = decided(it, &asked(Asked::Answered, 0));
+        assert_eq!((answered.finalizer, answered.requeue), (Some(Finalizer::Release), None));
+        let behind = decided(it, &asked(Asked::Answered, 1));
+        assert_ne!(behind.finalizer, Some(Finalizer::Release));
+        assert_eq!(behind.requeue.map(|it| it.as_secs()), Some(60), "no watch may tell");
+    }
+    let status = decided(&deleted, &asked(Asked::Unanswered, 0)).status.unwrap();
     let message = &condition::find(&status.conditions, "Stalled").unwrap().message;
-    let mut behind = used_by(1);
-    behind.users.answered = Some(true);
-    let plan = decided(&it, &behind);
-    assert_eq!((plan.finalizer, plan.requeue.map(|it| it.as_secs())), (None, Some(60)), "no watch may tell");
     assert!(message.contains("the API server does not say"), "{message}");
 }
 

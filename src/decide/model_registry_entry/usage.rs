@@ -53,22 +53,34 @@ fn is_deleted(resource: &ModelRegistryEntry) -> bool {
     resource.metadata.deletion_timestamp.is_some()
 }
 
+/// Whether the API server was asked who runs revisions of an entry: only before it is let go of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// What the caches know is enough.
+    #[default]
+    Not,
+    /// It has said what names there are.
+    Answered,
+    /// It has said nothing.
+    Unanswered,
+}
+
 /// Who runs revisions of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Users {
-    /// Names of deployments that do, at least one more than [`MOST`] if there are so many: those that status names, and others.
+    /// Names of deployments that do, at least one more than [`MOST`] if there are so many; by the caches, first those that status names.
     pub names: Vec<String>,
     /// A deployment of its namespace that the operator cannot read, if there is one: it may.
     pub unreadable: Option<String>,
-    /// Whether the API server has said what names there are, if it had to be asked: the caches know of none.
-    pub answered: Option<bool>,
+    /// What the API server has said.
+    pub asked: Asked,
 }
 
 impl Users {
     /// Whether it is known that there are none.
     #[must_use]
     pub fn are_none(&self) -> bool {
-        self.names.is_empty() && self.unreadable.is_none() && self.answered != Some(false)
+        self.names.is_empty() && self.unreadable.is_none() && self.asked != Asked::Unanswered
     }
 }
 
@@ -85,7 +97,7 @@ pub(super) fn finalizer(resource: &ModelRegistryEntry, observed: &Observed) -> O
 /// When to look again: nobody tells when a write would be accepted, nor when somebody deletes what cannot be read.
 pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Duration> {
     let users = &observed.users;
-    let is_asked_again = users.answered.is_some() && !users.are_none();
+    let is_asked_again = users.asked != Asked::Not && !users.are_none();
     let waits = is_deleted(resource) && users.unreadable.is_some() || is_asked_again;
     (waits || refusal(resource, observed).is_some()).then_some(RETRY)
 }
@@ -107,9 +119,9 @@ pub(super) fn refused(resource: &ModelRegistryEntry, observed: &Observed) -> Opt
 
 /// What people are told of one that is deleted in use.
 pub(super) fn what_blocks(resource: &ModelRegistryEntry, observed: &Observed) -> Option<Missing> {
-    let Users { names, unreadable, answered } = &observed.users;
-    let message = match (names.as_slice(), unreadable, answered) {
-        ([], None, Some(false)) => {
+    let Users { names, unreadable, asked } = &observed.users;
+    let message = match (names.as_slice(), unreadable, asked) {
+        ([], None, Asked::Unanswered) => {
             "somebody deletes it, and the API server does not say whether a ModelDeployment of its namespace runs revisions of it: it stays until that is known; the operator's log has the API server's words".to_owned()
         }
         ([], Some(unreadable), _) => format!(

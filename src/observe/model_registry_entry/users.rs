@@ -4,16 +4,20 @@
 //! with lists of which one can be older than another, so that a deployment is not seen to use what it uses. What cannot be undone is
 //! asked once more then, of the API server's newest state.
 
+use std::time::Duration;
+
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::{ANSWER, ModelRegistryEntries};
 use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
-use crate::decide::model_registry_entry::{Users, usage};
+use crate::decide::model_registry_entry::{Asked, Users, usage};
 use crate::runtime::{Queue, Watch};
 
 /// How many deployments are asked for at a time.
 const PAGE: u32 = 100;
+/// How long all pages may take, of which each may take [`ANSWER`].
+const ALL_ANSWERS: Duration = Duration::from_secs(30);
 
 impl ModelRegistryEntries {
     /// Who uses it, for all that can be read.
@@ -23,12 +27,13 @@ impl ModelRegistryEntries {
         if !is_held || !seen.are_none() {
             return seen;
         }
-        match users_now(&self.client, entry).await {
-            Ok(names) => Users { names, answered: Some(true), ..seen },
+        let answer = tokio::time::timeout(ALL_ANSWERS, users_now(&self.client, entry)).await;
+        match answer.unwrap_or_else(|_| Err("the API server is too slow".to_owned())) {
+            Ok(names) => Users { names, asked: Asked::Answered, ..seen },
             Err(error) => {
                 let (namespace, name) = (entry.namespace(), entry.name_any());
                 tracing::warn!(namespace, name, %error, "what uses an entry cannot be asked");
-                Users { answered: Some(false), ..seen }
+                Users { asked: Asked::Unanswered, ..seen }
             }
         }
     }
@@ -39,8 +44,9 @@ impl ModelRegistryEntries {
         let known: Vec<&str> = known.iter().map(|it| it.name.as_str()).collect();
         // One that becomes readable, or is so no more, meanwhile: it is seen as the one or as the other, if this is asked on both sides.
         let unreadable = self.deployments.unreadable(&namespace);
-        let names = self.deployments.some_names(&namespace, &user_key(&name), &known, MOST);
-        Users { names, unreadable: unreadable.or_else(|| self.deployments.unreadable(&namespace)), answered: None }
+        let names = self.deployments.some_names(&namespace, &user_key(&name), &known, ENOUGH);
+        let unreadable = unreadable.or_else(|| self.deployments.unreadable(&namespace));
+        Users { names, unreadable, asked: Asked::Not }
     }
 }
 
@@ -54,14 +60,14 @@ async fn users_now(client: &Client, entry: &ModelRegistryEntry) -> Result<Vec<St
         let found = found.map_err(|_| "the API server does not answer".to_owned())?.map_err(|it| it.to_string())?;
         users.extend(found.items.iter().filter(|it| uses(it, entry)).map(ResourceExt::name_any));
         match found.metadata.continue_.filter(|it| !it.is_empty()) {
-            Some(next) if users.len() < MOST => page = page.continue_token(&next),
+            Some(next) if users.len() < ENOUGH => page = page.continue_token(&next),
             _ => return Ok(users),
         }
     }
 }
 
 /// As many names as status has room for, and one more.
-const MOST: usize = usage::MOST.saturating_add(1);
+const ENOUGH: usize = usage::MOST.saturating_add(1);
 
 fn uses(deployment: &ModelDeployment, entry: &ModelRegistryEntry) -> bool {
     deployment.status.as_ref().is_some_and(|it| usage::used_by(it).any(|name| name == entry.name_any()))

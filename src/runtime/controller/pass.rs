@@ -128,9 +128,13 @@ impl<M: Machine> Loop<M> {
         for written in &report.written {
             memory.expectations.written(written, now);
             memory.pass.already_exists.remove(&(written.kind.clone(), written.name.clone()));
-            if written.kind == M::KIND {
-                memory.pass.confirmed = Some(memory.pass.lease_epoch);
-            }
+        }
+        if report.confirmed {
+            memory.pass.confirmed = Some(memory.pass.lease_epoch);
+        }
+        // Of these, nobody knows what the newest status is.
+        if matches!(report.end, End::StatusConflict | End::SequenceTaken | End::Failed { op: None, .. }) {
+            memory.pass.confirmed = None;
         }
         if report.recorded {
             memory.pass.trail_outage = None;
@@ -158,7 +162,6 @@ impl<M: Machine> Loop<M> {
                 let stale = resource.meta().resource_version.clone().unwrap_or_default();
                 let stale = Seen { uid, resource_version: stale };
                 memory.expectations.changed(M::KIND, &key.1, Some(stale), now);
-                memory.pass.confirmed = None;
                 self.conflict(memory, "StatusConflict")
             }
             End::Conflict { kind, name, stale } => {

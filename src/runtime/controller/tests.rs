@@ -123,6 +123,25 @@ async fn a_pass_learns_whether_anything_has_shown_that_it_sees_the_newest_status
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_became_of_a_status_write_that_nobody_answered_is_in_doubt() {
+    for fault in [Fault::Refused(409), Fault::Refused(500)] {
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let bed = led(&["a"], 1, move |_, memory| {
+            told.lock().unwrap().push(memory.is_unconfirmed());
+            let status = Some(json!({"step": 1}));
+            Box::pin(async move { Ok(Plan { status, requeue: Some(seconds(1)), ..Plan::default() }) })
+        })
+        .await;
+        sleep(seconds(3)).await;
+        assert_eq!(heard.lock().unwrap().last(), Some(&false), "{fault:?}");
+        bed.cluster.faults(move |about| about.ends_with("/status").then_some(fault));
+        sleep(seconds(20)).await;
+        assert_eq!(heard.lock().unwrap().last(), Some(&true), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_the_lease_decides_nothing_and_a_new_leader_looks_at_everything() {
     let bed = waiting(&["a", "b", "c"], 2, |_, _| Box::pin(async { Ok(Plan::default()) })).await;
     bed.cluster.put(&path("d"), probe("d"));

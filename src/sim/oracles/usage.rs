@@ -26,7 +26,8 @@ fn is_held(entry: &Value) -> bool {
 impl Oracles {
     /// The operator has written an entry.
     pub(super) fn lets_go(&mut self, cluster: &Cluster, before: &Value, after: &Value) {
-        if !is_held(before) || is_held(after) {
+        // What was sent before something began to use it may arrive after that.
+        if self.is_late || !is_held(before) || is_held(after) {
             return;
         }
         let (name, namespace) = (&before["metadata"]["name"], &before["metadata"]["namespace"]);

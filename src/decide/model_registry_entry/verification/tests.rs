@@ -384,6 +384,6 @@ fn a_new_leader_writes_the_status_before_it_looks_in_place_of_a_look_that_is_gon
     let same = decide(&world.entry, &world.observed, world.now);
     (world.observed.lease_epoch, world.observed.unconfirmed) = (8, true);
     let next = world.pass();
-    assert_eq!((same.ops.len(), next.ops.len()), (1, 1));
+    assert_eq!((same.status, same.ops.len(), next.ops.len()), (None, 1, 1));
     assert_eq!(next.status.unwrap().lease_epoch, 8);
 }
