@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use self::bed::{HELD, controller, led, path, probe, waiting};
+use self::bed::{Bed, HELD, controller, led, path, probe, waiting};
 use super::*;
 use crate::decide::{Child, Finalizer, Op, Plan};
 use crate::runtime::ObserveError;
@@ -99,18 +99,22 @@ async fn a_watch_that_lost_an_event_does_not_stop_a_rollout_for_ever() {
     assert!(bed.text().contains(r#"werkbank_own_writes_unseen_total{kind="Probe"} 1"#), "{}", bed.text());
 }
 
-/// By a write of its own, until the caches do not show that: what they do show may be older still.
-#[tokio::test(start_paused = true)]
-async fn a_pass_learns_whether_anything_has_shown_that_it_sees_the_newest_status() {
+/// Passes that write the same status each second, and for each of them whether it was unconfirmed.
+async fn in_doubt() -> (Bed, impl Fn() -> Vec<bool>) {
     let told = Arc::new(std::sync::Mutex::new(Vec::new()));
     let heard = told.clone();
     let bed = led(&["a"], 1, move |_, memory| {
         told.lock().unwrap().push(memory.is_unconfirmed());
         let status = Some(json!({"step": 1}));
         Box::pin(async move { Ok(Plan { status, requeue: Some(seconds(1)), ..Plan::default() }) })
-    })
-    .await;
-    let heard = || std::mem::take(&mut *heard.lock().unwrap());
+    });
+    (bed.await, move || std::mem::take(&mut *heard.lock().unwrap()))
+}
+
+/// By a write of its own, until the caches do not show that: what they do show may be older still.
+#[tokio::test(start_paused = true)]
+async fn a_pass_learns_whether_anything_has_shown_that_it_sees_the_newest_status() {
+    let (bed, heard) = in_doubt().await;
     bed.cluster.lag();
     sleep(seconds(4)).await;
     assert_eq!(heard(), [true], "a process that has just begun");
@@ -125,19 +129,12 @@ async fn a_pass_learns_whether_anything_has_shown_that_it_sees_the_newest_status
 #[tokio::test(start_paused = true)]
 async fn what_became_of_a_status_write_that_nobody_answered_is_in_doubt() {
     for fault in [Fault::Refused(409), Fault::Refused(500)] {
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let heard = told.clone();
-        let bed = led(&["a"], 1, move |_, memory| {
-            told.lock().unwrap().push(memory.is_unconfirmed());
-            let status = Some(json!({"step": 1}));
-            Box::pin(async move { Ok(Plan { status, requeue: Some(seconds(1)), ..Plan::default() }) })
-        })
-        .await;
+        let (bed, heard) = in_doubt().await;
         sleep(seconds(3)).await;
-        assert_eq!(heard.lock().unwrap().last(), Some(&false), "{fault:?}");
+        assert_eq!(heard().last(), Some(&false), "{fault:?}");
         bed.cluster.faults(move |about| about.ends_with("/status").then_some(fault));
         sleep(seconds(20)).await;
-        assert_eq!(heard.lock().unwrap().last(), Some(&true), "{fault:?}");
+        assert_eq!(heard().last(), Some(&true), "{fault:?}");
     }
 }
 
