@@ -49,6 +49,12 @@ pub(super) fn users(names: &[String]) -> Vec<User> {
     users
 }
 
+/// Whether the operator keeps it while somebody deletes it.
+#[must_use]
+pub fn is_held(resource: &ModelRegistryEntry) -> bool {
+    resource.finalizers().iter().any(|it| it == labels::IN_USE)
+}
+
 fn is_deleted(resource: &ModelRegistryEntry) -> bool {
     resource.metadata.deletion_timestamp.is_some()
 }
@@ -104,9 +110,8 @@ pub(super) fn look_again(resource: &ModelRegistryEntry, observed: &Observed) -> 
 
 /// That the API server did not let the operator hold it.
 fn refusal<'a>(resource: &ModelRegistryEntry, observed: &'a Observed) -> Option<&'a Refusal> {
-    let is_held = resource.finalizers().iter().any(|it| it == labels::IN_USE);
     let of_it = |it: &&Refusal| it.kind == "ModelRegistryEntry" && it.name == resource.name_any();
-    observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.names.is_empty() && !is_held)
+    observed.refused.as_ref().filter(of_it).filter(|_| !observed.users.names.is_empty() && !is_held(resource))
 }
 
 /// The same, as people are told.

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::{ANSWER, ModelRegistryEntries};
-use crate::api::{ModelDeployment, ModelRegistryEntry, labels};
+use crate::api::{ModelDeployment, ModelRegistryEntry};
 use crate::decide::model_registry_entry::{Asked, Users, usage};
 use crate::runtime::{Queue, Watch};
 
@@ -23,8 +23,7 @@ impl ModelRegistryEntries {
     /// Who uses it, for all that can be read.
     pub(super) async fn users(&self, entry: &ModelRegistryEntry) -> Users {
         let seen = self.users_seen(entry);
-        let is_held = entry.finalizers().iter().any(|it| it == labels::IN_USE);
-        if !is_held || !seen.are_none() {
+        if !usage::is_held(entry) || !seen.are_none() {
             return seen;
         }
         let answer = tokio::time::timeout(ALL_ANSWERS, users_now(&self.client, entry)).await;

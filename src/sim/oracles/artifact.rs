@@ -66,8 +66,7 @@ impl Oracles {
         if before.as_ref().is_some_and(|it| it.0 > look.0) {
             self.broken(format!("look {look:?} at {:?} after {before:?}", jobs::looks_at(job)));
         }
-        let owner = &job["metadata"]["ownerReferences"][0]["uid"];
-        let same = |it: &Value| it["metadata"]["ownerReferences"][0]["uid"] == *owner && !jobs::is_over(it);
+        let same = |it: &Value| owner(it) == owner(job) && !jobs::is_over(it);
         if jobs::looks(cluster).iter().filter(|(_, it)| same(it)).count() > 1 {
             self.broken(format!("two Jobs at a time look at the artifact of {:?}", jobs::looks_at(job)));
         }

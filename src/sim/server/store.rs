@@ -137,15 +137,13 @@ impl State {
         let all = old.map_or_else(|| self.of(&collection), |version| self.of_once(&collection, version));
         let is_here = |it: &Value| namespace.is_none_or(|namespace| it["metadata"]["namespace"] == namespace);
         let items = all.into_iter().map(|(_, it)| it).filter(|it| is_here(it) && asked.selects(it));
-        let mut items: Vec<Value> = items.map(|it| asked.shown(&it)).collect();
         // The rest is of the version that is there when it is asked for: a list that changes meanwhile is not played.
         let number = |name| asked.param(name).and_then(|it| it.parse().ok());
-        let (from, limit): (Option<usize>, Option<usize>) = (number("continue"), number("limit"));
-        let rest = items.split_off(from.unwrap_or(0).min(items.len()));
-        items = rest;
+        let (from, limit): (usize, Option<usize>) = (number("continue").unwrap_or(0), number("limit"));
+        let mut items: Vec<Value> = items.skip(from).map(|it| asked.shown(&it)).collect();
         if let Some(limit) = limit.filter(|it| *it < items.len()) {
             items.truncate(limit);
-            metadata["continue"] = (from.unwrap_or(0) + limit).to_string().into();
+            metadata["continue"] = (from + limit).to_string().into();
         }
         json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
     }
