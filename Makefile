@@ -29,7 +29,12 @@ test: export LOOKS = 100
 test: export SWEEP = 47
 test: export SIDES = 4
 test: export SEEDS = 1000
-test: check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
+test: everything-is-here check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
+
+# Said before anything is built, not after twenty minutes of it.
+.PHONY: everything-is-here
+everything-is-here:
+	@.ci/preflight cargo go node python3
 
 .PHONY: check
 check: ## The fast loop: format, clippy, unit tests, architecture, golden plans (no control plane)

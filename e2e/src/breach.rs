@@ -69,7 +69,8 @@ impl Breach<'_> {
 }
 
 /// Whether Envoy sends everything to this revision.
-pub(crate) fn all_at(weights: &BTreeMap<String, u32>, revision: &str) -> bool {
+#[must_use]
+pub fn all_at(weights: &BTreeMap<String, u32>, revision: &str) -> bool {
     let mut sent = weights.iter().filter(|(_, weight)| **weight > 0).peekable();
     sent.peek().is_some() && sent.all(|(service, _)| service.contains(revision))
 }

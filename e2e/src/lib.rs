@@ -8,6 +8,7 @@ pub mod fault_proxy;
 pub mod gateway;
 pub mod helm;
 pub mod load;
+pub mod metric_source;
 pub mod node;
 pub mod postgres;
 pub mod process;

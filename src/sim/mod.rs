@@ -15,6 +15,7 @@ mod store;
 mod stories;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod view;
 mod wire;
 

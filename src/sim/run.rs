@@ -25,6 +25,7 @@ use super::process::Process;
 use super::scenario::Scenario;
 use super::server::Cluster;
 use super::stories::Seen;
+use super::trouble::Trouble;
 use super::view::View;
 use super::wire::{Fate, Fates, Plan};
 use crate::api::model_deployment::RevisionRole;
@@ -178,6 +179,7 @@ impl<'a> Run<'a> {
             forbidden: None,
             trail_is_away_until: None,
             promise: Some(PROMISE),
+            trouble: Trouble::none(),
             plan,
             late,
             oracles,

@@ -22,6 +22,7 @@ use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
 use super::store::File;
 use super::stories::Answered;
+use super::trouble::Trouble;
 use crate::runtime::{Metrics, connect_to};
 
 /// What becomes of a write.
@@ -74,6 +75,7 @@ pub(super) struct Fates {
     pub(super) trail_is_away_until: Option<Instant>,
     /// From the answer that makes a breach to the write of weight 0; none, once more has gone wrong than may be.
     pub(super) promise: Option<TimeDelta>,
+    pub(super) trouble: Trouble,
     pub(super) plan: Plan,
     pub(super) late: Vec<Late>,
     pub(super) oracles: Oracles,
@@ -153,6 +155,10 @@ impl Wire {
         let fate = if is_of_log(about) && fates.trail_is_away() { AWAY } else { (fates.plan)(number, about) };
         if let Fate::TrailGoes(seconds) = fate {
             fates.trail_is_away_until = Some(Instant::now() + Duration::from_secs(seconds));
+        }
+        if fate != Fate::Arrives {
+            let away = fates.trail_is_away_until.map(|it| it.saturating_duration_since(Instant::now()));
+            fates.trouble.lasts(away.unwrap_or_default());
         }
         fates.promise = fates.promise.and_then(|it| match fate {
             Fate::Arrives | Fate::TrailGoes(_) => Some(it),

@@ -5,8 +5,6 @@
 //! left is split in two: the wait for the operator's next look, which is the interval's doing, and what
 //! came after it: deciding, the record, the status, the route, the gateway. There are no pods: a rollback needs none.
 
-mod source;
-
 use std::fmt;
 use std::time::Duration;
 
@@ -18,13 +16,13 @@ use serde_json::{Value, json};
 use werkbank::api::ModelDeployment;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase};
 
-use self::source::Source;
 use super::fleet::{manifest, name};
 use super::member::{quantile, until};
 use super::setting::Setting;
 use super::stage::Stage;
 use super::{NAMESPACE, say};
 use crate::breach::all_at;
+use crate::metric_source::MetricSource;
 
 /// Breaches, of all deployments together.
 const TRIALS: usize = 100;
@@ -59,7 +57,7 @@ pub async fn measure(stage: &Stage, deployments: usize) -> Result<Trials> {
     let gateway = stage.gateway().context("a breach ends in Envoy: use --acceptance envoy")?;
     ensure!((1..=TRIALS).contains(&deployments), "{TRIALS} breaches are of 1 to {TRIALS} deployments");
     stage.register(&["one"]).await?;
-    let source = Source::start().await?;
+    let source = MetricSource::start().await?;
     let api: Api<ModelDeployment> = Api::namespaced(stage.client(), NAMESPACE);
     say("creating the deployments, until all first revisions are stable");
     let all: Vec<Broken<'_>> = (0..deployments)
@@ -77,7 +75,7 @@ struct Broken<'a> {
     index: usize,
     name: String,
     api: &'a Api<ModelDeployment>,
-    source: &'a Source,
+    source: &'a MetricSource,
     gateway: &'a crate::gateway::GatewayController,
 }
 
@@ -86,10 +84,8 @@ impl Broken<'_> {
         let mut manifest = manifest(self.index, "one", &["50%"]);
         let judged = json!({
             "rollout": {"steps": [{"weight": "50%", "for": "1h"}], "drain": "1s", "progressDeadline": "15m"},
-            "analysis": {"interval": format!("{}s", INTERVAL.as_secs()), "failureLimit": 0, "metrics": [{
-                "name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
-                "http": {"url": format!("{}/{}", self.source.url(), self.name), "jsonPath": "$.errorRate"},
-            }]},
+            "analysis": {"interval": format!("{}s", INTERVAL.as_secs()), "failureLimit": 0,
+                "metrics": [self.source.guardrail(&self.name)]},
         });
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut).context("the manifest has no spec")?;
         spec.extend(judged.as_object().cloned().unwrap_or_default());

@@ -298,7 +298,9 @@ fn table(f: &mut fmt::Formatter<'_>, measure: &Measure) -> fmt::Result {
             }
         }
         let sent = measure.requests.of(account);
-        writeln!(f, "{:12} {name:28} {sent:>8} {:>12.3}", "", measure.per_rollout(sent as f64))?;
+        let reads = if account == Account::Entries { measure.requests.reads_for_entries() } else { 0 };
+        let lists = if reads == 0 { String::new() } else { format!("  {reads} of them GETs or LISTs") };
+        writeln!(f, "{:12} {name:28} {sent:>8} {:>12.3}{lists}", "", measure.per_rollout(sent as f64))?;
     }
     let others = measure.writes_of_others();
     writeln!(f, "{:12} {:28} {others:>8} {:>12.3}", "", "writes of others", measure.per_rollout(others as f64))?;

@@ -132,6 +132,12 @@ impl Requests {
         self.count(|request| request.account() == Account::Rollouts && request.reads())
     }
 
+    /// How many GETs and LISTs it takes to let go of entries.
+    #[must_use]
+    pub fn reads_for_entries(&self) -> u64 {
+        self.count(|request| request.account() == Account::Entries && request.reads())
+    }
+
     /// How many writes, to anything.
     #[must_use]
     pub fn writes(&self) -> u64 {

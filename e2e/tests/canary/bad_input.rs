@@ -5,7 +5,7 @@
 //! wrong with one is nobody else's business either.
 
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use werkbank::api::labels;
 use werkbank::api::model_deployment::{ModelDeploymentStatus, Phase};
 use werkbank_e2e::workbench::Options;
@@ -60,21 +60,21 @@ const CASES: &[Case] = &[
         name: "refused-query",
         spoil: |it| it.replace("or vector(0))", "or vector(0)"),
         reason: "QueryRefused",
-        says: &["error-rate", "parse error"],
+        says: &["error-rate", "parse error", "correct its query in spec.analysis"],
         repair: &[],
     },
     Case {
         name: "undefined-variable",
         spoil: |it| it.replacen("{{ revision }}", "{{ revison }}", 1),
         reason: "QueryInvalid",
-        says: &["error-rate", "revison"],
+        says: &["error-rate", "revison", "deployment, namespace, revision, window, windowEnd, windowStart"],
         repair: &[],
     },
     Case {
         name: "falling-weights",
         spoil: |it| it.replace(NEXT.steps, "[{weight: 50%}, {weight: 20%}]"),
         reason: "InvalidSpec",
-        says: &["steps"],
+        says: &["spec.rollout.steps[1].weight", "raise it, or remove the step"],
         repair: &[],
     },
     Case {
@@ -113,14 +113,39 @@ const CASES: &[Case] = &[
         repair: &[],
     },
     Case {
-        name: "taken-name",
-        // The name's revision is the good one's: nothing is wrong with the manifest.
+        name: "refusing-gateway",
+        spoil: |it| it.replace("{name: internal}", "{name: internal, sectionName: nowhere}"),
+        reason: "RouteRejected",
+        says: &["Gateway internal, section nowhere", "correct it or the Gateway"],
+        repair: &[],
+    },
+    // The name is one of the good revision's: nothing is wrong with the manifest.
+    Case {
+        name: "taken-record",
         spoil: str::to_owned,
         reason: "ChildNameTaken",
         says: &["ControllerRevision", "delete"],
         repair: &["delete", "controllerrevision", "--selector=somebody=else"],
     },
+    Case {
+        name: "taken-deployment",
+        spoil: str::to_owned,
+        reason: "ChildNameTaken",
+        says: &["Deployment", "delete"],
+        repair: &["delete", "deployment", "--selector=somebody=else"],
+    },
+    Case {
+        name: "taken-service",
+        spoil: str::to_owned,
+        reason: "ChildNameTaken",
+        says: &["Service", "delete"],
+        repair: &["delete", "service", "--selector=somebody=else"],
+    },
 ];
+
+/// Deployments whose next revision finds one of its names taken, by an object of this kind.
+const TAKEN: [(&str, &str); 3] =
+    [("taken-record", "ControllerRevision"), ("taken-deployment", "Deployment"), ("taken-service", "Service")];
 
 fn in_region(manifest: &str, region: &str) -> String {
     manifest.replace("  replicas:", &format!("  region: {region}\n  replicas:"))
@@ -145,11 +170,12 @@ async fn prepare(scene: &Scene) {
     scene.apply("secret", secret).await;
     let unreachable = json!({"uri": "s3://models/scores.json", "sha256": sha256, "secretRef": {"name": "store"}});
     scene.register("unreachable", unreachable).await;
-    let revision = revision_of(scene, &good(scene, "taken-name", &NEXT), &[]);
-    let record = foreign("ControllerRevision", &labels::name(&["taken-name", &revision]));
-    scene
-        .apply("foreign", &record.replace("\"metadata\":{", "\"metadata\":{\"labels\":{\"somebody\":\"else\"},"))
-        .await;
+    for (name, kind) in TAKEN {
+        let revision = revision_of(scene, &good(scene, name, &NEXT), &[]);
+        let mut object: Value = serde_json::from_str(&foreign(kind, &labels::name(&[name, &revision]))).unwrap();
+        object["metadata"]["labels"] = json!({"somebody": "else"});
+        scene.apply(&format!("foreign-{name}"), &object.to_string()).await;
+    }
 }
 
 /// One pod each, and time enough on a busy machine.

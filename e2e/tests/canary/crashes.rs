@@ -3,25 +3,21 @@
 //!
 //! What is swept is every write, on both sides. `cargo test` takes some of them; `make proof` takes all.
 
+mod digest;
 mod verified;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::{Value, json};
-use werkbank::api::labels;
+use serde_json::json;
 use werkbank::api::model_deployment::{AttemptState, ModelDeploymentStatus, Phase, RevisionRole};
-use werkbank::audit::{Entry, EntryKind};
-use werkbank::build::APPLIED;
-use werkbank::build::fence::FENCE;
-use werkbank_e2e::fault_proxy::Side;
+use werkbank_e2e::fault_proxy::{FaultProxy, Side};
+use werkbank_e2e::metric_source::MetricSource;
 use werkbank_e2e::node::Backoff;
 use werkbank_e2e::process::Signal;
+use werkbank_e2e::s3::S3;
 use werkbank_e2e::workbench::{OPERATOR_NAMESPACE, Options};
 
+use self::digest::{difference, digest};
 use crate::autoscaling::autoscaled;
 use crate::rights::without_gateway;
 use crate::scene::{GOOD, Model, Scene, Wanted};
@@ -55,9 +51,11 @@ enum Story {
     Verified,
     /// The entry of a candidate that is watched is revoked.
     Revoked,
+    /// A candidate that is watched breaks its guardrail.
+    Breached,
 }
 
-const STORIES: [Story; 12] = [
+const STORIES: [Story; 13] = [
     Story::FirstDeployment,
     Story::Promotion,
     Story::Abort,
@@ -70,11 +68,40 @@ const STORIES: [Story; 12] = [
     Story::Autoscaled,
     Story::Verified,
     Story::Revoked,
+    Story::Breached,
 ];
+
+/// Where stories are played, and what their models are made of and judged by.
+struct Place {
+    scene: Scene,
+    source: MetricSource,
+    /// It serves as long as it is held.
+    _store: S3,
+}
+
+impl Place {
+    async fn set() -> Self {
+        let at_once = Duration::from_millis(100);
+        let options = Options {
+            fault_proxy: true,
+            prometheus: None,
+            restarts: Backoff { base: at_once, cap: at_once },
+            ..Options::from_env()
+        };
+        let scene = Scene::empty(options).await;
+        scene.install(&["replicas=1,podDisruptionBudget.enabled=false"]).await;
+        let store = verified::store(&scene).await;
+        Self { scene, source: MetricSource::start().await.unwrap(), _store: store }
+    }
+
+    fn proxy(&self) -> &FaultProxy {
+        self.scene.workbench.fault_proxy().unwrap()
+    }
+}
 
 impl Story {
     /// What is so before it begins.
-    async fn prepare(self, model: &Model<'_>) {
+    async fn prepare(self, place: &Place, model: &Model<'_>) {
         match self {
             Self::FirstDeployment => {}
             Self::Promotion | Self::Shadow | Self::Verified => serve(model).await,
@@ -93,6 +120,11 @@ impl Story {
                 model.until_observing("50%").await;
                 verified::end(model).await;
             }
+            Self::Breached => {
+                serve(model).await;
+                model.apply(&judged(place, model, "2", HELD)).await;
+                model.until_observing("50%").await;
+            }
             Self::Return => {
                 model.apply(&keeping(model, "1", QUICK)).await;
                 model.until("the first version serves", at_rest).await;
@@ -107,7 +139,7 @@ impl Story {
     }
 
     /// What is done.
-    async fn begin(self, model: &Model<'_>) {
+    async fn begin(self, place: &Place, model: &Model<'_>) {
         match self {
             Self::FirstDeployment => model.apply(&manifest(model, "1", QUICK)).await,
             Self::Promotion => model.apply(&manifest(model, "2", QUICK)).await,
@@ -124,13 +156,16 @@ impl Story {
             Self::Autoscaled => model.apply(&with_autoscaler(model, "2")).await,
             Self::Verified => verified::begin(model, QUICK).await,
             Self::Revoked => verified::revoke(model).await,
+            Self::Breached => {
+                place.source.break_(model.name);
+            }
         }
     }
 
     /// How it ends.
     async fn end(self, model: &Model<'_>) {
         let state = match self {
-            Self::Abort | Self::Revert | Self::Revoked => AttemptState::RolledBack,
+            Self::Abort | Self::Revert | Self::Revoked | Self::Breached => AttemptState::RolledBack,
             _ => AttemptState::Promoted,
         };
         let attempts = match self {
@@ -162,6 +197,14 @@ fn manifest(model: &Model<'_>, version: &'static str, steps: &'static str) -> St
     let whole = model.manifest(&Wanted { version, steps, ..GOOD }).replacen("replicas: 2", "replicas: 0", 1);
     let (rest, _) = whole.split_once("    onOutage:").unwrap();
     format!("{rest}  analysis: {{none: \"there are no requests\"}}\n").replacen("drain: 2s", "drain: 100ms", 1)
+}
+
+/// The same, and a guardrail that the place can break.
+fn judged(place: &Place, model: &Model<'_>, version: &'static str, steps: &'static str) -> String {
+    let whole = manifest(model, version, steps);
+    let (rest, _) = whole.split_once("  analysis:").unwrap();
+    let analysis = json!({"interval": "500ms", "failureLimit": 0, "metrics": [place.source.guardrail(model.name)]});
+    format!("{rest}  analysis: {analysis}\n")
 }
 
 /// What served before keeps its place for as long as this test needs.
@@ -208,20 +251,11 @@ const AT_ONE_PLACE: usize = 2;
 async fn sweep(stride: usize) {
     let mut swept = Swept { stride, ..Swept::default() };
     for stories in STORIES.chunks(if stride == 1 { AT_ONE_PLACE } else { STORIES.len() }) {
-        let second = Duration::from_millis(100);
-        let options = Options {
-            fault_proxy: true,
-            prometheus: None,
-            restarts: Backoff { base: second, cap: second },
-            ..Options::from_env()
-        };
-        let scene = Scene::empty(options).await;
-        scene.install(&["replicas=1,podDisruptionBudget.enabled=false"]).await;
-        let _store = verified::store(&scene).await;
+        let place = Place::set().await;
         for story in stories {
-            swept.sweep(&scene, *story).await;
+            swept.sweep(&place, *story).await;
         }
-        scene.end().await;
+        place.scene.end().await;
     }
     let Swept { kills, missed, failures, .. } = swept;
     assert!(missed * 10 <= kills, "of {} writes {missed} were not there", kills + missed);
@@ -240,10 +274,10 @@ struct Swept {
 }
 
 impl Swept {
-    async fn sweep(&mut self, scene: &Scene, story: Story) {
+    async fn sweep(&mut self, place: &Place, story: Story) {
         let name = format!("{story:?}-twin").to_lowercase();
-        let twin = scene.model(&name);
-        let writes = undisturbed(story, &twin).await;
+        let twin = place.scene.model(&name);
+        let writes = undisturbed(story, place, &twin).await;
         let expected = digest(story, &twin).await;
         for nth in 1..=writes {
             self.counted += 1;
@@ -254,8 +288,8 @@ impl Swept {
             let sides = if self.stride == 1 { vec![Side::Before, Side::After] } else { vec![turn] };
             for side in sides {
                 let name = format!("{story:?}-{nth}-{side:?}").to_lowercase();
-                let model = scene.model(&name);
-                *if killed(story, &model, nth, side).await { &mut self.kills } else { &mut self.missed } += 1;
+                let model = place.scene.model(&name);
+                *if killed(story, place, &model, nth, side).await { &mut self.kills } else { &mut self.missed } += 1;
                 let found = digest(story, &model).await;
                 if found != expected {
                     self.failures.push(format!("{name}:\n{}", difference(&expected, &found)));
@@ -271,11 +305,11 @@ fn side_of(turn: usize) -> Side {
 }
 
 /// Plays it to its end; tells how many writes it took.
-async fn undisturbed(story: Story, model: &Model<'_>) -> usize {
-    let proxy = model.scene.workbench.fault_proxy().unwrap();
-    story.prepare(model).await;
+async fn undisturbed(story: Story, place: &Place, model: &Model<'_>) -> usize {
+    let proxy = place.proxy();
+    story.prepare(place, model).await;
     let before = proxy.writes().len();
-    story.begin(model).await;
+    story.begin(place, model).await;
     story.end(model).await;
     let writes = proxy.writes().len() - before;
     assert!(writes > 3, "{:?}", proxy.writes());
@@ -284,15 +318,14 @@ async fn undisturbed(story: Story, model: &Model<'_>) -> usize {
 
 /// The same, and at that write the operator is killed; tells whether there was such a write, and it was carried out if
 /// it was to be. Two that only wait for time may become one.
-async fn killed(story: Story, model: &Model<'_>, nth: usize, side: Side) -> bool {
-    let scene = model.scene;
-    let proxy = scene.workbench.fault_proxy().unwrap();
-    story.prepare(model).await;
+async fn killed(story: Story, place: &Place, model: &Model<'_>, nth: usize, side: Side) -> bool {
+    let (scene, proxy) = (&place.scene, place.proxy());
+    story.prepare(place, model).await;
     let (pod, restarts) = scene.operators().await.pop_first().unwrap();
     let pid = scene.workbench.node().unwrap().pid(OPERATOR_NAMESPACE, &pod, "operator").unwrap();
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     proxy.break_at(nth, side, move || rustix::process::kill_process(pid, Signal::KILL).unwrap());
-    story.begin(model).await;
+    story.begin(place, model).await;
     let fired = async {
         while proxy.is_armed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -314,96 +347,4 @@ async fn killed(story: Story, model: &Model<'_>, nth: usize, side: Side) -> bool
     tokio::time::timeout(Duration::from_secs(60), back).await.expect("the node did not start it again");
     story.end(model).await;
     side == Side::Before || proxy.was_carried_out()
-}
-
-/// Everything that a story leaves behind, without what differs between any two: names, uids, versions, times.
-async fn digest(story: Story, model: &Model<'_>) -> BTreeMap<String, Value> {
-    let mut found = children(model).await;
-    let status = model.status().await;
-    found.insert("status".into(), summary(&status));
-    let entries = model.scene.trail(model).await;
-    found.insert("trail".into(), json!(decisions(&entries)));
-    if matches!(story, Story::Verified | Story::Revoked) {
-        found.insert("entry".into(), verified::summary(model).await);
-    }
-    let text = serde_json::to_string(&found).unwrap().replace(model.name, "model");
-    serde_json::from_str(&text).unwrap()
-}
-
-fn summary(status: &ModelDeploymentStatus) -> Value {
-    let attempt = status.attempt.as_ref().unwrap();
-    let conditions = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason]));
-    json!({
-        "phase": status.phase, "stable": status.stable.as_ref().map(|it| &it.revision),
-        "attempt": [json!(attempt.revision), json!(attempt.state), json!(attempt.weight), json!(attempt.cause)],
-        "revisions": status.revisions.iter().map(|it| json!([it.revision, it.role])).collect::<Vec<_>>(),
-        "takenBack": status.taken_back,
-        "proven": status.proven.iter().map(|it| &it.revision).collect::<Vec<_>>(), "attempts": status.attempts,
-        "ways": [attempt.shadowed, attempt.fast_return, attempt.emergency, attempt.skip_steps],
-        "takenFrom": attempt.taken_from, "contested": status.route_contest.is_some(),
-        "handled": status.handled_request.as_ref().map(|it| json!([it.verb, it.outcome])),
-        "conditions": conditions.collect::<Vec<_>>(),
-    })
-}
-
-/// What was decided and came into effect, in order; a number that was given up was never anything.
-fn decisions(entries: &[Entry]) -> Vec<String> {
-    let void = |it: &Entry| entries.iter().any(|void| void.kind == EntryKind::Void && void.sequence == it.sequence);
-    let told = entries.iter().filter(|it| it.kind != EntryKind::Void && !void(it));
-    told.map(|it| format!("{:?} {} {} {}", it.kind, it.decision, it.revision, it.weight)).collect()
-}
-
-async fn children(model: &Model<'_>) -> BTreeMap<String, Value> {
-    let mut found = BTreeMap::new();
-    let own = ListParams::default().labels(&format!("{}={}", labels::DEPLOYMENT, model.name));
-    for (group, version, kind) in [
-        ("apps", "v1", "ControllerRevision"),
-        ("apps", "v1", "Deployment"),
-        ("autoscaling", "v2", "HorizontalPodAutoscaler"),
-        ("", "v1", "Service"),
-        ("", "v1", "ConfigMap"),
-        ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
-    ] {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(model.scene.client(), model.namespace, &resource);
-        for object in api.list(&own).await.unwrap() {
-            let name = object.metadata.name.clone().unwrap();
-            let mut content = object.data;
-            for changing in ["/status", "/spec/clusterIP", "/spec/clusterIPs", "/data/entry/uid"] {
-                if let Some(value) = content.pointer_mut(changing) {
-                    *value = Value::Null;
-                }
-            }
-            let mut annotations = object.metadata.annotations.unwrap_or_default();
-            // A digest of all there is, names included.
-            annotations.remove(APPLIED);
-            // The number of a decision, of which some are given up.
-            annotations.remove(FENCE);
-            let meta = json!({"labels": object.metadata.labels, "annotations": annotations});
-            found.insert(format!("{kind} {name}"), json!([meta, content]));
-        }
-    }
-    found
-}
-
-/// The places that differ, a line each.
-fn difference(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> String {
-    let mut lines = Vec::new();
-    compare("", &json!(expected), &json!(found), &mut lines);
-    lines.join("\n")
-}
-
-fn compare(path: &str, expected: &Value, found: &Value, lines: &mut Vec<String>) {
-    match (expected, found) {
-        (Value::Object(one), Value::Object(other)) => {
-            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-            keys.into_iter().for_each(|key| compare(&format!("{path}/{key}"), &expected[key], &found[key], lines));
-        }
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            let pairs = one.iter().zip(other).enumerate();
-            pairs.for_each(|(index, (one, other))| compare(&format!("{path}/{index}"), one, other, lines));
-        }
-        _ if expected == found => {}
-        _ => lines.push(format!("  {path}: {found} instead of {expected}")),
-    }
 }

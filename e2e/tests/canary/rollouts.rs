@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::{ObjectMeta, PostParams};
 use werkbank::api::model_deployment::{Cause, ModelDeploymentStatus, Phase};
-use werkbank_e2e::breach::Breach;
+use werkbank_e2e::breach::{Breach, all_at};
 use werkbank_e2e::load::{exactly, within_sampling_error};
 
 use crate::scene::{GOOD, Model, NAMESPACE, Scene, Wanted, unharmed, without_failure};
@@ -93,13 +93,19 @@ async fn reverting_the_spec_mid_canary_takes_the_candidate_back_at_once() {
     let scene = Scene::set().await;
     let model = scene.model("scores");
     let load = model.load(50).await;
+    let stable = model.status().await.stable.unwrap().revision;
     model.deploy(&Wanted { version: "2", steps: "[{weight: 20%, for: 10m}]", ..GOOD }).await;
     model.until_observing("20%").await;
     model.deploy(&Wanted { steps: "[{weight: 20%, for: 10m}]", ..GOOD }).await;
     let begin = Instant::now();
-    let status = model.until("the stable version has all traffic", |it| it.phase == Phase::Stable).await;
-    assert!(begin.elapsed() < Duration::from_secs(10), "took {:?}", begin.elapsed());
+    while !all_at(&model.weights().await, &stable) {
+        assert!(begin.elapsed() < Duration::from_secs(5), "Envoy still sends requests to what was taken back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let status = model.until("it is taken back", |it| it.phase == Phase::Stable).await;
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::Reverted));
+    let counts = exactly(&model.target().await, MEASURED).await.unwrap();
+    assert_eq!((counts.failed(), counts.share(&stable)), (0, 1.0), "{counts:?}");
     unharmed(&load.stop().await.unwrap());
     scene.end().await;
 }

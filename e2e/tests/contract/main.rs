@@ -31,6 +31,7 @@ const CLAIMS: &[(&str, Check)] = &[
     ("the CRDs go in with plain kubectl apply, twice", crds_apply_twice),
     ("the CRDs are established and structural", crds_are_established),
     ("valid examples come back as they were sent", examples_round_trip),
+    ("the README's first manifest is accepted", the_first_manifest_is_accepted),
     ("invalid examples are refused with their sentence", invalid_examples_are_refused),
     ("an entry's spec is immutable, its labels are not", an_entry_is_immutable),
     ("an entry that is revoked stays so", revoked_is_final),
@@ -124,6 +125,17 @@ fn examples_round_trip(cluster: &ApiServer) -> Result<()> {
         }
         ensure!(came_back == sent, "{kind}/{name}: {came_back} came back");
     }
+    Ok(())
+}
+
+fn the_first_manifest_is_accepted(cluster: &ApiServer) -> Result<()> {
+    let readme = std::fs::read_to_string(root().join("README.md"))?;
+    let (_, rest) = readme.split_once("```yaml\n").context("the README has no manifest")?;
+    let (manifest, _) = rest.split_once("```").context("the README's manifest has no end")?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), manifest)?;
+    let said = run(cluster, &["create", "--dry-run=server", "-f", &file.path().display().to_string()])?;
+    ensure!(said.contains("modeldeployment.werkbank.dev/churn created"), "{said}");
     Ok(())
 }
 

@@ -71,6 +71,8 @@ fn the_demo_keeps_every_promise_and_stays_to_be_looked_at() {
     assert!(told.contains("werkbank audit: the log is not what was signed:"), "{told}");
     assert!(!told.contains(['\r', '\x1b']), "lines for people and programs, not for a terminal: {told}");
 
+    is_told_live(&kept.told);
+
     let serves = kept.shell("kubectl -n crm get md churn -o 'jsonpath={.status.stable.name} {.spec.modelRef.name}'");
     assert_eq!(String::from_utf8_lossy(&serves.stdout), "churn-v1 churn-v3", "{serves:?}");
     let tree = kept.shell("kubectl werkbank get churn -n crm");
@@ -78,6 +80,29 @@ fn the_demo_keeps_every_promise_and_stays_to_be_looked_at() {
     assert_eq!(kept.end(Signal::TERM), Some(0));
     nothing_is_left(runs.path());
     eprintln!("the whole demo took {:.0} s", begin.elapsed().as_secs_f64());
+}
+
+/// Phase, weight, what Envoy sent and the verdicts, while it happens; and in the end how long what took.
+fn is_told_live(told: &[String]) {
+    let line = |words: &[&str]| {
+        let found = told.iter().find(|it| words.iter().all(|word| it.contains(word)));
+        found.unwrap_or_else(|| panic!("no line with {words:?} in {told:#?}"))
+    };
+    line(&["phase", "weight", "Envoy", "sent to it", "verdicts"]);
+    for weight in ["5%", "25%", "50%"] {
+        line(&[" s  Observing ", &format!(" {weight} "), " requests ", "error-rate Pass"]);
+    }
+    for verdict in ["hit-rate Fail", "hit-rate Pass"] {
+        line(&[" s  Observing ", verdict, "(stable "]);
+    }
+    line(&["RolledBack", " 0%     0%"]);
+    for took in
+        ["until Prometheus shows the breach", "from there to weight 0 in Envoy", "lifecycle: Revoked to weight 0"]
+    {
+        let line = line(&[took]);
+        let seconds = line.rsplit_once(took).unwrap().1.trim().trim_end_matches(" s").rsplit(' ').next().unwrap();
+        assert!(seconds.parse::<f64>().is_ok_and(|it| it > 0.0), "{line}");
+    }
 }
 
 #[test]

@@ -13,10 +13,11 @@ use kube::config::Kubeconfig;
 use kube::runtime::wait::await_condition;
 use rustix::process::Signal;
 use serde_json::json;
-use werkbank_e2e::workbench::MODEL_SERVER_IMAGE;
+use werkbank_e2e::controlplane;
+use werkbank_e2e::workbench::{MODEL_SERVER_IMAGE, Options, Workbench};
 
+use crate::WORKBENCH;
 use crate::processes::{assert_all_end, assert_nothing_runs_in, processes_of, program, send};
-use crate::{WORKBENCH, control_plane};
 
 /// Runs a pod that serves a model on the workbench in `dir`; returns when it is ready.
 async fn serve_a_model(dir: &Path) {
@@ -97,32 +98,38 @@ async fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
     }
 }
 
+/// A workbench in this process, with a pod that serves; and the directory it runs in.
+async fn started() -> (Workbench, PathBuf) {
+    let options = Options { control_plane: controlplane::Options::default(), ..Options::from_env() };
+    let workbench = Workbench::start(options).await.unwrap();
+    let dir = workbench.control_plane().run_dir().to_owned();
+    serve_a_model(&dir).await;
+    (workbench, dir)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_everything_and_removes_the_directory() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let panicking = tokio::spawn(async move {
-        let control_plane = control_plane().await;
-        let seen = (control_plane.pids(), control_plane.run_dir().to_owned());
-        sender.send(seen).unwrap();
+        let (_workbench, dir) = started().await;
+        sender.send((whole_workbench(&dir), dir)).unwrap();
         panic!("on purpose");
     });
     let (pids, dir) = receiver.await.unwrap();
     assert!(panicking.await.unwrap_err().is_panic());
-    assert_eq!(pids.len(), 3);
     assert_all_end(&pids);
+    assert_nothing_runs_in(&dir);
     assert!(!dir.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_starts_and_stops_in_a_row_leave_no_process_and_no_directory() {
     for _ in 0..10 {
-        let control_plane = control_plane().await;
-        let dir = control_plane.run_dir().to_owned();
-        let pids = processes_of(&dir);
-        assert!(pids.len() >= 6, "three servers and their guards: {pids:?}");
-        control_plane.stop().await.unwrap();
+        let (workbench, dir) = started().await;
+        let pids = whole_workbench(&dir);
+        workbench.stop().await.unwrap();
         assert_all_end(&pids);
-        assert_eq!(processes_of(&dir), Vec::<u32>::new());
+        assert_nothing_runs_in(&dir);
         assert!(!dir.exists());
     }
 }

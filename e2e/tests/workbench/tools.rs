@@ -1,5 +1,7 @@
 //! Tools come from the cache, and what is missing to get one is said.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::{WORKBENCH, tools};
@@ -31,6 +33,41 @@ async fn with_everything_in_the_cache_neither_go_nor_python_is_needed() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 8);
+}
+
+/// A program that says it is of this version.
+fn program(directory: &Path, name: &str, says: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_on_path_is_taken_before_the_cache_and_what_does_not_is_left() {
+    let (tools, path) = (tools(), tempfile::tempdir().unwrap());
+    for ready in [tools.helm().await.unwrap(), tools.prometheus().await.unwrap(), tools.envoy().await.unwrap()] {
+        assert!(ready.starts_with(tools.cache().root()), "{ready:?}");
+    }
+    let helm = program(path.path(), "helm", "v4.99.0+gabcdef");
+    program(
+        path.path(),
+        "prometheus",
+        "prometheus, version 2.55.1 (branch: HEAD, revision: 6d7569113f1ca814f1e149f74176656540043b8d)",
+    );
+    let envoy = program(path.path(), "envoy", "envoy  version: 5c2d0e1b/1.99.0/Clean/RELEASE/BoringSSL");
+    // A part of a control plane is none.
+    program(path.path(), "etcd", "etcd Version: 3.6.8");
+    let output = Command::new(WORKBENCH).arg("tools").env("PATH", path.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let place = |tool: &str| {
+        let mut lines = told.lines().filter_map(|it| it.strip_prefix(tool)?.strip_prefix(' ').map(str::trim));
+        lines.next().unwrap_or_else(|| panic!("nothing about {tool}: {told}")).to_owned()
+    };
+    assert_eq!((place("helm"), place("envoy")), (helm, envoy));
+    for left in ["prometheus", "etcd"] {
+        assert!(Path::new(&place(left)).starts_with(tools.cache().root()), "{left}: {told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -362,7 +362,7 @@ impl Reader {
             };
             let before = rules.last().map_or(Weight::NONE, |rule| rule.weight);
             if weight <= before {
-                self.unreadable(format!("spec.{field}.weight: {weight} is not above {before}; the weights of a rollout rise from step to step"));
+                self.unreadable(format!("spec.{field}.weight: {weight} is not above {before}; the weights of a rollout rise from step to step: raise it, or remove the step"));
                 continue;
             }
             rules.push(StepRule {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Decision, Oracles, PROMISE, revocation, transition};
+use super::{Decision, Oracles, revocation, transition};
 use crate::api::Weight;
 use crate::api::labels;
 use crate::api::model_deployment::{
@@ -75,11 +75,16 @@ impl Oracles {
         self.late_failure = fails.then(|| self.late_failure.unwrap_or(now));
     }
 
-    /// Whether a revision on probation has failed and nobody calls it back: for runs in which nothing else goes wrong.
-    pub(in crate::sim) fn called_back(&mut self, status: &ModelDeploymentStatus, now: DateTime<Utc>) {
+    /// Whether a revision on probation has failed and nobody calls it back.
+    pub(in crate::sim) fn called_back(
+        &mut self,
+        status: &ModelDeploymentStatus,
+        promise: TimeDelta,
+        now: DateTime<Utc>,
+    ) {
         let open = status.probation.as_ref().filter(|it| it.recall.is_none());
         let Some((at, probation)) = self.late_failure.zip(open) else { return self.late_failure = None };
-        if now - at > PROMISE {
+        if now - at > promise {
             self.broken(format!("{} failed at {at} and still serves unrecalled at {now}", probation.revision));
         }
     }

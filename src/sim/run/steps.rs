@@ -18,6 +18,9 @@ use crate::sim::store::Way;
 use crate::sim::view::DEPLOYMENTS;
 use crate::sim::wire::{self, Late, Wire};
 
+/// By then a process has noticed that a right it had lost is given back.
+const SEES_AGAIN: Duration = Duration::from_mins(1);
+
 impl Run<'_> {
     pub(super) async fn take(&mut self, step: Step) {
         match step {
@@ -48,7 +51,8 @@ impl Run<'_> {
     pub(super) fn give_the_right_back(&mut self) {
         if self.forbidden_until.take().is_some() {
             self.view.cluster.forbid(None);
-            self.sees_from = Some(Instant::now() + Duration::from_mins(1));
+            self.sees_from = Some(Instant::now() + SEES_AGAIN);
+            self.fates().trouble.lasts(SEES_AGAIN);
             self.told("the right is given back".into());
         }
     }
@@ -60,11 +64,18 @@ impl Run<'_> {
         let log = Arc::new(log(Way::of(wire.clone(), self.store.clone())));
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
         let fates = self.fates.clone();
-        let chance = self.chance.clone();
-        let takes = Box::new(move || chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes()));
+        let (chance, slow) = (self.chance.clone(), self.fates.clone());
+        let takes = Box::new(move || {
+            let time = chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes());
+            if !time.is_zero() {
+                slow.lock().unwrap().trouble.lasts(time);
+            }
+            time
+        });
         let silent = self.chance.clone();
         let answer = Box::new(move |query: &str| {
             if silent.as_ref().is_some_and(|it| it.lock().unwrap().is_silent()) {
+                fates.lock().unwrap().trouble.is_here();
                 return Measurement::ProviderError("it was away for a moment".into());
             }
             let answer = scenario(&view, query);
@@ -82,6 +93,9 @@ impl Run<'_> {
         let clock = Clock::of(move || right.now() + TimeDelta::milliseconds(wrong_by.load(Ordering::SeqCst)));
         let snapshot = self.chance.as_ref().and_then(|it| it.lock().unwrap().snapshot(self.view.cluster.version()));
         self.view.cluster.lists_at(snapshot);
+        if snapshot.is_some() {
+            self.fates().trouble.is_here();
+        }
         let process = Process::start(wire, log, Arc::new(source), clock, self.lives, self.scenario.verifies).await;
         for (number, hand) in process.hands.iter().enumerate() {
             self.awake.extend(hand.all().into_iter().map(|key| (number, key)));
@@ -122,6 +136,7 @@ impl Run<'_> {
     async fn arrive(&mut self) {
         let late = self.fates().late.remove(0);
         self.fates().oracles.is_late = true;
+        self.fates().trouble.is_here();
         match late {
             Late::Request(asked, epoch) => {
                 let about = asked.about();
@@ -157,6 +172,7 @@ impl Run<'_> {
                 self.give_the_right_back();
                 cluster.forbid(Some(collection));
                 self.forbidden_until = Some(Instant::now() + *time);
+                self.fates().trouble.lasts(*time + SEES_AGAIN);
             }
             Mischief::Bookmark(collection) => cluster.bookmark(collection),
             Mischief::Copy(path) => copies::copy(&cluster, path),
@@ -166,6 +182,9 @@ impl Run<'_> {
                 self.waits.values_mut().for_each(|it| *it = Duration::ZERO);
             }
             Mischief::Pause(pause) => sleep(*pause).await,
+        }
+        if !matches!(mischief, Mischief::Bookmark(_)) {
+            self.fates().trouble.is_here();
         }
         self.told(format!("{mischief:?}"));
         sleep(Duration::from_millis(1)).await;

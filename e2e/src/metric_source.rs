@@ -1,4 +1,4 @@
-//! A metric source that breaks on command, and remembers who saw it when.
+//! A metric source that breaks on command, and remembers when the operator was first told.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// Serves an error rate by deployment; ends when dropped.
-pub(super) struct Source {
+pub struct MetricSource {
     broken: Shared,
     url: String,
     serving: JoinHandle<()>,
@@ -21,14 +21,18 @@ pub(super) struct Source {
 
 type Shared = Arc<Mutex<BTreeMap<String, Option<Instant>>>>;
 
-impl Drop for Source {
+impl Drop for MetricSource {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Source {
-    pub(super) async fn start() -> Result<Self> {
+impl MetricSource {
+    /// Serves on a free port of this machine.
+    ///
+    /// # Errors
+    /// When there is no port to listen on.
+    pub async fn start() -> Result<Self> {
         let broken = Shared::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -40,24 +44,30 @@ impl Source {
         Ok(Self { broken, url, serving })
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// The entry of `analysis.metrics` that reads the error rate of a deployment, and lets no more than 1 % pass.
+    #[must_use]
+    pub fn guardrail(&self, deployment: &str) -> Value {
+        json!({
+            "name": "error-rate", "role": "Guardrail", "threshold": {"max": "1%"},
+            "http": {"url": format!("{}/{deployment}", self.url), "jsonPath": "$.errorRate"},
+        })
     }
 
     /// From now on everything is well with a deployment.
-    pub(super) fn mend(&self, deployment: &str) {
+    pub fn mend(&self, deployment: &str) {
         lock(&self.broken).remove(deployment);
     }
 
     /// From now on nothing is; gives when that began.
-    pub(super) fn break_(&self, deployment: &str) -> Instant {
+    pub fn break_(&self, deployment: &str) -> Instant {
         let mut broken = lock(&self.broken);
         broken.insert(deployment.to_owned(), None);
         Instant::now()
     }
 
     /// When the breach was told first, if it was.
-    pub(super) fn looked(&self, deployment: &str) -> Option<Instant> {
+    #[must_use]
+    pub fn looked(&self, deployment: &str) -> Option<Instant> {
         lock(&self.broken).get(deployment).copied().flatten()
     }
 }
