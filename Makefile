@@ -29,11 +29,11 @@ test: export LOOKS = 100
 test: export SWEEP = 47
 test: export SIDES = 4
 test: export SEEDS = 1000
-test: everything-is-here check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
+test: preflight check deny e2e ## Everything CI runs: check (with 1,000 simulated schedules), licences, chart and end-to-end tests
 
 # Said before anything is built, not after twenty minutes of it.
-.PHONY: everything-is-here
-everything-is-here:
+.PHONY: preflight
+preflight:
 	@.ci/preflight cargo go node python3
 
 .PHONY: check

@@ -59,7 +59,7 @@ impl MetricSource {
     }
 
     /// From now on nothing is; gives when that began.
-    pub fn break_(&self, deployment: &str) -> Instant {
+    pub fn breach(&self, deployment: &str) -> Instant {
         let mut broken = lock(&self.broken);
         broken.insert(deployment.to_owned(), None);
         Instant::now()

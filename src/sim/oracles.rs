@@ -5,6 +5,7 @@ mod artifact;
 mod askers;
 pub(super) mod log;
 mod names;
+mod pods;
 mod probation;
 mod revocation;
 mod usage;
@@ -42,8 +43,8 @@ pub(super) struct Oracles {
     effects: BTreeMap<String, Vec<Decision>>,
     /// The most ready pods that each Deployment has had since all was told: what the operator may still see.
     most_ready: BTreeMap<String, i64>,
-    /// Failures in a row that the candidate's answers have shown, and when there were too many.
-    failures: usize,
+    /// Failures in a row that the answers about who is judged have shown, by the beginning of the query, and when there were too many.
+    failures: BTreeMap<String, usize>,
     /// What arrives now was sent by a process that is dead.
     pub(super) is_late: bool,
     /// Since when an outcome that arrives late has been bad.
@@ -59,7 +60,7 @@ pub(super) struct Oracles {
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
 
-/// From the answer that makes a breach to the write of weight 0. A run with faults is not held to it.
+/// From the answer that makes a breach to the write of weight 0. A run with faults is held to it once it has recovered.
 pub(super) const PROMISE: TimeDelta = TimeDelta::seconds(1);
 
 impl Oracles {
@@ -85,22 +86,25 @@ impl Oracles {
         self.most_ready.insert(path.to_owned(), ready.max(most));
     }
 
-    /// The metric source has answered; `limit` failures in a row are tolerated.
-    pub(super) fn answered(&mut self, fails: bool, limit: usize, now: DateTime<Utc>) {
-        self.failures = if fails { self.failures + 1 } else { 0 };
-        let is_breach = self.failures > limit;
+    /// The metric source has answered about who is judged; `limit` failures in a row are tolerated.
+    pub(super) fn answered(&mut self, query: &str, fails: bool, limit: usize, now: DateTime<Utc>) {
+        let metric = query.split('{').next().unwrap_or_default();
+        let failures = self.failures.entry(metric.to_owned()).or_default();
+        *failures = if fails { *failures + 1 } else { 0 };
+        let is_breach = self.failures.values().any(|it| *it > limit);
         self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
     }
 
     /// Nobody is judged any more.
     pub(super) fn forgive(&mut self) {
-        (self.failures, self.breached_at) = (0, None);
+        (self.failures, self.breached_at) = (BTreeMap::new(), None);
     }
 
-    /// Whether weight 0 is due since a breach, and not there.
-    pub(super) fn promised(&mut self, candidates_weight: f64, promise: TimeDelta, now: DateTime<Utc>) {
-        if let Some(at) = self.breached_at.filter(|at| candidates_weight > 0.0 && now - *at > promise) {
-            self.broken(format!("a breach at {at} and still {candidates_weight} % at {now}"));
+    /// Whether weight 0 is due since a breach, and not there; nor are requests copied any more.
+    pub(super) fn promised(&mut self, candidate: &Attempt, weight: f64, promise: TimeDelta, now: DateTime<Utc>) {
+        let is_there = weight > 0.0 || candidate.state == AttemptState::Shadowing;
+        if let Some(at) = self.breached_at.filter(|at| is_there && now - *at > promise) {
+            self.broken(format!("a breach at {at} and still {:?} at {weight} % at {now}", candidate.state));
         }
     }
 
@@ -125,6 +129,8 @@ impl Oracles {
         } else if path_.contains("/modelregistryentries/") {
             self.artifact(before, after);
             self.lets_go(cluster, before, after);
+        } else if path_.contains("/deployments/") {
+            self.leaves_pods(cluster, path_, before, after);
         } else if path_.contains("/jobs/") && before.is_null() && jobs::looks_at(after).is_some() {
             self.look(cluster, after);
         } else if path_.contains("/jobs/") && before.is_null() {

@@ -215,10 +215,14 @@ pub(super) fn bad() -> Measurement {
     Measurement::of(0.5)
 }
 
+/// The revision that a query is about.
+pub(super) fn revision_in(query: &str) -> &str {
+    query.split("revision=\"").nth(1).and_then(|it| it.split('"').next()).unwrap_or_default()
+}
+
 /// The entry that a query is about.
 pub(super) fn asked_of(view: &View, query: &str) -> String {
-    let revision = query.split("revision=\"").nth(1).and_then(|it| it.split('"').next());
-    view.entry_of(revision.unwrap_or_default())
+    view.entry_of(revision_in(query))
 }
 
 // ── what people do ──

@@ -1,17 +1,19 @@
-//! Until when something goes wrong in a run. What is promised within a second while nothing does is promised within
-//! a longer time after that: no fault may leave a breach or a revocation waiting for a chance event.
+//! When something last went wrong in a run. Until the run has recovered from it, no promise is held against the operator.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// See the module.
-pub(super) struct Trouble(Instant);
+pub(super) struct Trouble {
+    wrong_until: Instant,
+    slow_until: Instant,
+}
 
 impl Trouble {
     /// None so far.
     pub(super) fn none() -> Self {
-        Self(Instant::now())
+        Self { wrong_until: Instant::now(), slow_until: Instant::now() }
     }
 
     /// Something goes wrong now.
@@ -21,11 +23,21 @@ impl Trouble {
 
     /// Something goes wrong, and for so long.
     pub(super) fn lasts(&mut self, time: Duration) {
-        self.0 = self.0.max(Instant::now() + time);
+        self.wrong_until = self.wrong_until.max(Instant::now() + time);
+    }
+
+    /// For so long nobody can do anything, and then everybody goes on as before: nothing has to recover.
+    pub(super) fn slows(&mut self, time: Duration) {
+        self.slow_until = self.slow_until.max(Instant::now() + time);
     }
 
     /// For how long nothing has gone wrong.
     pub(super) fn is_over_for(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.0)
+        Instant::now().saturating_duration_since(self.wrong_until)
+    }
+
+    /// For how long everybody could do what there was to do.
+    pub(super) fn is_swift_for(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.slow_until)
     }
 }

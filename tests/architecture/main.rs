@@ -54,12 +54,14 @@ fn module_of(src: &Path, file: &Path) -> Vec<String> {
 
 /// A path as it reads from the crate's root.
 fn from_the_root(path: Vec<String>, module: &[String]) -> Vec<String> {
-    let ups = path.iter().take_while(|it| *it == "super").count();
+    let selves = path.iter().take_while(|it| *it == "self").count();
+    let ups = path.iter().skip(selves).take_while(|it| *it == "super").count();
     if ups == 0 {
         return path;
     }
-    let above = module.iter().take(module.len().saturating_sub(ups)).cloned();
-    above.chain(path.into_iter().skip(ups)).collect()
+    // In a module of its own within a file there is one more to go up than is known here.
+    let above = module.iter().take(module.len().saturating_sub(ups).max(1)).cloned();
+    above.chain(path.into_iter().skip(selves + ups)).collect()
 }
 
 /// Whether a path reaches for the clock, chance, or the world outside.
@@ -151,6 +153,8 @@ fn every_way_out_is_noticed() {
         "use super::super::super::{api::Weight, runtime};",
         "fn f() { super::super::super::observe::look() }",
         "use super::super::super::*;",
+        "use self::super::super::super::act::Actor;",
+        "mod inner { use super::super::super::super::act::Actor; }",
         "use tokio_postgres::Client;",
         "use futures::executor::block_on;",
         "fn f() { tracing::info!(\"told\") }",

@@ -112,7 +112,7 @@ impl Broken<'_> {
         let stable = status.stable.context("nothing is stable")?.revision;
         // Anywhere between two looks.
         tokio::time::sleep(INTERVAL.mul_f64(phase(self.index, number))).await;
-        let visible = self.source.break_(&self.name);
+        let visible = self.source.breach(&self.name);
         while !all_at(&self.gateway.weights(NAMESPACE, &self.name).await?, &stable) {
             ensure!(visible.elapsed() < PATIENCE, "Envoy still sends requests to the candidate");
             tokio::time::sleep(LOOK_EVERY).await;

@@ -157,7 +157,7 @@ impl Story {
             Self::Verified => verified::begin(model, QUICK).await,
             Self::Revoked => verified::revoke(model).await,
             Self::Breached => {
-                place.source.break_(model.name);
+                place.source.breach(model.name);
             }
         }
     }

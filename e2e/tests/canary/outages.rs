@@ -136,19 +136,22 @@ async fn without_prometheus_the_weight_holds_and_then_the_declared_action_is_tak
         Wanted { version: "2", steps: "[{weight: 20%, for: 5s}]", on_outage: "{after: 8s, do: Rollback}", ..GOOD };
     model.deploy(&wanted).await;
     model.until_observing("20%").await;
+    let begin = Instant::now();
     scene.workbench.prometheus().unwrap().stop().await;
-    let stopped = Instant::now();
     let silent = |kind| move |it: &ModelDeploymentStatus| it.verdicts.iter().any(|it| it.verdict == kind);
     model.until("the source is silent", silent(VerdictKind::ProviderError)).await;
     // The step would have ended after five seconds, and nothing is done before eight.
-    while stopped.elapsed() < Duration::from_secs(7) {
+    loop {
         let held = model.status().await;
+        if begin.elapsed() > Duration::from_secs(7) {
+            break;
+        }
         assert_eq!((held.phase, held.weight.map(|it| it.to_string())), (Phase::Observing, Some("20%".into())));
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let status = model.until("it is rolled back", |it| it.phase == Phase::RolledBack).await;
-    let took = stopped.elapsed();
-    assert!(took < Duration::from_secs(15), "rolled back {took:?} after Prometheus was stopped");
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(30), "rolled back {took:?} after Prometheus was stopped");
     assert_eq!(status.attempt.unwrap().cause, Some(Cause::MetricSourceOutage));
     unharmed(&load.stop().await.unwrap());
     scene.end().await;

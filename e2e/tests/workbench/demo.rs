@@ -93,7 +93,7 @@ fn is_told_live(told: &[String]) {
         line(&[" s  Observing ", &format!(" {weight} "), " requests ", "error-rate Pass"]);
     }
     for verdict in ["hit-rate Fail", "hit-rate Pass"] {
-        line(&[" s  Observing ", verdict, "(stable "]);
+        line(&[verdict, "(stable "]);
     }
     line(&["RolledBack", " 0%     0%"]);
     for took in

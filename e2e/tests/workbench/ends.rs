@@ -98,7 +98,8 @@ async fn ctrl_c_and_sigterm_end_everything_and_remove_the_directory() {
     }
 }
 
-/// A workbench in this process, with a pod that serves; and the directory it runs in.
+/// A workbench in this process, with a pod that serves; and the directory it runs in. Never the cluster of `WERKBANK_KUBECONFIG`: it is
+/// the workbench's own processes that have to end.
 async fn started() -> (Workbench, PathBuf) {
     let options = Options { control_plane: controlplane::Options::default(), ..Options::from_env() };
     let workbench = Workbench::start(options).await.unwrap();

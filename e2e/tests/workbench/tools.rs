@@ -4,17 +4,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use werkbank_e2e::tools::Tools;
+
 use crate::{WORKBENCH, tools};
 
-/// `workbench tools` with nothing on `PATH`, and the cache's entries but those whose names begin like `missing`.
-async fn tools_without(missing: &str) -> std::process::Output {
+/// Once, all of them.
+async fn all_ready() -> Tools {
     let tools = tools();
-    // Once, all of them.
     tools.control_plane().await.unwrap();
     tools.helm().await.unwrap();
     tools.prometheus().await.unwrap();
     tools.envoy().await.unwrap();
     tools.gateway_api_crds().await.unwrap();
+    tools
+}
+
+/// `workbench tools` with nothing on `PATH`, and the cache's entries but those whose names begin like `missing`.
+async fn tools_without(missing: &str) -> std::process::Output {
+    let tools = all_ready().await;
     let (cache, nothing) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for entry in std::fs::read_dir(tools.cache().root()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -45,10 +52,7 @@ fn program(directory: &Path, name: &str, says: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_on_path_is_taken_before_the_cache_and_what_does_not_is_left() {
-    let (tools, path) = (tools(), tempfile::tempdir().unwrap());
-    for ready in [tools.helm().await.unwrap(), tools.prometheus().await.unwrap(), tools.envoy().await.unwrap()] {
-        assert!(ready.starts_with(tools.cache().root()), "{ready:?}");
-    }
+    let (tools, path) = (all_ready().await, tempfile::tempdir().unwrap());
     let helm = program(path.path(), "helm", "v4.99.0+gabcdef");
     program(
         path.path(),
@@ -59,6 +63,7 @@ async fn what_fits_on_path_is_taken_before_the_cache_and_what_does_not_is_left()
     // A part of a control plane is none.
     program(path.path(), "etcd", "etcd Version: 3.6.8");
     let output = Command::new(WORKBENCH).arg("tools").env("PATH", path.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
     let place = |tool: &str| {
         let mut lines = told.lines().filter_map(|it| it.strip_prefix(tool)?.strip_prefix(' ').map(str::trim));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::Run;
@@ -14,7 +14,7 @@ use crate::decide::model_deployment::policy::Policy;
 use crate::sim::oracles::PROMISE;
 use crate::sim::view::{ENTRIES, MODELS, NAME, path, status_of};
 
-/// The longest wait after a failure, spread.
+/// The longest wait after a failure: a minute, spread to 120 % of it (`runtime::backoff`).
 const LONGEST_WAIT: Duration = Duration::from_secs(72);
 
 impl Run<'_> {
@@ -25,53 +25,50 @@ impl Run<'_> {
             let policy = Policy::read(&it.spec, &BTreeMap::new());
             policy.interval * u32::try_from(policy.failure_limit + 1).unwrap()
         });
-        LONGEST_WAIT + looks
+        LONGEST_WAIT + looks + PROMISE.to_std().unwrap()
     }
 
-    /// How soon what has been so since then has to be answered: at once while nothing else has gone wrong, or all had recovered by then;
-    /// by the time that all has recovered; none until it has.
-    fn promise(&self, since: Option<DateTime<Utc>>) -> Option<TimeDelta> {
+    /// Whether nothing was ever wrong in this run but, if at all, a write.
+    fn is_undisturbed(&self) -> bool {
+        self.chance.is_none() && self.lives < 2
+    }
+
+    /// How soon a breach and a revocation have to be answered; none while something is wrong, or may still be felt.
+    fn promise(&self) -> Option<TimeDelta> {
         let fates = self.fates();
-        let (at_once, calm) = (fates.promise, fates.trouble.is_over_for());
+        let (at_once, over, swift) = (fates.promise, fates.trouble.is_over_for(), fates.trouble.is_swift_for());
         drop(fates);
-        let at_once = at_once.filter(|_| self.chance.is_none() && self.lives < 2);
-        if at_once.is_some() || calm < LONGEST_WAIT {
-            return at_once;
-        }
-        let recovered = TimeDelta::from_std(calm.checked_sub(self.recovery())?).unwrap();
-        let is_newer = since.is_some_and(|at| self.view.now() - at < recovered);
-        Some(if is_newer { PROMISE } else { TimeDelta::from_std(self.recovery()).unwrap() })
+        let at_once = at_once.filter(|_| self.is_undisturbed());
+        // Most of the time the deployment need not be read for it.
+        at_once.or_else(|| {
+            let has_recovered = over > LONGEST_WAIT && over > self.recovery();
+            (has_recovered && swift > PROMISE.to_std().unwrap()).then_some(PROMISE)
+        })
     }
 
     /// What is promised of a breach and of a revocation.
     pub(super) fn keeps_its_promise(&mut self) {
-        let promise = self.promise(None);
+        // Since when is counted while nothing is promised, too.
+        let promise = self.promise().unwrap_or(TimeDelta::MAX);
+        let of_a_recall = if self.is_undisturbed() { PROMISE } else { promise };
         let (view, now) = (self.view.clone(), self.view.now());
         let status = view.status();
-        {
-            let mut fates = self.fates();
-            // Since when is counted while nothing is promised, too.
-            let promise = promise.unwrap_or(TimeDelta::MAX);
-            fates.oracles.called_back(&status, promise, now);
-            fates.oracles.off_traffic(&view.cluster, |entry| view.weight_of(entry), promise, now);
-        }
-        let breached_at = self.fates().oracles.breached_at;
-        if breached_at.is_none() {
+        let mut fates = self.fates();
+        fates.oracles.called_back(&status, of_a_recall, now);
+        fates.oracles.off_traffic(&view.cluster, |entry| view.weight_of(entry), promise, now);
+        if fates.oracles.breached_at.is_none() {
             return;
         }
-        let promise = self.promise(breached_at).unwrap_or(TimeDelta::MAX);
         let stable = status.stable.as_ref().map(|it| it.revision.as_str());
         let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
-        let is_judged = candidate.is_some_and(|it| it.state.is_active());
-        if !is_judged && status.probation.as_ref().is_some_and(|it| it.recall.is_none()) {
-            return self.fates().oracles.promised_recall(promise, now);
-        }
-        if !is_judged {
+        match candidate.filter(|it| it.state.is_active()) {
+            Some(it) => fates.oracles.promised(it, view.weight_of(&it.entry.name), promise, now),
+            None if status.probation.as_ref().is_some_and(|it| it.recall.is_none()) => {
+                fates.oracles.promised_recall(promise, now);
+            }
             // The next one is another candidate, and nobody was asked about it yet.
-            return self.fates().oracles.forgive();
+            None => fates.oracles.forgive(),
         }
-        let weight = candidate.map_or(0.0, |it| self.view.weight_of(&it.entry.name));
-        self.fates().oracles.promised(weight, promise, now);
     }
 
     /// A right that is missing is told, whoever looks at the status.
@@ -120,42 +117,72 @@ mod tests {
 
     use tokio::time::sleep;
 
-    use super::super::{alone, no_faults};
+    use super::super::{TOO_MANY, alone, no_faults};
     use super::*;
     use crate::sim::chance::Chance;
+    use crate::sim::scenario::{Scenario, revoke};
     use crate::sim::scenarios;
 
-    /// Plays until a candidate has traffic; then something goes wrong, its guardrail is broken, and for so long nobody does anything.
-    async fn nobody_answers_for(time: Duration, trouble_before: Duration) -> Vec<String> {
-        let scenario = scenarios::all().into_iter().find(|it| it.name == "three_steps").unwrap();
-        let mut run = Run::begin(&scenario, no_faults(), None).await;
-        let has_traffic = |run: &Run<'_>| {
-            let attempt = run.view.status().attempt;
-            run.view.status().stable.is_some()
-                && attempt.is_some_and(|it| it.state.is_active() && run.view.weight_of(&it.entry.name) > 0.0)
-        };
-        while !has_traffic(&run) {
+    /// Plays until a candidate has traffic; then something goes wrong.
+    async fn troubled(scenario: &Scenario) -> Run<'_> {
+        let mut run = Run::begin(scenario, no_faults(), None).await;
+        for _ in 0..TOO_MANY {
+            let status = run.view.status();
+            let candidate = status.attempt.filter(|it| status.stable.is_some() && it.state.is_active());
+            if candidate.is_some_and(|it| run.view.weight_of(&it.entry.name) > 0.0) {
+                run.chance = Some(Arc::new(Mutex::new(Chance::of(1))));
+                run.fates().trouble.is_here();
+                return run;
+            }
             run.script();
             run.notice();
             let steps = run.steps();
             run.one(steps).await;
         }
-        run.chance = Some(Arc::new(Mutex::new(Chance::of(1))));
-        run.fates().trouble.is_here();
-        sleep(trouble_before).await;
-        let now = run.view.now();
-        run.fates().oracles.breached_at = Some(now);
+        panic!("no candidate ever has traffic");
+    }
+
+    /// So long after something went wrong `what` is so, and for so long nobody answers it.
+    async fn nobody_answers(what: fn(&Run<'_>), after: Duration, time: Duration) -> usize {
+        let scenario = scenarios::all().into_iter().find(|it| it.name == "three_steps").unwrap();
+        let mut run = troubled(&scenario).await;
+        sleep(after).await;
+        what(&run);
+        run.keeps_its_promise();
         sleep(time).await;
         run.keeps_its_promise();
-        run.ended(String::new()).violations
+        run.ended(String::new()).violations.len()
+    }
+
+    fn breached(run: &Run<'_>) {
+        run.fates().oracles.breached_at = Some(run.view.now());
+    }
+
+    fn revoked(run: &Run<'_>) {
+        revoke("churn-2")(&run.view);
     }
 
     #[test]
-    fn in_a_run_with_faults_a_breach_has_to_be_answered_once_all_has_recovered_and_later_ones_at_once() {
-        let (soon, long) = (Duration::from_secs(2), Duration::from_mins(10));
-        assert_eq!(alone(nobody_answers_for(soon, Duration::ZERO)), Vec::<String>::new());
-        assert_eq!(alone(nobody_answers_for(long, Duration::ZERO)).len(), 1);
-        assert_eq!(alone(nobody_answers_for(soon, long)).len(), 1);
-        assert_eq!(alone(nobody_answers_for(soon / 4, long)), Vec::<String>::new());
+    fn in_a_run_with_faults_a_breach_and_a_revocation_have_to_be_answered_once_it_has_recovered() {
+        let (at_once, recovery) = (Duration::from_millis(500), Duration::from_secs(72 + 2 * 30 + 1));
+        for what in [breached, revoked] {
+            let nobody = |after, time| alone(nobody_answers(what, after, time));
+            assert_eq!(nobody(Duration::ZERO, recovery - at_once), 0);
+            assert_eq!(nobody(Duration::ZERO, recovery + at_once), 1);
+            // What comes later is promised as if nothing had ever been wrong.
+            assert_eq!(nobody(recovery, at_once), 0);
+            assert_eq!(nobody(recovery, 3 * at_once), 1);
+        }
+    }
+
+    #[test]
+    fn who_cannot_do_anything_for_a_while_has_broken_no_promise() {
+        let slow = |run: &Run<'_>| {
+            breached(run);
+            run.fates().trouble.slows(Duration::from_secs(3));
+        };
+        let recovery = Duration::from_mins(10);
+        assert_eq!(alone(nobody_answers(slow, recovery, Duration::from_millis(3_900))), 0);
+        assert_eq!(alone(nobody_answers(slow, recovery, Duration::from_millis(4_100))), 1);
     }
 }

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::scenario::{
-    Scenario, approve, approve_step, deploy, edit, guard_goes, guard_is_back, reject, request, revoke, take_back,
+    Scenario, approve, approve_step, delete, deploy, edit, guard_goes, guard_is_back, reject, request, revoke,
+    take_back,
 };
-use super::super::view::View;
+use super::super::view::{MODELS, NAME, View};
 use crate::api::model_deployment::AttemptState::{Observing, RolledBack, Starting};
 use crate::api::model_deployment::Phase;
 
@@ -55,6 +56,7 @@ fn of_entries() -> Vec<Scenario> {
             .when(is_gating, approve("technical", "ben"))
             .when(|_| true, approve("business", "carla"))
             .until(|it| it.serves("churn-5")),
+        gated("deleted_while_it_waits_for_approval").when(is_gating, delete(MODELS, NAME)),
         gated("approved_by_one_alone")
             .when(is_gating, approve("technical", "ben"))
             .until(|it| !it.says("Ready").contains("technical") && is_gating(it)),

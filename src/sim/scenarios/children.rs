@@ -9,6 +9,7 @@ use super::super::view::{
 };
 use super::canary;
 use crate::api::labels;
+use crate::api::model_deployment::AttemptState;
 use crate::api::model_deployment::AttemptState::{Observing, Promoting, RolledBack, RollingBack, Shifting, Starting};
 
 /// The name of the children of the stable revision.
@@ -57,6 +58,16 @@ const COPY_OF_THE_SECOND: &str = "churn-rules-alpmz65hnt";
 /// The children of `churn-2` in the default template have this name.
 const OF_THE_SECOND: &str = "churn-avq9s8kgcx";
 
+/// The second attempt is in this state.
+fn is_second(view: &View, state: AttemptState) -> bool {
+    view.is_in(state) && view.status().attempts == 2
+}
+
+/// There is no such entry any more.
+pub(super) fn is_gone(view: &View, entry: &str) -> bool {
+    view.cluster.get(&path(ENTRIES, entry)).is_null()
+}
+
 pub(super) fn all() -> Vec<Scenario> {
     vec![
         canary("route_edited_by_hand")
@@ -98,21 +109,33 @@ pub(super) fn all() -> Vec<Scenario> {
         canary("entry_deleted_mid_canary")
             .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
             .when(|it| it.serves("churn-2"), deploy("churn-3"))
-            .until(|it| it.serves("churn-3") && it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
+            .until(|it| it.serves("churn-3") && is_gone(it, "churn-2")),
+        canary("stable_entry_deleted_while_starting")
+            .when(|it| is_second(it, Starting), delete(ENTRIES, "churn-1"))
+            .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
+        canary("stable_entry_deleted_while_shifting")
+            .when(|it| it.is_at(Shifting, "50%"), delete(ENTRIES, "churn-1"))
+            .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
+        canary("stable_entry_deleted_while_promoting")
+            .when(|it| is_second(it, Promoting), delete(ENTRIES, "churn-1"))
+            .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
+        canary("stable_entry_deleted_while_rolling_back")
+            .when(|it| it.is_at(Observing, "5%"), request("abort"))
+            .when(|it| it.is_in(RollingBack), delete(ENTRIES, "churn-1"))
+            .when(|it| it.is_in(RolledBack), deploy("churn-3"))
+            .until(|it| it.serves("churn-3") && is_gone(it, "churn-1")),
         canary("entry_deleted_and_revoked")
             .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
             .when(|_| true, revoke("churn-2"))
-            .until(|it| it.is_in(RolledBack) && it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
+            .until(|it| it.is_in(RolledBack) && is_gone(it, "churn-2")),
         canary("entry_deleted_with_its_deployment")
             .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
             .when(|_| true, delete(MODELS, NAME))
-            .until(|it| it.cluster.get(&path(ENTRIES, "churn-2")).is_null()),
+            .until(|it| is_gone(it, "churn-2")),
         Scenario::named("deleted_at_rest").when(|it| it.serves("churn-1"), delete(MODELS, NAME)),
-        canary("deleted_while_starting")
-            .when(|it| it.is_in(Starting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_starting").when(|it| is_second(it, Starting), delete(MODELS, NAME)),
         canary("deleted_while_shifting").when(|it| it.is_at(Shifting, "50%"), delete(MODELS, NAME)),
-        canary("deleted_while_promoting")
-            .when(|it| it.is_in(Promoting) && it.status().attempts == 2, delete(MODELS, NAME)),
+        canary("deleted_while_promoting").when(|it| is_second(it, Promoting), delete(MODELS, NAME)),
         canary("deleted_while_rolling_back")
             .when(|it| it.is_at(Observing, "5%"), request("abort"))
             .when(|it| it.is_in(RollingBack), delete(MODELS, NAME)),

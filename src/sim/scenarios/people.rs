@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request, request_here};
-use super::super::view::View;
+use super::super::scenario::{Scenario, asked_of, bad, delete, deploy, edit, good, request, request_here};
+use super::super::view::{MODELS, NAME, View};
 use super::canary;
 use crate::api::model_deployment::AttemptState::{Observing, RolledBack, Shifting, Starting};
 use crate::decide::Measurement;
@@ -40,6 +40,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_held(), request_here("resume", "n4"))
             .until(|it| it.serves("churn-2")),
         held_at_5("paused_and_aborted").when(|it| it.is_held(), request("abort")).until(|it| it.is_in(RolledBack)),
+        held_at_5("deleted_while_paused").when(|it| it.is_held(), delete(MODELS, NAME)),
         held_at_5("paused_and_breached")
             .metrics(second_gets_bad)
             .when(|it| it.is_held(), gets_bad)

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::scenario::{
-    LATE, Scenario, annotate_namespace, asked_of, bad, deploy, edit, good, guardrail, late, request, request_here,
-    request_of_probation,
+    LATE, Scenario, annotate_namespace, asked_of, bad, delete, deploy, edit, good, guardrail, late, request,
+    request_here, request_of_probation,
 };
-use super::super::view::View;
+use super::super::view::{ENTRIES, MODELS, NAME, View};
+use super::children::is_gone;
 use super::upgraded;
 use crate::api::model_deployment::AttemptState::{Observing, Promoting, RolledBack};
 use crate::decide::Measurement;
@@ -74,6 +75,10 @@ pub(super) fn all() -> Vec<Scenario> {
             .metrics(second_gets_bad)
             .when(is_asleep, |it| it.set("second-is-bad"))
             .until(is_back),
+        judged_late("deleted_on_probation").when(is_asleep, delete(MODELS, NAME)),
+        judged_late("the_fallbacks_entry_is_deleted_on_probation")
+            .when(|it| is_asleep(it) && it.is_kept("churn-1"), delete(ENTRIES, "churn-1"))
+            .until(|it| it.serves("churn-2") && it.is_at_peace() && is_gone(it, "churn-1")),
         judged_late("aborted_on_probation").when(is_asleep, request("abort")).until(is_back),
         judged_late("aborted_on_probation_before_it_sleeps")
             .when(|it| it.is_on_probation() && it.keeps_another(), request("abort"))

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request, request_here};
-use super::super::view::View;
+use super::super::scenario::{Scenario, asked_of, bad, delete, deploy, edit, good, request, request_here};
+use super::super::view::{MODELS, NAME, View};
 use super::{canary, upgraded};
 use crate::api::model_deployment::AttemptState::{Failed, Observing, Promoting, RolledBack, Shifting, Starting};
 use crate::decide::Measurement;
@@ -20,6 +20,9 @@ pub(super) fn all() -> Vec<Scenario> {
         "prometheus": {"query": "latency{revision=\"{{ revision }}\"}"}});
     vec![
         Scenario::named("first_deployment_breaches").metrics(|_, _| bad()).until(|it| it.is_in(Failed)),
+        Scenario::named("first_deployment_breaches_and_is_deleted")
+            .metrics(|_, _| bad())
+            .when(|it| it.is_in(Failed), delete(MODELS, NAME)),
         Scenario::named("first_deployment_breaches_and_is_replaced")
             .metrics(|view, query| if asked_of(view, query) == "churn-1" { bad() } else { good() })
             .when(|it| it.is_in(Failed), deploy("churn-2"))

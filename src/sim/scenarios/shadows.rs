@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::scenario::{Scenario, asked_of, bad, deploy, edit, good, request};
-use super::super::view::View;
+use super::super::scenario::{Scenario, asked_of, bad, delete, deploy, edit, good, request};
+use super::super::view::{MODELS, NAME, View};
 use super::upgraded;
 use crate::api::model_deployment::AttemptState::{RolledBack, Shadowing};
 use crate::decide::Measurement;
@@ -38,6 +38,7 @@ pub(super) fn all() -> Vec<Scenario> {
         shadowed("shadow_aborted_before_it_is_there")
             .when(|it| it.is_in(Shadowing), request("abort"))
             .until(|it| it.is_in(RolledBack)),
+        shadowed("deleted_while_shadowed").when(copies, delete(MODELS, NAME)),
         shadowed("shadow_superseded").when(copies, deploy("churn-3")).until(|it| it.serves("churn-3")),
         shadowed("shadow_grows").when(copies, edit(json!({"rollout": rollout(100)}))).until(|it| it.serves("churn-2")),
         shadowed("shadow_taken_away")

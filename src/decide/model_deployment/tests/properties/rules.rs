@@ -37,6 +37,7 @@ pub(in super::super) fn checked_pass(world: &mut World, writes: usize) -> Plan<M
         assert!(!newer || world.memory.trail_unavailable_since.is_none(), "a weight rose off the record");
     }
     check_held(world, &status);
+    check_breached(world, &status);
     check_proven(world, &status);
     check_approved(world, &status);
     check_served(world, &status);
@@ -74,6 +75,19 @@ fn check_held(world: &World, status: &ModelDeploymentStatus) {
     let Some((before, after)) = same_attempt(world, status) else { return };
     if before.paused_since.is_some() || world.resource.spec.suspend == Some(true) {
         assert!(after.weight <= before.weight && after.state != AttemptState::Promoted, "{before:?} → {after:?}");
+    }
+}
+
+/// What has failed more often than is tolerated takes the candidate back in the same pass, whatever else is so.
+fn check_breached(world: &World, status: &ModelDeploymentStatus) {
+    let Some(attempt) = status.attempt.as_ref().filter(|it| it.state.goes_up()) else { return };
+    let policy = world.observe().policy;
+    let serves_alone = first::serves_alone(status, attempt);
+    for rule in policy.gating().filter(|it| !serves_alone || first::watches(&policy, it)) {
+        let tolerated = if rule.test().is_some() { 0 } else { policy.failure_limit };
+        let is_breach = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Fail && it.failures > tolerated;
+        let breach = status.verdicts.iter().find(is_breach);
+        assert!(breach.is_none(), "{breach:?}, and still {attempt:?}");
     }
 }
 
