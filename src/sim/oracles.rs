@@ -3,6 +3,7 @@
 mod approval;
 mod artifact;
 mod askers;
+mod breach;
 pub(super) mod log;
 mod names;
 mod pods;
@@ -14,11 +15,12 @@ mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use artifact::Looks;
 use askers::Askers;
+pub(super) use breach::PROMISE;
 
 use super::others::copies::is_copy;
 use super::others::jobs;
@@ -60,9 +62,6 @@ pub(super) struct Oracles {
     revoked_since: BTreeMap<String, DateTime<Utc>>,
 }
 
-/// From the answer that makes a breach to the write of weight 0. A run with faults is held to it once it has recovered.
-pub(super) const PROMISE: TimeDelta = TimeDelta::seconds(1);
-
 impl Oracles {
     /// Of a run in which artifacts are verified, or not.
     pub(super) fn of(verifies: bool) -> Self {
@@ -84,28 +83,6 @@ impl Oracles {
         let ready = deployment["status"]["readyReplicas"].as_i64().unwrap_or(0);
         let most = self.most_ready.get(path).copied().filter(|_| lags).unwrap_or(0);
         self.most_ready.insert(path.to_owned(), ready.max(most));
-    }
-
-    /// The metric source has answered about who is judged; `limit` failures in a row are tolerated.
-    pub(super) fn answered(&mut self, query: &str, fails: bool, limit: usize, now: DateTime<Utc>) {
-        let metric = query.split('{').next().unwrap_or_default();
-        let failures = self.failures.entry(metric.to_owned()).or_default();
-        *failures = if fails { *failures + 1 } else { 0 };
-        let is_breach = self.failures.values().any(|it| *it > limit);
-        self.breached_at = is_breach.then(|| self.breached_at.unwrap_or(now));
-    }
-
-    /// Nobody is judged any more.
-    pub(super) fn forgive(&mut self) {
-        (self.failures, self.breached_at) = (BTreeMap::new(), None);
-    }
-
-    /// Whether weight 0 is due since a breach, and not there; nor are requests copied any more.
-    pub(super) fn promised(&mut self, candidate: &Attempt, weight: f64, promise: TimeDelta, now: DateTime<Utc>) {
-        let is_there = weight > 0.0 || candidate.state == AttemptState::Shadowing;
-        if let Some(at) = self.breached_at.filter(|at| is_there && now - *at > promise) {
-            self.broken(format!("a breach at {at} and still {:?} at {weight} % at {now}", candidate.state));
-        }
     }
 
     /// The operator's process of this epoch has changed an object.
