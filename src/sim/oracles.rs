@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use artifact::Looks;
 use askers::Askers;
+use breach::Breaches;
 pub(super) use breach::PROMISE;
 
 use super::others::copies::is_copy;
@@ -45,13 +46,11 @@ pub(super) struct Oracles {
     effects: BTreeMap<String, Vec<Decision>>,
     /// The most ready pods that each Deployment has had since all was told: what the operator may still see.
     most_ready: BTreeMap<String, i64>,
-    /// Failures in a row that the answers about who is judged have shown, by the beginning of the query, and when there were too many.
-    failures: BTreeMap<String, usize>,
+    breaches: Breaches,
     /// What arrives now was sent by a process that is dead.
     pub(super) is_late: bool,
     /// Since when an outcome that arrives late has been bad.
     late_failure: Option<DateTime<Utc>>,
-    pub(super) breached_at: Option<DateTime<Utc>>,
     /// Whether artifacts are verified before anything rolls out.
     pub(super) verifies: bool,
     askers: Askers,

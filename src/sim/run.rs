@@ -374,6 +374,10 @@ impl<'a> Run<'a> {
             let step = if self.chance.is_some() { Duration::from_secs(1) } else { next - now };
             sleep_until(next.min(Instant::now() + step)).await;
             self.notice();
+            if !self.awake.is_empty() {
+                // Since when, nobody has looked.
+                self.fates().trouble.was_slow();
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! When something last went wrong in a run. Until the run has recovered from it, no promise is held against the operator.
+//! When something last went wrong in a run, and when it was last slow. Until it has recovered from the one, and has had the time that is
+//! promised since the other, no promise is held against the operator.
 
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ impl Trouble {
     /// For so long nobody can do anything, and then everybody goes on as before: nothing has to recover.
     pub(super) fn slows(&mut self, time: Duration) {
         self.slow_until = self.slow_until.max(Instant::now() + time);
+    }
+
+    /// Until now nobody could.
+    pub(super) fn was_slow(&mut self) {
+        self.slows(Duration::ZERO);
     }
 
     /// For how long nothing has gone wrong.

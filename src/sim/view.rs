@@ -98,14 +98,6 @@ impl View {
     }
 
     /// What the route gives each entry, in percent.
-    /// Whether it is the candidate, or on probation: what the stable revision does beside it is no breach.
-    pub(super) fn is_judged(&self, revision: &str) -> bool {
-        let status = self.status();
-        let is_stable = status.stable.as_ref().is_some_and(|it| it.revision == revision);
-        let is_candidate = status.attempt.is_some_and(|it| it.state.is_active() && it.revision == revision);
-        (is_candidate && !is_stable) || status.probation.is_some_and(|it| it.revision == revision)
-    }
-
     pub(super) fn weight_of(&self, entry: &str) -> f64 {
         let route = self.cluster.get(&path(ROUTES, NAME));
         let weights = weights(&route);

@@ -157,7 +157,7 @@ impl Wire {
             fates.trail_is_away_until = Some(Instant::now() + Duration::from_secs(seconds));
         }
         if fate != Fate::Arrives {
-            // As long as the log cannot be read, weight may rightly stay where it is.
+            // Where the store is away, it goes wrong until that is back.
             let away = fates.trail_is_away_until.map(|it| it.saturating_duration_since(Instant::now()));
             fates.trouble.lasts(away.unwrap_or_default());
         }

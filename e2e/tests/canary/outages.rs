@@ -141,14 +141,17 @@ async fn without_prometheus_the_weight_holds_and_then_the_declared_action_is_tak
     let silent = |kind| move |it: &ModelDeploymentStatus| it.verdicts.iter().any(|it| it.verdict == kind);
     model.until("the source is silent", silent(VerdictKind::ProviderError)).await;
     // The step would have ended after five seconds, and nothing is done before eight.
+    let mut looks = 0;
     loop {
         let held = model.status().await;
         if begin.elapsed() > Duration::from_secs(7) {
             break;
         }
         assert_eq!((held.phase, held.weight.map(|it| it.to_string())), (Phase::Observing, Some("20%".into())));
+        looks += 1;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    assert!(looks > 0, "nobody has seen that it holds");
     let status = model.until("it is rolled back", |it| it.phase == Phase::RolledBack).await;
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(30), "rolled back {took:?} after Prometheus was stopped");

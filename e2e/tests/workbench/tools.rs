@@ -8,8 +8,8 @@ use werkbank_e2e::tools::Tools;
 
 use crate::{WORKBENCH, tools};
 
-/// Once, all of them.
-async fn all_ready() -> Tools {
+/// Every tool is in the cache, so that a test has to get none.
+async fn cached_tools() -> Tools {
     let tools = tools();
     tools.control_plane().await.unwrap();
     tools.helm().await.unwrap();
@@ -21,7 +21,7 @@ async fn all_ready() -> Tools {
 
 /// `workbench tools` with nothing on `PATH`, and the cache's entries but those whose names begin like `missing`.
 async fn tools_without(missing: &str) -> std::process::Output {
-    let tools = all_ready().await;
+    let tools = cached_tools().await;
     let (cache, nothing) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for entry in std::fs::read_dir(tools.cache().root()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -52,7 +52,7 @@ fn program(directory: &Path, name: &str, says: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_on_path_is_taken_before_the_cache_and_what_does_not_is_left() {
-    let (tools, path) = (all_ready().await, tempfile::tempdir().unwrap());
+    let (tools, path) = (cached_tools().await, tempfile::tempdir().unwrap());
     let helm = program(path.path(), "helm", "v4.99.0+gabcdef");
     program(
         path.path(),

@@ -1,4 +1,4 @@
-//! Pods that have traffic are not taken away: neither all of them, nor more than their weight can spare.
+//! Pods that have a weight are not taken away: neither all of them, nor more than the weight can spare.
 
 use serde_json::Value;
 
@@ -20,8 +20,11 @@ impl Oracles {
             return self.broken(format!("{name} is deleted, and its weight is {weight}"));
         }
         let replicas = |it: &Value| it["spec"]["replicas"].as_i64().unwrap_or(1);
-        // An autoscaler's pods are the autoscaler's.
-        if replicas(after) >= replicas(before) || !model["spec"]["autoscaling"].is_null() {
+        if replicas(after) >= replicas(before) {
+            return;
+        }
+        // How many are needed is the autoscaler's business, but not whether any are.
+        if replicas(after) > 0 && !model["spec"]["autoscaling"].is_null() {
             return;
         }
         let all = i32::try_from(replicas(&model)).unwrap();
@@ -40,8 +43,13 @@ mod tests {
 
     /// What is said of it when a Deployment that has 4 pods and half of the traffic is changed to this.
     fn said_of(change: &Value) -> Vec<String> {
+        said(&json!({"replicas": 4}), "churn-a", change)
+    }
+
+    /// The same of the Deployment of this name; `churn-c` has no traffic.
+    fn said(spec: &Value, name: &str, change: &Value) -> Vec<String> {
         let cluster = Cluster::default();
-        cluster.put(&path(MODELS, NAME), json!({"metadata": {"name": NAME}, "spec": {"replicas": 4}}));
+        cluster.put(&path(MODELS, NAME), json!({"metadata": {"name": NAME}, "spec": spec}));
         let backends =
             json!([{"name": "churn-a", "port": 80, "weight": 5_000}, {"name": "churn-b", "port": 80, "weight": 5_000}]);
         cluster.put(
@@ -49,7 +57,7 @@ mod tests {
             json!({"metadata": {"name": NAME}, "spec": {"parentRefs": [], "rules": [{"backendRefs": backends}]}}),
         );
         let mut oracles = Oracles::default();
-        oracles.leaves_pods(&cluster, &path(DEPLOYMENTS, "churn-a"), &json!({"spec": {"replicas": 4}}), change);
+        oracles.leaves_pods(&cluster, &path(DEPLOYMENTS, name), &json!({"spec": {"replicas": 4}}), change);
         oracles.violations
     }
 
@@ -61,5 +69,9 @@ mod tests {
             ["churn-a has 1 pods left, and its weight of 5000 needs 2"]
         );
         assert_eq!(said_of(&Value::Null), ["churn-a is deleted, and its weight is 5000"]);
+        assert_eq!(said(&json!({"replicas": 4}), "churn-c", &Value::Null), Vec::<String>::new());
+        let autoscaled = json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 8}});
+        let scaled = |replicas| said(&autoscaled, "churn-a", &json!({"spec": {"replicas": replicas}})).len();
+        assert_eq!((scaled(1), scaled(0)), (0, 1));
     }
 }

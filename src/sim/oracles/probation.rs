@@ -89,13 +89,6 @@ impl Oracles {
         }
     }
 
-    /// Whether a guardrail has failed too often on probation and nobody calls anything back, as above.
-    pub(in crate::sim) fn promised_recall(&mut self, promise: TimeDelta, now: DateTime<Utc>) {
-        if let Some(at) = self.breached_at.filter(|at| now - *at > promise) {
-            self.broken(format!("a breach at {at} on probation, and nothing is called back at {now}"));
-        }
-    }
-
     /// What is on probation serves and is not proven; what is kept for it is there; back goes all of the traffic to
     /// pods that can take it, and while those are there nothing goes to what is called back.
     pub(super) fn on_probation(&mut self, cluster: &Cluster, old: &ModelDeploymentStatus, new: &ModelDeploymentStatus) {

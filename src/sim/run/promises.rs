@@ -28,17 +28,12 @@ impl Run<'_> {
         LONGEST_WAIT + looks + PROMISE.to_std().unwrap()
     }
 
-    /// Whether nothing was ever wrong in this run but, if at all, a write.
-    fn is_undisturbed(&self) -> bool {
-        self.chance.is_none() && self.lives < 2
-    }
-
     /// How soon a breach and a revocation have to be answered; none while something is wrong, or may still be felt.
     fn promise(&self) -> Option<TimeDelta> {
         let fates = self.fates();
         let (at_once, over, swift) = (fates.promise, fates.trouble.is_over_for(), fates.trouble.is_swift_for());
         drop(fates);
-        let at_once = at_once.filter(|_| self.is_undisturbed());
+        let at_once = at_once.filter(|_| self.chance.is_none() && self.lives < 2);
         // Most of the time the deployment need not be read for it.
         at_once.or_else(|| {
             let has_recovered = over > LONGEST_WAIT && over > self.recovery();
@@ -48,26 +43,27 @@ impl Run<'_> {
 
     /// What is promised of a breach and of a revocation.
     pub(super) fn keeps_its_promise(&mut self) {
-        // Since when is counted while nothing is promised, too.
+        // Times are kept even while nothing is promised.
         let promise = self.promise().unwrap_or(TimeDelta::MAX);
-        let of_a_recall = if self.is_undisturbed() { PROMISE } else { promise };
         let (view, now) = (self.view.clone(), self.view.now());
         let status = view.status();
         let mut fates = self.fates();
-        fates.oracles.called_back(&status, of_a_recall, now);
+        fates.oracles.called_back(&status, promise, now);
         fates.oracles.off_traffic(&view.cluster, |entry| view.weight_of(entry), promise, now);
-        if fates.oracles.breached_at.is_none() {
-            return;
-        }
         let stable = status.stable.as_ref().map(|it| it.revision.as_str());
         let candidate = status.attempt.as_ref().filter(|it| Some(it.revision.as_str()) != stable);
-        match candidate.filter(|it| it.state.is_active()) {
-            Some(it) => fates.oracles.promised(it, view.weight_of(&it.entry.name), promise, now),
-            None if status.probation.as_ref().is_some_and(|it| it.recall.is_none()) => {
-                fates.oracles.promised_recall(promise, now);
+        let candidate = candidate.filter(|it| it.state.is_active());
+        let probation = status.probation.as_ref().filter(|it| it.recall.is_none());
+        match (candidate, probation) {
+            (Some(it), _) => {
+                fates.oracles.judges(Some(&it.revision));
+                fates.oracles.promised(it, view.weight_of(&it.entry.name), promise, now);
             }
-            // The next one is another candidate, and nobody was asked about it yet.
-            None => fates.oracles.forgive(),
+            (None, Some(it)) => {
+                fates.oracles.judges(Some(&it.revision));
+                fates.oracles.promised_recall(&it.revision, promise, now);
+            }
+            (None, None) => fates.oracles.judges(None),
         }
     }
 
@@ -120,7 +116,7 @@ mod tests {
     use super::super::{TOO_MANY, alone, no_faults};
     use super::*;
     use crate::sim::chance::Chance;
-    use crate::sim::scenario::{Scenario, revoke};
+    use crate::sim::scenario::{Scenario, bad, revoke};
     use crate::sim::scenarios;
 
     /// Plays until a candidate has traffic; then something goes wrong.
@@ -142,8 +138,8 @@ mod tests {
         panic!("no candidate ever has traffic");
     }
 
-    /// So long after something went wrong `what` is so, and for so long nobody answers it.
-    async fn nobody_answers(what: fn(&Run<'_>), after: Duration, time: Duration) -> usize {
+    /// So long after something went wrong `what` is so, and for so long nobody answers it: what is said of that.
+    async fn nobody_answers(what: fn(&Run<'_>), after: Duration, time: Duration) -> String {
         let scenario = scenarios::all().into_iter().find(|it| it.name == "three_steps").unwrap();
         let mut run = troubled(&scenario).await;
         sleep(after).await;
@@ -151,11 +147,15 @@ mod tests {
         run.keeps_its_promise();
         sleep(time).await;
         run.keeps_its_promise();
-        run.ended(String::new()).violations.len()
+        run.ended(String::new()).violations.join("; ")
     }
 
     fn breached(run: &Run<'_>) {
-        run.fates().oracles.breached_at = Some(run.view.now());
+        let candidate = run.view.status().attempt.unwrap().revision;
+        for _ in 0..2 {
+            let now = run.view.now();
+            run.fates().oracles.answered(&format!("errors{{revision=\"{candidate}\"}}"), &bad(), 1, now);
+        }
     }
 
     fn revoked(run: &Run<'_>) {
@@ -165,13 +165,13 @@ mod tests {
     #[test]
     fn in_a_run_with_faults_a_breach_and_a_revocation_have_to_be_answered_once_it_has_recovered() {
         let (at_once, recovery) = (Duration::from_millis(500), Duration::from_secs(72 + 2 * 30 + 1));
-        for what in [breached, revoked] {
+        for (what, said) in [(breached as fn(&Run<'_>), "a breach at"), (revoked, "churn-2 is revoked since")] {
             let nobody = |after, time| alone(nobody_answers(what, after, time));
-            assert_eq!(nobody(Duration::ZERO, recovery - at_once), 0);
-            assert_eq!(nobody(Duration::ZERO, recovery + at_once), 1);
+            assert_eq!(nobody(Duration::ZERO, recovery - at_once), "");
+            assert!(nobody(Duration::ZERO, recovery + at_once).starts_with(said));
             // What comes later is promised as if nothing had ever been wrong.
-            assert_eq!(nobody(recovery, at_once), 0);
-            assert_eq!(nobody(recovery, 3 * at_once), 1);
+            assert_eq!(nobody(recovery, at_once), "");
+            assert!(nobody(recovery, 3 * at_once).starts_with(said));
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
             run.fates().trouble.slows(Duration::from_secs(3));
         };
         let recovery = Duration::from_mins(10);
-        assert_eq!(alone(nobody_answers(slow, recovery, Duration::from_millis(3_900))), 0);
-        assert_eq!(alone(nobody_answers(slow, recovery, Duration::from_millis(4_100))), 1);
+        assert_eq!(alone(nobody_answers(slow, recovery, Duration::from_millis(3_900))), "");
+        assert!(alone(nobody_answers(slow, recovery, Duration::from_millis(4_100))).starts_with("a breach at"));
     }
 }

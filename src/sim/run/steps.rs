@@ -13,7 +13,7 @@ use crate::runtime::{Clock, Key};
 use crate::sim::chance::Mischief;
 use crate::sim::others::{self, Deed, copies};
 use crate::sim::process::{Process, Source};
-use crate::sim::scenario::{LATE, bad, revision_in};
+use crate::sim::scenario::{LATE, bad};
 use crate::sim::store::Way;
 use crate::sim::view::DEPLOYMENTS;
 use crate::sim::wire::{self, Late, Wire};
@@ -64,10 +64,12 @@ impl Run<'_> {
         let log = Arc::new(log(Way::of(wire.clone(), self.store.clone())));
         let (scenario, view) = (self.scenario.metrics, self.view.clone());
         let fates = self.fates.clone();
-        let (chance, all) = (self.chance.clone(), self.fates.clone());
+        let (chance, shared) = (self.chance.clone(), self.fates.clone());
         let takes = Box::new(move || {
             let time = chance.as_ref().map_or(Duration::ZERO, |it| it.lock().unwrap().takes());
-            all.lock().unwrap().trouble.slows(time);
+            if !time.is_zero() {
+                shared.lock().unwrap().trouble.slows(time);
+            }
             time
         });
         let silent = self.chance.clone();
@@ -81,8 +83,8 @@ impl Run<'_> {
             let oracles = &mut fates.lock().unwrap().oracles;
             if query.starts_with(LATE) {
                 oracles.late_answer(answer == bad(), view.now());
-            } else if view.is_judged(revision_in(query)) {
-                oracles.answered(query, answer == bad(), limit, view.now());
+            } else {
+                oracles.answered(query, &answer, limit, view.now());
             }
             answer
         });
@@ -181,7 +183,7 @@ impl Run<'_> {
             }
             Mischief::Pause(pause) => {
                 sleep(*pause).await;
-                self.fates().trouble.slows(Duration::ZERO);
+                self.fates().trouble.was_slow();
             }
         }
         if !matches!(mischief, Mischief::Bookmark(_) | Mischief::Pause(_)) {

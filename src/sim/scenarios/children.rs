@@ -58,6 +58,11 @@ const COPY_OF_THE_SECOND: &str = "churn-rules-alpmz65hnt";
 /// The children of `churn-2` in the default template have this name.
 const OF_THE_SECOND: &str = "churn-avq9s8kgcx";
 
+/// `churn-2` is deployed once `churn-1` serves, and its entry cannot go any more.
+fn after_a_kept_one(name: &'static str) -> Scenario {
+    Scenario::named(name).when(|it| it.serves("churn-1") && it.is_kept("churn-1"), deploy("churn-2"))
+}
+
 /// The second attempt is in this state.
 fn is_second(view: &View, state: AttemptState) -> bool {
     view.is_in(state) && view.status().attempts == 2
@@ -110,16 +115,16 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_at(Observing, "5%") && it.is_kept("churn-2"), delete(ENTRIES, "churn-2"))
             .when(|it| it.serves("churn-2"), deploy("churn-3"))
             .until(|it| it.serves("churn-3") && is_gone(it, "churn-2")),
-        canary("stable_entry_deleted_while_starting")
+        after_a_kept_one("stable_entry_deleted_while_starting")
             .when(|it| is_second(it, Starting), delete(ENTRIES, "churn-1"))
             .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
-        canary("stable_entry_deleted_while_shifting")
+        after_a_kept_one("stable_entry_deleted_while_shifting")
             .when(|it| it.is_at(Shifting, "50%"), delete(ENTRIES, "churn-1"))
             .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
-        canary("stable_entry_deleted_while_promoting")
+        after_a_kept_one("stable_entry_deleted_while_promoting")
             .when(|it| is_second(it, Promoting), delete(ENTRIES, "churn-1"))
             .until(|it| it.serves("churn-2") && is_gone(it, "churn-1")),
-        canary("stable_entry_deleted_while_rolling_back")
+        after_a_kept_one("stable_entry_deleted_while_rolling_back")
             .when(|it| it.is_at(Observing, "5%"), request("abort"))
             .when(|it| it.is_in(RollingBack), delete(ENTRIES, "churn-1"))
             .when(|it| it.is_in(RolledBack), deploy("churn-3"))

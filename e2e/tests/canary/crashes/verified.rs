@@ -50,22 +50,25 @@ async fn found(model: &Model<'_>) -> ModelRegistryEntry {
 
 /// Nothing looks at the artifact any more, and the entry knows who uses it.
 pub(super) async fn end(model: &Model<'_>) {
-    ends(model, |users| users > 0).await;
+    ends(model, true).await;
 }
 
-/// The same of one that nobody uses any more.
+/// The same of one that nobody uses any more, and that can go.
 pub(super) async fn end_unused(model: &Model<'_>) {
-    ends(model, |users| users == 0).await;
+    ends(model, false).await;
 }
 
-async fn ends(model: &Model<'_>, is_right: impl Fn(usize) -> bool) {
+async fn ends(model: &Model<'_>, is_used: bool) {
     let jobs: Api<Job> = Api::namespaced(model.scene.client(), NAMESPACE);
     let its = ListParams::default().labels(&format!("{}={}", labels::ENTRY, entry_of(model)));
     let began = Instant::now();
     loop {
         let left = jobs.list(&its).await.unwrap().items.len();
-        let status = found(model).await.status.unwrap_or_default();
-        if left == 0 && is_right(status.used_by.len()) {
+        let entry = found(model).await;
+        let is_kept = entry.metadata.finalizers.is_some_and(|it| !it.is_empty());
+        let status = entry.status.unwrap_or_default();
+        // Whether it is kept is a write of its own.
+        if left == 0 && is_kept == is_used && status.used_by.is_empty() != is_used {
             return;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{left} Jobs are left, and it says {status:#?}");

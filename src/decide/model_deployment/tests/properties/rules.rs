@@ -84,6 +84,7 @@ fn check_breached(world: &World, status: &ModelDeploymentStatus) {
     let policy = world.observe().policy;
     let serves_alone = first::serves_alone(status, attempt);
     for rule in policy.gating().filter(|it| !serves_alone || first::watches(&policy, it)) {
+        // As the documentation says it, not as the code does.
         let tolerated = if rule.test().is_some() { 0 } else { policy.failure_limit };
         let is_breach = |it: &&Verdict| rule.is_of(it) && it.verdict == VerdictKind::Fail && it.failures > tolerated;
         let breach = status.verdicts.iter().find(is_breach);
