@@ -197,7 +197,7 @@ fn read_answer(status: u16, body: &[u8]) -> Measurement {
         ));
     };
     if answer.status != "success" || !(200..300).contains(&status) {
-        let kind = answer.error_type.unwrap_or_default();
+        let kind = trimmed(&answer.error_type.unwrap_or_default());
         let text = trimmed(&answer.error.unwrap_or_default());
         return if is_about_the_query(status, &kind, &text) {
             Measurement::Refused(format!("Prometheus refuses the query (HTTP {status} {kind}): {text}"))

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::any;
+use proptest::arbitrary::any as arbitrary;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -12,6 +14,44 @@ fn vector(values: &[&str]) -> String {
         values.iter().map(|value| serde_json::json!({"metric": {}, "value": [1_763_900_000.123, value]})).collect();
     serde_json::json!({"status": "success", "warnings": ["w"], "data": {"resultType": "vector", "result": series}})
         .to_string()
+}
+
+/// What somebody in Prometheus' place may answer: its own answers, cut or changed at a place, and anything else.
+fn answers() -> impl Strategy<Value = Vec<u8>> {
+    let of_prometheus = prop_oneof![
+        Just(vector(&["0.25"])),
+        Just(vector(&["1", "2"])),
+        Just(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}"#.to_owned()),
+        "[a-z\n ]{0,3000}"
+            .prop_map(|it| serde_json::json!({"status": "error", "errorType": it, "error": it}).to_string()),
+    ];
+    let mangled =
+        (of_prometheus, arbitrary::<prop::sample::Index>(), arbitrary::<u8>(), arbitrary::<bool>()).prop_map(|it| {
+            let (answer, index, byte, cut) = it;
+            let mut bytes = answer.into_bytes();
+            let at = index.index(bytes.len());
+            if cut {
+                bytes.truncate(at)
+            } else {
+                bytes[at] = byte
+            }
+            bytes
+        });
+    prop_oneof![mangled, prop::collection::vec(arbitrary::<u8>(), 0..4000)]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_answered_is_a_number_or_a_sentence_that_fits_into_a_status(status in 100_u16..600, body in answers()) {
+        match read_answer(status, &body) {
+            Measurement::Value(value) => prop_assert!(!value.is_nan()),
+            Measurement::NoData(said) | Measurement::Refused(said) | Measurement::ProviderError(said) => {
+                prop_assert!((1..3 * MAX_ERROR_CHARS).contains(&said.chars().count()), "{said}");
+                prop_assert!(!said.contains(char::is_control), "{said:?}");
+            }
+            Measurement::SecretNotReadable(said) => prop_assert!(false, "{said}"),
+        }
+    }
 }
 
 fn read(status: u16, body: &str) -> Measurement {

@@ -79,6 +79,8 @@ fn numeric(raw: &[u8]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(words: &[u16]) -> Option<f64> {
@@ -94,6 +96,15 @@ mod tests {
         assert_eq!(read(&[1, 24, 0, 0, 1]), Some(1e96));
         assert_eq!(read(&[0, 0, 0xd000, 0]), Some(f64::INFINITY));
         assert!(read(&[0, 0, 0xc000, 0]).unwrap().is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_database_sends_is_a_number_or_none(raw in prop::collection::vec(any::<u8>(), 0..64)) {
+            let whole = raw.get(..2).map_or(usize::MAX, |it| 8 + 2 * usize::from(u16::from_be_bytes([it[0], it[1]])));
+            let is_finite_by_its_sign = matches!(raw.get(4..6), Some([0 | 0x40, 0]));
+            prop_assert!(numeric(&raw).is_none() || !is_finite_by_its_sign || raw.len() >= whole, "{raw:?}");
+        }
     }
 
     #[test]

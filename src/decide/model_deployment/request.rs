@@ -221,9 +221,25 @@ fn on_probation(attempt: &Attempt, status: &ModelDeploymentStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_there_is_no_request_or_one_of_short_words_without_the_name(
+            text in prop_oneof![
+                any::<String>(),
+                "(abort|pause|resume|retry|promote|ABORT)/[a-z0-9/é-]{0,80}/[0-9-]{0,2}/[ -~]{0,70}/[ -~]{0,80}",
+            ],
+        ) {
+            let Some(it) = parse(&text) else { return Ok(()) };
+            let read = [it.verb.word(), &it.attempt, &it.step, &it.nonce].join("/");
+            prop_assert!(text.starts_with(&format!("{read}/")), "{text:?} is read as {read}");
+            prop_assert!(it.asked_by.is_none() && [it.attempt, it.step, it.nonce].iter().all(|it| is_word(it)));
+        }
+    }
 
     fn status() -> ModelDeploymentStatus {
         let now = "2026-11-24T00:00:00Z";
