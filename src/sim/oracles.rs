@@ -22,13 +22,14 @@ use artifact::Looks;
 use askers::Askers;
 use breach::Breaches;
 pub(super) use breach::PROMISE;
+use pods::needed;
 
 use super::others::copies::is_copy;
 use super::others::jobs;
 use super::server::Cluster;
 use super::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, SERVICES, path, status_of, weights};
 use crate::api::labels;
-use crate::api::model_deployment::{Attempt, AttemptState, ModelDeploymentStatus, RevisionRole};
+use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus, RevisionRole};
 use crate::api::{Weight, model_deployment::TrailNote};
 use crate::audit::{Entry, EntryKind};
 use crate::build::job::{PURPOSE, Purpose};
@@ -324,14 +325,6 @@ fn mirrors(route: &Value) -> BTreeSet<String> {
     let rules = route["spec"]["rules"].as_array().into_iter().flatten();
     let filters = rules.flat_map(|it| it["filters"].as_array().into_iter().flatten());
     filters.filter_map(|it| it["requestMirror"]["backendRef"]["name"].as_str().map(str::to_owned)).collect()
-}
-
-/// Pods that this weight needs.
-fn needed(cluster: &Cluster, attempt: &Attempt, weight: i64) -> i64 {
-    let spec = &cluster.get(&path(MODELS, NAME))["spec"];
-    let replicas = i32::try_from(spec["replicas"].as_i64().unwrap_or(1)).unwrap();
-    let weight = Weight::from_hundredths(u16::try_from(weight).unwrap()).min(attempt.weight);
-    i64::from(weight.capacity(replicas))
 }
 
 fn is_intent(note: &TrailNote) -> bool {

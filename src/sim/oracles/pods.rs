@@ -4,8 +4,20 @@ use serde_json::Value;
 
 use super::Oracles;
 use crate::api::Weight;
+use crate::api::model_deployment::Attempt;
 use crate::sim::server::Cluster;
 use crate::sim::view::{DEPLOYMENTS, MODELS, NAME, ROUTES, path, weights};
+
+/// Pods that this weight needs: of those that are asked for or, where autoscalers have them in hand, that the stable revision had when it began.
+pub(super) fn needed(cluster: &Cluster, attempt: &Attempt, weight: i64) -> i64 {
+    let spec = &cluster.get(&path(MODELS, NAME))["spec"];
+    let number = |it: &Value| it.as_i64().map(|it| i32::try_from(it).unwrap());
+    let autoscaled = number(&spec["autoscaling"]["max"])
+        .map(|max| attempt.stable_replicas.min(max).max(number(&spec["autoscaling"]["min"]).unwrap_or(1)));
+    let replicas = autoscaled.unwrap_or_else(|| number(&spec["replicas"]).unwrap_or(1));
+    let weight = Weight::from_hundredths(u16::try_from(weight).unwrap()).min(attempt.weight);
+    i64::from(weight.capacity(replicas))
+}
 
 impl Oracles {
     /// The operator has changed a Deployment.
@@ -70,8 +82,25 @@ mod tests {
         );
         assert_eq!(said_of(&Value::Null), ["churn-a is deleted, and its weight is 5000"]);
         assert_eq!(said(&json!({"replicas": 4}), "churn-c", &Value::Null), Vec::<String>::new());
-        let autoscaled = json!({"autoscaling": {"minReplicas": 1, "maxReplicas": 8}});
+        let autoscaled = json!({"autoscaling": {"min": 1, "max": 8}});
         let scaled = |replicas| said(&autoscaled, "churn-a", &json!({"spec": {"replicas": replicas}})).len();
         assert_eq!((scaled(1), scaled(0)), (0, 1));
+    }
+
+    #[test]
+    fn a_weight_needs_its_share_of_what_the_stable_revision_had() {
+        let now = "2026-12-01T00:00:00Z";
+        let attempt = json!({"id": "a", "revision": "r", "entry": {"revision": "r", "name": "e", "uid": "u"}, "state": "Shifting",
+            "weight": "50%", "startedAt": now, "enteredAt": now, "stableReplicas": 6});
+        let attempt: Attempt = serde_json::from_value(attempt).unwrap();
+        let needs = |spec: Value| {
+            let cluster = Cluster::default();
+            cluster.put(&path(MODELS, NAME), json!({"metadata": {"name": NAME}, "spec": spec}));
+            needed(&cluster, &attempt, 5_000)
+        };
+        assert_eq!(needs(json!({"replicas": 4})), 2);
+        assert_eq!(needs(json!({"autoscaling": {"min": 2, "max": 8}})), 3);
+        assert_eq!(needs(json!({"autoscaling": {"min": 2, "max": 4}})), 2);
+        assert_eq!(needs(json!({"autoscaling": {"min": 8, "max": 9}})), 4);
     }
 }
