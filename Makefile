@@ -82,8 +82,7 @@ deny: ## Licences, banned crates and sources of everything that is linked
 	@.ci/deny
 
 .PHONY: e2e
-e2e: ## Chart and end-to-end tests on the real control plane
-	@.ci/preflight cargo go node python3
+e2e: preflight ## Chart and end-to-end tests on the real control plane
 	cargo build --locked --package werkbank --package werkbank-e2e --bins
 	python3 -m unittest discover --quiet --start-directory examples/churn
 	cargo test --locked --package werkbank-e2e $(E2E_TEST_ARGS)

@@ -10,7 +10,7 @@ async fn a_rollout_of_four_steps_reads_nothing_and_sends_at_most_three_requests_
     let stage = Stage::set(Acceptance::Writer).await.unwrap();
     let rollout = one(&stage).await.unwrap();
     let sent = format!("{:#?}", rollout.requests);
-    assert_eq!(rollout.requests.reads(), 0, "{sent}");
+    assert_eq!(rollout.requests.reads(Account::Rollouts), 0, "{sent}");
     let allowed = 3 * rollout.steps + 9;
     assert!(rollout.requests_per_rollout() <= allowed as f64, "more than {allowed}: {sent}");
     // The entry before is let go, after the API server was asked, the next one held, and both say so: however many deployments share them.

@@ -144,7 +144,7 @@ impl Report {
     fn goals(&self) -> Vec<Goal> {
         let allowed = PER_STEP * self.four.steps as f64 + FIXED;
         let requests = self.four.requests_per_rollout();
-        let reads = self.four.requests.reads();
+        let reads = self.four.requests.reads(Account::Rollouts);
         let cpu = self.four.cpu_milliseconds();
         let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         let goal = |what, measured: String, goal: String, met| Goal { what, measured, goal, met };
@@ -298,7 +298,7 @@ fn table(f: &mut fmt::Formatter<'_>, measure: &Measure) -> fmt::Result {
             }
         }
         let sent = measure.requests.of(account);
-        let reads = if account == Account::Entries { measure.requests.reads_for_entries() } else { 0 };
+        let reads = if account == Account::Entries { measure.requests.reads(account) } else { 0 };
         let lists = if reads == 0 { String::new() } else { format!("  {reads} of them GETs or LISTs") };
         writeln!(f, "{:12} {name:28} {sent:>8} {:>12.3}{lists}", "", measure.per_rollout(sent as f64))?;
     }

@@ -126,16 +126,10 @@ impl Requests {
         self.count(|request| request.account() == account)
     }
 
-    /// How many of the rollouts' own requests are GETs and LISTs.
+    /// How many GETs and LISTs go to this account.
     #[must_use]
-    pub fn reads(&self) -> u64 {
-        self.count(|request| request.account() == Account::Rollouts && request.reads())
-    }
-
-    /// How many GETs and LISTs it takes to let go of entries.
-    #[must_use]
-    pub fn reads_for_entries(&self) -> u64 {
-        self.count(|request| request.account() == Account::Entries && request.reads())
+    pub fn reads(&self, account: Account) -> u64 {
+        self.count(|request| request.account() == account && request.reads())
     }
 
     /// How many writes, to anything.
@@ -226,7 +220,7 @@ werkbank_kube_requests_total{verb="watch",resource="pods",code="200"} 5
 
     #[test]
     fn a_get_for_the_lease_is_no_read_of_a_rollout() {
-        assert_eq!(sent().reads(), 2);
+        assert_eq!(sent().reads(Account::Rollouts), 2);
         assert_eq!(sent().writes(), 6 + 1 + 12 + 3 + 4);
     }
 
