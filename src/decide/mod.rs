@@ -13,6 +13,7 @@ mod missing;
 pub mod model_deployment;
 pub mod model_registry_entry;
 mod plan;
+pub mod resets;
 
 pub use measurement::Measurement;
 pub use missing::Missing;

@@ -28,6 +28,8 @@ pub struct Plan<Status> {
     pub status: Option<Status>,
     /// Writes to children, in order.
     pub ops: Vec<Op>,
+    /// Which of those put back what somebody else has edited.
+    pub resets: Vec<(ChildKind, String)>,
     /// The kind's finalizer: held before anything else is written, released
     /// after everything else was.
     pub finalizer: Option<Finalizer>,
@@ -46,6 +48,7 @@ impl<Status> Default for Plan<Status> {
             entries: Vec::new(),
             status: None,
             ops: Vec::new(),
+            resets: Vec::new(),
             finalizer: None,
             events: Vec::new(),
             requeue: None,

@@ -185,6 +185,7 @@ impl Machine for ModelDeployments {
                 trail_unavailable_since,
                 foreign_children: [left_behind, self.foreign_children(&resource, memory).await].concat(),
                 refused: memory.refusal.clone(),
+                resets: memory.resets.clone(),
             },
             history,
             settings: self.settings.clone(),

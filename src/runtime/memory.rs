@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::expectations::Expectations;
 use crate::audit::Entry;
+use crate::decide::resets::Reset;
 use crate::decide::{Op, Refusal};
 
 /// The part of the memory that observing may use.
@@ -32,6 +33,8 @@ pub struct PassMemory {
     pub got_through: bool,
     /// The last write the API server refused (403, 422); gone once a pass gets through.
     pub refusal: Option<Refusal>,
+    /// Children that somebody else edits, and that were put back.
+    pub resets: Vec<Reset>,
 }
 
 impl PassMemory {

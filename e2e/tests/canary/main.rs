@@ -6,6 +6,7 @@ mod approvals;
 mod artifacts;
 mod autoscaling;
 mod bad_input;
+mod contested;
 mod crashes;
 mod gateway_api;
 mod gateway_edit;

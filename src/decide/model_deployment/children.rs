@@ -30,10 +30,20 @@ pub struct Problem {
     pub message: String,
 }
 
-/// The writes that bring the children to what the status says, and the first
-/// thing in the way.
-pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
-    let mut work = Work { pass, children: &pass.observed.children, ops: Vec::new(), problem: None };
+/// What brings the children to what the status says.
+pub(super) struct Converged {
+    /// The writes.
+    pub(super) ops: Vec<Op>,
+    /// Which of them put back what somebody else has edited.
+    pub(super) resets: Vec<(ChildKind, String)>,
+    /// The first thing in the way.
+    pub(super) problem: Option<Problem>,
+}
+
+/// See [`Converged`].
+pub(super) fn converge(pass: &Pass<'_>) -> Converged {
+    let (ops, resets) = (Vec::new(), Vec::new());
+    let mut work = Work { pass, children: &pass.observed.children, ops, resets, problem: None };
     work.name_taken();
     work.refused();
     // Ops end at the first that is refused. On the way back nothing may stand before weight 0, least
@@ -59,7 +69,7 @@ pub(super) fn converge(pass: &Pass<'_>) -> (Vec<Op>, Option<Problem>) {
     if !jobs_first {
         work.jobs();
     }
-    (work.ops, work.problem)
+    Converged { ops: work.ops, resets: work.resets, problem: work.problem }
 }
 
 /// Writes that are being put together.
@@ -67,6 +77,7 @@ pub(super) struct Work<'a> {
     pub(super) pass: &'a Pass<'a>,
     pub(super) children: &'a Children,
     pub(super) ops: Vec<Op>,
+    resets: Vec<(ChildKind, String)>,
     problem: Option<Problem>,
 }
 
@@ -141,6 +152,18 @@ impl Work<'_> {
         }
     }
 
+    /// Puts back what somebody else has edited, or what an operator made that made it otherwise.
+    fn put_back(&mut self, live: &ObjectMeta, wanted: Child) {
+        let (kind, name, before) = (wanted.kind(), wanted.name().to_owned(), self.ops.len());
+        if self.pass.leaves_child(kind, &name) {
+            return;
+        }
+        self.write_over(live, wanted);
+        if self.ops.len() > before {
+            self.resets.push((kind, name));
+        }
+    }
+
     /// Deletes this very object, unless it is on its way out.
     pub(super) fn delete(&mut self, kind: ChildKind, live: &ObjectMeta) {
         if let (None, Some(name), Some(precondition)) = (&live.deletion_timestamp, &live.name, precondition(live)) {
@@ -190,7 +213,7 @@ impl Work<'_> {
                 ),
             }
         }
-        self.service(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
+        self.service_of_revision(&owner.name, build::service::of_revision(self.pass.resource, record, &owner));
         self.pods(it, record, recorded, &owner);
     }
 
@@ -221,13 +244,26 @@ impl Work<'_> {
         };
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
-            Some(live) => self.correct(live, build::deployment::correction(live, wanted)),
+            Some(live) => {
+                if let Some(correction) = build::deployment::correction(live, wanted) {
+                    self.put_back(&live.metadata, Child::Deployment(Box::new(correction)));
+                }
+            }
         }
     }
 
     fn correct(&mut self, live: &Deployment, correction: Option<Deployment>) {
         if let Some(correction) = correction {
             self.write_over(&live.metadata, Child::Deployment(Box::new(correction)));
+        }
+    }
+
+    fn service_of_revision(&mut self, name: &str, wanted: Service) {
+        match self.children.services.get(name) {
+            Some(live) if !traffic::same_service(live, &wanted) => {
+                self.put_back(&live.metadata, Child::Service(Box::new(wanted)));
+            }
+            _ => self.service(name, wanted),
         }
     }
 

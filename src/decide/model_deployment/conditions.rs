@@ -134,6 +134,9 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(message) = pass.contested() {
         return Some(Said::new("RouteContested", message));
     }
+    if let Some(message) = pass.contested_child() {
+        return Some(Said::new("ChildContested", message));
+    }
     if let Some(message) = pass.mixed_candidate().or_else(|| pass.not_what_was_proven()) {
         return Some(Said::new(images::DIFFER, message));
     }

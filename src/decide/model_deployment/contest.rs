@@ -1,25 +1,20 @@
-//! Somebody else edits the route.
+//! Somebody else edits the route, or the pods and the Service of a revision.
 //!
 //! The weights are the operator's. What an edit makes of them is reset at once, and a person who did it by hand
 //! notices. Something that does it again and again (another controller, a pipeline with a copy of the route) must not be
 //! fought at full speed: after three resets nothing advances, a condition says why, and the route is reset only
 //! every ten seconds. Weight that is on its way to 0 is written at once in any case. Ten minutes without an edit end it.
-
-use std::time::Duration;
+//!
+//! The same goes for a Deployment and a revision's Service ([`crate::decide::resets`]), except that the rollout goes on: weight waits for pods in
+//! any case. What was put back of them is remembered by the process alone, and in no status.
 
 use super::pass::Pass;
 use super::traffic::{self, WantedRoute};
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::model_deployment::{AttemptState, RouteContest};
-use crate::decide::EventType;
-
-/// So many resets are a mistake; one more is a contest.
-const TOLERATED: i32 = 3;
-/// Between two resets of a route that is contested.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Without an edit for so long, nobody contests it any more.
-const CALM: Duration = Duration::from_mins(10);
+use crate::decide::resets::{CALM, PAUSE, Reset, TOLERATED};
+use crate::decide::{ChildKind, EventType};
 
 impl Pass<'_> {
     /// Notes an edit of the route by somebody else, and that there has been none for long.
@@ -78,6 +73,36 @@ impl Pass<'_> {
             AttemptState::Starting => attempt.weight > Weight::NONE,
             _ => false,
         })
+    }
+
+    /// Children other than the route that something else edits again and again.
+    fn contested_children(&self) -> impl Iterator<Item = &Reset> {
+        self.observed.memory.resets.iter().filter(|it| it.is_contested(self.now))
+    }
+
+    /// Whether an edit of this child is left as it is for a moment.
+    pub(super) fn leaves_child(&self, kind: ChildKind, name: &str) -> bool {
+        self.contested_children().any(|it| it.kind == kind && it.name == name && it.next().0 > self.now)
+    }
+
+    /// Looks again when they may be put back, and when the contest is over.
+    pub(super) fn watch_children(&mut self) {
+        let next = |it: &Reset| {
+            let (again, over) = it.next();
+            if again > self.now { again } else { over }
+        };
+        if let Some(next) = self.contested_children().map(next).min() {
+            self.look_again(next);
+        }
+    }
+
+    /// What is to be said of children that are contested.
+    pub(super) fn contested_child(&self) -> Option<String> {
+        let Reset { kind, name, times, .. } = self.contested_children().next()?;
+        Some(format!(
+            "something else edits {} {name} again and again (put back {times} times): find it by the object's metadata.managedFields and stop it; until there has been no edit for ten minutes it is put back every ten seconds only",
+            kind.name()
+        ))
     }
 
     fn forgive(&mut self) {

@@ -69,6 +69,7 @@ mod words;
 
 use chrono::{DateTime, Utc};
 
+use self::children::Converged;
 use self::observed::Observed;
 use self::pass::Pass;
 use super::Plan;
@@ -87,6 +88,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.name_asker();
     pass.judge();
     pass.watch_route();
+    pass.watch_children();
     pass.watch_stable();
     pass.transition();
     pass.watch_use();
@@ -101,7 +103,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.wake_for_jobs();
     pass.keep_watch();
     pass.wake_up();
-    let (ops, problem) = children::converge(&pass);
+    let Converged { ops, resets, problem } = children::converge(&pass);
     conditions::conclude(&mut pass, problem);
-    pass.into_plan(ops)
+    Plan { resets, ..pass.into_plan(ops) }
 }

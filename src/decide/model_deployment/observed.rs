@@ -20,6 +20,7 @@ use crate::build::record::Recorded;
 use crate::decide::Refusal;
 use crate::decide::approval::guard::Guard;
 use crate::decide::live_job::LiveJob;
+use crate::decide::resets::Reset;
 
 /// Everything read from the cluster and the metric source for one pass.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +109,8 @@ pub struct Memory {
     pub foreign_children: Vec<String>,
     /// The last write that the API server refused.
     pub refused: Option<Refusal>,
+    /// Children that somebody else edits, and that were put back.
+    pub resets: Vec<Reset>,
 }
 
 /// The operator's own configuration, as far as decisions depend on it.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Loop, NOT_LEADING, identity};
 use crate::act::{End, Report};
 use crate::audit::Entry;
-use crate::decide::{Op, Plan, Refusal};
+use crate::decide::{Op, Plan, Refusal, resets};
 use crate::runtime::backoff;
 use crate::runtime::expectations::{Seen, Sight};
 use crate::runtime::memory::{HeldBack, Memory};
@@ -103,13 +103,18 @@ impl<M: Machine> Loop<M> {
         };
         // Milliseconds are what status keeps: what is compared later must be what was written.
         let plan = M::decide(resource, &observed, self.clock.now().trunc_subsecs(3));
-        let demand = Demand::of(&plan);
+        let (demand, resets) = (Demand::of(&plan), plan.resets.clone());
         let started = Instant::now();
         let held_back = memory.held_back.as_ref().filter(|held| held.until > started).map(|held| &held.op);
         let report = self.actor.carry_out(resource.as_ref(), plan, M::stamp, M::FINALIZER, held_back).await;
         if report.end == End::Deleted {
             for intent in &report.unsettled {
                 self.close(intent).await;
+            }
+        }
+        for (kind, name) in resets {
+            if report.written.iter().any(|it| it.kind == kind.name() && it.name == name) {
+                resets::remember(&mut memory.pass.resets, kind, &name, self.clock.now());
             }
         }
         self.remember(resource, memory, report, demand)

@@ -1,11 +1,11 @@
-//! Something else that edits the route again and again.
+//! Something else that edits the route, or a Deployment, again and again.
 
 use serde_json::json;
 
 use super::super::scenario::{Scenario, asked_of, bad, good};
-use super::super::view::View;
+use super::super::view::{DEPLOYMENTS, View};
 use super::canary;
-use super::children::grab_traffic;
+use super::children::{edit_child, grab_traffic, stable};
 use crate::api::model_deployment::AttemptState::{Observing, RolledBack};
 use crate::decide::Measurement;
 
@@ -26,8 +26,22 @@ fn second_gets_bad(view: &View, query: &str) -> Measurement {
     if view.has("second-is-bad") && asked_of(view, query) == "churn-2" { bad() } else { good() }
 }
 
+/// Something gives the stable revision seven pods, five times, as soon as it has the four that it is to have.
+fn rescaled(name: &'static str) -> Scenario {
+    let steps = json!({"steps": [{"weight": "5%", "for": "30m"}, {"weight": "50%", "for": "2m"}]});
+    let begun = canary(name).spec(json!({"rollout": steps}));
+    let is_put_back = |it: &View| it.is_at(Observing, "5%") && it.pods_of("churn-1") == 4;
+    (0..5).fold(begun, |it, _| it.when(is_put_back, scale))
+}
+
+fn scale(view: &View) {
+    edit_child(view, DEPLOYMENTS, &stable(view), json!({"spec": {"replicas": 7}}));
+}
+
 pub(super) fn all() -> Vec<Scenario> {
     vec![
+        // (Whoever dies in between begins to count anew, so that it is not told of in every run.)
+        rescaled("deployment_contested").until(|it| it.serves("churn-2")),
         contested("route_contested_and_left_alone")
             .until(|it| it.is_told("RouteContested"))
             .until(|it| it.serves("churn-2")),

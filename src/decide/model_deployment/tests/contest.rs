@@ -1,4 +1,4 @@
-//! Somebody else edits the route.
+//! Somebody else edits the route, or the pods of a revision.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::story::Story;
 use super::world::World;
+use crate::api::condition;
 use crate::api::model_deployment::{AttemptState, Phase};
 use crate::decide::{Child, Measurement, Op, Plan};
 
@@ -113,4 +114,71 @@ fn what_the_operator_has_not_written_yet_is_nobodys_edit() {
     world.gateway(json!({"parentRefs": [{"name": "internal", "namespace": "infra"}], "hostnames": ["other.internal"]}));
     world.come_to_rest();
     assert_eq!(world.status().route_contest, None, "the user's own edit, once it is accepted");
+}
+
+/// Somebody scales the stable revision.
+fn scale(world: &mut World) {
+    let stable = world.status().stable.unwrap().revision;
+    world.edit_deployment(&stable, |spec| spec.replicas = Some(7));
+}
+
+fn puts_back<S>(plan: &Plan<S>) -> bool {
+    let is_deployment = plan.ops.iter().any(|op| matches!(op, Op::Apply(Child::Deployment(_), _)));
+    assert_eq!(is_deployment, !plan.resets.is_empty(), "{:#?}", plan.ops);
+    is_deployment
+}
+
+#[test]
+fn a_deployment_that_is_edited_again_and_again_is_put_back_every_ten_seconds_only() {
+    let mut world = World::serving();
+    for _ in 0..3 {
+        scale(&mut world);
+        assert!(puts_back(&world.pass()), "at once");
+    }
+    scale(&mut world);
+    assert!(!puts_back(&world.pass()), "the fourth time it waits");
+    let stalled = |world: &World| condition::find(&world.status().conditions, "Stalled").unwrap().clone();
+    let said = stalled(&world);
+    let stable = world.status().stable.unwrap().revision;
+    assert_eq!(said.reason, "ChildContested");
+    assert!(
+        said.message.contains(&format!("Deployment churn-{stable} again and again (put back 3 times)")),
+        "{said:?}"
+    );
+    world.advance(9);
+    assert!(!puts_back(&world.pass()));
+    assert_eq!(world.pass().requeue, Some(std::time::Duration::from_secs(1)));
+    world.advance(1);
+    assert!(puts_back(&world.pass()));
+    world.advance(599);
+    world.pass();
+    assert_eq!(stalled(&world).reason, "ChildContested");
+    world.advance(1);
+    world.pass();
+    assert_eq!(stalled(&world).reason, "Progressing", "ten minutes without an edit");
+    scale(&mut world);
+    assert!(puts_back(&world.pass()), "at once again");
+}
+
+#[test]
+fn what_the_operator_scales_itself_is_no_contest() {
+    let mut world = World::serving();
+    let weights = [5, 10, 30, 50, 70, 90].map(|it| json!({"weight": format!("{it}%"), "for": "1m"}));
+    world.rollout(json!({"steps": weights}));
+    for entry in ["churn-2", "churn-3", "churn-4"] {
+        world.deploy(entry);
+        world.come_to_rest();
+        assert_eq!(world.memory.resets, []);
+    }
+}
+
+#[test]
+fn a_rollout_goes_on_while_its_deployments_are_contested() {
+    let mut world = World::mid_canary();
+    for _ in 0..4 {
+        scale(&mut world);
+        world.pass();
+    }
+    world.come_to_rest();
+    assert_eq!(world.status().stable.map(|it| it.name), Some("churn-2".into()));
 }

@@ -32,7 +32,7 @@ use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::revocation::entries_of;
 use crate::decide::model_deployment::{decide, request, settle, target};
-use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal, resets};
 
 /// Noon of an ordinary day; stories tell time from here.
 pub(super) fn noon() -> DateTime<Utc> {
@@ -269,6 +269,11 @@ impl World {
             self.memory.unconfirmed = false;
         }
         plan.ops.iter().take(left).for_each(|op| self.write(op));
+        let is_reset = |op: &&Op| matches!(op, Op::Apply(child, _) if plan.resets.iter().any(|(kind, name)| *kind == child.kind() && name == child.name()));
+        for op in plan.ops.iter().take(left).filter(is_reset) {
+            let Op::Apply(child, _) = op else { continue };
+            resets::remember(&mut self.memory.resets, child.kind(), child.name(), self.now);
+        }
     }
 
     /// A pass whose status write is refused: somebody else has written since it was decided.
@@ -284,6 +289,7 @@ impl World {
 
     /// Another process goes on: it knows what is stored, and nothing else.
     pub(super) fn restart(&mut self) {
+        self.memory.resets.clear();
         self.memory.lost.clear();
         self.memory.unconfirmed = true;
     }
