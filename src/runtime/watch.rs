@@ -444,6 +444,12 @@ impl Watches {
         self.standing.subscribe()
     }
 
+    /// What is waited for, what is missing, and what to do about it, as people are told.
+    #[cfg(test)]
+    pub(crate) fn report(&self) -> String {
+        self.standing.borrow().report()
+    }
+
     /// Starts watching; returns once every namespace is filled or left out, and not all are.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Each has a form in the environment, `SEED=4711`: what fails prints that, and `sim::tests::again` does it again.
 
-use super::run::{Ended, natural, no_faults, seeded};
+use super::run::{Ended, blinded, natural, no_faults, seeded};
 use super::scenario::Scenario;
 use super::wire::{self, Fate, Plan};
 
@@ -19,6 +19,8 @@ pub(super) enum Case {
     Outage(usize),
     /// `RIGHT='PATCH /…'`: this right is missing when it is first needed, and then given back.
     Right(String),
+    /// `BLIND=/apis/apps/v1/deployments FROM_WRITE=7`: from this write on these may not be read for a while.
+    Blind(String, usize),
     /// `SEED=4711`: the order, and what goes wrong.
     Schedule(u64),
     /// `SEEN=1`: this one of [`SEEN`].
@@ -59,6 +61,7 @@ impl Case {
         match self {
             Self::Rest(looks) => natural(scenario, no_faults(), *looks),
             Self::Schedule(seed) => seeded(scenario, *seed),
+            Self::Blind(collection, from) => blinded(scenario, *from, collection, LOOKS),
             Self::Death(..) | Self::Storm(_) | Self::Outage(_) | Self::Right(_) | Self::Seen(_) => {
                 natural(scenario, self.plan(), LOOKS)
             }
@@ -72,7 +75,7 @@ impl Case {
             Self::Outage(from) => outage(from),
             Self::Right(right) => refusals(right),
             Self::Seen(number) => seen(number),
-            Self::Rest(_) | Self::Schedule(_) => no_faults(),
+            Self::Rest(_) | Self::Schedule(_) | Self::Blind(..) => no_faults(),
         }
     }
 
@@ -84,6 +87,7 @@ impl Case {
             Self::Storm(from) => format!("STORM={from}"),
             Self::Outage(from) => format!("AWAY={from}"),
             Self::Right(right) => format!("RIGHT='{right}'"),
+            Self::Blind(collection, from) => format!("BLIND={collection} FROM_WRITE={from}"),
             Self::Schedule(seed) => format!("SEED={seed}"),
             Self::Seen(number) => format!("SEEN={number}"),
         }
@@ -102,6 +106,9 @@ impl Case {
             let side = variable("SIDE").unwrap_or_else(|| "DiesAfter".into());
             let known = SIDES.into_iter().find(|it| format!("{it:?}") == side);
             return Self::Death(write, known.unwrap_or_else(|| panic!("SIDE is one of {SIDES:?}, not {side}")));
+        }
+        if let (Some(collection), Some(from)) = (variable("BLIND"), number("FROM_WRITE")) {
+            return Self::Blind(collection, from);
         }
         let right = || variable("RIGHT").map(Self::Right);
         let fault = number("STORM").map(Self::Storm).or_else(|| number("AWAY").map(Self::Outage)).or_else(right);
@@ -160,9 +167,9 @@ fn seen(number: usize) -> Plan {
 fn what_is_printed_is_what_is_done_again() {
     let right = "PUT /apis/werkbank.dev/v1alpha1/namespaces/crm/modeldeployments/status".to_owned();
     let deaths = SIDES.into_iter().map(|side| Case::Death(7, side));
-    let others =
-        [Case::Rest(100), Case::Storm(12), Case::Outage(7), Case::Right(right), Case::Schedule(4711), Case::Seen(1)];
-    for case in deaths.chain(others) {
+    let others = [Case::Rest(100), Case::Storm(12), Case::Outage(7), Case::Right(right), Case::Schedule(4711)];
+    let more = [Case::Seen(1), Case::Blind("/apis/apps/v1/deployments".into(), 7)];
+    for case in deaths.chain(others).chain(more) {
         // As a shell reads it.
         let printed =
             std::process::Command::new("sh").env_clear().args(["-c", &format!("{} env", case.written())]).output();

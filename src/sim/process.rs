@@ -38,7 +38,7 @@ pub(super) struct Process {
     pub(super) log: Arc<Log>,
     pub(super) metrics: Arc<Metrics>,
     /// They end with it.
-    _watches: Watches,
+    watches: Watches,
 }
 
 impl Process {
@@ -75,7 +75,14 @@ impl Process {
         let hands = registration.by_hand();
         watches.start().await.unwrap();
         authority.grant(epoch, Instant::now() + FOR_EVER);
-        Self { hands, wire, log, metrics, _watches: watches }
+        Self { hands, wire, log, metrics, watches }
+    }
+}
+
+impl Process {
+    /// What `/readyz` and the log say of what may not be read; nothing while all may.
+    pub(super) fn health(&self) -> String {
+        self.watches.report()
     }
 }
 

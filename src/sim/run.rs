@@ -78,6 +78,8 @@ pub(super) struct Ended {
     pub(super) wrote: Vec<String>,
     /// Passes of the deployment.
     pub(super) passes: usize,
+    /// Collections that a process watches.
+    pub(super) watched: Vec<String>,
     pub(super) trace: Vec<String>,
     /// Of the trace: the same for the same way to rest.
     pub(super) fingerprint: String,
@@ -86,6 +88,15 @@ pub(super) struct Ended {
 /// Runs it in the natural order; `plan` says what becomes of writes. In the end it is looked at so often.
 pub(super) fn natural(scenario: &Scenario, plan: Plan, forced: usize) -> Ended {
     alone(async { Run::begin(scenario, plan, None).await.play(forced).await })
+}
+
+/// Runs it in the natural order; from this write on a collection may not be read for a while.
+pub(super) fn blinded(scenario: &Scenario, from: usize, collection: &str, forced: usize) -> Ended {
+    alone(async {
+        let mut run = Run::begin(scenario, no_faults(), None).await;
+        run.loses = Some((from, collection.to_owned()));
+        run.play(forced).await
+    })
 }
 
 /// Runs it in the natural order and without faults; and what there was to see of it.
@@ -157,8 +168,10 @@ struct Run<'a> {
     deeds: (u64, Vec<Deed>),
     /// How many kinds a process watches.
     watched: usize,
-    /// Until when the right to one of them is lost.
-    forbidden_until: Option<Instant>,
+    /// From which write on one of them is not to be read for a while.
+    loses: Option<(usize, String)>,
+    /// Until when the right to one of them is lost, and to which.
+    forbidden_until: Option<(Instant, String)>,
     /// By when it has certainly noticed that it is given back.
     sees_from: Option<Instant>,
 }
@@ -210,6 +223,7 @@ impl<'a> Run<'a> {
             looked: 0,
             deeds: (0, Vec::new()),
             watched: 0,
+            loses: None,
             forbidden_until: None,
             sees_from: None,
         }
@@ -243,6 +257,7 @@ impl<'a> Run<'a> {
                 let fingerprint = self.fingerprint();
                 return self.ended(fingerprint);
             }
+            self.loses_sight().await;
             self.one(steps).await;
         }
         let fingerprint = self.fingerprint();
@@ -284,7 +299,8 @@ impl<'a> Run<'a> {
         let violations = fates.oracles.violations.clone();
         let wrote = fates.answered.iter().map(|it| format!("{} {}", it.method, it.path)).collect();
         let (writes, passes, trace) = (fates.writes, self.passes, self.trace.clone());
-        Ended { digest, violations, writes, wrote, passes, trace, fingerprint }
+        let watched = self.view.cluster.watched();
+        Ended { digest, violations, writes, wrote, passes, watched, trace, fingerprint }
     }
 
     /// People act as soon as what they wait for is there.
@@ -303,13 +319,15 @@ impl<'a> Run<'a> {
 
     /// Who was woken, and whether the process has died.
     fn notice(&mut self) {
-        if self.forbidden_until.is_some_and(|at| at <= Instant::now()) {
+        if self.forbidden_until.as_ref().is_some_and(|(at, _)| *at <= Instant::now()) {
+            self.is_told_what_cannot_be_read();
             self.give_the_right_back();
         }
         if self.process.as_ref().is_some_and(|it| !it.wire.is_alive()) {
             self.is_dead();
             self.told("the process is dead".into());
         }
+        self.hears_of_the_right();
         self.owes();
         let Some(process) = &mut self.process else { return };
         for (number, hand) in process.hands.iter_mut().enumerate() {
@@ -384,6 +402,11 @@ impl<'a> Run<'a> {
     /// Whether some watch has broken off and is not back yet.
     fn is_blind(&self) -> bool {
         self.view.cluster.watched().len() < self.watched
+    }
+
+    /// Whether it sees everything, and has had the time to notice that it does.
+    fn sees(&self) -> bool {
+        !self.is_blind() && self.sees_from.is_none_or(|at| at <= Instant::now())
     }
 
     /// Nobody waits for anything, and nothing was new when it was last looked for.

@@ -24,6 +24,8 @@ struct Expected {
     requests: usize,
     passes: usize,
     rights: BTreeSet<String>,
+    /// What is watched.
+    watched: Vec<String>,
 }
 
 /// How often a scenario at rest is looked at again: `LOOKS=100`, for which the fast loop has no time.
@@ -36,7 +38,8 @@ fn expected(scenario: &Scenario) -> Expected {
     let (violations, fingerprint) = (ended.violations, ended.fingerprint);
     let rights = ended.wrote.iter().map(|it| right(it)).collect();
     let (requests, passes) = (ended.wrote.len(), ended.passes);
-    Expected { violations, fingerprint, digest: ended.digest, writes: ended.writes, requests, passes, rights }
+    let (digest, writes, watched) = (ended.digest, ended.writes, ended.watched);
+    Expected { violations, fingerprint, digest, writes, requests, passes, rights, watched }
 }
 
 /// Plays it; what is wrong with it, and how to see it again. `more` looks at what nobody else does.
@@ -248,6 +251,21 @@ fn a_right_that_is_missing_for_a_while_is_told_and_changes_nothing_in_the_end() 
         complaint(scenario, expected, &Case::Right((*right).clone()), nothing)
     });
     println!("{} scenarios, {} rights", all().len(), work.len());
+    none(&complaints, work.len());
+}
+
+/// Each kind that is watched, from the middle of each scenario on; with `SWEEP` unset some.
+#[test]
+fn what_may_not_be_read_for_a_while_is_told_and_changes_nothing_in_the_end() {
+    let kinds = |it: &'static (Scenario, OnceLock<Expected>)| of(it).1.watched.iter().map(move |kind| (it, kind));
+    expect_all();
+    let every = number("SWEEP").map_or(97, |it| it.div_ceil(3).max(1)) as usize;
+    let work: Vec<_> = all().iter().flat_map(kinds).step_by(every).collect();
+    let complaints = spread(&work, |(it, kind)| {
+        let (scenario, expected) = of(it);
+        complaint(scenario, expected, &Case::Blind((*kind).clone(), expected.writes / 2), nothing)
+    });
+    println!("{} scenarios, {} kinds that may not be read", all().len(), work.len());
     none(&complaints, work.len());
 }
 

@@ -283,6 +283,10 @@ impl View {
         !self.cluster.get(&path(DEPLOYMENTS, &labels::name(&[NAME, &revision]))).is_null()
     }
 
+    pub(super) fn has_route(&self) -> bool {
+        !self.cluster.get(&path(ROUTES, NAME)).is_null()
+    }
+
     pub(super) fn has_proposal(&self) -> bool {
         !self.cluster.get(&path(ROUTES, &format!("{NAME}.proposed"))).is_null()
     }

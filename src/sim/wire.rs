@@ -65,12 +65,20 @@ pub(super) enum Late {
 /// Decides what becomes of a write, by its number and what it is.
 pub(super) type Plan = Box<dyn FnMut(usize, &str) -> Fate + Send>;
 
+/// A write that was refused for want of a right.
+#[derive(Clone)]
+pub(super) struct Forbidden {
+    pub(super) write: String,
+    /// Whether a status has said so since.
+    pub(super) is_told: bool,
+}
+
 /// What all processes of a run share on their way out.
 pub(super) struct Fates {
     /// Writes so far.
     pub(super) writes: usize,
     /// The write to a child that was last refused for want of a right, until it gets through.
-    pub(super) forbidden: Option<String>,
+    pub(super) forbidden: Option<Forbidden>,
     /// Until when the log's store is away.
     pub(super) trail_is_away_until: Option<Instant>,
     /// From the answer that makes a breach to the write of weight 0; none, once more has gone wrong than may be.
@@ -170,8 +178,8 @@ impl Wire {
             _ => None,
         });
         if fate == Fate::Refused(403) && is_of_child(about) {
-            fates.forbidden = Some(about.to_owned());
-        } else if fates.forbidden.as_deref() == Some(about) {
+            fates.forbidden = Some(Forbidden { write: about.to_owned(), is_told: false });
+        } else if fates.forbidden.as_ref().is_some_and(|it| it.write == about) {
             fates.forbidden = None;
         }
         fates.told.push(match fate {

@@ -12,6 +12,7 @@ use crate::api::ModelDeployment;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::decide::model_deployment::policy::Policy;
 use crate::sim::oracles::PROMISE;
+use crate::sim::process::Process;
 use crate::sim::view::{ENTRIES, MODELS, NAME, path, status_of};
 
 /// The longest wait after a failure: a minute, spread to 120 % of it (`runtime::backoff`).
@@ -33,7 +34,7 @@ impl Run<'_> {
         let fates = self.fates();
         let (at_once, over, swift) = (fates.promise, fates.trouble.is_over_for(), fates.trouble.is_swift_for());
         drop(fates);
-        let at_once = at_once.filter(|_| self.chance.is_none() && self.lives < 2);
+        let at_once = at_once.filter(|_| self.chance.is_none() && self.lives < 2 && self.sees());
         // Most of the time the deployment need not be read for it.
         at_once.or_else(|| {
             let has_recovered = over > LONGEST_WAIT && over > self.recovery();
@@ -67,22 +68,46 @@ impl Run<'_> {
         }
     }
 
-    /// A right that is missing is told, whoever looks at the status.
+    /// Remembers that a status says that a right is missing: before time passes, it may not be wanted any more.
+    pub(super) fn hears_of_the_right(&self) {
+        if self.fates().forbidden.as_ref().is_some_and(|it| !it.is_told) && self.says_what_is_refused() {
+            self.fates().forbidden.as_mut().into_iter().for_each(|it| it.is_told = true);
+        }
+    }
+
+    /// Whether a status says so.
+    fn says_what_is_refused(&self) -> bool {
+        let is_told = |status: &ModelDeploymentStatus| {
+            let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
+            let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
+            told.any(|it| it.contains("the API server refuses"))
+        };
+        self.view.cluster.all(MODELS).iter().any(|(_, it)| is_told(&status_of(it)))
+    }
+
+    /// A right that is missing is told, whoever looks at the status, if there is one to look at.
     pub(super) fn is_told(&mut self) {
         let Some(forbidden) = self.fates().forbidden.clone().filter(|_| self.chance.is_none()) else { return };
+        if forbidden.is_told || self.view.cluster.all(MODELS).is_empty() {
+            return;
+        }
+        let forbidden = forbidden.write;
         // A route that was to be made for one that was taken back before it had any is not wanted any more.
         let status = self.view.status();
         let is_over = status.stable.is_none() && status.attempt.is_some_and(|it| !it.state.is_active());
         if is_over && forbidden.starts_with("POST ") && forbidden.ends_with("/httproutes") {
             return;
         }
-        let is_told = |status: &ModelDeploymentStatus| {
-            let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
-            let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
-            told.any(|it| it.contains("the API server refuses"))
-        };
-        if !self.view.cluster.all(MODELS).iter().any(|(_, it)| is_told(&status_of(it))) {
-            self.fates().oracles.broken(format!("nobody is told that it is refused: {forbidden}"));
+        self.fates().oracles.broken(format!("nobody is told that it is refused: {forbidden}"));
+    }
+
+    /// What the operator may not read is told by its health. (By a namespace that it leaves out there is nothing to tell it in.)
+    pub(super) fn is_told_what_cannot_be_read(&mut self) {
+        let Some((_, collection)) = self.forbidden_until.clone().filter(|_| self.chance.is_none()) else { return };
+        let plural = collection.rsplit('/').next().unwrap_or_default();
+        let health = self.process.as_ref().map(Process::health).unwrap_or_default();
+        if !health.contains(plural) || !health.contains("may not list and watch") {
+            self.fates().oracles.broken(format!("nobody is told that {collection} may not be read: {health}"));
         }
     }
 

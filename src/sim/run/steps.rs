@@ -18,6 +18,8 @@ use crate::sim::store::Way;
 use crate::sim::view::DEPLOYMENTS;
 use crate::sim::wire::{self, Late, Wire};
 
+/// For so long a right to read is lost that is to be lost at one place: longer than the longest backoff of a watch.
+const BLIND: Duration = Duration::from_secs(90);
 /// By then a process has noticed that a right it had lost is given back.
 const SEES_AGAIN: Duration = Duration::from_mins(1);
 
@@ -125,8 +127,7 @@ impl Run<'_> {
         }
         self.waits.remove(&place);
         // The loop wakes everybody when the caches are whole again, which takes a moment.
-        let is_blind = self.is_blind() || self.sees_from.is_some_and(|at| Instant::now() < at);
-        let wait = wait.or_else(|| is_blind.then_some(Duration::from_secs(5)));
+        let wait = wait.or_else(|| (!self.sees()).then_some(Duration::from_secs(5)));
         if let Some(wait) = wait {
             self.waits.insert(place.clone(), wait);
             self.due.insert(place, Instant::now() + wait);
@@ -154,6 +155,14 @@ impl Run<'_> {
         self.fates().oracles.is_late = false;
     }
 
+    /// Loses the right that it is to lose, once so much is written.
+    pub(super) async fn loses_sight(&mut self) {
+        let writes = self.fates().writes;
+        if let Some((_, collection)) = self.loses.take_if(|it| writes >= it.0) {
+            self.suffer(Mischief::Forbid(collection, BLIND)).await;
+        }
+    }
+
     pub(super) async fn suffer(&mut self, mischief: Mischief) {
         let cluster = self.view.cluster.clone();
         match &mischief {
@@ -171,7 +180,7 @@ impl Run<'_> {
             Mischief::Forbid(collection, time) => {
                 self.give_the_right_back();
                 cluster.forbid(Some(collection));
-                self.forbidden_until = Some(Instant::now() + *time);
+                self.forbidden_until = Some((Instant::now() + *time, collection.clone()));
                 self.fates().trouble.lasts(*time + SEES_AGAIN);
             }
             Mischief::Bookmark(collection) => cluster.bookmark(collection),

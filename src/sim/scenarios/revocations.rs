@@ -61,7 +61,7 @@ fn candidates() -> Vec<Scenario> {
             .when(|it| it.is_in(RolledBack), deploy("churn-3"))
             .until(|it| it.serves("churn-3")),
         Scenario::named("first_deployment_revoked")
-            .when(|it| it.is_in(Promoting), revoke("churn-1"))
+            .when(|it| it.is_in(Promoting) && it.has_route(), revoke("churn-1"))
             .until(|it| it.is_in(Failed)),
         Scenario::named("revoked_before_it_is_deployed")
             .when(|it| it.serves("churn-1"), revoke("churn-2"))

@@ -92,7 +92,7 @@ pub(super) fn all() -> Vec<Scenario> {
             .when(|it| it.is_in(Promoting), request("abort"))
             .until(|it| it.is_in(RolledBack)),
         Scenario::named("first_deployment_aborted_while_promoting")
-            .when(|it| it.is_in(Promoting), request("abort"))
+            .when(|it| it.is_in(Promoting) && it.has_route(), request("abort"))
             .until(|it| it.is_in(Failed)),
         Scenario::named("first_blue_green_deployment_aborted_while_promoting")
             .spec(json!({"traffic": null, "rollout": null}))
