@@ -20,6 +20,8 @@ pub mod build;
 pub mod cli;
 pub mod connect;
 pub mod decide;
+#[cfg(test)]
+mod explore;
 pub mod observe;
 pub mod runtime;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! When an artifact is looked at, what Jobs say of it, and what follows.
 
+mod explore;
 mod jobs;
 mod settled;
 
@@ -17,6 +18,7 @@ use crate::decide::model_registry_entry::decide;
 use crate::decide::{Plan, Refusal};
 
 /// An entry, the Jobs in the cluster, and a clock.
+#[derive(Clone)]
 struct World {
     entry: ModelRegistryEntry,
     observed: Observed,

@@ -1,54 +1,46 @@
 //! When two worlds are the same: if they look the same to every later decision.
 //!
 //! That is status, children and what is outside, with numbers of decisions told by their order (numbers that were given up in
-//! between change nothing), and with times told by the gaps between them, the present being one of them: all that a rule does with a time is to add waits
-//! to it and to compare the sum with another. So no rule tells two gaps apart that are both longer than the longest
-//! sum, and two worlds with the same gaps up to there are the same (the regions of timed automata: Alur and Dill,
-//! "A theory of timed automata", 1994).
+//! between change nothing), and with times told by the gaps between them (see [`super::regions`]), the present being one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::World;
-use crate::api::model_deployment::{AttemptState, ModelDeploymentStatus};
+use super::regions::{dated, regions, tell_ages, tell_times, time};
+use crate::api::Approval;
+use crate::api::gateway::HttpRoute;
+use crate::api::model_deployment::{AttemptState, Cause, ModelDeploymentStatus, RecordedApproval};
 use crate::build;
 use crate::decide::model_deployment::inquiry::{Judges, Topic};
 use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::request;
 
 /// The longest wait of these worlds, in seconds: `progressDeadline`, and what arrives late, twice.
-const LONGEST_WAIT: i64 = 120;
+pub(super) const LONGEST_WAIT: i64 = 120;
 /// `analysis.interval` of these worlds, in seconds.
 const INTERVAL: i64 = 60;
-
-pub(super) type Key = [u8; 32];
 
 /// No wait of these worlds is longer than gaps are told.
 pub(super) fn check_waits(world: &World) {
     let policy = Policy::read(&world.resource.spec, &world.shared_metrics);
     // What arrives late is waited for twice: as long as it may take, and once more.
     let delays = policy.metrics.iter().filter_map(|it| it.delay).map(|it| 2 * it);
-    let steps = policy.steps.iter().flat_map(|it| [Some(it.for_), it.max_step_time]).flatten();
+    let steps = policy.steps.iter().flat_map(|it| [Some(it.for_), it.max_step_time]);
+    let shadow = policy.shadow.iter().flat_map(|it| [Some(it.for_), it.max_time]);
+    let others = steps.chain(shadow).chain([policy.rollback_window, policy.rollback_on_outage]).flatten();
     let waits = [policy.progress_deadline, policy.drain, policy.keep_stable, policy.interval];
     // A first deployment is watched for as long as a breach takes to show.
     let watch = policy.interval * u32::try_from(policy.failure_limit + 1).unwrap();
-    let longest = waits.into_iter().chain(delays).chain(steps).chain([watch]).max();
+    let longest = waits.into_iter().chain(delays).chain(others).chain([watch]).max();
     assert!(longest.is_some_and(|it| it.as_secs() <= LONGEST_WAIT.unsigned_abs()), "{longest:?}");
     assert_eq!(i64::try_from(policy.interval.as_secs()), Ok(INTERVAL));
-    // Longer ones: of these worlds nobody has them. (A contest's are, too, and nobody edits the route.)
-    assert!(
-        policy.rollback_window.is_none() && policy.rollback_on_outage.is_none() && policy.on_stable_breach.is_none()
-    );
-    assert!(policy.metrics.iter().all(|it| !it.is_job()) && policy.shadow.is_none());
-}
-
-/// What later decisions rest on, short.
-pub(super) fn key(world: &World) -> Key {
-    Sha256::digest(seen_of(world).to_string()).into()
+    // (A contest's are longer, and nobody edits the route; what a Job says is in no key.)
+    assert!(policy.metrics.iter().all(|it| !it.is_job()));
 }
 
 /// What later decisions rest on.
@@ -57,6 +49,7 @@ pub(super) fn seen_of(world: &World) -> Value {
     let last = status.sequence;
     let ranks = ranks_of(world, &status);
     let (told, now) = told(world, &status, &ranks);
+    let revoked = world.lifecycles.iter().map(|(name, it)| json!([name, format!("{it:?}")]));
     // What waits to be recorded meets what is on the record under its number.
     let recorded = status.unrecorded.iter().map(|it| it.sequence - 1).fold(last, i64::min);
     let lost = world.memory.lost.iter().map(|it| json!([ranks[&it.sequence], it.decision, it.weight, it.asked_by]));
@@ -64,7 +57,12 @@ pub(super) fn seen_of(world: &World) -> Value {
         told,
         now,
         deployments(world),
-        route(world, &status),
+        autoscalers(world),
+        route(world.children.route.as_deref(), &status),
+        route(world.children.proposed.as_deref(), &status),
+        words(world, &status),
+        revoked.collect::<Vec<_>>(),
+        world.resource.spec.suspend,
         request(world, &status),
         world.trail.beyond(recorded),
         lost.collect::<Vec<_>>(),
@@ -80,7 +78,12 @@ pub(super) fn seen_of(world: &World) -> Value {
 /// The status, and what the process has asked, in regions; and where the present lies among them.
 fn told(world: &World, status: &ModelDeploymentStatus, ranks: &BTreeMap<i64, i64>) -> (Value, i64) {
     let mut told = serde_json::to_value(status).unwrap();
+    told["recordedApprovals"] = recorded(status);
     forget(&mut told, ranks);
+    if world.resource.spec.rollout.as_ref().is_none_or(|it| it.rollback_window.is_none()) {
+        // Compared with `rollbackWindow` alone.
+        told["proven"].as_array_mut().into_iter().flatten().for_each(|it| it["at"] = Value::Null);
+    }
     forget_what_is_over(&mut told, status);
     for note in told["unrecorded"].as_array_mut().into_iter().flatten() {
         *note = json!([note["kind"], note["sequence"], note["decision"], note["weight"]]);
@@ -122,8 +125,39 @@ fn deployments(world: &World) -> Value {
     all.collect()
 }
 
-fn route(world: &World, status: &ModelDeploymentStatus) -> Value {
-    let route = world.children.route.as_ref().map(|it| {
+/// Between how many pods, of which each is told.
+fn autoscalers(world: &World) -> Value {
+    let all = world.children.autoscalers.iter().map(|(name, it)| {
+        let spec = it.spec.as_ref();
+        json!([name, spec.and_then(|it| it.min_replicas), spec.map(|it| it.max_replicas)])
+    });
+    all.collect()
+}
+
+/// Which step of the present attempt this digest is of; of an earlier attempt's nothing rests on it any more.
+fn step_of(status: &ModelDeploymentStatus, digest: &str) -> Option<usize> {
+    status.attempt.as_ref()?.approvals.iter().position(|it| it.digest == digest)
+}
+
+/// What people have said of the steps of the present attempt.
+fn words(world: &World, status: &ModelDeploymentStatus) -> Value {
+    let of_a_step = |it: &Arc<Approval>| Some((step_of(status, &it.spec.subject.digest)?, it.spec.decision));
+    let all =
+        world.approvals.iter().filter_map(of_a_step).map(|(step, decision)| json!([step, format!("{decision:?}")]));
+    all.collect()
+}
+
+/// And what of it is on the record.
+fn recorded(status: &ModelDeploymentStatus) -> Value {
+    let of_a_step = |it: &RecordedApproval| {
+        let step = step_of(status, &it.subject.digest)?;
+        Some(json!([step, format!("{:?}", it.decision), it.missed_since]))
+    };
+    json!(status.recorded_approvals.as_ref().map(|all| all.iter().filter_map(of_a_step).collect::<Vec<_>>()))
+}
+
+fn route(live: Option<&HttpRoute>, status: &ModelDeploymentStatus) -> Value {
+    let route = live.map(|it| {
         let seen = it.status.as_ref().map(|status| {
             let all = status.parents.iter().flat_map(|parent| &parent.conditions);
             all.map(|condition| (condition.status.clone(), condition.observed_generation == it.metadata.generation))
@@ -148,8 +182,10 @@ fn forget_what_is_over(told: &mut Value, status: &ModelDeploymentStatus) {
         }
     }
     if !state.is_some_and(AttemptState::is_active) {
-        for field in ["enteredAt", "exposed"] {
-            told["attempt"][field] = Value::Null;
+        told["attempt"]["exposed"] = Value::Null;
+        // Pods of what is revoked, and has nothing to go back to, stop when they are drained.
+        if status.attempt.as_ref().is_some_and(|it| it.cause != Some(Cause::Revoked)) {
+            told["attempt"]["enteredAt"] = Value::Null;
         }
     }
     if status.probation.as_ref().is_some_and(|it| it.recall.is_some()) {
@@ -163,9 +199,10 @@ fn asked(world: &World, status: &ModelDeploymentStatus) -> Value {
     let judged = status.attempt.iter().filter(|it| it.state.goes_up());
     let attempt = judged.map(|it| (Judges::Attempt, it.id.as_str()));
     let probation = status.probation.iter().map(|it| (Judges::Probation, it.attempt.as_str()));
-    let topics = attempt
-        .chain(probation)
-        .flat_map(|(judges, id)| ["error-rate", "complaints"].map(|metric| Topic::of(judges, id, Some(metric))));
+    let stable = status.stable_watch.iter().map(|it| (Judges::Stable, it.revision.as_str()));
+    let topics = attempt.chain(probation).chain(stable).flat_map(|(judges, id)| {
+        [Some("error-rate"), Some("complaints"), None].map(|metric| Topic::of(judges, id, metric))
+    });
     // By itself: it may be asked again an interval later, whatever else happens.
     let age = |at: DateTime<Utc>| (world.now - at).num_seconds().min(INTERVAL + 1);
     topics.map(|it| json!(world.last_asked(&it).map(age))).collect()
@@ -219,6 +256,7 @@ fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
                 "id",
                 "leaseEpoch",
                 "value",
+                "digest",
             ] {
                 fields.remove(gone);
             }
@@ -235,10 +273,6 @@ fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
                 // What is asked about; the answers of these worlds do not depend on it.
                 exposed["since"] = Value::Null;
             }
-            for proven in fields.get_mut("proven").and_then(Value::as_array_mut).into_iter().flatten() {
-                // Compared with `rollbackWindow` alone, which these worlds do not have.
-                proven["at"] = Value::Null;
-            }
             if let Some(Value::Array(taken_back)) = fields.get_mut("takenBack") {
                 taken_back.sort_by_key(|it| it["revision"].as_str().map(str::to_owned));
             }
@@ -246,54 +280,6 @@ fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
         Value::Array(items) => items.iter_mut().for_each(|it| forget(it, ranks)),
         // An attempt's id: which one it is, the rest of the status says.
         Value::String(text) if time(text).is_none() && text.matches('-').count() >= 3 => *value = Value::Null,
-        _ => {}
-    }
-}
-
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    text.parse().ok()
-}
-
-/// Every time that is told.
-fn dated(value: &Value, times: &mut BTreeSet<DateTime<Utc>>) {
-    match value {
-        Value::Object(fields) => fields.values().for_each(|it| dated(it, times)),
-        Value::Array(items) => items.iter().for_each(|it| dated(it, times)),
-        Value::String(text) => times.extend(time(text)),
-        _ => {}
-    }
-}
-
-/// A revision drains for a while, whatever else happens, and of two the younger counts: only how long they have is compared with
-/// anything, and what has for longer than the longest wait is drained in any case.
-fn tell_ages(revisions: &mut Value, now: DateTime<Utc>) {
-    for revision in revisions.as_array_mut().into_iter().flatten() {
-        let since = revision["drainingSince"].as_str().and_then(time);
-        revision["drainingSince"] = json!(since.map(|it| (now - it).num_seconds().min(LONGEST_WAIT + 1)));
-    }
-}
-
-/// Where each time lies when every gap that is longer than the longest wait is just longer. The newest is at 0.
-fn regions(times: &BTreeSet<DateTime<Utc>>) -> BTreeMap<DateTime<Utc>, i64> {
-    let mut newer = times.last().copied().unwrap_or_default();
-    let mut place = 0;
-    let told = times.iter().rev().map(|at| {
-        place -= (newer - *at).num_seconds().min(LONGEST_WAIT + 1);
-        newer = *at;
-        (*at, place)
-    });
-    told.collect()
-}
-
-fn tell_times(value: &mut Value, regions: &BTreeMap<DateTime<Utc>, i64>) {
-    match value {
-        Value::Object(fields) => fields.values_mut().for_each(|it| tell_times(it, regions)),
-        Value::Array(items) => items.iter_mut().for_each(|it| tell_times(it, regions)),
-        Value::String(text) => {
-            if let Some(place) = time(text).and_then(|it| regions.get(&it)) {
-                *value = json!({ "at": place });
-            }
-        }
         _ => {}
     }
 }
