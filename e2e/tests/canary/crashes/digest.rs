@@ -15,8 +15,11 @@ use werkbank::build::fence::FENCE;
 use super::{Story, verified};
 use crate::scene::Model;
 
+/// By what it is about.
+pub(super) type Digest = BTreeMap<String, Value>;
+
 /// Everything that a story leaves behind, without what differs between any two: names, uids, versions, times.
-pub(super) async fn digest(story: Story, model: &Model<'_>) -> BTreeMap<String, Value> {
+pub(super) async fn digest(story: Story, model: &Model<'_>) -> Digest {
     let mut found = children(model).await;
     let status = model.status().await;
     found.insert("status".into(), summary(&status));
@@ -86,7 +89,7 @@ async fn children(model: &Model<'_>) -> BTreeMap<String, Value> {
 }
 
 /// The places that differ, a line each.
-pub(super) fn difference(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> String {
+pub(super) fn difference(expected: &Digest, found: &Digest) -> String {
     let mut lines = Vec::new();
     compare("", &json!(expected), &json!(found), &mut lines);
     lines.join("\n")

@@ -11,7 +11,7 @@ use werkbank::api::artifact_digest::Sha256Digest;
 use werkbank::api::labels;
 use werkbank_e2e::s3::S3;
 
-use super::manifest;
+use super::story::manifest;
 use crate::artifacts::{OBJECT, let_in};
 use crate::scene::{Model, NAMESPACE, Scene, of_entry};
 
