@@ -62,8 +62,13 @@ impl Oracles {
     /// The operator has created a Job that looks at an artifact.
     pub(super) fn look(&mut self, cluster: &Cluster, job: &Value) {
         let look = (number(job), job["metadata"]["uid"].as_str().unwrap().to_owned());
-        let before = self.looks.last.insert(owner(job).to_owned(), look.clone());
-        if before.as_ref().is_some_and(|it| it.0 > look.0) {
+        let before = self.looks.last.get(owner(job)).cloned();
+        let is_older = before.as_ref().is_some_and(|it| it.0 > look.0);
+        // Whoever died may have asked for one that is long over: nothing can be learned of it any more.
+        if !(is_older && self.is_late) {
+            self.looks.last.insert(owner(job).to_owned(), look.clone());
+        }
+        if is_older && !self.is_late {
             self.broken(format!("look {look:?} at {:?} after {before:?}", jobs::looks_at(job)));
         }
         let same = |it: &Value| owner(it) == owner(job) && !jobs::is_over(it);
@@ -78,5 +83,29 @@ impl Oracles {
         if !is_verified(&object) {
             self.broken(format!("{entry} is rolled out, and its artifact is not verified"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn looks_are_counted_up_except_by_one_who_died_and_is_heard_late() {
+        let job = |look: i64| {
+            json!({"metadata": {"uid": format!("job-{look}"), "annotations": {"werkbank.dev/look": look.to_string()},
+                "ownerReferences": [{"uid": "entry"}]}})
+        };
+        let mut oracles = Oracles::default();
+        let mut looks = |look: i64, is_late: bool| {
+            oracles.is_late = is_late;
+            oracles.look(&Cluster::default(), &job(look));
+            (std::mem::take(&mut oracles.violations).len(), oracles.looks.last["entry"].0)
+        };
+        assert_eq!([looks(1, false), looks(3, false)], [(0, 1), (0, 3)]);
+        assert_eq!(looks(2, true), (0, 3), "nothing is learned of it");
+        assert_eq!(looks(2, false), (1, 2));
     }
 }
