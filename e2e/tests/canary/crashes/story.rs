@@ -48,7 +48,7 @@ pub(super) enum Story {
     Probation,
     /// What arrives late takes back what was promoted.
     Recalled,
-    /// Deleted after a rollback, and made again from Git as it was: without a status.
+    /// Deleted after a rollback, and made again from Git as it was, without a status; and tried again.
     Restored,
 }
 
@@ -152,6 +152,8 @@ impl Story {
                     .kubectl(&["-n", model.namespace, "delete", "modeldeployment", model.name, "--cascade=foreground"])
                     .await;
                 model.apply(&manifest(model, "2", HELD)).await;
+                model.until("it is held back", is_held_back).await;
+                model.ask("retry", "then").await;
             }
         }
     }
@@ -160,20 +162,15 @@ impl Story {
     pub(super) async fn end(self, model: &Model<'_>) {
         let state = match self {
             Self::Abort | Self::Revert | Self::Revoked | Self::Breached | Self::Recalled => AttemptState::RolledBack,
-            Self::Restored => AttemptState::Failed,
             _ => AttemptState::Promoted,
         };
         let attempts = match self {
-            Self::FirstDeployment | Self::Restored => 1,
+            Self::FirstDeployment => 1,
             Self::Supersede | Self::Return => 3,
             _ => 2,
         };
-        let rests = |it: &ModelDeploymentStatus| match self {
-            // What is kept stays beside what serves.
-            Self::Return => is_calm(it),
-            Self::Restored => is_held_back(it),
-            _ => at_rest(it),
-        };
+        // What is kept stays beside what serves.
+        let rests = |it: &ModelDeploymentStatus| if self == Self::Return { is_calm(it) } else { at_rest(it) };
         let ended = |it: &ModelDeploymentStatus| {
             rests(it) && it.attempts == attempts && it.attempt.as_ref().unwrap().state == state
         };
