@@ -75,6 +75,7 @@ async fn again() {
     let expected = digest(story, &twin).await;
     swept.kill(&place, (story, nth, side), &expected).await;
     place.scene.end().await;
+    assert_eq!(swept.missed, 0, "{story:?} had no write {nth} this time");
     swept.is_without_failure();
 }
 
