@@ -186,6 +186,12 @@ fn replicas_of(it: &Deployment) -> Option<i32> {
     it.spec.as_ref().and_then(|spec| spec.replicas)
 }
 
+/// Whether somebody else has written it since the last apply.
+#[must_use]
+pub fn was_edited(live: &Deployment) -> bool {
+    noted(live) != live.metadata.generation
+}
+
 /// The generation that the last apply was to bring about.
 fn noted(live: &Deployment) -> Option<i64> {
     annotation(&live.metadata, GENERATION).and_then(|it| it.parse().ok())

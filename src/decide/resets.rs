@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::ChildKind;
 use crate::api::duration::after;
 
-/// So many resets are a mistake; one more is a contest.
+/// With so many resets it is a contest: the next one waits.
 pub const TOLERATED: i32 = 3;
 /// Between two resets of what is contested.
 pub const PAUSE: Duration = Duration::from_secs(10);

@@ -152,7 +152,7 @@ impl Work<'_> {
         }
     }
 
-    /// Puts back what somebody else has edited, or what an operator made that made it otherwise.
+    /// Puts back what somebody else has edited.
     fn put_back(&mut self, live: &ObjectMeta, wanted: Child) {
         let (kind, name, before) = (wanted.kind(), wanted.name().to_owned(), self.ops.len());
         if self.pass.leaves_child(kind, &name) {
@@ -245,8 +245,12 @@ impl Work<'_> {
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
             Some(live) => {
-                if let Some(correction) = build::deployment::correction(live, wanted) {
-                    self.put_back(&live.metadata, Child::Deployment(Box::new(correction)));
+                let correction = build::deployment::correction(live, wanted);
+                match correction {
+                    // Our own scaling of what an earlier operator built is nobody's edit.
+                    Some(_) if !build::deployment::was_edited(live) => self.correct(live, correction),
+                    Some(correction) => self.put_back(&live.metadata, Child::Deployment(Box::new(correction))),
+                    None => {}
                 }
             }
         }

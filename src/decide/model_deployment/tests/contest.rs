@@ -182,3 +182,17 @@ fn a_rollout_goes_on_while_its_deployments_are_contested() {
     world.come_to_rest();
     assert_eq!(world.status().stable.map(|it| it.name), Some("churn-2".into()));
 }
+
+#[test]
+fn what_the_operator_scales_of_what_an_earlier_one_built_is_no_contest() {
+    let mut world = World::serving();
+    let name = format!("churn-{}", world.status().stable.unwrap().revision);
+    for pods in [3, 5, 7, 9] {
+        let live = std::sync::Arc::make_mut(world.children.deployments.get_mut(&name).unwrap());
+        live.metadata.annotations.get_or_insert_default().insert(crate::build::APPLIED.into(), "earlier".into());
+        world.edit(|spec| spec.replicas = Some(pods));
+        let plan = world.pass();
+        assert!(plan.ops.iter().any(|op| matches!(op, Op::Apply(Child::Deployment(_), _))), "{:?}", plan.ops);
+        assert_eq!(plan.resets, []);
+    }
+}
