@@ -89,7 +89,9 @@ impl<W: Small> Found<W> {
     /// What was taken for a world that had been found has to lead where that one led.
     fn is_led_alike(&self, looks: &Key, twin: &W, events: &[W::Event]) {
         let Some(led) = self.led.get(looks) else { return };
-        let is_other = |(event, there): &(&W::Event, &Key)| key(&after(twin, **event)) != **there;
+        // (What goes wrong in a twin is told with the way to what it looks like.)
+        let go = |event: W::Event| Way { found: self, from: *looks, event }.go(twin);
+        let is_other = |(event, there): &(&W::Event, &Key)| key(&go(**event)) != **there;
         let Some((event, _)) = events.iter().zip(led).find(is_other) else { return };
         panic!(
             "{event:?} tells apart what looks the same: {:#}\nIt leads to {:#}\nand to {:#}",

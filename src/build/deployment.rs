@@ -3,6 +3,7 @@
 //! The template is kept as JSON until the last moment, and then compared with what Kubernetes' types made of it:
 //! a field they do not know would be lost without a word, so [`write`] refuses it.
 
+mod contradiction;
 mod template;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use super::{APPLIED, GENERATION, Owner, annotation, metadata, place, selector, u
 use crate::api::ModelDeployment;
 use crate::api::revision::RevisionRecord;
 
+pub use contradiction::contradicts;
 pub use template::{FETCH, MODEL_DIRECTORY};
 
 /// Where the Deployment controller counts pod templates.
@@ -99,7 +101,17 @@ pub fn is_as_recorded(live: &Deployment, record: &Recorded) -> bool {
 /// templates with: a revision has one. A number that is not there yet tells nothing.
 #[must_use]
 pub fn has_its_template(live: &Deployment, record: &Recorded) -> bool {
-    is_of(live, record) && templates(live) <= noted_templates(live)
+    is_of(live, record) && has_one_template(live)
+}
+
+/// As [`has_its_template`], for one that is as this operator builds it, and not as its revision's record notes: it was put back.
+#[must_use]
+pub fn has_template_of(live: &Deployment, wanted: &Deployment) -> bool {
+    annotation(&live.metadata, APPLIED) == annotation(&wanted.metadata, APPLIED) && has_one_template(live)
+}
+
+fn has_one_template(live: &Deployment) -> bool {
+    templates(live) <= noted_templates(live)
 }
 
 /// Whether it was last applied as its revision's record notes.
@@ -171,7 +183,7 @@ pub fn correction(live: &Deployment, mut wanted: Deployment) -> Option<Deploymen
     let note = if is_applied && noted == Some(next) { seen } else { next };
     let annotations = wanted.metadata.annotations.get_or_insert_default();
     annotations.insert(GENERATION.into(), note.to_string());
-    if templates(live) > noted_templates(live) {
+    if !has_one_template(live) {
         annotations.insert(TEMPLATES.into(), templates(live).saturating_add(1).to_string());
     }
     Some(wanted)

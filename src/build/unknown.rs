@@ -45,7 +45,8 @@ fn compare(asked: &Value, kept: &Value, path: &str, lost: &mut Vec<String>) {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// What an API server need not give back.
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(all) => all.is_empty(),

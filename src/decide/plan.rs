@@ -14,6 +14,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 
+use super::resets::Contended;
 use crate::api::gateway::HttpRoute;
 use crate::audit::Entry;
 
@@ -29,7 +30,7 @@ pub struct Plan<Status> {
     /// Writes to children, in order.
     pub ops: Vec<Op>,
     /// Which of those put back what somebody else has edited.
-    pub resets: Vec<(ChildKind, String)>,
+    pub resets: Vec<Contended>,
     /// The kind's finalizer: held before anything else is written, released
     /// after everything else was.
     pub finalizer: Option<Finalizer>,

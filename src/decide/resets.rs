@@ -1,7 +1,8 @@
 //! Children that somebody else edits, and that are put back.
 //!
 //! An edit is put back at once. Something that edits again and again (another controller, a pipeline with a copy) must not be fought at
-//! full speed: from the fourth time on only every ten seconds. Ten minutes without an edit end it.
+//! full speed: with the third time it is a contest, and from then on the child is put back every ten seconds only. Ten minutes without
+//! an edit end it, and so does the end of the object.
 //!
 //! Remembered by the process that does it, and nowhere else: another one begins to count anew.
 
@@ -19,13 +20,22 @@ pub const PAUSE: Duration = Duration::from_secs(10);
 /// Without an edit for so long, nobody contests it any more.
 pub const CALM: Duration = Duration::from_mins(10);
 
-/// A child that was put back.
+/// A very object that is put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reset {
+pub struct Contended {
     /// Its kind.
     pub kind: ChildKind,
     /// Its `metadata.name`.
     pub name: String,
+    /// Its `metadata.uid`: one that comes after it is another.
+    pub uid: String,
+}
+
+/// That it was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// What was.
+    pub child: Contended,
     /// How often, without ten minutes in between.
     pub times: i32,
     /// The last time.
@@ -39,24 +49,30 @@ impl Reset {
         self.times >= TOLERATED && self.counts(now)
     }
 
-    /// When it may be put back again, and when the contest is over.
+    /// Whether one more edit of it waits.
     #[must_use]
-    pub fn next(&self) -> (DateTime<Utc>, DateTime<Utc>) {
-        (after(self.at, PAUSE), after(self.at, CALM))
+    pub fn is_left(&self, now: DateTime<Utc>) -> bool {
+        self.is_contested(now) && after(self.at, PAUSE) > now
+    }
+
+    /// When that changes: it may be put back again, or the contest is over.
+    #[must_use]
+    pub fn next(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        after(self.at, if self.is_left(now) { PAUSE } else { CALM })
     }
 
     /// Whether it is remembered: not for ever, nor by a clock that was set back since.
     fn counts(&self, now: DateTime<Utc>) -> bool {
-        self.at <= now && self.next().1 > now
+        self.at <= now && after(self.at, CALM) > now
     }
 }
 
 /// Remembers that a child was put back, and forgets what is over.
-pub fn remember(resets: &mut Vec<Reset>, kind: ChildKind, name: &str, now: DateTime<Utc>) {
+pub fn remember(resets: &mut Vec<Reset>, child: Contended, now: DateTime<Utc>) {
     resets.retain(|it| it.counts(now));
-    match resets.iter_mut().find(|it| it.kind == kind && it.name == name) {
+    match resets.iter_mut().find(|it| it.child == child) {
         Some(it) => (it.times, it.at) = (it.times.saturating_add(1), now),
-        None => resets.push(Reset { kind, name: name.to_owned(), times: 1, at: now }),
+        None => resets.push(Reset { child, times: 1, at: now }),
     }
 }
 
@@ -68,18 +84,29 @@ mod tests {
         DateTime::from_timestamp(1_795_003_200 + seconds, 0).unwrap()
     }
 
+    fn child(kind: ChildKind, uid: &str) -> Contended {
+        Contended { kind, name: "churn".into(), uid: uid.into() }
+    }
+
     #[test]
     fn the_third_reset_within_ten_minutes_of_the_one_before_makes_a_contest() {
         let mut resets = Vec::new();
         for (time, contested) in [(0, false), (599, false), (1198, true)] {
-            remember(&mut resets, ChildKind::Deployment, "churn", at(time));
+            remember(&mut resets, child(ChildKind::Deployment, "1"), at(time));
             assert_eq!(resets[0].is_contested(at(time)), contested, "{resets:?}");
+            assert_eq!(resets[0].is_left(at(time)), contested, "{resets:?}");
         }
-        assert_eq!(resets[0].next(), (at(1208), at(1798)));
-        assert!(resets[0].is_contested(at(1797)) && !resets[0].is_contested(at(1798)));
         assert!(!resets[0].is_contested(at(1197)), "the clock was set back");
-        remember(&mut resets, ChildKind::Service, "churn", at(1798));
-        assert_eq!(resets.len(), 1, "the first is over: {resets:?}");
-        assert_eq!((resets[0].kind, resets[0].times), (ChildKind::Service, 1));
+        assert!(resets[0].is_left(at(1207)) && !resets[0].is_left(at(1208)));
+        assert_eq!((resets[0].next(at(1207)), resets[0].next(at(1208))), (at(1208), at(1798)));
+        assert!(resets[0].is_contested(at(1797)) && !resets[0].is_contested(at(1798)));
+        remember(&mut resets, child(ChildKind::Service, "1"), at(1798));
+        assert_eq!(
+            resets,
+            [Reset { child: child(ChildKind::Service, "1"), times: 1, at: at(1798) }],
+            "the first is over"
+        );
+        remember(&mut resets, child(ChildKind::Service, "2"), at(1798));
+        assert_eq!(resets.len(), 2, "another object of this name");
     }
 }

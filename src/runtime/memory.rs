@@ -1,7 +1,7 @@
 //! What a process remembers of a resource between two passes.
 //!
 //! Nothing here may be needed for safety: a restart forgets it all, and the next pass only takes
-//! a request or a refusal more to learn it again.
+//! a request or a refusal more to learn it again. (A contest takes three edits more.)
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -33,7 +33,7 @@ pub struct PassMemory {
     pub got_through: bool,
     /// The last write the API server refused (403, 422); gone once a pass gets through.
     pub refusal: Option<Refusal>,
-    /// Children that somebody else edits, and that were put back.
+    /// Children that somebody else edits, and that were put back, by the operator's clock.
     pub resets: Vec<Reset>,
 }
 

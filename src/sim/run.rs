@@ -404,9 +404,16 @@ impl<'a> Run<'a> {
         self.view.cluster.watched().len() < self.watched
     }
 
-    /// Whether it sees everything, and has had the time to notice that it does.
+    /// Whether it sees all that it decides by, and has had the time to notice that it does.
     fn sees(&self) -> bool {
-        !self.is_blind() && self.sees_from.is_none_or(|at| at <= Instant::now())
+        (!self.is_blind() || self.lacks_what_is_welcome()) && self.sees_from.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Whether it goes on without what it may not read.
+    fn lacks_what_is_welcome(&self) -> bool {
+        let health = self.process.as_ref().map(Process::health).unwrap_or_default();
+        let stops = ["nothing is run", "is left out"].iter().any(|it| health.contains(it));
+        !health.is_empty() && !stops
     }
 
     /// Nobody waits for anything, and nothing was new when it was last looked for.

@@ -19,6 +19,7 @@ use crate::api::model_deployment::{AttemptState, RevisionRole, RevisionStatus};
 use crate::api::revision::RevisionRecord;
 use crate::build::record::Recorded;
 use crate::build::{self, Owner};
+use crate::decide::resets::Contended;
 use crate::decide::{Child, ChildKind, Op, Precondition};
 
 /// What keeps a child from being as it should.
@@ -35,7 +36,7 @@ pub(super) struct Converged {
     /// The writes.
     pub(super) ops: Vec<Op>,
     /// Which of them put back what somebody else has edited.
-    pub(super) resets: Vec<(ChildKind, String)>,
+    pub(super) resets: Vec<Contended>,
     /// The first thing in the way.
     pub(super) problem: Option<Problem>,
 }
@@ -77,7 +78,7 @@ pub(super) struct Work<'a> {
     pub(super) pass: &'a Pass<'a>,
     pub(super) children: &'a Children,
     pub(super) ops: Vec<Op>,
-    resets: Vec<(ChildKind, String)>,
+    resets: Vec<Contended>,
     problem: Option<Problem>,
 }
 
@@ -152,15 +153,13 @@ impl Work<'_> {
         }
     }
 
-    /// Puts back what somebody else has edited.
+    /// Puts back what somebody else has edited; what is contested, not each time.
     fn put_back(&mut self, live: &ObjectMeta, wanted: Child) {
-        let (kind, name, before) = (wanted.kind(), wanted.name().to_owned(), self.ops.len());
-        if self.pass.leaves_child(kind, &name) {
-            return;
-        }
-        self.write_over(live, wanted);
-        if self.ops.len() > before {
-            self.resets.push((kind, name));
+        let Some(uid) = live.uid.clone().filter(|_| live.deletion_timestamp.is_none()) else { return };
+        let child = Contended { kind: wanted.kind(), name: wanted.name().to_owned(), uid };
+        if !self.pass.leaves_child(&child) {
+            self.write_over(live, wanted);
+            self.resets.push(child);
         }
     }
 
@@ -221,8 +220,7 @@ impl Work<'_> {
         let live = self.children.deployments.get(&owner.name);
         let count = live.and_then(|it| it.spec.as_ref()?.replicas);
         let replicas = self.replicas(it, count);
-        let sleeps = self.pass.sleeps(it);
-        let in_hand = !sleeps && self.pass.policy.most_replicas.is_some() && count.is_some_and(|it| it > 0);
+        let in_hand = self.in_hand(it, count).is_some();
         let was_in_hand = self.children.autoscalers.contains_key(&owner.name);
         match live {
             Some(live) if in_hand && build::deployment::has_its_template(live, recorded) => {}
@@ -233,24 +231,35 @@ impl Work<'_> {
             Some(live) if build::deployment::is_as_recorded(live, recorded) => {
                 self.correct(live, build::deployment::scaled(live, replicas));
             }
-            live => self.deployment(live, replicas, record, owner),
+            live => self.deployment(it, live, record, owner),
         }
     }
 
-    fn deployment(&mut self, live: Option<&Arc<Deployment>>, replicas: i32, record: &RevisionRecord, owner: &Owner) {
+    /// One that is not there, or not as its revision's record notes.
+    fn deployment(
+        &mut self,
+        it: &RevisionStatus,
+        live: Option<&Arc<Deployment>>,
+        record: &RevisionRecord,
+        owner: &Owner,
+    ) {
+        let count = live.and_then(|it| it.spec.as_ref()?.replicas);
+        let (replicas, in_hand) = (self.replicas(it, count), self.in_hand(it, count).is_some());
         let wanted = match build::deployment::write(self.pass.resource, record, owner, replicas) {
             Ok(wanted) => wanted,
             Err(message) => return self.blocked("InvalidTemplate", message),
         };
         match live {
             None => self.create(Child::Deployment(Box::new(wanted))),
+            Some(live) if in_hand && build::deployment::has_template_of(live, &wanted) => {}
             Some(live) => {
-                let correction = build::deployment::correction(live, wanted);
-                match correction {
-                    // Our own scaling of what an earlier operator built is nobody's edit.
-                    Some(_) if !build::deployment::was_edited(live) => self.correct(live, correction),
-                    Some(correction) => self.put_back(&live.metadata, Child::Deployment(Box::new(correction))),
-                    None => {}
+                let contradicts = build::deployment::contradicts(live, &wanted);
+                match build::deployment::correction(live, wanted) {
+                    // Nothing is to run: that waits for nobody. And what is ours to change, or nobody's, is not fought over.
+                    Some(it) if replicas > 0 && contradicts && build::deployment::was_edited(live) => {
+                        self.put_back(&live.metadata, Child::Deployment(Box::new(it)));
+                    }
+                    correction => self.correct(live, correction),
                 }
             }
         }

@@ -131,15 +131,20 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
     if let Some(problem) = problem {
         return Some(Said::new(problem.reason, problem.message));
     }
-    if let Some(message) = pass.contested() {
-        return Some(Said::new("RouteContested", message));
-    }
-    if let Some(message) = pass.contested_child() {
-        return Some(Said::new("ChildContested", message));
-    }
-    if let Some(message) = pass.mixed_candidate().or_else(|| pass.not_what_was_proven()) {
-        return Some(Said::new(images::DIFFER, message));
-    }
+    let differ = pass.mixed_candidate().or_else(|| pass.not_what_was_proven());
+    let differ = differ.map(|message| Said::new(images::DIFFER, message));
+    let contests = pass.contests().map(|it| Said::new(it.reason, it.message));
+    let condemned = pass.condemned().map(|(cause, message)| Said::new(format!("{cause:?}"), message));
+    let breached = pass.stable_breach().map(|message| Said::new(stable_breach::BREACHED, message));
+    let misused = pass.misused().map(|it| Said::new(it.reason, it.message));
+    // None of them may hide another: what serves is concerned by each.
+    let all = differ.into_iter().chain(contests).chain(unasked(pass));
+    let all = all.chain([condemned, breached, misused, unrecorded(pass)].into_iter().flatten());
+    all.reduce(|first, next| Said::new(first.reason, format!("{}; {}", first.message, next.message)))
+}
+
+/// Why a metric cannot be asked about what is watched.
+fn unasked(pass: &Pass<'_>) -> Option<Said> {
     if let Some(refused) = asked(pass).find(|it| it.refused) {
         return Some(Said::new(
             "QueryRefused",
@@ -149,17 +154,8 @@ fn obstacle(pass: &Pass<'_>, problem: Option<Problem>) -> Option<Said> {
             ),
         ));
     }
-    if let Some(unasked) = asked(pass).find(|it| it.secret_not_readable) {
-        return Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)));
-    }
-    if let Some((cause, message)) = pass.condemned() {
-        return Some(Said::new(format!("{cause:?}"), message));
-    }
-    let breached = pass.stable_breach().map(|message| Said::new(stable_breach::BREACHED, message));
-    let misused = pass.misused().map(|it| Said::new(it.reason, it.message));
-    // None of them may hide another: what serves is concerned by each.
-    let all = [breached, misused, unrecorded(pass)].into_iter().flatten();
-    all.reduce(|first, next| Said::new(first.reason, format!("{}; {}", first.message, next.message)))
+    let unasked = asked(pass).find(|it| it.secret_not_readable)?;
+    Some(Said::new("SecretNotReadable", format!("metric {}: {}", unasked.metric, unasked.message)))
 }
 
 /// Why decisions cannot go to the record, or come from it.

@@ -5,16 +5,23 @@
 //! fought at full speed: after three resets nothing advances, a condition says why, and the route is reset only
 //! every ten seconds. Weight that is on its way to 0 is written at once in any case. Ten minutes without an edit end it.
 //!
-//! The same goes for a Deployment and a revision's Service ([`crate::decide::resets`]), except that the rollout goes on: weight waits for pods in
-//! any case. What was put back of them is remembered by the process alone, and in no status.
+//! The same goes for a Deployment and a revision's Service ([`crate::decide::resets`]): pods that are not the revision's, or not reached, must
+//! not count for more weight. What is put back of them waits for nothing on the way back, where it may be what the traffic needs, or what
+//! must not run. How often it was is remembered by the process alone, and in no status.
 
+use super::children::Problem;
 use super::pass::Pass;
 use super::traffic::{self, WantedRoute};
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::model_deployment::{AttemptState, RouteContest};
-use crate::decide::resets::{CALM, PAUSE, Reset, TOLERATED};
+use crate::decide::resets::{CALM, Contended, PAUSE, Reset, TOLERATED};
 use crate::decide::{ChildKind, EventType};
+
+/// Reason: of the route.
+const ROUTE: &str = "RouteContested";
+/// Reason: of another child.
+const CHILD: &str = "ChildContested";
 
 impl Pass<'_> {
     /// Notes an edit of the route by somebody else, and that there has been none for long.
@@ -27,15 +34,16 @@ impl Pass<'_> {
             return;
         }
         let contested = before.resets >= TOLERATED;
-        let next = before.at.filter(|_| contested && !self.is_on_the_way_back()).map(|at| after(at, PAUSE));
-        if let Some(next) = next.filter(|at| *at > self.now) {
+        // (A clock that was set back since does not make it wait for longer.)
+        let last = before.at.filter(|at| contested && *at <= self.now && !self.is_on_the_way_back());
+        if let Some(next) = last.map(|at| after(at, PAUSE)).filter(|at| *at > self.now) {
             return self.look_again(next);
         }
         let resets = before.resets.saturating_add(1);
         self.status.route_contest = Some(RouteContest { resets, at: Some(self.now), version: edited });
         if resets == TOLERATED {
-            let message = self.contested().unwrap_or_default();
-            self.tell(EventType::Warning, "RouteContested", "ResetRoute", message);
+            let message = self.contested_route().unwrap_or_default();
+            self.tell(EventType::Warning, ROUTE, "ResetRoute", message);
         }
     }
 
@@ -45,8 +53,14 @@ impl Pass<'_> {
         self.edited_route(wanted).is_some_and(|edited| reset != Some(&edited)) && !self.is_on_the_way_back()
     }
 
-    /// What is to be said of a contest that goes on.
-    pub(super) fn contested(&self) -> Option<String> {
+    /// The contests that go on.
+    pub(super) fn contests(&self) -> impl Iterator<Item = Problem> {
+        let route = self.contested_route().map(|message| Problem { reason: ROUTE, message });
+        let child = self.contested_children().next().map(|it| Problem { reason: CHILD, message: words(&it.child) });
+        route.into_iter().chain(child)
+    }
+
+    fn contested_route(&self) -> Option<String> {
         let contest = self.status.route_contest.as_ref().filter(|it| it.resets >= TOLERATED)?;
         Some(format!(
             "something else edits HTTPRoute {} again and again ({} resets): find it by the route's metadata.managedFields and stop it; nothing advances until there has been no edit for ten minutes",
@@ -75,43 +89,64 @@ impl Pass<'_> {
         })
     }
 
-    /// Children other than the route that something else edits again and again.
+    /// Children other than the route that something else edits again and again, and that are still there.
     fn contested_children(&self) -> impl Iterator<Item = &Reset> {
-        self.observed.memory.resets.iter().filter(|it| it.is_contested(self.now))
+        self.observed.memory.resets.iter().filter(|it| it.is_contested(self.now) && self.is_there(&it.child))
+    }
+
+    fn is_there(&self, it: &Contended) -> bool {
+        let children = &self.observed.children;
+        let uid = match it.kind {
+            ChildKind::Deployment => children.deployments.get(&it.name).and_then(|it| it.metadata.uid.as_ref()),
+            ChildKind::Service => children.services.get(&it.name).and_then(|it| it.metadata.uid.as_ref()),
+            _ => None,
+        };
+        uid == Some(&it.uid)
     }
 
     /// Whether an edit of this child is left as it is for a moment.
-    pub(super) fn leaves_child(&self, kind: ChildKind, name: &str) -> bool {
-        self.contested_children().any(|it| it.kind == kind && it.name == name && it.next().0 > self.now)
+    pub(super) fn leaves_child(&self, child: &Contended) -> bool {
+        let goes_back = self.is_on_the_way_back() || self.recalled_until().is_some();
+        !goes_back && self.contested_children().any(|it| it.child == *child && it.is_left(self.now))
     }
 
     /// Looks again when they may be put back, and when the contest is over.
     pub(super) fn watch_children(&mut self) {
-        let next = |it: &Reset| {
-            let (again, over) = it.next();
-            if again > self.now { again } else { over }
-        };
-        if let Some(next) = self.contested_children().map(next).min() {
+        if let Some(next) = self.contested_children().map(|it| it.next(self.now)).min() {
             self.look_again(next);
         }
     }
 
-    /// What is to be said of children that are contested.
-    pub(super) fn contested_child(&self) -> Option<String> {
-        let Reset { kind, name, times, .. } = self.contested_children().next()?;
-        Some(format!(
-            "something else edits {} {name} again and again (put back {times} times): find it by the object's metadata.managedFields and stop it; until there has been no edit for ten minutes it is put back every ten seconds only",
-            kind.name()
-        ))
+    /// Once, when these writes make a contest of it.
+    pub(super) fn tell_of_contest(&mut self, resets: &[Contended]) {
+        let times = |child: &Contended| {
+            self.observed.memory.resets.iter().find(|it| it.child == *child).map_or(0, |it| it.times)
+        };
+        for child in resets.iter().filter(|it| times(it).saturating_add(1) == TOLERATED) {
+            self.tell(EventType::Warning, CHILD, "PutBack", words(child));
+        }
     }
 
+    /// Without an edit for long it is over. Of a time that is still to come, by a clock that was set back since, nobody knows how long.
     fn forgive(&mut self) {
-        let Some(at) = self.status.route_contest.as_ref().and_then(|it| it.at) else { return };
-        let calm = after(at, CALM);
+        let Some(contest) = self.status.route_contest.as_mut() else { return };
+        let Some(at) = contest.at else { return };
+        if at > self.now {
+            contest.at = Some(self.now);
+        }
+        let calm = after(at.min(self.now), CALM);
         if calm <= self.now {
             self.status.route_contest = None;
         } else {
             self.look_again(calm);
         }
     }
+}
+
+/// What is to be said of a contested child.
+fn words(Contended { kind, name, .. }: &Contended) -> String {
+    format!(
+        "something else edits {} {name} again and again: find it by the object's metadata.managedFields and stop it; nothing advances until there has been no edit for ten minutes",
+        kind.name()
+    )
 }

@@ -194,8 +194,8 @@ impl Pass<'_> {
         if let Some(closed) = self.gates_up_to(attempt, Weight::FULL) {
             return Some(closed.message);
         }
-        if let Some(contested) = self.contested() {
-            return Some(contested);
+        if let Some(contested) = self.contests().next() {
+            return Some(contested.message);
         }
         if let Some(mixed) = self.mixed_candidate() {
             return Some(mixed);

@@ -104,6 +104,7 @@ pub fn decide(resource: &ModelDeployment, observed: &Observed, now: DateTime<Utc
     pass.keep_watch();
     pass.wake_up();
     let Converged { ops, resets, problem } = children::converge(&pass);
+    pass.tell_of_contest(&resets);
     conditions::conclude(&mut pass, problem);
     Plan { resets, ..pass.into_plan(ops) }
 }

@@ -31,9 +31,12 @@ impl Pass<'_> {
 impl Work<'_> {
     /// The number of pods that a revision's Deployment is to say.
     pub(super) fn replicas(&self, it: &RevisionStatus, live: Option<i32>) -> i32 {
-        // An autoscaler leaves one alone that says 0.
-        let in_hand = self.pass.policy.most_replicas.and(live).filter(|pods| *pods > 0 && !self.pass.sleeps(it));
-        in_hand.unwrap_or_else(|| self.at_least(it, live))
+        self.in_hand(it, live).unwrap_or_else(|| self.at_least(it, live))
+    }
+
+    /// How many it says, if that is an autoscaler's to say: one that says 0 is left alone by it.
+    pub(super) fn in_hand(&self, it: &RevisionStatus, live: Option<i32>) -> Option<i32> {
+        self.pass.policy.most_replicas.and(live).filter(|pods| *pods > 0 && !self.pass.sleeps(it))
     }
 
     /// How many pods a revision should have, or have at least. A candidate is never scaled down on its

@@ -102,7 +102,8 @@ impl<M: Machine> Loop<M> {
             }
         };
         // Milliseconds are what status keeps: what is compared later must be what was written.
-        let plan = M::decide(resource, &observed, self.clock.now().trunc_subsecs(3));
+        let now = self.clock.now().trunc_subsecs(3);
+        let plan = M::decide(resource, &observed, now);
         let (demand, resets) = (Demand::of(&plan), plan.resets.clone());
         let started = Instant::now();
         let held_back = memory.held_back.as_ref().filter(|held| held.until > started).map(|held| &held.op);
@@ -112,9 +113,9 @@ impl<M: Machine> Loop<M> {
                 self.close(intent).await;
             }
         }
-        for (kind, name) in resets {
-            if report.written.iter().any(|it| it.kind == kind.name() && it.name == name) {
-                resets::remember(&mut memory.pass.resets, kind, &name, self.clock.now());
+        for child in resets {
+            if report.written.iter().any(|it| it.kind == child.kind.name() && it.name == child.name) {
+                resets::remember(&mut memory.pass.resets, child, now);
             }
         }
         self.remember(resource, memory, report, demand)

@@ -70,17 +70,18 @@ impl Run<'_> {
 
     /// Remembers that a status says that a right is missing: before time passes, it may not be wanted any more.
     pub(super) fn hears_of_the_right(&self) {
-        if self.fates().forbidden.as_ref().is_some_and(|it| !it.is_told) && self.says_what_is_refused() {
+        let Some(forbidden) = self.fates().forbidden.clone().filter(|it| !it.is_told) else { return };
+        if self.says_what_is_refused(&forbidden.write) {
             self.fates().forbidden.as_mut().into_iter().for_each(|it| it.is_told = true);
         }
     }
 
-    /// Whether a status says so.
-    fn says_what_is_refused(&self) -> bool {
+    /// Whether a status says so of this very write.
+    fn says_what_is_refused(&self, write: &str) -> bool {
         let is_told = |status: &ModelDeploymentStatus| {
             let verdicts = status.verdicts.iter().chain(status.probation.iter().flat_map(|it| &it.verdicts));
             let mut told = status.conditions.iter().map(|it| &it.message).chain(verdicts.map(|it| &it.message));
-            told.any(|it| it.contains("the API server refuses"))
+            told.any(|it| it.contains("the API server refuses") && speaks_of(it, write))
         };
         self.view.cluster.all(MODELS).iter().any(|(_, it)| is_told(&status_of(it)))
     }
@@ -131,6 +132,28 @@ impl Run<'_> {
         }
     }
 }
+
+/// Whether a message names the kind of what is written, and its name where the request has it in its path.
+fn speaks_of(message: &str, write: &str) -> bool {
+    let path = write.split(' ').find(|it| it.starts_with('/')).unwrap_or_default();
+    let mut parts = path.rsplit('/').skip_while(|it| *it == "status");
+    let last = parts.next().unwrap_or_default();
+    let before = parts.next().unwrap_or_default();
+    let (plural, name) = if KINDS.iter().any(|(it, _)| *it == last) { (last, "") } else { (before, last) };
+    let kind = KINDS.iter().find(|(it, _)| *it == plural).map(|(_, kind)| *kind);
+    kind.is_some_and(|kind| message.contains(&format!("{kind} {name}")))
+}
+
+/// The children by their plurals.
+const KINDS: [(&str, &str); 7] = [
+    ("deployments", "Deployment"),
+    ("services", "Service"),
+    ("httproutes", "HTTPRoute"),
+    ("controllerrevisions", "ControllerRevision"),
+    ("configmaps", "ConfigMap"),
+    ("horizontalpodautoscalers", "HorizontalPodAutoscaler"),
+    ("jobs", "Job"),
+];
 
 #[cfg(test)]
 mod tests {

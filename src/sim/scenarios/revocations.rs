@@ -63,6 +63,9 @@ fn candidates() -> Vec<Scenario> {
         Scenario::named("first_deployment_revoked")
             .when(|it| it.is_in(Promoting) && it.has_route(), revoke("churn-1"))
             .until(|it| it.is_in(Failed)),
+        Scenario::named("first_deployment_revoked_before_its_route")
+            .when(|it| it.is_in(Promoting) && !it.has_route(), revoke("churn-1"))
+            .until(|it| it.is_in(Failed)),
         Scenario::named("revoked_before_it_is_deployed")
             .when(|it| it.serves("churn-1"), revoke("churn-2"))
             .when(|it| it.entry_is("churn-2", "Revoked"), deploy("churn-2"))

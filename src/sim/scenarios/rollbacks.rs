@@ -94,6 +94,9 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario::named("first_deployment_aborted_while_promoting")
             .when(|it| it.is_in(Promoting) && it.has_route(), request("abort"))
             .until(|it| it.is_in(Failed)),
+        Scenario::named("first_deployment_aborted_before_its_route")
+            .when(|it| it.is_in(Promoting) && !it.has_route(), request("abort"))
+            .until(|it| it.is_in(Failed)),
         Scenario::named("first_blue_green_deployment_aborted_while_promoting")
             .spec(json!({"traffic": null, "rollout": null}))
             .when(|it| it.is_in(Promoting), request("abort"))

@@ -1,12 +1,15 @@
 //! `spec.autoscaling`: an autoscaler for each revision decides, the operator says how many pods there are at least.
 
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::story::Story;
 use super::world::{World, from, is_nothing};
 use crate::api::labels;
 use crate::api::model_deployment::AttemptState;
-use crate::build::autoscaler;
+use crate::build::{APPLIED, autoscaler};
 use crate::decide::{Child, Op, Plan};
 
 /// Between 2 and 20 pods; `churn-1` serves.
@@ -156,6 +159,30 @@ fn a_template_edited_by_hand_is_put_back_once_and_the_number_of_pods_is_left() {
     });
     world.count_templates(&stable, 4);
     assert!(writes_a_deployment(&world.pass()), "once more");
+}
+
+#[test]
+fn what_an_autoscaler_makes_of_one_that_another_version_put_back_is_left_alone() {
+    let mut world = autoscaled();
+    let stable = stable_of(&world);
+    // An earlier version built it, and noted so in its revision's record.
+    let earlier = |it: &mut ObjectMeta| it.annotations.get_or_insert_default().insert(APPLIED.into(), "earlier".into());
+    earlier(&mut Arc::make_mut(world.children.records.get_mut(&stable).unwrap()).metadata);
+    earlier(&mut Arc::make_mut(world.children.deployments.get_mut(&stable).unwrap()).metadata);
+    let revision = world.status().stable.unwrap().revision;
+    world.edit_deployment(&revision, |spec| {
+        spec.template.spec.as_mut().unwrap().containers[0].image = Some("registry/scorer:hand".into());
+    });
+    world.count_templates(&stable, 2);
+    assert!(writes_a_deployment(&world.pass()), "this one puts it back");
+    world.count_templates(&stable, 3);
+    world.all_is_well();
+    world.pass();
+    for pods in [3, 5, 7, 9] {
+        world.autoscaled(&stable, pods);
+        let plan = world.pass();
+        assert!(!writes_a_deployment(&plan) && plan.resets.is_empty(), "{plan:#?}");
+    }
 }
 
 #[test]

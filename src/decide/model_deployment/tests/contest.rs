@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::probation;
 use super::story::Story;
 use super::world::World;
 use crate::api::condition;
@@ -122,42 +123,199 @@ fn scale(world: &mut World) {
     world.edit_deployment(&stable, |spec| spec.replicas = Some(7));
 }
 
+/// Somebody gives its pods another image.
+fn change_image(world: &mut World) {
+    let stable = world.status().stable.unwrap().revision;
+    world.edit_deployment(&stable, |spec| {
+        spec.template.spec.as_mut().unwrap().containers[0].image = Some("registry/scorer:hand".into());
+    });
+}
+
+/// Somebody lets the stable revision's Service select other pods.
+fn select_others(world: &mut World) {
+    let name = format!("churn-{}", world.status().stable.unwrap().revision);
+    let service = Arc::make_mut(world.children.services.get_mut(&name).unwrap());
+    service.spec.as_mut().unwrap().selector = None;
+    service.metadata.resource_version = Some(format!("{}0", service.metadata.resource_version.clone().unwrap()));
+}
+
+/// Whether a Deployment or a Service is put back.
 fn puts_back<S>(plan: &Plan<S>) -> bool {
-    let is_deployment = plan.ops.iter().any(|op| matches!(op, Op::Apply(Child::Deployment(_), _)));
-    assert_eq!(is_deployment, !plan.resets.is_empty(), "{:#?}", plan.ops);
-    is_deployment
+    let is_one = |op: &Op| matches!(op, Op::Apply(Child::Deployment(_) | Child::Service(_), _));
+    let is_put_back = plan.ops.iter().any(is_one);
+    assert_eq!(is_put_back, !plan.resets.is_empty(), "{:#?}", plan.ops);
+    is_put_back
+}
+
+fn stalled(world: &World) -> (String, String) {
+    let it = condition::find(&world.status().conditions, "Stalled").unwrap().clone();
+    (it.reason, it.message)
+}
+
+/// As often as it takes.
+fn contest(world: &mut World, edit: fn(&mut World)) {
+    for _ in 0..3 {
+        edit(world);
+        assert!(puts_back(&world.pass()), "at once");
+    }
 }
 
 #[test]
-fn a_deployment_that_is_edited_again_and_again_is_put_back_every_ten_seconds_only() {
+fn a_child_that_is_edited_again_and_again_is_told_of_once_and_put_back_every_ten_seconds_only() {
+    for (edit, kind) in
+        [(scale as fn(&mut World), "Deployment"), (change_image, "Deployment"), (select_others, "Service")]
+    {
+        let mut world = World::serving();
+        let mut events = Vec::new();
+        for _ in 0..3 {
+            edit(&mut world);
+            let plan = world.pass();
+            assert!(puts_back(&plan), "at once");
+            events.extend(plan.events);
+        }
+        assert_eq!(events.iter().map(|it| it.reason.as_str()).collect::<Vec<_>>(), ["ChildContested"]);
+        edit(&mut world);
+        assert!(!puts_back(&world.pass()), "the fourth time it waits");
+        let said = stalled(&world);
+        let stable = world.status().stable.unwrap().revision;
+        assert_eq!(said.0, "ChildContested");
+        assert!(said.1.contains(&format!("{kind} churn-{stable} again and again")), "{said:?}");
+        world.advance(9);
+        assert!(!puts_back(&world.pass()));
+        assert_eq!(world.pass().requeue, Some(std::time::Duration::from_secs(1)));
+        world.advance(1);
+        let plan = world.pass();
+        assert!(puts_back(&plan) && plan.status.is_none() && plan.events.is_empty(), "{plan:#?}");
+        world.advance(599);
+        world.pass();
+        assert_eq!(stalled(&world).0, "ChildContested");
+        world.advance(1);
+        world.pass();
+        assert_eq!(stalled(&world).0, "Progressing", "ten minutes without an edit");
+        edit(&mut world);
+        assert!(puts_back(&world.pass()), "at once again");
+    }
+}
+
+#[test]
+fn nothing_advances_while_a_child_is_contested() {
+    for edit in [scale, change_image, select_others] {
+        let mut world = World::mid_canary();
+        let weight = world.attempt().weight;
+        contest(&mut world, edit);
+        for _ in 0..90 {
+            world.advance(10);
+            edit(&mut world);
+            world.pass();
+            world.all_is_well();
+        }
+        assert_eq!(world.attempt().weight, weight, "its step of ten minutes was over long ago");
+        world.come_to_rest();
+        assert_eq!(world.status().stable.map(|it| it.name), Some("churn-2".into()));
+    }
+}
+
+#[test]
+fn what_is_contested_is_put_back_at_once_on_the_way_back() {
+    let mut world = World::mid_canary();
+    contest(&mut world, scale);
+    world.measure("error-rate", Measurement::of(0.5));
+    world.until(
+        |it| it.attempt().state == AttemptState::RollingBack,
+        |it| {
+            it.advance(30);
+            it.pass();
+        },
+    );
+    for edit in [scale, scale, scale] {
+        edit(&mut world);
+        assert!(puts_back(&world.pass()), "each edit of it is");
+    }
+}
+
+#[test]
+fn pods_that_are_called_back_wait_for_no_contest() {
+    let mut world = probation::asleep();
+    let old = probation::first(&world);
+    probation::outcomes(&mut world, 0.02);
+    world.pass();
+    for _ in 0..6 {
+        world.edit_deployment(&old, |spec| spec.replicas = Some(1));
+        assert!(puts_back(&world.pass()), "each edit of it is");
+    }
+}
+
+#[test]
+fn what_is_to_have_no_pods_waits_for_no_contest() {
     let mut world = World::serving();
+    contest(&mut world, scale);
+    world.edit(|spec| spec.replicas = Some(0));
     for _ in 0..3 {
         scale(&mut world);
-        assert!(puts_back(&world.pass()), "at once");
+        let plan = world.pass();
+        assert!(plan.ops.iter().any(|op| matches!(op, Op::Apply(Child::Deployment(_), _))), "{:#?}", plan.ops);
     }
-    scale(&mut world);
-    assert!(!puts_back(&world.pass()), "the fourth time it waits");
-    let stalled = |world: &World| condition::find(&world.status().conditions, "Stalled").unwrap().clone();
-    let said = stalled(&world);
+}
+
+#[test]
+fn an_edit_of_what_the_operator_does_not_set_is_no_contest() {
+    let mut world = World::serving();
     let stable = world.status().stable.unwrap().revision;
-    assert_eq!(said.reason, "ChildContested");
-    assert!(
-        said.message.contains(&format!("Deployment churn-{stable} again and again (put back 3 times)")),
-        "{said:?}"
-    );
-    world.advance(9);
-    assert!(!puts_back(&world.pass()));
-    assert_eq!(world.pass().requeue, Some(std::time::Duration::from_secs(1)));
-    world.advance(1);
-    assert!(puts_back(&world.pass()));
-    world.advance(599);
+    for seconds in 1..9 {
+        world.edit_deployment(&stable, |spec| spec.min_ready_seconds = Some(seconds));
+        let plan = world.pass();
+        assert!(!plan.ops.is_empty() && plan.resets.is_empty(), "its generation is noted, and that is all: {plan:#?}");
+    }
+    assert_eq!(stalled(&world).0, "Progressing");
+}
+
+#[test]
+fn a_contest_ends_with_its_object_and_with_the_process() {
+    let mut world = World::serving();
+    contest(&mut world, scale);
     world.pass();
-    assert_eq!(stalled(&world).reason, "ChildContested");
-    world.advance(1);
+    assert_eq!(stalled(&world).0, "ChildContested");
+    let name = format!("churn-{}", world.status().stable.unwrap().revision);
+    world.children.deployments.remove(&name);
     world.pass();
-    assert_eq!(stalled(&world).reason, "Progressing", "ten minutes without an edit");
+    assert_eq!(stalled(&world).0, "Progressing", "what edited it has nothing left to edit");
+    world.all_is_well();
+    contest(&mut world, scale);
+    world.restart();
     scale(&mut world);
-    assert!(puts_back(&world.pass()), "at once again");
+    assert!(puts_back(&world.pass()), "another process begins to count anew");
+}
+
+#[test]
+fn a_contest_hides_nothing_else_that_stands_in_the_way() {
+    let mut world = World::mid_canary();
+    contest(&mut world, scale);
+    let candidate = world.attempt().revision;
+    world.run(&candidate, &["1a", "2b"]);
+    world.pass();
+    let (reason, message) = stalled(&world);
+    assert_eq!(reason, "ImagesDiffer");
+    assert!(message.contains("again and again"), "{message}");
+}
+
+#[test]
+fn a_contested_route_is_no_longer_contested_ten_minutes_after_the_clock_was_set_back() {
+    let mut world = World::mid_canary();
+    for _ in 0..3 {
+        edit(&mut world);
+        world.pass();
+        world.gateway_accepts();
+    }
+    world.advance(-3600);
+    edit(&mut world);
+    assert!(resets(&world.pass()), "it does not wait until it is what it was");
+    world.gateway_accepts();
+    world.advance(-3600);
+    for (seconds, contested) in [(0, true), (599, true), (1, false)] {
+        world.advance(seconds);
+        world.pass();
+        assert_eq!(world.status().route_contest.is_some(), contested, "{seconds}");
+    }
 }
 
 #[test]
@@ -170,17 +328,6 @@ fn what_the_operator_scales_itself_is_no_contest() {
         world.come_to_rest();
         assert_eq!(world.memory.resets, []);
     }
-}
-
-#[test]
-fn a_rollout_goes_on_while_its_deployments_are_contested() {
-    let mut world = World::mid_canary();
-    for _ in 0..4 {
-        scale(&mut world);
-        world.pass();
-    }
-    world.come_to_rest();
-    assert_eq!(world.status().stable.map(|it| it.name), Some("churn-2".into()));
 }
 
 #[test]

@@ -32,7 +32,8 @@ use crate::decide::model_deployment::policy::Policy;
 use crate::decide::model_deployment::restored::{self, History};
 use crate::decide::model_deployment::revocation::entries_of;
 use crate::decide::model_deployment::{decide, request, settle, target};
-use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal, resets};
+use crate::decide::resets::{self, Contended};
+use crate::decide::{Child, ChildKind, Measurement, Op, Plan, Precondition, Refusal};
 
 /// Noon of an ordinary day; stories tell time from here.
 pub(super) fn noon() -> DateTime<Utc> {
@@ -269,10 +270,13 @@ impl World {
             self.memory.unconfirmed = false;
         }
         plan.ops.iter().take(left).for_each(|op| self.write(op));
-        let is_reset = |op: &&Op| matches!(op, Op::Apply(child, _) if plan.resets.iter().any(|(kind, name)| *kind == child.kind() && name == child.name()));
-        for op in plan.ops.iter().take(left).filter(is_reset) {
-            let Op::Apply(child, _) = op else { continue };
-            resets::remember(&mut self.memory.resets, child.kind(), child.name(), self.now);
+        let written = |it: &&Contended| {
+            plan.ops.iter().take(left).any(
+                |op| matches!(op, Op::Apply(child, _) if (child.kind(), child.name()) == (it.kind, it.name.as_str())),
+            )
+        };
+        for child in plan.resets.iter().filter(written) {
+            resets::remember(&mut self.memory.resets, child.clone(), self.now);
         }
     }
 

@@ -248,7 +248,6 @@ fn forget(value: &mut Value, ranks: &BTreeMap<i64, i64>) {
         Value::Object(fields) => {
             for gone in [
                 "message",
-                "reason_",
                 "lastTransitionTime",
                 "observedGeneration",
                 "attempts",

@@ -16,6 +16,7 @@ use crate::decide::model_deployment::acceptance::{self, RouteState};
 use crate::decide::model_deployment::policy::StepRule;
 use crate::decide::model_deployment::tests::world::World;
 use crate::decide::model_deployment::{first, gate, live, measure};
+use crate::decide::resets::Contended;
 use crate::decide::{Child, ChildKind, Op, Plan};
 
 /// One pass whose plan is held to the rules, carried out as far as it comes.
@@ -226,7 +227,8 @@ fn check_asked_for(world: &World, status: &ModelDeploymentStatus) {
     // What somebody scales again and again is not put back at once.
     let is_left = |revision: &str| {
         let name = labels::name(&["churn", revision]);
-        world.memory.resets.iter().any(|it| it.name == name && it.is_contested(world.now))
+        let left = |it: &Contended| it.kind == ChildKind::Deployment && it.name == name;
+        world.memory.resets.iter().any(|it| left(&it.child) && it.is_left(world.now))
     };
     if let Some(asked) = status.stable.as_ref().filter(|it| !is_left(&it.revision)).and_then(|it| asked(&it.revision)) {
         assert!(asked >= replicas && (asked == 0 || replicas > 0), "{asked} pods of stable, replicas: {replicas}");

@@ -13,6 +13,8 @@ enum Event {
     Pass,
     /// The operator dies in a pass, after its status.
     Dies,
+    /// It dies before: it holds the entry, and nothing else is written.
+    DiesHolding,
     /// The Job has a pod.
     Begins,
     /// The Job ends: the artifact is the registered one, another one, or nobody has seen it.
@@ -57,26 +59,42 @@ impl Life {
         check(world, &plan);
         let writes = plan.status.is_some() || !plan.ops.is_empty();
         if dies {
+            hold(&mut world.entry, plan.finalizer);
             world.entry.status = plan.status.or(world.entry.status.take());
             world.observed.unconfirmed = true;
             return writes;
         }
         world.pass();
         world.observed.unconfirmed = false;
-        match plan.finalizer {
-            Some(Finalizer::Hold) => world.entry.metadata.finalizers = Some(vec![labels::IN_USE.into()]),
-            Some(Finalizer::Release) => world.entry.metadata.finalizers = None,
-            None => {}
+        hold(&mut world.entry, plan.finalizer);
+        if plan.finalizer == Some(Finalizer::Release) {
+            world.entry.metadata.finalizers = None;
         }
         self.is_gone = self.is_deleted() && !self.is_held();
         writes
     }
 
-    /// However often it is looked at now, there comes a pass that writes nothing.
+    /// A pass of an operator that dies when it holds the entry, before it says anything.
+    fn dies_holding(&mut self) {
+        let plan = decide(&self.world.entry, &self.world.observed, self.world.now);
+        hold(&mut self.world.entry, plan.finalizer);
+        self.world.observed.unconfirmed = true;
+    }
+
+    /// However often it is looked at now, there comes a pass that writes nothing, and what nobody uses is not kept from going.
     fn comes_to_rest(&self) {
         let mut later = self.clone();
         let rests = (0..6).any(|_| later.is_gone || !later.pass(false));
         assert!(rests, "{:#?}", later.world.entry);
+        let unused = later.world.observed.users.names.is_empty();
+        assert!(later.is_gone || !unused || !later.is_deleted(), "held for nobody: {:#?}", later.world.entry);
+    }
+}
+
+/// What is held is held before anything else is written.
+fn hold(entry: &mut ModelRegistryEntry, finalizer: Option<Finalizer>) {
+    if finalizer == Some(Finalizer::Hold) {
+        entry.metadata.finalizers = Some(vec![labels::IN_USE.into()]);
     }
 }
 
@@ -124,6 +142,7 @@ impl Small for Life {
         match event {
             Event::Pass => drop(self.pass(false)),
             Event::Dies => drop(self.pass(true)),
+            Event::DiesHolding => self.dies_holding(),
             Event::Begins if has_one && world.observed.jobs.live[0].pods.is_empty() => world.begins(),
             Event::Right if has_one => world.ends(true, &report("f1", true)),
             Event::Wrong if has_one => world.ends(false, &failure("ArtifactDigestMismatch")),
@@ -192,6 +211,6 @@ fn whatever_becomes_of_an_entry_keeps_the_rules() {
     use Event::*;
     let looks = [Pass, Dies, Begins, Right, Wrong, Unseen, JobGone, Asks, TwoDays];
     explored("the looks at an entry", Life::new(), &looks);
-    let life = [Pass, Dies, Right, Wrong, Used, Unused, Revoked, Deleted, TwoDays];
+    let life = [Pass, Dies, DiesHolding, Right, Wrong, Used, Unused, Revoked, Deleted, TwoDays];
     explored("the life of an entry", Life::new(), &life);
 }
