@@ -142,7 +142,7 @@ impl Machine for ModelDeployments {
 
     const KIND: &'static str = "ModelDeployment";
 
-    async fn observe(&self, resource: Arc<ModelDeployment>, memory: &PassMemory) -> Result<Observed, ObserveError> {
+    async fn observe(&self, resource: Arc<ModelDeployment>, memory: &mut PassMemory) -> Result<Observed, ObserveError> {
         let config_maps = self.config_maps(&resource).await;
         let policy = Policy::read(&resource.spec, &config_maps.of_metrics);
         let (children, left_behind) = self.children(&resource);

@@ -47,7 +47,7 @@ pub struct ModelRegistryEntries {
 impl ModelRegistryEntries {
     /// The Jobs that look at the artifact, with their pods. No cache has those: they are few, and asked for only while there is such a
     /// Job.
-    async fn looks(&self, entry: &ModelRegistryEntry, memory: &PassMemory) -> verification::Jobs {
+    async fn looks(&self, entry: &ModelRegistryEntry, memory: &mut PassMemory) -> verification::Jobs {
         let (namespace, name) = (entry.namespace().unwrap_or_default(), entry.name_any());
         let mut found = verification::Jobs { hidden: self.jobs.is_forbidden(&namespace), ..Default::default() };
         if found.hidden {
@@ -102,25 +102,30 @@ impl ModelRegistryEntries {
         Ok(found.map_err(|error| error.to_string())?.items.into_iter().map(Arc::new).collect())
     }
 
-    /// Of the Jobs that could not be created because there is one of that name, those that are not this entry's: one live look each.
-    async fn foreign_jobs(&self, entry: &ModelRegistryEntry, memory: &PassMemory) -> Vec<String> {
+    /// Of the Jobs that could not be created because there is one of that name, those that are not this entry's: one live look each. What is
+    /// gone, or not the next one any more, is forgotten.
+    async fn foreign_jobs(&self, entry: &ModelRegistryEntry, memory: &mut PassMemory) -> Vec<String> {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &entry.namespace().unwrap_or_default());
         let looks = entry.status.as_ref().and_then(|it| it.artifact.as_ref()).map_or(0, |it| it.looks);
         let next = name_of(entry, looks);
         let mut foreign = Vec::new();
-        for (_, name) in memory.already_exists.iter().filter(|(kind, it)| kind == ChildKind::Job.name() && *it == next)
-        {
+        memory.already_exists.retain(|(kind, name)| kind == ChildKind::Job.name() && *name == next);
+        for (kind, name) in memory.already_exists.clone() {
             // A list of one: the operator has no right to get Jobs, and needs none otherwise.
             let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
             let found = tokio::time::timeout(ANSWER, api.list_metadata(&of_name)).await;
             // Nobody knows whose it is then: its creation is tried again.
             let Ok(Ok(found)) = found else { continue };
+            if found.items.is_empty() {
+                memory.already_exists.remove(&(kind, name));
+                continue;
+            }
             // One that is ours and has lost its labels is in the way, too: no cache shows it.
             let is_ours =
                 |job: &Job| number(job, entry).is_some() && keys_of_look(job).contains(&look_key(&entry.name_any()));
             let is_shown = |job: &Job| job.labels().get(labels::MANAGED_BY).is_some_and(|it| it == labels::MANAGER);
             let jobs = found.items.into_iter().map(|it| Job { metadata: it.metadata, ..Job::default() });
-            let mut foreign_ones = jobs.filter(|it| it.name_any() == *name && !(is_ours(it) && is_shown(it)));
+            let mut foreign_ones = jobs.filter(|it| it.name_any() == name && !(is_ours(it) && is_shown(it)));
             foreign.extend(foreign_ones.next().map(|_| name.clone()));
         }
         foreign
@@ -169,7 +174,11 @@ impl Machine for ModelRegistryEntries {
     const KIND: &'static str = "ModelRegistryEntry";
     const FINALIZER: Option<&'static str> = Some(labels::IN_USE);
 
-    async fn observe(&self, resource: Arc<ModelRegistryEntry>, memory: &PassMemory) -> Result<Observed, ObserveError> {
+    async fn observe(
+        &self,
+        resource: Arc<ModelRegistryEntry>,
+        memory: &mut PassMemory,
+    ) -> Result<Observed, ObserveError> {
         let mut observed = Observed {
             lease_epoch: memory.lease_epoch,
             unconfirmed: memory.is_unconfirmed(),

@@ -35,11 +35,11 @@ pub trait Machine: Send + Sync + 'static {
     /// The kind's finalizer, if its plans ever hold one.
     const FINALIZER: Option<&'static str> = None;
 
-    /// Gathers what [`Machine::decide`] needs: caches, the outside, and what the loop remembers.
+    /// Gathers what [`Machine::decide`] needs: caches, the outside, and what the loop remembers, of which it forgets what it finds to be over.
     fn observe(
         &self,
         resource: Arc<Self::Resource>,
-        memory: &PassMemory,
+        memory: &mut PassMemory,
     ) -> impl Future<Output = Result<Self::Observed, ObserveError>> + Send;
 
     /// Pure and total: what to do. A status equal to the present one (the epoch aside) is `None`, unless it has to be

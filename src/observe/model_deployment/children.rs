@@ -110,22 +110,23 @@ impl ModelDeployments {
     }
 
     /// Of the names whose creation was refused as taken, those of objects that the caches do not show, because
-    /// they do not carry our label: one live look each.
-    pub(super) async fn foreign_children(&self, resource: &ModelDeployment, memory: &PassMemory) -> Vec<String> {
+    /// they do not carry our label: one live look each. What is gone is forgotten: if it is still wanted, it is created.
+    pub(super) async fn foreign_children(&self, resource: &ModelDeployment, memory: &mut PassMemory) -> Vec<String> {
         let (namespace, name) = key(resource);
         let mut foreign = Vec::new();
-        for (kind, child) in &memory.already_exists {
+        for (kind, child) in memory.already_exists.clone() {
+            let (kind, child) = (kind.as_str(), child.as_str());
             let Some(api_resource) = api_resource(kind) else { continue };
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &api_resource);
-            // Nobody knows whose it is then, and nothing else waits for it: its creation is tried again.
-            let found = api.get_metadata_opt(child).await.unwrap_or_else(|error| {
-                tracing::warn!(namespace, kind, name = child, %error, "a child's owner cannot be looked up");
-                None
-            });
             let ours =
                 |labels: &BTreeMap<String, String>| labels.get(labels::DEPLOYMENT).map(String::as_str) == Some(name);
-            if found.is_some_and(|it| !ours(it.labels())) {
-                foreign.push(format!("{kind}/{child}"));
+            match api.get_metadata_opt(child).await {
+                Ok(Some(found)) if ours(found.labels()) => {}
+                Ok(Some(_)) => foreign.push(format!("{kind}/{child}")),
+                Ok(None) => drop(memory.already_exists.remove(&(kind.to_owned(), child.to_owned()))),
+                Err(error) => {
+                    tracing::warn!(namespace, kind, name = child, %error, "a child's owner cannot be looked up");
+                }
             }
         }
         foreign

@@ -92,7 +92,7 @@ impl<M: Machine> Loop<M> {
     async fn decide_and_act(&self, resource: &Arc<M::Resource>, memory: &mut Memory) -> Ended {
         memory.pass.lost.retain(|intent| !M::accounts_for(resource, intent));
         memory.pass.got_through = memory.failures == 0 && memory.conflicts == 0;
-        let observed = match self.machine.observe(resource.clone(), &memory.pass).await {
+        let observed = match self.machine.observe(resource.clone(), &mut memory.pass).await {
             Ok(observed) => observed,
             Err(error) => {
                 let (key, _) = identity(resource.as_ref());

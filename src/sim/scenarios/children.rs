@@ -40,6 +40,12 @@ fn somebodys_service(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 1}]}})
 }
 
+/// A route with the deployment's name.
+pub(super) fn somebodys_route() -> Value {
+    let metadata = json!({"namespace": NAMESPACE, "name": NAME});
+    json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": {"rules": []}})
+}
+
 /// The server reads its rules from a ConfigMap.
 fn with_rules() -> Value {
     let server =

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::super::scenario::{
-    Scenario, bad, deploy, edit, good, guardrail, late, lifecycle, request, request_here, revoke,
+    Scenario, bad, delete, deploy, edit, good, guardrail, late, lifecycle, request, request_here, revoke,
 };
-use super::super::view::View;
+use super::super::view::{NAME, ROUTES, View};
+use super::children::somebodys_route;
 use super::{canary, upgraded};
 use crate::api::model_deployment::AttemptState::{
     Failed, Observing, Promoting, RolledBack, RollingBack, Shadowing, Shifting, Starting,
@@ -63,8 +64,10 @@ fn candidates() -> Vec<Scenario> {
         Scenario::named("first_deployment_revoked")
             .when(|it| it.is_in(Promoting) && it.has_route(), revoke("churn-1"))
             .until(|it| it.is_in(Failed)),
-        Scenario::named("first_deployment_revoked_before_its_route")
-            .when(|it| it.is_in(Promoting) && !it.has_route(), revoke("churn-1"))
+        Scenario::named("first_deployment_revoked_without_a_route")
+            .given(ROUTES, somebodys_route())
+            .when(|it| it.is_in(Promoting) && it.is_told("ChildNameTaken"), revoke("churn-1"))
+            .when(|it| it.is_in(Failed), delete(ROUTES, NAME))
             .until(|it| it.is_in(Failed)),
         Scenario::named("revoked_before_it_is_deployed")
             .when(|it| it.serves("churn-1"), revoke("churn-2"))

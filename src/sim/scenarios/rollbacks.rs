@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::super::scenario::{Scenario, asked_of, bad, delete, deploy, edit, good, request, request_here};
-use super::super::view::{MODELS, NAME, View};
+use super::super::view::{MODELS, NAME, ROUTES, View};
+use super::children::somebodys_route;
 use super::{canary, upgraded};
 use crate::api::model_deployment::AttemptState::{Failed, Observing, Promoting, RolledBack, Shifting, Starting};
 use crate::decide::Measurement;
@@ -94,8 +95,10 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario::named("first_deployment_aborted_while_promoting")
             .when(|it| it.is_in(Promoting) && it.has_route(), request("abort"))
             .until(|it| it.is_in(Failed)),
-        Scenario::named("first_deployment_aborted_before_its_route")
-            .when(|it| it.is_in(Promoting) && !it.has_route(), request("abort"))
+        Scenario::named("first_deployment_aborted_without_a_route")
+            .given(ROUTES, somebodys_route())
+            .when(|it| it.is_in(Promoting) && it.is_told("ChildNameTaken"), request("abort"))
+            .when(|it| it.is_in(Failed), delete(ROUTES, NAME))
             .until(|it| it.is_in(Failed)),
         Scenario::named("first_blue_green_deployment_aborted_while_promoting")
             .spec(json!({"traffic": null, "rollout": null}))

@@ -60,7 +60,7 @@ impl Machine for Scripted {
     const KIND: &'static str = "Probe";
     const FINALIZER: Option<&'static str> = Some(HELD);
 
-    async fn observe(&self, resource: Arc<Probe>, memory: &PassMemory) -> Said {
+    async fn observe(&self, resource: Arc<Probe>, memory: &mut PassMemory) -> Said {
         let name = resource.metadata.name.clone().unwrap();
         self.passes.0.lock().unwrap().push((name, Instant::now()));
         (self.script)(resource, memory.clone()).await
