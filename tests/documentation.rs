@@ -45,6 +45,7 @@ const NO_REASONS: &[&str] = &[
     "Start",
     "RollBack",
     "HoldBack",
+    "PutBack",
     "ResetRoute",
     "Shadow",
     "Withdraw",
