@@ -19,13 +19,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::chance::Chance;
 use super::digest;
 use super::oracles::log::wrong_with;
-use super::oracles::{Oracles, PROMISE};
 use super::others::{self, Deed};
 use super::process::Process;
 use super::scenario::Scenario;
 use super::server::Cluster;
 use super::stories::Seen;
-use super::trouble::Trouble;
 use super::view::View;
 use super::wire::{Fate, Fates, Plan};
 use crate::api::model_deployment::RevisionRole;
@@ -186,20 +184,7 @@ impl<'a> Run<'a> {
         let view = View::of(cluster, clock);
         let store = Arc::new(InMemory::new());
         let trail = Arc::new(log(store.clone()));
-        let (late, told, oracles) = (Vec::new(), Vec::new(), Oracles::of(scenario.verifies));
-        let fates = Arc::new(Mutex::new(Fates {
-            writes: 0,
-            forbidden: None,
-            trail_is_away_until: None,
-            promise: Some(PROMISE),
-            trouble: Trouble::none(),
-            plan,
-            late,
-            oracles,
-            told,
-            answered: Vec::new(),
-            events: Vec::new(),
-        }));
+        let fates = Arc::new(Mutex::new(Fates::of(plan, scenario.verifies)));
         scenario.set(&view);
         Self {
             scenario,

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, service_fn};
 
-use super::oracles::Oracles;
+use super::oracles::{Oracles, PROMISE};
 use super::others;
 use super::server::{Asked, Cluster, reason, refusal, reply};
 use super::store::File;
@@ -95,6 +95,22 @@ pub(super) struct Fates {
 }
 
 impl Fates {
+    pub(super) fn of(plan: Plan, verifies: bool) -> Self {
+        Self {
+            writes: 0,
+            forbidden: None,
+            trail_is_away_until: None,
+            promise: Some(PROMISE),
+            trouble: Trouble::none(),
+            plan,
+            late: Vec::new(),
+            oracles: Oracles::of(verifies),
+            told: Vec::new(),
+            answered: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
     pub(super) fn trail_is_away(&self) -> bool {
         self.trail_is_away_until.is_some_and(|until| Instant::now() < until)
     }

@@ -80,7 +80,7 @@ pub(super) fn happen(world: &mut World, event: Event) {
         Event::PodsReady => world.pods_ready(),
         Event::PodsGone => {
             let candidate = world.status().attempt.map(|it| it.revision).unwrap_or_default();
-            if has_pods(world, &candidate) {
+            if has_deployment(world, &candidate) {
                 world.pods_ready_of(&candidate, 0);
             }
         }
@@ -107,7 +107,7 @@ pub(super) fn happen(world: &mut World, event: Event) {
         Event::StableBad => world.measure_stable("error-rate", Measurement::of(0.5)),
         Event::StableGood => world.measure_stable("error-rate", Measurement::of(0.001)),
         Event::StableGone => {
-            if let Some(stable) = world.status().stable.filter(|it| has_pods(world, &it.revision)) {
+            if let Some(stable) = world.status().stable.filter(|it| has_deployment(world, &it.revision)) {
                 world.pods_ready_of(&stable.revision, 0);
             }
         }
@@ -118,7 +118,7 @@ pub(super) fn happen(world: &mut World, event: Event) {
         Event::Suspend(suspend) => world.edit(|spec| spec.suspend = suspend.then_some(true)),
         Event::Autoscaled => world.autoscalers_act(),
         Event::StableScaled(pods) => {
-            if let Some(stable) = world.status().stable.filter(|it| has_pods(world, &it.revision)) {
+            if let Some(stable) = world.status().stable.filter(|it| has_deployment(world, &it.revision)) {
                 world.autoscaled(&labels::name(&["churn", &stable.revision]), pods);
             }
         }
@@ -127,7 +127,7 @@ pub(super) fn happen(world: &mut World, event: Event) {
     }
 }
 
-fn has_pods(world: &World, revision: &str) -> bool {
+fn has_deployment(world: &World, revision: &str) -> bool {
     world.children.deployments.contains_key(&labels::name(&["churn", revision]))
 }
 

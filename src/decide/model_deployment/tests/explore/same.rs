@@ -45,6 +45,7 @@ pub(super) fn check_waits(world: &World) {
 
 /// What later decisions rest on.
 pub(super) fn seen_of(world: &World) -> Value {
+    assert!(world.memory.resets.is_empty(), "what was put back is in no key");
     let status = world.status();
     let last = status.sequence;
     let ranks = ranks_of(world, &status);

@@ -36,18 +36,20 @@ fn on_its_way() -> World {
     world
 }
 
+/// In a healthy cluster.
+fn half_a_minute(world: &mut World) {
+    world.pass();
+    world.all_is_well();
+    world.advance(30);
+}
+
 /// `churn-2` has been promoted, and is judged after a minute by what arrives late.
 fn on_probation() -> World {
     let mut world = small();
     world.analysis(json!({"interval": "1m", "failureLimit": 0, "metrics": [guardrail(), late_by("1m")]}));
     world.measure("error-rate", Measurement::of(0.001));
     world.deploy("churn-2");
-    let step = |world: &mut World| {
-        world.pass();
-        world.all_is_well();
-        world.advance(30);
-    };
-    world.until(|it| it.status().phase == Phase::Probation, step);
+    world.until(|it| it.status().phase == Phase::Probation, half_a_minute);
     world
 }
 
@@ -65,14 +67,9 @@ fn on_its_way_so(change: Value) -> World {
 /// `churn-1` was replaced by `churn-2` a while ago, and is proven for two minutes.
 fn replaced() -> World {
     let mut world = on_its_way_so(json!({"rollbackWindow": "2m", "keepStable": "1m"}));
-    let step = |world: &mut World| {
-        world.pass();
-        world.all_is_well();
-        world.advance(30);
-    };
     world.until(
         |it| it.status().phase == Phase::Stable && it.status().stable.is_some_and(|it| it.name == "churn-2"),
-        step,
+        half_a_minute,
     );
     world
 }
