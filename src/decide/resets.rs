@@ -67,6 +67,13 @@ impl Reset {
     }
 }
 
+/// Whether it becomes a contest when this child is put back once more.
+#[must_use]
+pub fn becomes_contest(resets: &[Reset], child: &Contended, now: DateTime<Utc>) -> bool {
+    let before = resets.iter().find(|it| it.child == *child && it.counts(now)).map_or(0, |it| it.times);
+    before.saturating_add(1) == TOLERATED
+}
+
 /// Remembers that a child was put back, and forgets what is over.
 pub fn remember(resets: &mut Vec<Reset>, child: Contended, now: DateTime<Utc>) {
     resets.retain(|it| it.counts(now));
@@ -92,10 +99,12 @@ mod tests {
     fn the_third_reset_within_ten_minutes_of_the_one_before_makes_a_contest() {
         let mut resets = Vec::new();
         for (time, contested) in [(0, false), (599, false), (1198, true)] {
+            assert_eq!(becomes_contest(&resets, &child(ChildKind::Deployment, "1"), at(time)), contested);
             remember(&mut resets, child(ChildKind::Deployment, "1"), at(time));
             assert_eq!(resets[0].is_contested(at(time)), contested, "{resets:?}");
             assert_eq!(resets[0].is_left(at(time)), contested, "{resets:?}");
         }
+        assert!(!becomes_contest(&resets, &child(ChildKind::Deployment, "1"), at(1198)), "it is one already");
         assert!(!resets[0].is_contested(at(1197)), "the clock was set back");
         assert!(resets[0].is_left(at(1207)) && !resets[0].is_left(at(1208)));
         assert_eq!((resets[0].next(at(1207)), resets[0].next(at(1208))), (at(1208), at(1798)));
@@ -108,5 +117,13 @@ mod tests {
         );
         remember(&mut resets, child(ChildKind::Service, "2"), at(1798));
         assert_eq!(resets.len(), 2, "another object of this name");
+    }
+
+    #[test]
+    fn two_resets_that_are_over_and_one_more_are_no_contest() {
+        let (mut resets, it) = (Vec::new(), child(ChildKind::Deployment, "1"));
+        remember(&mut resets, it.clone(), at(0));
+        remember(&mut resets, it.clone(), at(1));
+        assert!(becomes_contest(&resets, &it, at(600)) && !becomes_contest(&resets, &it, at(601)));
     }
 }

@@ -253,12 +253,12 @@ impl Work<'_> {
             None => self.create(Child::Deployment(Box::new(wanted))),
             Some(live) if in_hand && build::deployment::has_template_of(live, &wanted) => {}
             Some(live) => {
-                let contradicts = build::deployment::contradicts(live, &wanted);
+                // Nothing is to run: that waits for nobody. And what is ours to change, or nobody's, is not fought over.
+                let is_fought_over = replicas > 0
+                    && build::deployment::was_edited(live)
+                    && build::deployment::contradicts(live, &wanted);
                 match build::deployment::correction(live, wanted) {
-                    // Nothing is to run: that waits for nobody. And what is ours to change, or nobody's, is not fought over.
-                    Some(it) if replicas > 0 && contradicts && build::deployment::was_edited(live) => {
-                        self.put_back(&live.metadata, Child::Deployment(Box::new(it)));
-                    }
+                    Some(it) if is_fought_over => self.put_back(&live.metadata, Child::Deployment(Box::new(it))),
                     correction => self.correct(live, correction),
                 }
             }

@@ -15,7 +15,7 @@ use super::traffic::{self, WantedRoute};
 use crate::api::Weight;
 use crate::api::duration::after;
 use crate::api::model_deployment::{AttemptState, RouteContest};
-use crate::decide::resets::{CALM, Contended, PAUSE, Reset, TOLERATED};
+use crate::decide::resets::{CALM, Contended, PAUSE, Reset, TOLERATED, becomes_contest};
 use crate::decide::{ChildKind, EventType};
 
 /// Reason: of the route.
@@ -119,10 +119,8 @@ impl Pass<'_> {
 
     /// Once, when these writes make a contest of it.
     pub(super) fn tell_of_contest(&mut self, resets: &[Contended]) {
-        let times = |child: &Contended| {
-            self.observed.memory.resets.iter().find(|it| it.child == *child).map_or(0, |it| it.times)
-        };
-        for child in resets.iter().filter(|it| times(it).saturating_add(1) == TOLERATED) {
+        let (before, now) = (&self.observed.memory.resets, self.now);
+        for child in resets.iter().filter(|it| becomes_contest(before, it, now)) {
             self.tell(EventType::Warning, CHILD, "PutBack", words(child));
         }
     }
