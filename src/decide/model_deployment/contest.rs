@@ -60,6 +60,12 @@ impl Pass<'_> {
         route.into_iter().chain(child)
     }
 
+    /// Whether nothing advances because of one. Where the stable revision does not serve, only that of the route counts: it would have to
+    /// carry the weight.
+    pub(super) fn is_held_by_contest(&self) -> bool {
+        self.contested_route().is_some() || !self.is_emergency() && self.contested_children().next().is_some()
+    }
+
     fn contested_route(&self) -> Option<String> {
         let contest = self.status.route_contest.as_ref().filter(|it| it.resets >= TOLERATED)?;
         Some(format!(

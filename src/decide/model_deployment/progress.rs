@@ -73,7 +73,7 @@ impl Pass<'_> {
     /// to be asked for still or that is not approved, with pods that are not one thing, off the record, or against what a
     /// person has said.
     pub(super) fn may_advance(&self) -> bool {
-        let can_know = self.policy.errors.is_empty() && self.target.is_ok() && self.contests().next().is_none();
+        let can_know = self.policy.errors.is_empty() && self.target.is_ok() && !self.is_held_by_contest();
         let knows = can_know && self.mixed_candidate().is_none() && self.may_record();
         knows && !self.is_held() && self.entry_gate().is_none() && !self.awaits_fallback()
     }

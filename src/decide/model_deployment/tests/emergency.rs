@@ -40,6 +40,26 @@ fn stuck_because_stable_is_broken() {
 }
 
 #[test]
+fn what_keeps_scaling_the_stable_revision_to_0_does_not_stop_the_candidate_that_may_take_over() {
+    for (emergency_promote, expected) in [(false, AttemptState::Observing), (true, AttemptState::Promoted)] {
+        let mut world = stable_is_lost(emergency_promote);
+        let stable = world.status().stable.unwrap().revision;
+        for _ in 0..12 {
+            if world.attempt().state != AttemptState::Promoted {
+                world.edit_deployment(&stable, |spec| spec.replicas = Some(0));
+            }
+            world.pass();
+            lose_stable(&mut world);
+            world.gateway_accepts();
+            world.advance(10);
+        }
+        assert_eq!(world.attempt().state, expected);
+        let contested = world.memory.resets.iter().any(|it| it.is_contested(world.now));
+        assert!(contested, "{:#?}", world.memory.resets);
+    }
+}
+
+#[test]
 fn a_broken_stable_revision_does_not_stop_a_rollout_that_is_judged_by_itself() {
     let mut world = stable_is_lost(false);
     for _ in 0..60 {
